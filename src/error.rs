@@ -1,0 +1,208 @@
+//! The one error type of the crate.
+//!
+//! Owns: what was attempted, on what, why it failed, what to do next, and whether trying again can help.
+//! Refuses: carrying cell values or secrets; callers put names, types and counts in, never data.
+//! An error whose cause is not known is `Definite`: Tidelock stops instead of trying its luck.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Can trying again help?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The cause passes by itself (lost connection, deadlock, restart of a server): reconnect and go on.
+    Transient,
+    /// It will fail again in the same way until a person changes something.
+    Definite,
+    /// The outcome of a COMMIT is unknown: the checkpoint must be read again before anything else.
+    Ambiguous,
+    /// An invariant of ours does not hold. Stop at once.
+    Bug,
+}
+
+/// Which exit code the command line answers with (ux: exit codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Other,
+    /// The configuration file is wrong (78).
+    Config,
+    /// `check` found a blocker (3).
+    Blocked,
+    /// A safety gate refused (5).
+    Refused,
+    /// Database unreachable or login failed (6).
+    Unreachable,
+    /// Slot or binlog gone, or not the recorded server: a new copy is needed (7).
+    PositionLost,
+    /// Another instance moved our checkpoint (8).
+    Fenced,
+}
+
+impl Reason {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Reason::Other => 1,
+            Reason::Blocked => 3,
+            Reason::Refused => 5,
+            Reason::Unreachable => 6,
+            Reason::PositionLost => 7,
+            Reason::Fenced => 8,
+            Reason::Config => 78,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    class: Class,
+    reason: Reason,
+    doing: String,
+    node: Option<String>,
+    table: Option<String>,
+    why: Option<String>,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What was attempted, on what, why it failed and what to do next. Boxed: it is one word wide in every `Result`.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+impl Error {
+    pub fn new(class: Class, doing: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            class,
+            reason: Reason::Other,
+            doing: doing.into(),
+            node: None,
+            table: None,
+            why: None,
+            hint: None,
+            source: None,
+        }))
+    }
+
+    pub fn transient(doing: impl Into<String>) -> Self {
+        Self::new(Class::Transient, doing)
+    }
+
+    pub fn definite(doing: impl Into<String>) -> Self {
+        Self::new(Class::Definite, doing)
+    }
+
+    pub fn ambiguous(doing: impl Into<String>) -> Self {
+        Self::new(Class::Ambiguous, doing)
+    }
+
+    pub fn bug(doing: impl Into<String>) -> Self {
+        Self::new(Class::Bug, doing)
+    }
+
+    pub fn reason(mut self, reason: Reason) -> Self {
+        self.0.reason = reason;
+        self
+    }
+
+    /// The node it happened on; the first name given stays (the innermost caller knows best).
+    pub fn node(mut self, node: impl fmt::Display) -> Self {
+        self.0.node.get_or_insert_with(|| node.to_string());
+        self
+    }
+
+    pub fn table(mut self, table: impl fmt::Display) -> Self {
+        self.0.table.get_or_insert_with(|| table.to_string());
+        self
+    }
+
+    /// The cause in our own words, where no other error stands behind it.
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.0.why = Some(why.into());
+        self
+    }
+
+    /// What the user does next: a sentence, a command or the SQL.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub fn class(&self) -> Class {
+        self.0.class
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        self.0.reason.exit_code()
+    }
+
+    pub fn reason_kind(&self) -> Reason {
+        self.0.reason
+    }
+
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    pub fn is_transient(&self) -> bool {
+        matches!(self.0.class, Class::Transient | Class::Ambiguous)
+    }
+}
+
+impl fmt::Display for Error {
+    /// One line: `[node] [table] could not DOING: WHY`; the hint is printed apart by the faces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        if let Some(node) = &inner.node {
+            write!(f, "{node}: ")?;
+        }
+        if let Some(table) = &inner.table {
+            write!(f, "table {table}: ")?;
+        }
+        write!(f, "could not {}", inner.doing)?;
+        if let Some(why) = &inner.why {
+            write!(f, ": {why}")?;
+        }
+        let mut source = inner.source.as_deref().map(|s| s as &dyn std::error::Error);
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            write!(f, ": {text}")?;
+            source = cause.source().filter(|next| !text.contains(&next.to_string()));
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|s| s as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_names_node_table_attempt_and_cause() {
+        let error = Error::definite("apply 3 updates")
+            .node("pg")
+            .table("public.orders")
+            .because(std::io::Error::other("disk full"));
+        assert_eq!(
+            error.to_string(),
+            "pg: table public.orders: could not apply 3 updates: disk full"
+        );
+        assert_eq!(error.class(), Class::Definite);
+    }
+
+    #[test]
+    fn innermost_node_stays() {
+        let error = Error::definite("x").node("inner").node("outer");
+        assert!(error.to_string().starts_with("inner: "));
+    }
+}

@@ -1,0 +1,10 @@
+//! The nouns: values, rows, tables, positions, origins, stamps. No I/O, no async, no engine.
+
+pub mod change;
+pub mod conflict;
+pub mod origin;
+pub mod position;
+pub mod schema;
+pub mod stamp;
+pub mod sync;
+pub mod value;

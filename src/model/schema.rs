@@ -1,0 +1,123 @@
+//! Tables and columns as Tidelock sees them, whichever engine holds them.
+
+use std::fmt;
+
+/// `schema` is the schema on PostgreSQL and the database on MySQL/MariaDB.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableId {
+    pub schema: String,
+    pub name: String,
+}
+
+impl TableId {
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        TableId {
+            schema: schema.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// What a column means, with the limits that decide whether a value fits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    Bool,
+    /// `bits`: 8, 16, 24, 32 or 64.
+    Int {
+        bits: u8,
+        unsigned: bool,
+    },
+    Float,
+    Double,
+    /// `None` = unbounded numeric. `scale` is meaningless without `precision`.
+    Decimal {
+        precision: Option<u32>,
+        scale: i32,
+        unsigned: bool,
+    },
+    /// `chars`: limit in characters; `bytes`: limit in bytes (MySQL TEXT family); `fixed`: CHAR/bpchar, whose
+    /// trailing blanks do not count; `utf8`: false where the column cannot hold every Unicode character.
+    Text {
+        chars: Option<u32>,
+        bytes: Option<u64>,
+        fixed: bool,
+        utf8: bool,
+    },
+    /// `fixed`: BINARY(n), padded with zero bytes.
+    Bytes {
+        limit: Option<u64>,
+        fixed: bool,
+    },
+    Bit {
+        len: Option<u32>,
+        varying: bool,
+    },
+    Date,
+    /// `fraction`: digits of a second. `span`: true for MySQL's TIME, which is signed and passes 24 hours.
+    Time {
+        fraction: u8,
+        span: bool,
+    },
+    Timestamp {
+        fraction: u8,
+    },
+    /// `epoch`: true for MySQL's TIMESTAMP, which holds 1970 to 2038 (2106) only.
+    TimestampTz {
+        fraction: u8,
+        epoch: bool,
+    },
+    Year,
+    Uuid,
+    /// `normalised`: jsonb and MySQL JSON do not keep the text; json and MariaDB's LONGTEXT do.
+    Json {
+        normalised: bool,
+    },
+    Enum {
+        labels: Vec<String>,
+    },
+    Set {
+        labels: Vec<String>,
+    },
+    Interval,
+    /// Carried as text between servers of one engine; `name` is the engine's type name.
+    Opaque {
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Column {
+    pub name: String,
+    pub ty: ColumnType,
+    /// The type as the engine writes it in DDL, e.g. `numeric(10,2)` or `varchar(20)`.
+    pub sql_type: String,
+    /// MySQL/MariaDB: the collation, which decides when two texts are one key. PostgreSQL: empty when deterministic.
+    pub collation: String,
+    pub nullable: bool,
+    pub generated: bool,
+    pub has_default: bool,
+}
+
+/// A table at one moment. From the catalog it is whole; from a log it is what the log said
+/// (a log does not tell nullability, defaults or uniques).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Table {
+    pub id: TableId,
+    pub columns: Vec<Column>,
+    /// Indexes into `columns` of the primary key, in key order; empty without one.
+    pub key: Vec<usize>,
+    /// Other unique keys, by column index; those over expressions or with a predicate have an empty list.
+    pub uniques: Vec<Vec<usize>>,
+}
+
+impl Table {
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}

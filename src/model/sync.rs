@@ -1,0 +1,233 @@
+//! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
+
+use super::schema::{Table, TableId};
+use super::stamp::Rank;
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Transactional,
+    Merge,
+}
+
+/// How a contested change of a row is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// The greatest stamp.
+    Newest,
+    /// What this node wrote beats what others wrote; else the greatest stamp.
+    SourceOfTruth(Rank),
+}
+
+impl Rule {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Rule::Newest => "newest",
+            Rule::SourceOfTruth(_) => "source-of-truth",
+        }
+    }
+}
+
+/// What one node does in one sync: the input of `check`, `setup` and `teardown`.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    pub sync: String,
+    pub node: String,
+    pub rank: Rank,
+    pub mode: Mode,
+    /// Names on this node, in the order of the configuration.
+    pub tables: Vec<TableId>,
+    /// This node's log is read.
+    pub is_source: bool,
+    /// This node is written to.
+    pub is_target: bool,
+    pub config_hash: String,
+    /// The account that `run` uses, which `setup` grants to.
+    pub run_user: String,
+}
+
+/// Stamp columns of a merge row.
+pub const VERSION_COLUMN: &str = "tidelock_version";
+pub const ORIGIN_COLUMN: &str = "tidelock_origin";
+
+/// Publication of a sync, and the slot a link reads (one per target).
+pub fn publication_name(sync: &str) -> String {
+    safe_name(&format!("tidelock_{sync}"))
+}
+
+pub fn slot_name(sync: &str, target: &str) -> String {
+    safe_name(&format!("tidelock_{sync}_{target}"))
+}
+
+/// Per-table objects (tombstone table, trigger functions, triggers): `PREFIX_TABLE_HASH`, at most 63 bytes,
+/// unique by the hash of the full name.
+pub fn object_name(prefix: &str, table: &TableId) -> String {
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{}\0{}", table.schema, table.name).as_bytes());
+    let mut readable: String = table
+        .name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    readable.truncate(28);
+    format!("{prefix}_{readable}_{hash:016x}")
+}
+
+/// Lower-case letters, digits and underscores, at most 63 bytes; a hash keeps shortened names apart.
+fn safe_name(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    if safe == name && safe.len() <= 63 {
+        return safe;
+    }
+    let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+    format!("{}_{hash:016x}", &safe[..safe.len().min(46)])
+}
+
+/// Which server this is, so that another one in its place is noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// `postgres`, `mysql` or `mariadb`.
+    pub engine: &'static str,
+    /// As the server says it, e.g. `18.4` or `10.11.19-MariaDB`.
+    pub version: String,
+    /// `system_identifier/timeline`; `server_uuid`; on MariaDB the id Tidelock gave it in its own schema.
+    pub identity: String,
+}
+
+impl Server {
+    /// Do both ends speak the same dialect, so that opaque types can be carried?
+    pub fn same_engine(&self, other: &Server) -> bool {
+        self.engine == other.engine
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    Warning,
+    Blocker,
+}
+
+/// One line of `check`: what was looked at, what is wrong, and the SQL that mends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub level: Level,
+    /// Stable, e.g. `E203`; empty for an Ok line.
+    pub code: &'static str,
+    pub node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    pub fn ok(node: &str, what: impl Into<String>) -> Self {
+        Finding {
+            level: Level::Ok,
+            code: "",
+            node: node.to_owned(),
+            table: None,
+            what: what.into(),
+            fix: None,
+        }
+    }
+
+    pub fn blocker(code: &'static str, node: &str, what: impl Into<String>) -> Self {
+        Finding {
+            level: Level::Blocker,
+            code,
+            node: node.to_owned(),
+            table: None,
+            what: what.into(),
+            fix: None,
+        }
+    }
+
+    pub fn warning(code: &'static str, node: &str, what: impl Into<String>) -> Self {
+        Finding {
+            level: Level::Warning,
+            code,
+            node: node.to_owned(),
+            table: None,
+            what: what.into(),
+            fix: None,
+        }
+    }
+
+    pub fn table(mut self, table: impl ToString) -> Self {
+        self.table = Some(table.to_string());
+        self
+    }
+
+    /// SQL or a command.
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+/// A link's durable state as the target holds it: the row of its greatest seq over all lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub lane: u16,
+    pub epoch: i64,
+    pub seq: i64,
+    pub position: super::position::Position,
+    /// After a first copy from a source whose snapshot is not exact: until this position is covered, changes may
+    /// already be in the copy, so that finding them there is no conflict.
+    pub settle: Option<super::position::Position>,
+    pub source_identity: String,
+}
+
+/// Catalog view of a synced table plus what the catalog knows beyond [`Table`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogTable {
+    pub table: Table,
+    /// Names of triggers that are not ours.
+    pub foreign_triggers: Vec<ForeignTrigger>,
+    /// Foreign keys of this table, as `name: ON DELETE/UPDATE action` where the action writes rows by itself.
+    pub cascades: Vec<String>,
+    /// PostgreSQL: `d`, `n`, `f` or `i`. MySQL: empty.
+    pub replica_identity: String,
+    /// PostgreSQL: `r` or `p`; MySQL: storage engine.
+    pub storage: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignTrigger {
+    pub name: String,
+    /// It looks at `@tidelock_apply`, so the user made it stay out of our way.
+    pub guarded: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_stay_apart() {
+        let long = "x".repeat(80);
+        let (a, b) = (slot_name(&long, "a"), slot_name(&long, "b"));
+        assert!(a.len() <= 63 && b.len() <= 63 && a != b);
+        assert_eq!(slot_name("shop", "my"), "tidelock_shop_my");
+        assert_ne!(slot_name("a-b", "c"), slot_name("a_b", "c"));
+        assert!(object_name("tombstone", &TableId::new("s", long)).len() <= 63);
+    }
+}

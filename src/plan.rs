@@ -1,0 +1,67 @@
+//! Compiled plans: how a change of a source table becomes writes to a target table.
+//!
+//! Pure: no I/O, no engine.
+
+use crate::model::schema::Table;
+use crate::model::stamp::Stamp;
+use crate::model::value::{Row, Value};
+use std::sync::Arc;
+
+/// Where a merge table keeps its stamps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampColumns {
+    /// Indexes into the target table's columns.
+    pub version: usize,
+    pub origin: usize,
+    /// Tombstone table in the control schema: the key's columns, then `tidelock_version`, `tidelock_origin`.
+    pub tombstones: String,
+}
+
+/// What a target needs to know to write into a table.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// The target's table, from its catalog. Rows in writes have a cell per column of it; generated columns
+    /// and columns that are not carried are always `None`.
+    pub table: Arc<Table>,
+    /// Present in merge mode.
+    pub stamps: Option<StampColumns>,
+}
+
+/// The key's cells in the order of `Table::key`.
+pub type Key = Box<[Value]>;
+
+/// One row to write. Keys are distinct within a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    pub key: Key,
+    pub op: WriteOp,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOp {
+    Insert {
+        row: Row,
+    },
+    /// Cells that are `None` are left as they are. `base` is the stamp the row must have (merge).
+    Update {
+        row: Row,
+        base: Option<Stamp>,
+    },
+    /// `tombstone` is set in merge mode.
+    Delete {
+        base: Option<Stamp>,
+        tombstone: Option<Stamp>,
+    },
+}
+
+/// What became of one unconditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    Done,
+    /// The row is no longer as it was read (inserted by somebody else meanwhile): read and decide again.
+    Lost,
+    /// Another row holds a unique value of this one.
+    UniqueTaken(String),
+    /// The database refused the row; the text names the constraint or column, never the value.
+    Refused(String),
+}
