@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no engine.
 
+use crate::model::origin::Marker;
 use crate::model::schema::Table;
 use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
@@ -64,4 +65,18 @@ pub enum Written {
     UniqueTaken(String),
     /// The database refused the row; the text names the constraint or column, never the value.
     Refused(String),
+}
+
+/// One transaction's move of the checkpoint, which is also its marker.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// Names the checkpoint by (sync, link, lane) and holds its new seq and position.
+    pub marker: Marker,
+    /// The epoch this holder has; another one in the row means that somebody took over.
+    pub epoch: i64,
+    /// The seq the row must have now.
+    pub from_seq: i64,
+    /// See [`crate::model::sync::Checkpoint::settle`].
+    pub settle: Option<String>,
+    pub source_identity: String,
 }
