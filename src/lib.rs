@@ -3,4 +3,5 @@
 pub mod access;
 pub mod error;
 pub mod model;
+pub mod mysql;
 pub mod plan;
