@@ -5,3 +5,4 @@ pub mod error;
 pub mod model;
 pub mod mysql;
 pub mod plan;
+pub mod postgres;

@@ -1,0 +1,310 @@
+//! PostgreSQL 15 to 18: connecting, who the server is, and what its errors mean to us.
+//!
+//! Owns: [`connect`] with the session settings everything else relies on, [`server`], and the one mapping from
+//! SQLSTATE to [`Error`] classes. Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`.
+//! Fails: by [`fail`]; an SQLSTATE that is not listed there is definite, because trying again blindly can hide it.
+
+pub mod codec;
+pub mod tls;
+
+use crate::access::{Access, TlsMode};
+use crate::error::{Class, Error, Reason, Result};
+use crate::model::sync::Server;
+use secrecy::ExposeSecret;
+use std::error::Error as _;
+use std::time::Duration;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// Name resolution, TCP, TLS and login together. A server that needs longer is as good as away.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every session of ours is pinned to, so that the server's texts do not depend on its configuration or
+/// on the account's. `search_path` is closed: every name we write carries its schema.
+pub const SESSION: &[(&str, &str)] = &[
+    ("DateStyle", "ISO,MDY"),
+    ("IntervalStyle", "iso_8601"),
+    ("TimeZone", "UTC"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("lc_monetary", "C"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("search_path", "pg_catalog"),
+];
+
+/// [`SESSION`] as the `options` of a startup message.
+pub fn session_options() -> String {
+    let settings: Vec<String> = SESSION
+        .iter()
+        .map(|(name, value)| format!("-c {name}={value}"))
+        .collect();
+    settings.join(" ")
+}
+
+/// An ordinary session, pinned. Its driver task ends with the client.
+pub async fn connect(access: &Access) -> Result<Client> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(connect_untimed(access))).await {
+        Ok(outcome) => outcome.map_err(|error| error.node(&access.node)),
+        Err(_) => Err(timed_out(access)),
+    }
+}
+
+async fn connect_untimed(access: &Access) -> Result<Client> {
+    let mut config = Config::new();
+    config
+        .host(&access.host)
+        .port(access.port)
+        .user(&access.user)
+        .dbname(&access.database)
+        .application_name("tidelock")
+        .options(session_options())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(15))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3);
+    if let Some(password) = access.password().await? {
+        config.password(password.expose_secret());
+    }
+    let doing = connecting(access);
+    if access.is_socket() || access.tls == TlsMode::Disable {
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        let (client, connection) = config.connect(NoTls).await.map_err(|e| fail(doing, e))?;
+        drive(connection);
+        return Ok(client);
+    }
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let tls = MakeRustlsConnect::new(tls::client_config(access)?);
+    let (client, connection) = config.connect(tls).await.map_err(|e| fail(doing, e))?;
+    drive(connection);
+    Ok(client)
+}
+
+fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        // Whoever uses the client sees that it closed, and says so with what it was doing.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "postgres connection ended");
+        }
+    });
+}
+
+/// What connecting is called in messages.
+pub(crate) fn connecting(access: &Access) -> String {
+    let place = if access.is_socket() {
+        format!("socket {}, port {}", access.host, access.port)
+    } else {
+        format!("{}:{}", access.host, access.port)
+    };
+    format!(
+        "connect to PostgreSQL at {place}, database {:?}, as user {:?}",
+        access.database, access.user
+    )
+}
+
+pub(crate) fn timed_out(access: &Access) -> Error {
+    Error::transient(connecting(access))
+        .node(&access.node)
+        .reason(Reason::Unreachable)
+        .why(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
+        .hint("check host, port and firewall; is the server running?")
+}
+
+/// Engine, version and identity. The timeline is the one being written, which after a promotion is newer than
+/// the last checkpoint's.
+pub async fn server(client: &Client) -> Result<Server> {
+    let doing = "read the server's version and identity";
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version'), s.system_identifier::text,
+                    CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+                         ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int
+                    END::text
+               FROM pg_control_system() s",
+            &[],
+        )
+        .await
+        .map_err(|error| {
+            let refused = error.code().is_some_and(|state| state.code() == "42501");
+            let error = fail(doing, error);
+            if refused {
+                return error.hint(
+                    "GRANT EXECUTE ON FUNCTION pg_control_system(), pg_control_checkpoint(), \
+                     pg_walfile_name(pg_lsn) TO the account",
+                );
+            }
+            error
+        })?;
+    let text = |index: usize| -> Result<String> { row.try_get(index).map_err(|e| fail(doing, e)) };
+    Ok(Server {
+        engine: "postgres",
+        version: version_number(&text(0)?),
+        identity: format!("{}/{}", text(1)?, text(2)?),
+    })
+}
+
+/// `15.20 (Debian 15.20-0+deb12u1)` is version 15.20.
+fn version_number(text: &str) -> String {
+    text.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// An error of the driver, classed. `doing` completes "could not ...".
+pub fn fail(doing: impl Into<String>, error: tokio_postgres::Error) -> Error {
+    if let Some(db) = error.as_db_error() {
+        let object = [
+            ("table", db.table()),
+            ("column", db.column()),
+            ("constraint", db.constraint()),
+        ]
+        .into_iter()
+        .filter_map(|(what, name)| name.map(|name| format!(", {what} {name}")))
+        .collect();
+        return server_error(doing, db.code().code(), db.message(), object, db.hint());
+    }
+    let doing = doing.into();
+    if error.is_closed() {
+        return Error::transient(doing).why("the connection is closed");
+    }
+    let text = error.to_string();
+    if text.contains("TLS") || is_tls(&error) {
+        return tls_failed(doing).because(error);
+    }
+    match io_kind(&error) {
+        Some(_) if text.contains("connecting to server") => unreachable_server(doing).because(error),
+        Some(_) => Error::transient(doing).because(error),
+        None if text.contains("timeout") => unreachable_server(doing).because(error),
+        None if text.contains("configuration") || text.contains("authentication") => Error::definite(doing)
+            .reason(Reason::Unreachable)
+            .because(error)
+            .hint("check user and password; give the password by password_file, password_env or password_command"),
+        None => Error::definite(doing).because(error),
+    }
+}
+
+pub(crate) fn unreachable_server(doing: impl Into<String>) -> Error {
+    Error::transient(doing)
+        .reason(Reason::Unreachable)
+        .hint("check host, port and firewall; is the server running?")
+}
+
+pub(crate) fn tls_failed(doing: impl Into<String>) -> Error {
+    Error::definite(doing).reason(Reason::Unreachable).hint(
+        "check sslmode and sslrootcert: verify-full compares the certificate's names with the host; \
+         a server without TLS needs ssl = on, or sslmode=disable",
+    )
+}
+
+/// An ErrorResponse, whichever connection it came over. DETAIL and WHERE are left out: they quote rows.
+pub(crate) fn server_error(
+    doing: impl Into<String>,
+    state: &str,
+    message: &str,
+    object: String,
+    server_hint: Option<&str>,
+) -> Error {
+    let error = Error::new(class(state), doing).why(format!(
+        "{}{object} (SQLSTATE {state})",
+        without_values(state, message)
+    ));
+    match state {
+        "28P01" => error
+            .reason(Reason::Unreachable)
+            .hint("check user and password; the server's log has the exact cause"),
+        "28000" => error
+            .reason(Reason::Unreachable)
+            .hint("check pg_hba.conf for this host, database and user, and that the role has LOGIN (and REPLICATION)"),
+        "3D000" => error
+            .reason(Reason::Unreachable)
+            .hint("check the database name at the end of the URL"),
+        _ if state.starts_with("28") => error.reason(Reason::Unreachable),
+        "53300" | "57P01" | "57P02" | "57P03" => error.reason(Reason::Unreachable),
+        _ => match server_hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
+    }
+}
+
+fn class(state: &str) -> Class {
+    match state {
+        // Serialization, deadlock, lock not available, shutdowns and start-up, too many connections.
+        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
+        _ if state.starts_with("08") => Class::Transient,
+        _ => Class::Definite,
+    }
+}
+
+/// Messages of class 22 (data) quote the offending value in double quotes, 22003 at the front.
+fn without_values(state: &str, message: &str) -> String {
+    if !state.starts_with("22") || !message.contains('"') {
+        return message.to_owned();
+    }
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}(value){}", &message[..first], &message[last + 1..])
+        }
+        _ => "a value was refused".to_owned(),
+    }
+}
+
+fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if let Some(io) = next.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        cause = next.source();
+    }
+    None
+}
+
+/// rustls hides in an `io::Error`, whose `source` skips it.
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        if let Some(io) = next.downcast_ref::<std::io::Error>() {
+            return io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        }
+        cause = next.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn states_are_classed() {
+        for state in ["40001", "40P01", "55P03", "57P01", "08006", "53300"] {
+            assert_eq!(class(state), Class::Transient, "{state}");
+        }
+        for state in ["42501", "23505", "28P01", "XX000", "57014", "99999"] {
+            assert_eq!(class(state), Class::Definite, "{state}");
+        }
+    }
+
+    #[test]
+    fn refused_values_are_not_repeated() {
+        let message = "value \"12\"34\" is out of range for type smallint";
+        assert_eq!(
+            without_values("22003", message),
+            "value (value) is out of range for type smallint"
+        );
+        let kept = "duplicate key value violates unique constraint \"a\"";
+        assert_eq!(without_values("23505", kept), kept);
+    }
+
+    #[test]
+    fn version_is_the_number() {
+        assert_eq!(version_number("15.20 (Debian 15.20-0+deb12u1)"), "15.20");
+        assert_eq!(version_number("18.4"), "18.4");
+    }
+}
