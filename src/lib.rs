@@ -6,3 +6,4 @@ pub mod model;
 pub mod mysql;
 pub mod plan;
 pub mod postgres;
+pub mod template;

@@ -5,7 +5,9 @@
 //! Refuses: statements about tables (see `catalog`, `setup`, `source`, `snapshot`, `target`).
 //! MariaDB is a flavour of this folder, told apart by [`Flavor`].
 
+pub mod catalog;
 pub mod codec;
+pub mod sql;
 
 use crate::access::{Access, TlsMode};
 use crate::error::{Class, Error, Reason, Result};

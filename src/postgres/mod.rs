@@ -4,7 +4,9 @@
 //! SQLSTATE to [`Error`] classes. Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`.
 //! Fails: by [`fail`]; an SQLSTATE that is not listed there is definite, because trying again blindly can hide it.
 
+pub mod catalog;
 pub mod codec;
+pub mod sql;
 pub mod tls;
 
 use crate::access::{Access, TlsMode};

@@ -1,0 +1,442 @@
+//! What `information_schema` says about the tables of a sync.
+//!
+//! Owns: [`tables`], a few queries per database whatever the number of tables, and the mapping of the types of
+//! MySQL and MariaDB to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
+//! A table that does not exist, or that the account may not see, is `None`.
+
+use super::{Flavor, fail, flavor};
+use crate::error::{Error, Result};
+use crate::model::schema::{Column, ColumnType, Table, TableId};
+use crate::model::sync::{CatalogTable, ForeignTrigger};
+use mysql_async::prelude::{FromValue, Queryable};
+use mysql_async::{Conn, Params, Row, Value};
+use std::collections::HashMap;
+
+const DOING: &str = "read the tables' definitions";
+
+/// What marks a trigger as ours.
+pub const TRIGGER_PREFIX: &str = "tidelock_";
+/// Character sets that hold all of Unicode.
+const UNICODE: [&str; 5] = ["utf8mb4", "utf16", "utf16le", "utf32", "gb18030"];
+
+/// The tables in the order asked for.
+pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
+    let flavor = flavor(conn).await?;
+    let mut schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let mut found: HashMap<TableId, CatalogTable> = HashMap::new();
+    for schema in schemas {
+        let names: Vec<&str> = ids
+            .iter()
+            .filter(|id| id.schema == schema)
+            .map(|id| id.name.as_str())
+            .collect();
+        read_schema(conn, flavor, schema, &names, &mut found).await?;
+    }
+    Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+/// The database is a constant in every query: that is what MariaDB needs to open these tables only.
+async fn read_schema(
+    conn: &mut Conn,
+    flavor: Flavor,
+    schema: &str,
+    names: &[&str],
+    found: &mut HashMap<TableId, CatalogTable>,
+) -> Result<()> {
+    let scope = &mut Scope { conn, schema, names };
+    relations(scope, found).await?;
+    let json = match flavor {
+        Flavor::Mysql => Vec::new(),
+        Flavor::Mariadb => json_columns(scope).await?,
+    };
+    columns(scope, flavor, &json, found).await?;
+    indexes(scope, found).await?;
+    triggers(scope, found).await?;
+    cascades(scope, found).await
+}
+
+/// Some tables of one database.
+struct Scope<'a> {
+    conn: &'a mut Conn,
+    schema: &'a str,
+    names: &'a [&'a str],
+}
+
+impl Scope<'_> {
+    /// `select` ends with a condition on the database, `?`; the column `table` is then compared with the names.
+    async fn rows(&mut self, select: &str, table: &str, order: &str) -> Result<Vec<Row>> {
+        let marks = vec!["?"; self.names.len()].join(", ");
+        let sql = format!("{select} AND {table} IN ({marks}) {order}");
+        let values = std::iter::once(self.schema).chain(self.names.iter().copied());
+        self.conn
+            .exec(sql, Params::Positional(values.map(Value::from).collect()))
+            .await
+            .map_err(|error| fail(DOING, error))
+    }
+
+    /// Names are compared as the server compares them there, which can be without case: exactly is our own job.
+    fn table<'f>(
+        &self,
+        found: &'f mut HashMap<TableId, CatalogTable>,
+        name: &str,
+    ) -> Option<&'f mut CatalogTable> {
+        found.get_mut(&TableId::new(self.schema, name))
+    }
+}
+
+fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
+    let malformed = || {
+        Error::definite(DOING).why(format!(
+            "column {index} of the answer is not what it was asked for"
+        ))
+    };
+    match row.get_opt(index) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => Err(malformed()),
+    }
+}
+
+async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    let select =
+        "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?";
+    for row in scope.rows(select, "TABLE_NAME", "").await? {
+        let name: String = cell(&row, 0)?;
+        let kind: String = cell(&row, 1)?;
+        let engine: Option<String> = cell(&row, 2)?;
+        if !scope.names.contains(&name.as_str()) {
+            continue;
+        }
+        let id = TableId::new(scope.schema, name);
+        // Views, sequences and system-versioned tables are told by their kind: they are no plain tables.
+        let storage = match kind.as_str() {
+            "BASE TABLE" => engine.unwrap_or_default(),
+            _ => kind,
+        };
+        let table = Table {
+            id: id.clone(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            uniques: Vec::new(),
+        };
+        let catalog = CatalogTable {
+            table,
+            foreign_triggers: Vec::new(),
+            cascades: Vec::new(),
+            replica_identity: String::new(),
+            storage,
+        };
+        found.insert(id, catalog);
+    }
+    Ok(())
+}
+
+/// MariaDB's JSON is LONGTEXT with a check on the column that carries the column's name.
+async fn json_columns(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
+    let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
+                   WHERE CONSTRAINT_SCHEMA = ?";
+    let mut json = Vec::new();
+    for row in scope.rows(select, "TABLE_NAME", "").await? {
+        let (table, column): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
+        let clause: String = cell(&row, 2)?;
+        if clause.eq_ignore_ascii_case(&format!("json_valid({})", super::sql::quote(&column))) {
+            json.push((table, column));
+        }
+    }
+    Ok(json)
+}
+
+const COLUMNS: &str = "
+    SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COLLATION_NAME, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA,
+           COLUMN_DEFAULT, CHARACTER_MAXIMUM_LENGTH, CHARACTER_OCTET_LENGTH, NUMERIC_PRECISION, NUMERIC_SCALE,
+           DATETIME_PRECISION
+      FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ?";
+
+async fn columns(
+    scope: &mut Scope<'_>,
+    flavor: Flavor,
+    json: &[(String, String)],
+    found: &mut HashMap<TableId, CatalogTable>,
+) -> Result<()> {
+    let rows = scope
+        .rows(COLUMNS, "TABLE_NAME", "ORDER BY TABLE_NAME, ORDINAL_POSITION")
+        .await?;
+    for row in rows {
+        let table: String = cell(&row, 0)?;
+        let Some(catalog) = scope.table(found, &table) else {
+            continue;
+        };
+        let name: String = cell(&row, 1)?;
+        let is_json = json.iter().any(|(t, c)| *t == table && *c == name);
+        let column = Described {
+            data_type: cell::<String>(&row, 2)?.to_ascii_lowercase(),
+            sql_type: cell(&row, 3)?,
+            charset: cell::<Option<String>>(&row, 5)?.unwrap_or_default(),
+            chars: cell(&row, 9)?,
+            octets: cell(&row, 10)?,
+            precision: cell(&row, 11)?,
+            scale: cell(&row, 12)?,
+            fraction: cell(&row, 13)?,
+        };
+        let nullable: String = cell(&row, 6)?;
+        let extra: String = cell::<Option<String>>(&row, 7)?.unwrap_or_default();
+        let default: Option<String> = cell(&row, 8)?;
+        // MariaDB writes the absence of a default of a nullable column as an expression.
+        let default = default.filter(|text| flavor == Flavor::Mysql || text != "NULL");
+        let extra = extra.to_ascii_uppercase();
+        catalog.table.columns.push(Column {
+            name,
+            ty: match is_json {
+                true => ColumnType::Json { normalised: false },
+                false => column.column_type(),
+            },
+            sql_type: column.sql_type,
+            collation: cell::<Option<String>>(&row, 4)?.unwrap_or_default(),
+            nullable: nullable == "YES",
+            // Not to be mixed up with DEFAULT_GENERATED.
+            generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED"),
+            has_default: default.is_some()
+                || extra.contains("AUTO_INCREMENT")
+                || extra.contains("DEFAULT_GENERATED"),
+        });
+    }
+    Ok(())
+}
+
+/// A column as `information_schema` describes it.
+struct Described {
+    data_type: String,
+    sql_type: String,
+    charset: String,
+    chars: Option<u64>,
+    octets: Option<u64>,
+    precision: Option<u64>,
+    scale: Option<u64>,
+    fraction: Option<u64>,
+}
+
+impl Described {
+    fn column_type(&self) -> ColumnType {
+        match self.data_type.as_str() {
+            "tinyint" => self.int(8),
+            "smallint" => self.int(16),
+            "mediumint" => self.int(24),
+            "int" => self.int(32),
+            "bigint" => self.int(64),
+            "float" => ColumnType::Float,
+            "double" => ColumnType::Double,
+            "decimal" => ColumnType::Decimal {
+                precision: self.precision.and_then(|digits| u32::try_from(digits).ok()),
+                scale: self
+                    .scale
+                    .and_then(|digits| i32::try_from(digits).ok())
+                    .unwrap_or(0),
+                unsigned: self.unsigned(),
+            },
+            "char" => self.text(true, true),
+            "varchar" => self.text(true, false),
+            "tinytext" | "text" | "mediumtext" | "longtext" => self.text(false, false),
+            "binary" => self.bytes(true),
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => self.bytes(false),
+            "bit" => ColumnType::Bit {
+                len: self.precision.and_then(|bits| u32::try_from(bits).ok()),
+                varying: false,
+            },
+            "date" => ColumnType::Date,
+            "time" => ColumnType::Time {
+                fraction: self.fraction(),
+                span: true,
+            },
+            "datetime" => ColumnType::Timestamp {
+                fraction: self.fraction(),
+            },
+            "timestamp" => ColumnType::TimestampTz {
+                fraction: self.fraction(),
+                epoch: true,
+            },
+            "year" => ColumnType::Year,
+            "json" => ColumnType::Json { normalised: true },
+            "enum" => ColumnType::Enum {
+                labels: labels(&self.sql_type),
+            },
+            "set" => ColumnType::Set {
+                labels: labels(&self.sql_type),
+            },
+            "uuid" => ColumnType::Uuid,
+            name => ColumnType::Opaque {
+                name: name.to_owned(),
+            },
+        }
+    }
+
+    fn unsigned(&self) -> bool {
+        self.sql_type.to_ascii_lowercase().contains("unsigned")
+    }
+
+    fn int(&self, bits: u8) -> ColumnType {
+        ColumnType::Int {
+            bits,
+            unsigned: self.unsigned(),
+        }
+    }
+
+    /// CHAR and VARCHAR are limited in characters, the TEXT family in bytes.
+    fn text(&self, by_chars: bool, fixed: bool) -> ColumnType {
+        let chars = self.chars.and_then(|chars| u32::try_from(chars).ok());
+        ColumnType::Text {
+            chars: chars.filter(|_| by_chars),
+            bytes: self.octets.filter(|_| !by_chars),
+            fixed,
+            utf8: UNICODE.contains(&self.charset.as_str()),
+        }
+    }
+
+    fn bytes(&self, fixed: bool) -> ColumnType {
+        ColumnType::Bytes {
+            limit: self.octets,
+            fixed,
+        }
+    }
+
+    fn fraction(&self) -> u8 {
+        self.fraction
+            .and_then(|digits| u8::try_from(digits).ok())
+            .unwrap_or(0)
+    }
+}
+
+/// The labels in `enum('a','b''c')`. Both servers write backslash, newline, carriage return and zero with a
+/// backslash there, whatever the SQL mode.
+fn labels(sql_type: &str) -> Vec<String> {
+    let mut labels = Vec::new();
+    let mut chars = sql_type.chars().peekable();
+    let mut label: Option<String> = None;
+    while let Some(c) = chars.next() {
+        let Some(text) = &mut label else {
+            if c == '\'' {
+                label = Some(String::new());
+            }
+            continue;
+        };
+        match c {
+            '\'' if chars.peek() == Some(&'\'') => {
+                chars.next();
+                text.push('\'');
+            }
+            '\'' => labels.extend(label.take()),
+            '\\' => text.push(match chars.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('0') => '\0',
+                Some(other) => other,
+                None => '\\',
+            }),
+            other => text.push(other),
+        }
+    }
+    labels
+}
+
+async fn indexes(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    let select = "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
+                   WHERE TABLE_SCHEMA = ? AND NON_UNIQUE = 0";
+    let rows = scope
+        .rows(
+            select,
+            "TABLE_NAME",
+            "ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
+        )
+        .await?;
+    // Per index its columns; `None` once a part is an expression or a prefix.
+    let mut indexes: Vec<(String, String, Option<Vec<usize>>)> = Vec::new();
+    for row in rows {
+        let (table, index): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
+        let column: Option<String> = cell(&row, 2)?;
+        let prefix: Option<u64> = cell(&row, 3)?;
+        let Some(catalog) = scope.table(found, &table) else {
+            continue;
+        };
+        let column = column
+            .filter(|_| prefix.is_none())
+            .and_then(|name| catalog.table.column(&name));
+        if indexes.last().is_none_or(|(t, i, _)| *t != table || *i != index) {
+            indexes.push((table, index, Some(Vec::new())));
+        }
+        if let Some((_, _, columns)) = indexes.last_mut() {
+            *columns = columns.take().zip(column).map(|(mut columns, column)| {
+                columns.push(column);
+                columns
+            });
+        }
+    }
+    for (table, index, columns) in indexes {
+        let Some(catalog) = scope.table(found, &table) else {
+            continue;
+        };
+        match index.as_str() {
+            "PRIMARY" => catalog.table.key = columns.unwrap_or_default(),
+            _ => catalog.table.uniques.push(columns.unwrap_or_default()),
+        }
+    }
+    Ok(())
+}
+
+async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    let select = "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS
+                   WHERE EVENT_OBJECT_SCHEMA = ?";
+    let rows = scope
+        .rows(
+            select,
+            "EVENT_OBJECT_TABLE",
+            "ORDER BY EVENT_OBJECT_TABLE, TRIGGER_NAME",
+        )
+        .await?;
+    for row in rows {
+        let (table, name, body): (String, String, String) = (cell(&row, 0)?, cell(&row, 1)?, cell(&row, 2)?);
+        if name.starts_with(TRIGGER_PREFIX) {
+            continue;
+        }
+        if let Some(catalog) = scope.table(found, &table) {
+            catalog.foreign_triggers.push(ForeignTrigger {
+                name,
+                guarded: body.to_ascii_lowercase().contains("@tidelock_apply"),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn cascades(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE
+                    FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ?";
+    let rows = scope
+        .rows(select, "TABLE_NAME", "ORDER BY TABLE_NAME, CONSTRAINT_NAME")
+        .await?;
+    for row in rows {
+        let (table, name): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
+        let Some(catalog) = scope.table(found, &table) else {
+            continue;
+        };
+        for (event, action) in [("DELETE", cell::<String>(&row, 2)?), ("UPDATE", cell(&row, 3)?)] {
+            if matches!(action.as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT") {
+                catalog.cascades.push(format!("{name}: ON {event} {action}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unescaped() {
+        assert_eq!(
+            labels(r"enum('a','it''s','x\\y','new\nline','','a,b')"),
+            ["a", "it's", "x\\y", "new\nline", "", "a,b"]
+        );
+        assert!(labels("enum()").is_empty());
+    }
+}

@@ -1,0 +1,390 @@
+//! What PostgreSQL's catalogs say about the tables of a sync.
+//!
+//! Owns: [`tables`], a handful of set-based queries whatever the number of tables, and the mapping of
+//! PostgreSQL's types to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
+//! A table that does not exist is `None`; anything the server refuses is an error.
+
+use super::fail;
+use crate::error::{Error, Result};
+use crate::model::schema::{Column, ColumnType, Table, TableId};
+use crate::model::sync::{CatalogTable, ForeignTrigger};
+use std::collections::HashMap;
+use tokio_postgres::{Client, Row};
+
+const DOING: &str = "read the tables' definitions";
+
+/// Our triggers sort last by name, because PostgreSQL fires triggers in the order of their names.
+pub const TRIGGER_PREFIX: &str = "zz_tidelock_";
+
+/// The tables in the order asked for.
+pub async fn tables(client: &Client, ids: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
+    let mut found = relations(client, ids).await?;
+    let oids: Vec<u32> = found.iter().flatten().map(|relation| relation.oid).collect();
+    let mut by_oid: HashMap<u32, &mut Relation> = found
+        .iter_mut()
+        .flatten()
+        .map(|relation| (relation.oid, relation))
+        .collect();
+    columns(client, &oids, &mut by_oid).await?;
+    indexes(client, &oids, &mut by_oid).await?;
+    triggers(client, &oids, &mut by_oid).await?;
+    cascades(client, &oids, &mut by_oid).await?;
+    Ok(found
+        .into_iter()
+        .map(|relation| relation.map(|relation| relation.catalog))
+        .collect())
+}
+
+struct Relation {
+    oid: u32,
+    catalog: CatalogTable,
+    /// Attribute number of each column, by which indexes name them.
+    numbers: Vec<i16>,
+}
+
+impl Relation {
+    /// Indexes into the columns; `None` when one of the numbers is an expression.
+    fn columns(&self, numbers: &[i16]) -> Option<Vec<usize>> {
+        numbers
+            .iter()
+            .map(|number| self.numbers.iter().position(|other| other == number))
+            .collect()
+    }
+}
+
+async fn query(client: &Client, sql: &str, oids: &[u32]) -> Result<Vec<Row>> {
+    if oids.is_empty() {
+        return Ok(Vec::new());
+    }
+    client
+        .query(sql, &[&oids])
+        .await
+        .map_err(|error| fail(DOING, error))
+}
+
+fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
+    row.try_get(index).map_err(|error| fail(DOING, error))
+}
+
+/// A partitioned table has the replica identity of its partitions, where those agree: theirs is what counts.
+const RELATIONS: &str = "
+    SELECT want.number, c.oid, c.relkind::text,
+           coalesce((SELECT CASE WHEN count(DISTINCT leaf.relreplident) = 1 THEN min(leaf.relreplident::text)
+                                 WHEN count(*) > 0 THEN 'd' END
+                       FROM pg_partition_tree(c.oid) part JOIN pg_class leaf ON leaf.oid = part.relid
+                      WHERE c.relkind = 'p' AND part.isleaf), c.relreplident::text)
+      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+      JOIN pg_namespace n ON n.nspname = want.schema
+      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+
+async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relation>>> {
+    let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let rows = client
+        .query(RELATIONS, &[&schemas, &names])
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    let mut found: Vec<Option<Relation>> = ids.iter().map(|_| None).collect();
+    for row in &rows {
+        let number: i64 = cell(row, 0)?;
+        let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        let (Some(place), Some(id)) = (found.get_mut(index), ids.get(index)) else {
+            return Err(Error::bug(DOING).why("the server numbered a table that was not asked for"));
+        };
+        *place = Some(Relation {
+            oid: cell(row, 1)?,
+            numbers: Vec::new(),
+            catalog: CatalogTable {
+                table: Table {
+                    id: id.clone(),
+                    columns: Vec::new(),
+                    key: Vec::new(),
+                    uniques: Vec::new(),
+                },
+                foreign_triggers: Vec::new(),
+                cascades: Vec::new(),
+                replica_identity: cell(row, 3)?,
+                storage: cell(row, 2)?,
+            },
+        });
+    }
+    Ok(found)
+}
+
+/// A domain is followed to its base type, whose modifier the last domain carries.
+const COLUMNS: &str = "
+    WITH RECURSIVE chain AS (
+        SELECT a.attrelid, a.attnum, t.oid, t.typtype, t.typbasetype, t.typnotnull, a.atttypmod AS modifier,
+               t.typtypmod, 0 AS depth
+          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+         WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT c.attrelid, c.attnum, t.oid, t.typtype, t.typbasetype, c.typnotnull OR t.typnotnull, c.typtypmod,
+               t.typtypmod, c.depth + 1
+          FROM chain c JOIN pg_type t ON t.oid = c.typbasetype
+         WHERE c.typtype = 'd')
+    SELECT a.attrelid, a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod),
+           coalesce((SELECT quote_ident(k.nspname) || '.' || quote_ident(l.collname)
+                       FROM pg_collation l JOIN pg_namespace k ON k.oid = l.collnamespace
+                      WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), ''),
+           NOT (a.attnotnull OR c.typnotnull), a.attgenerated <> '', a.atthasdef OR a.attidentity <> '',
+           n.nspname = 'pg_catalog', t.typname::text, format_type(c.oid, NULL), c.modifier,
+           CASE WHEN t.typtype = 'e'
+                THEN ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
+           END, current_setting('server_encoding') = 'UTF8'
+      FROM chain c
+      JOIN pg_attribute a ON a.attrelid = c.attrelid AND a.attnum = c.attnum
+      JOIN pg_type t ON t.oid = c.oid
+      JOIN pg_namespace n ON n.oid = t.typnamespace
+     WHERE c.typtype <> 'd'
+     ORDER BY a.attrelid, a.attnum";
+
+async fn columns(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
+    for row in query(client, COLUMNS, oids).await? {
+        let Some(relation) = by_oid.get_mut(&cell::<u32>(&row, 0)?) else {
+            continue;
+        };
+        let base = BaseType {
+            built_in: cell(&row, 8)?,
+            name: cell(&row, 9)?,
+            full_name: cell(&row, 10)?,
+            modifier: cell(&row, 11)?,
+            labels: cell(&row, 12)?,
+            utf8: cell(&row, 13)?,
+        };
+        relation.numbers.push(cell(&row, 1)?);
+        relation.catalog.table.columns.push(Column {
+            name: cell(&row, 2)?,
+            ty: base.column_type(),
+            sql_type: cell(&row, 3)?,
+            collation: cell(&row, 4)?,
+            nullable: cell(&row, 5)?,
+            generated: cell(&row, 6)?,
+            has_default: cell(&row, 7)?,
+        });
+    }
+    Ok(())
+}
+
+/// A column's type with all domains taken off.
+struct BaseType<'a> {
+    built_in: bool,
+    name: &'a str,
+    /// As DDL writes it, without a modifier.
+    full_name: String,
+    /// `atttypmod`; -1 without one.
+    modifier: i32,
+    labels: Option<Vec<String>>,
+    utf8: bool,
+}
+
+impl BaseType<'_> {
+    fn column_type(self) -> ColumnType {
+        if let Some(labels) = self.labels {
+            return ColumnType::Enum { labels };
+        }
+        // A type of the same name in another schema is another type.
+        if !self.built_in {
+            return ColumnType::Opaque { name: self.full_name };
+        }
+        match self.name {
+            "bool" => ColumnType::Bool,
+            "int2" => int(16),
+            "int4" => int(32),
+            "int8" => int(64),
+            "float4" => ColumnType::Float,
+            "float8" => ColumnType::Double,
+            "numeric" => self.decimal(),
+            "text" => self.text(None, None, false),
+            "varchar" => self.text(self.length(), None, false),
+            "bpchar" => self.text(self.length(), None, true),
+            // 64 bytes with the closing zero.
+            "name" => self.text(None, Some(63), false),
+            "bytea" => ColumnType::Bytes {
+                limit: None,
+                fixed: false,
+            },
+            "bit" => self.bit(false),
+            "varbit" => self.bit(true),
+            "date" => ColumnType::Date,
+            "time" => ColumnType::Time {
+                fraction: self.fraction(),
+                span: false,
+            },
+            "timestamp" => ColumnType::Timestamp {
+                fraction: self.fraction(),
+            },
+            "timestamptz" => ColumnType::TimestampTz {
+                fraction: self.fraction(),
+                epoch: false,
+            },
+            "uuid" => ColumnType::Uuid,
+            "json" => ColumnType::Json { normalised: false },
+            "jsonb" => ColumnType::Json { normalised: true },
+            "interval" => ColumnType::Interval,
+            _ => ColumnType::Opaque { name: self.full_name },
+        }
+    }
+
+    fn decimal(&self) -> ColumnType {
+        // Precision in the upper half; the scale is an 11-bit number with a sign.
+        let (precision, scale) = match self.modifier {
+            ..4 => (None, 0),
+            packed => {
+                let packed = packed - 4;
+                let precision = u32::try_from((packed >> 16) & 0xffff).ok();
+                (precision, ((packed & 0x7ff) ^ 1024) - 1024)
+            }
+        };
+        ColumnType::Decimal {
+            precision,
+            scale,
+            unsigned: false,
+        }
+    }
+
+    fn text(&self, chars: Option<u32>, bytes: Option<u64>, fixed: bool) -> ColumnType {
+        ColumnType::Text {
+            chars,
+            bytes,
+            fixed,
+            utf8: self.utf8,
+        }
+    }
+
+    /// Character types count their own four-byte header in the modifier.
+    fn length(&self) -> Option<u32> {
+        u32::try_from(self.modifier - 4).ok()
+    }
+
+    fn bit(&self, varying: bool) -> ColumnType {
+        ColumnType::Bit {
+            len: u32::try_from(self.modifier).ok(),
+            varying,
+        }
+    }
+
+    fn fraction(&self) -> u8 {
+        u8::try_from(self.modifier).unwrap_or(6)
+    }
+}
+
+fn int(bits: u8) -> ColumnType {
+    ColumnType::Int {
+        bits,
+        unsigned: false,
+    }
+}
+
+/// Included columns are no part of the key.
+const INDEXES: &str = "
+    SELECT i.indrelid, i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indpred IS NULL
+      FROM pg_index i
+     WHERE i.indrelid = ANY($1::oid[]) AND i.indisunique AND i.indislive
+     ORDER BY i.indrelid, i.indexrelid";
+
+async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
+    for row in query(client, INDEXES, oids).await? {
+        let Some(relation) = by_oid.get_mut(&cell::<u32>(&row, 0)?) else {
+            continue;
+        };
+        let numbers: Vec<i16> = cell(&row, 2)?;
+        let whole: bool = cell(&row, 3)?;
+        let columns = relation.columns(&numbers).filter(|_| whole).unwrap_or_default();
+        if cell(&row, 1)? {
+            relation.catalog.table.key = columns;
+        } else {
+            relation.catalog.table.uniques.push(columns);
+        }
+    }
+    Ok(())
+}
+
+/// Triggers of partitions count for their table. An ordinary trigger is silent in our apply sessions, which run
+/// as replicas; one that is enabled ALWAYS or for replicas is not.
+const TRIGGERS: &str = "
+    SELECT root.oid, t.tgname::text, bool_and(t.tgenabled IN ('O', 'D'))
+      FROM unnest($1::oid[]) AS root(oid)
+     CROSS JOIN LATERAL (SELECT root.oid AS member
+                         UNION SELECT part.relid::oid FROM pg_partition_tree(root.oid) part) tree
+      JOIN pg_trigger t ON t.tgrelid = tree.member
+     WHERE NOT t.tgisinternal AND NOT starts_with(t.tgname::text, $2)
+     GROUP BY 1, 2 ORDER BY 1, 2";
+
+async fn triggers(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
+    let rows = client
+        .query(TRIGGERS, &[&oids, &TRIGGER_PREFIX])
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    for row in &rows {
+        let Some(relation) = by_oid.get_mut(&cell::<u32>(row, 0)?) else {
+            continue;
+        };
+        relation.catalog.foreign_triggers.push(ForeignTrigger {
+            name: cell(row, 1)?,
+            guarded: cell(row, 2)?,
+        });
+    }
+    Ok(())
+}
+
+const CASCADES: &str = "
+    SELECT conrelid, conname::text, confdeltype::text, confupdtype::text
+      FROM pg_constraint
+     WHERE contype = 'f' AND conrelid = ANY($1::oid[])
+       AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+     ORDER BY conrelid, conname";
+
+async fn cascades(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
+    let action = |code: &str| match code {
+        "c" => Some("CASCADE"),
+        "n" => Some("SET NULL"),
+        "d" => Some("SET DEFAULT"),
+        _ => None,
+    };
+    for row in query(client, CASCADES, oids).await? {
+        let Some(relation) = by_oid.get_mut(&cell::<u32>(&row, 0)?) else {
+            continue;
+        };
+        let name: &str = cell(&row, 1)?;
+        for (event, code) in [("DELETE", cell(&row, 2)?), ("UPDATE", cell(&row, 3)?)] {
+            if let Some(action) = action(code) {
+                relation
+                    .catalog
+                    .cascades
+                    .push(format!("{name}: ON {event} {action}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(modifier: i32) -> ColumnType {
+        let base = BaseType {
+            built_in: true,
+            name: "numeric",
+            full_name: "numeric".to_owned(),
+            modifier,
+            labels: None,
+            utf8: true,
+        };
+        base.column_type()
+    }
+
+    #[test]
+    fn numeric_modifiers_hold_precision_and_signed_scale() {
+        let of = |precision, scale| ColumnType::Decimal {
+            precision,
+            scale,
+            unsigned: false,
+        };
+        assert_eq!(decimal(-1), of(None, 0));
+        assert_eq!(decimal(((10 << 16) | 2) + 4), of(Some(10), 2));
+        assert_eq!(decimal(((3 << 16) | (-5 & 0x7ff)) + 4), of(Some(3), -5));
+    }
+}
