@@ -5,5 +5,6 @@ pub mod error;
 pub mod model;
 pub mod mysql;
 pub mod plan;
+pub mod playground;
 pub mod postgres;
 pub mod template;
