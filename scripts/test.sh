@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Runs the tests on real servers, which it installs, starts and stops.
+#
+# usage: scripts/test.sh [arguments of `cargo nextest run`]
+#
+# The servers of the whole run are passed to the tests by URL in TIDELOCK_TEST_<KIND>; see tests/harness.
+set -euo pipefail
+. "$(dirname "$0")/tools.sh"
+
+scripts/servers.sh
+need_command nextest
+
+say "building"
+cargo build --quiet --example servers >&2
+cargo nextest run --no-run >&2
+
+# The servers live as long as the pipe to their keeper is open, so they end with this script however it ends.
+target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+kinds=(postgres18 postgres15 mysql mariadb)
+coproc KEEPER { exec "$target/debug/examples/servers" "${kinds[@]}"; }
+keeper=$KEEPER_PID
+exec {hold}>&"${KEEPER[1]}" # the shell forgets its own end when the process is gone
+ready=
+while read -r line <&"${KEEPER[0]}"; do
+  if [ "$line" = ready ]; then ready=1; break; fi
+  name=${line%%=*}
+  export "TIDELOCK_TEST_${name^^}=${line#*=}"
+  say "$name: ${line#*=}"
+done
+[ -n "$ready" ] || die "the servers did not start"
+
+code=0
+cargo nextest run "$@" {hold}>&- || code=$?
+
+kill -TERM "$keeper" 2>/dev/null || true
+exec {hold}>&-
+wait "$keeper" 2>/dev/null || true
+exit "$code"
