@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use folder::Folder;
+use mysql_async::prelude::Queryable;
 use process::Process;
 use programs::Programs;
 
@@ -267,19 +268,28 @@ impl Server {
         }
     }
 
-    /// One query through the account that users of the server will have.
+    /// Logs in with the account that users of the server will have, and asks whose data this is: another process may
+    /// have taken the port for a server with the same account.
     async fn answers(&self) -> Result<()> {
-        if self.kind.is_postgres() {
+        let data = if self.kind.is_postgres() {
             let (client, connection) = tokio_postgres::connect(&self.url(""), tokio_postgres::NoTls).await?;
             let driver = tokio::spawn(connection);
-            let answer = client.simple_query("SELECT 1").await;
+            let answer = client
+                .query_one("SELECT current_setting('data_directory')", &[])
+                .await;
             drop(client);
             let _ = driver.await;
-            answer?;
+            answer?.try_get(0)?
         } else {
             let options = mysql_async::OptsBuilder::from_opts(mysql_async::Opts::from_url(&self.url(""))?);
-            let connection = mysql_async::Conn::new(options.prefer_socket(false)).await?;
+            let mut connection = mysql_async::Conn::new(options.prefer_socket(false)).await?;
+            let data: Option<String> = connection.query_first("SELECT @@datadir").await?;
             connection.disconnect().await?;
+            data.unwrap_or_default()
+        };
+        let ours = self.folder.path().join("data");
+        if Path::new(data.trim_end_matches('/')) != ours {
+            bail!("port {} belongs to a server in {data}", self.port);
         }
         Ok(())
     }
