@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod error;
+pub mod merge;
 pub mod model;
 pub mod mysql;
 pub mod plan;
