@@ -134,6 +134,24 @@ fn delete(base: Stamp, stamp: Stamp, standing: Standing) -> Decision {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// Transactional mode: the source is the truth, what the target lacks or has too much is drift, recorded and mended.
+pub fn decide_one_way(operation: Operation, exists: bool) -> Decision {
+    let conflict = match (operation, exists) {
+        (Operation::Insert, true) => Some(ConflictKind::InsertExists),
+        (Operation::Update, false) => Some(ConflictKind::UpdateMissing),
+        (Operation::Delete, false) => Some(ConflictKind::DeleteMissing),
+        (Operation::Insert, false) | (Operation::Update | Operation::Delete, true) => None,
+    };
+    Decision::Write { conflict }
+}
+
 /// Two writes of one row. Equal stamps name one content; where they do not, somebody broke the stamps.
 fn contest(incoming: Stamp, row: Stamp, same_content: bool, kind: ConflictKind) -> Decision {
     if incoming == row {
