@@ -63,11 +63,31 @@ impl Applier {
     }
 
     /// Writes a group's layers into the open transaction.
-    pub async fn layers(&mut self, layers: Layers) -> Result<()> {
-        for layer in layers.into_layers() {
+    pub async fn layers(&mut self, layers: &Layers) -> Result<()> {
+        for layer in layers.iter() {
             self.layer(layer).await?;
         }
         Ok(())
+    }
+
+    /// Writes rows of a first copy: like inserts, except that old tombstones of tables which were empty when the
+    /// copy began do not count. Returns how many rows there were.
+    pub async fn copy(&mut self, layers: &Layers) -> Result<u64> {
+        let mut rows = 0;
+        for layer in layers.iter() {
+            rows += layer.changes.len() as u64;
+            self.copied(layer).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Notes until where the stream may repeat what the copy holds.
+    pub async fn settle(&mut self, settle: Option<Position>) -> Result<()> {
+        if settle.is_none() {
+            return Ok(());
+        }
+        self.checkpoint.settle = settle;
+        self.target.segment(&self.movement(Segment::Applied)).await
     }
 
     /// Moves the checkpoint to where the transaction really ends, where that was not known at its begin.
@@ -117,50 +137,79 @@ impl Applier {
         }
     }
 
-    async fn layer(&mut self, mut layer: Layer) -> Result<()> {
+    async fn layer(&mut self, layer: &Layer) -> Result<()> {
         let plan = Arc::clone(&layer.plan);
         self.tally.changes += layer.changes.len() as u64;
-        self.fill(&plan, &mut layer.changes).await?;
-        let (refused, changes): (Vec<Planned>, Vec<Planned>) =
-            layer.changes.into_iter().partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
+        let filled = self.filled(&plan, &layer.changes).await?;
+        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = filled
+            .as_ref()
+            .unwrap_or(&layer.changes)
+            .iter()
+            .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
         let mut conflicts: Vec<Conflict> = refused.iter().map(|change| record::refusal(&plan, change)).collect();
-        let writes: Vec<Write> = changes.iter().filter_map(write_of).collect();
+        let writes: Vec<Write> = changes.iter().filter_map(|change| write_of(change)).collect();
         let applied = self.target.attempt(&plan.shape, &writes).await?;
-        let mut rest: Vec<&Planned> =
-            changes.iter().zip(applied).filter(|(_, applied)| !applied).map(|(change, _)| change).collect();
+        let rest = changes.iter().zip(applied).filter(|(_, applied)| !applied).map(|(change, _)| *change).collect();
+        self.settle_contested(&plan, rest, &mut conflicts).await?;
+        self.keep_record(conflicts).await
+    }
+
+    async fn copied(&mut self, layer: &Layer) -> Result<()> {
+        let plan = &layer.plan;
+        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) =
+            layer.changes.iter().partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
+        let mut conflicts: Vec<Conflict> = refused.iter().map(|change| record::refusal(plan, change)).collect();
+        let decided = changes.into_iter().filter_map(|change| {
+            Some((write_of(change)?, Contested { change, local: Local::default() }, None))
+        });
+        let decided = decided.collect();
+        let lost = self.write_decided(plan, decided, &mut conflicts).await?;
+        self.settle_contested(plan, lost, &mut conflicts).await?;
+        self.keep_record(conflicts).await
+    }
+
+    /// Rounds of reading, deciding and writing until nothing is left.
+    async fn settle_contested(
+        &mut self,
+        plan: &Plan,
+        mut rest: Vec<&Planned>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<()> {
         for _ in 0..ROUNDS_MAX {
             if rest.is_empty() {
-                break;
+                return Ok(());
             }
-            rest = self.contested(&plan, rest, &mut conflicts).await?;
+            rest = self.contested(plan, rest, conflicts).await?;
         }
-        if !rest.is_empty() {
-            return Err(Error::transient(format!("write {} rows that others keep changing", rest.len()))
-                .table(&plan.shape.table.id)
-                .node(&self.spec.target.name));
+        Err(Error::transient(format!("write {} rows that others keep changing", rest.len()))
+            .table(&plan.shape.table.id)
+            .node(&self.spec.target.name))
+    }
+
+    async fn keep_record(&mut self, conflicts: Vec<Conflict>) -> Result<()> {
+        if conflicts.is_empty() {
+            return Ok(());
         }
         self.tally.conflicts += conflicts.len() as u64;
-        if !conflicts.is_empty() {
-            self.target.record(&self.spec.sync, &self.spec.id, &conflicts).await?;
-        }
-        Ok(())
+        self.target.record(&self.spec.sync, &self.spec.id, &conflicts).await
     }
 
     /// Completes rows that moved to another key and lack what did not change, from the row they leave.
-    async fn fill(&mut self, plan: &Plan, changes: &mut [Planned]) -> Result<()> {
+    /// `None`: there are none.
+    async fn filled(&mut self, plan: &Plan, changes: &[Planned]) -> Result<Option<Vec<Planned>>> {
         let from: Vec<Key> = changes.iter().filter_map(|change| fill_key(&change.op).cloned()).collect();
         if from.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut found = self.target.read(&plan.shape, &from).await?.into_iter();
+        let mut changes = changes.to_vec();
         for change in changes.iter_mut().filter(|change| fill_key(&change.op).is_some()) {
             let old = found.next().and_then(|local| local.row);
-            if let (PlannedOp::Insert { row, fill_from, .. }, Some(old)) = (&mut change.op, old) {
+            if let (PlannedOp::Insert { row, .. }, Some(old)) = (&mut change.op, old) {
                 *row = row.0.iter().zip(old.0.iter()).map(|(new, old)| new.clone().or_else(|| old.clone())).collect();
-                *fill_from = None;
             }
         }
-        Ok(())
+        Ok(Some(changes))
     }
 
     /// One round: read under lock, decide, write. Returns what lost a race and must be decided again.

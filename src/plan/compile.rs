@@ -101,19 +101,19 @@ impl Plan {
 
     /// `writer`: rank of the node that made the change, which is the origin of a delete.
     /// A change of the key becomes two.
-    pub fn change(&self, change: Change, writer: Rank, address: &Address, out: &mut Vec<Planned>) -> Result<()> {
-        match change.op {
+    pub fn change(&self, change: &Change, writer: Rank, address: &Address, out: &mut Vec<Planned>) -> Result<()> {
+        match &change.op {
             Op::Insert { new } => out.push(self.insert(new, None, address)?),
             Op::Delete { old } => out.push(self.delete(old, writer, address)?),
             Op::Update { old, new } => match old {
-                Some(old) if self.key_differs(&old, &new) => {
-                    let old_key = self.key_of(&old)?.ok();
+                Some(old) if self.key_differs(old, new) => {
+                    let old_key = self.key_of(old)?.ok();
                     let delete = self.delete(old, writer, address)?;
                     out.push(delete);
                     let fill_from = if new.is_complete() { None } else { old_key };
                     out.push(self.insert(new, fill_from, address)?);
                 }
-                old => out.push(self.update(old, new, address)?),
+                old => out.push(self.update(old.as_ref(), new, address)?),
             },
             Op::Truncate => {
                 return Err(Error::definite("apply a TRUNCATE").table(&self.source.id).why(
@@ -132,34 +132,34 @@ impl Plan {
     }
 
     /// A row of a first copy.
-    pub fn copied(&self, row: Row, address: &Address) -> Result<Planned> {
+    pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
         self.insert(row, None, address)
     }
 
-    fn insert(&self, new: Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
-        let stamp = self.stamp(&new)?;
-        match self.row(&new) {
+    fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
+        let stamp = self.stamp(new)?;
+        match self.row(new) {
             Ok((key, row)) => self.planned(key, PlannedOp::Insert { row, stamp, fill_from }, address),
             Err(why) => self.refused(new, why, stamp, "insert", address),
         }
     }
 
-    fn update(&self, old: Option<Row>, new: Row, address: &Address) -> Result<Planned> {
-        let (base, stamp) = (old.as_ref().map_or(Ok(None), |old| self.stamp(old))?, self.stamp(&new)?);
+    fn update(&self, old: Option<&Row>, new: &Row, address: &Address) -> Result<Planned> {
+        let (base, stamp) = (old.map_or(Ok(None), |old| self.stamp(old))?, self.stamp(new)?);
         if self.stamps.is_some() && base.is_none() {
             return Err(self.lacks("its update came without the stamp of the row before it"));
         }
-        match self.row(&new) {
-            Ok((key, row)) => self.planned(key, PlannedOp::Update { row, before: old, base, stamp }, address),
+        match self.row(new) {
+            Ok((key, row)) => self.planned(key, PlannedOp::Update { row, before: old.cloned(), base, stamp }, address),
             Err(why) => self.refused(new, why, stamp, "update", address),
         }
     }
 
-    fn delete(&self, old: Row, writer: Rank, address: &Address) -> Result<Planned> {
-        let base = self.stamp(&old)?;
+    fn delete(&self, old: &Row, writer: Rank, address: &Address) -> Result<Planned> {
+        let base = self.stamp(old)?;
         let stamp = base.map(|base| Stamp::delete(base.version, writer));
-        match self.key_of(&old)? {
-            Ok(key) => self.planned(key, PlannedOp::Delete { before: old, base, stamp }, address),
+        match self.key_of(old)? {
+            Ok(key) => self.planned(key, PlannedOp::Delete { before: old.clone(), base, stamp }, address),
             Err(why) => self.refused(old, why, stamp, "delete", address),
         }
     }
@@ -172,12 +172,13 @@ impl Plan {
 
     fn refused(
         &self,
-        incoming: Row,
+        incoming: &Row,
         why: Refusal,
         stamp: Option<Stamp>,
         operation: &'static str,
         address: &Address,
     ) -> Result<Planned> {
+        let incoming = incoming.clone();
         // The key in the source's terms: it only names the row in the record.
         let key: Key = self.key.iter().filter_map(|carried| incoming.get(carried.source).cloned()).collect();
         self.planned(key, PlannedOp::Refused { incoming, why, stamp, operation }, address)

@@ -44,8 +44,8 @@ impl Layers {
         self.layers.is_empty()
     }
 
-    pub fn into_layers(self) -> impl Iterator<Item = Layer> {
-        self.layers.into_iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter()
     }
 }
 
