@@ -1,29 +1,17 @@
 //! The closed set of engines: each method is a match and nothing else. Only this file names both.
 
-use crate::access::Access;
+use crate::access::{Access, SourceOptions};
 use crate::error::{Error, Result};
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, Local};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Checkpoint, Finding, Mode, Scope, Server};
+use crate::model::sync::{CatalogTable, Checkpoint, Finding, Scope, Server};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
-use std::sync::Arc;
 use tokio::sync::watch;
-
-/// What a source is opened with, whichever engine it is.
-#[derive(Debug, Clone)]
-pub struct SourceOptions {
-    pub access: Access,
-    pub sync: String,
-    /// Name of the target node, which names the slot.
-    pub target: String,
-    pub tables: Vec<Arc<CatalogTable>>,
-    pub mode: Mode,
-}
 
 pub enum Source {
     Postgres(Box<postgres::source::Source>),
@@ -34,10 +22,10 @@ impl Source {
     pub async fn open(engine: Engine, options: SourceOptions, from: &Position) -> Result<Source> {
         Ok(match engine {
             Engine::Postgres => {
-                Source::Postgres(Box::new(postgres::source::Source::open(options.into(), from).await?))
+                Source::Postgres(Box::new(postgres::source::Source::open(options, from).await?))
             }
             Engine::Mysql | Engine::Mariadb => {
-                Source::Mysql(Box::new(mysql::source::Source::open(options.into(), from).await?))
+                Source::Mysql(Box::new(mysql::source::Source::open(options, from).await?))
             }
         })
     }
@@ -79,10 +67,10 @@ impl Snapshot {
     pub async fn open(engine: Engine, options: SourceOptions) -> Result<Snapshot> {
         Ok(match engine {
             Engine::Postgres => {
-                Snapshot::Postgres(Box::new(postgres::snapshot::Snapshot::open(&options.into()).await?))
+                Snapshot::Postgres(Box::new(postgres::snapshot::Snapshot::open(&options).await?))
             }
             Engine::Mysql | Engine::Mariadb => {
-                Snapshot::Mysql(Box::new(mysql::snapshot::Snapshot::open(&options.into()).await?))
+                Snapshot::Mysql(Box::new(mysql::snapshot::Snapshot::open(&options).await?))
             }
         })
     }
@@ -121,8 +109,8 @@ impl Snapshot {
 /// Where a log stands now, kept from being removed (PostgreSQL: the slot is made).
 pub async fn start_position(engine: Engine, options: SourceOptions) -> Result<Position> {
     match engine {
-        Engine::Postgres => postgres::snapshot::start_position(&options.into()).await,
-        Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options.into()).await,
+        Engine::Postgres => postgres::snapshot::start_position(&options).await,
+        Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options).await,
     }
 }
 
@@ -216,7 +204,7 @@ impl Node {
             Node::Postgres(client, _) => postgres::server(client).await,
             Node::Mysql(conn, _) => {
                 let flavor = mysql::flavor(conn).await?;
-                mysql::server(conn, flavor).await
+                mysql::server(conn, &flavor).await
             }
         }
     }

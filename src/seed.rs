@@ -5,7 +5,8 @@
 //! is held (slot) or noted (GTID set) before the image is taken.
 //! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
 
-use crate::engine::{self, Node, Snapshot, SourceOptions, Target};
+use crate::access::SourceOptions;
+use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
 use crate::flow::planner::Planner;
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};

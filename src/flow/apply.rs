@@ -25,12 +25,12 @@ const ROUNDS_MAX: usize = 8;
 
 /// Counts of one group, for status and logs.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Tally {
-    pub changes: u64,
-    pub conflicts: u64,
+pub(crate) struct Tally {
+    pub(crate) changes: u64,
+    pub(crate) conflicts: u64,
 }
 
-pub struct Applier {
+pub(crate) struct Applier {
     target: Target,
     spec: Arc<LinkSpec>,
     checkpoint: Checkpoint,
@@ -46,24 +46,24 @@ struct Contested<'a> {
 }
 
 impl Applier {
-    pub fn new(target: Target, spec: Arc<LinkSpec>, checkpoint: Checkpoint) -> Self {
+    pub(crate) fn new(target: Target, spec: Arc<LinkSpec>, checkpoint: Checkpoint) -> Self {
         let position = checkpoint.position.clone();
         Applier { target, spec, checkpoint, position, tally: Tally::default() }
     }
 
-    pub fn checkpoint(&self) -> &Checkpoint {
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
     /// Opens the target transaction: checkpoint and marker are its first statement.
-    pub async fn begin(&mut self, position: &Position) -> Result<()> {
+    pub(crate) async fn begin(&mut self, position: &Position) -> Result<()> {
         self.position = position.clone();
         self.tally = Tally::default();
         self.target.begin(&self.movement(Segment::Applied)).await
     }
 
     /// Writes a group's layers into the open transaction.
-    pub async fn layers(&mut self, layers: &Layers) -> Result<()> {
+    pub(crate) async fn layers(&mut self, layers: &Layers) -> Result<()> {
         for layer in layers.iter() {
             self.layer(layer).await?;
         }
@@ -72,7 +72,7 @@ impl Applier {
 
     /// Writes rows of a first copy: like inserts, except that old tombstones of tables which were empty when the
     /// copy began do not count. Returns how many rows there were.
-    pub async fn copy(&mut self, layers: &Layers) -> Result<u64> {
+    pub(crate) async fn copy(&mut self, layers: &Layers) -> Result<u64> {
         let mut rows = 0;
         for layer in layers.iter() {
             rows += layer.changes.len() as u64;
@@ -82,7 +82,7 @@ impl Applier {
     }
 
     /// Notes until where the stream may repeat what the copy holds.
-    pub async fn settle(&mut self, settle: Option<Position>) -> Result<()> {
+    pub(crate) async fn settle(&mut self, settle: Option<Position>) -> Result<()> {
         if settle.is_none() {
             return Ok(());
         }
@@ -91,12 +91,12 @@ impl Applier {
     }
 
     /// Moves the checkpoint to where the transaction really ends, where that was not known at its begin.
-    pub async fn reposition(&mut self, position: &Position) -> Result<()> {
+    pub(crate) async fn reposition(&mut self, position: &Position) -> Result<()> {
         self.position = position.clone();
         self.target.segment(&self.movement(Segment::Applied)).await
     }
 
-    pub async fn commit(&mut self) -> Result<Tally> {
+    pub(crate) async fn commit(&mut self) -> Result<Tally> {
         self.target.commit().await?;
         self.checkpoint.seq += 1;
         self.checkpoint.position = self.position.clone();
@@ -109,7 +109,7 @@ impl Applier {
         Ok(self.tally)
     }
 
-    pub async fn rollback(&mut self) -> Result<()> {
+    pub(crate) async fn rollback(&mut self) -> Result<()> {
         self.target.rollback().await
     }
 

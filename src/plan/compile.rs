@@ -57,6 +57,7 @@ pub struct Plan {
     key: Vec<Carried>,
     /// Source columns of version and origin, in merge mode.
     stamps: Option<(usize, usize)>,
+    source_engine: Engine,
     target_engine: Engine,
 }
 
@@ -96,7 +97,7 @@ impl Plan {
             false => None,
         };
         let shape = Shape { table: Arc::clone(target), stamps: target_stamps(target, merge).ok_or_else(failed)? };
-        Ok(Plan { source: Arc::clone(source), shape: Arc::new(shape), columns, key, stamps, target_engine })
+        Ok(Plan { source: Arc::clone(source), shape: Arc::new(shape), columns, key, stamps, source_engine, target_engine })
     }
 
     /// `writer`: rank of the node that made the change, which is the origin of a delete.
@@ -213,7 +214,7 @@ impl Plan {
     fn cast(&self, value: &Value, carried: Carried) -> Result<Value, Refusal> {
         let source = &self.source.columns[carried.source];
         let target = &self.shape.table.columns[carried.target];
-        typemap::cast(value.clone(), &source.ty, target, self.target_engine)
+        typemap::cast(value.clone(), &source.ty, self.source_engine, target, self.target_engine)
     }
 
     fn key_differs(&self, old: &Row, new: &Row) -> bool {
