@@ -35,11 +35,29 @@ pub struct Planned {
 pub enum PlannedOp {
     /// `fill_from`: the row lacks cells that did not change (a key change of a row with unchanged TOAST); they are
     /// taken from the target's row under this key.
-    Insert { row: Row, stamp: Option<Stamp>, fill_from: Option<Key> },
-    Update { row: Row, before: Option<Row>, base: Option<Stamp>, stamp: Option<Stamp> },
-    Delete { before: Row, base: Option<Stamp>, stamp: Option<Stamp> },
+    Insert {
+        row: Row,
+        stamp: Option<Stamp>,
+        fill_from: Option<Key>,
+    },
+    Update {
+        row: Row,
+        before: Option<Row>,
+        base: Option<Stamp>,
+        stamp: Option<Stamp>,
+    },
+    Delete {
+        before: Row,
+        base: Option<Stamp>,
+        stamp: Option<Stamp>,
+    },
     /// A value that the target cannot hold.
-    Refused { incoming: Row, why: Refusal, stamp: Option<Stamp>, operation: &'static str },
+    Refused {
+        incoming: Row,
+        why: Refusal,
+        stamp: Option<Stamp>,
+        operation: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,35 +102,63 @@ impl Plan {
             if counterpart.generated {
                 continue;
             }
-            if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine) {
+            if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
+            {
                 return Err(failed().why(format!("column {:?}: {why}", column.name)));
             }
-            columns.push(Carried { source: index, target: place });
+            columns.push(Carried {
+                source: index,
+                target: place,
+            });
         }
         let carried = |place: usize| columns.iter().copied().find(|carried| carried.target == place);
         let key: Option<Vec<Carried>> = target.key.iter().map(|place| carried(*place)).collect();
-        let key = key.filter(|key| !key.is_empty()).ok_or_else(|| failed().why("its primary key is not carried"))?;
+        let key = key
+            .filter(|key| !key.is_empty())
+            .ok_or_else(|| failed().why("its primary key is not carried"))?;
         let stamps = match merge {
-            true => Some(stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?),
+            true => Some(
+                stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,
+            ),
             false => None,
         };
-        let shape = Shape { table: Arc::clone(target), stamps: target_stamps(target, merge).ok_or_else(failed)? };
-        Ok(Plan { source: Arc::clone(source), shape: Arc::new(shape), columns, key, stamps, source_engine, target_engine })
+        let shape = Shape {
+            table: Arc::clone(target),
+            stamps: target_stamps(target, merge).ok_or_else(failed)?,
+        };
+        Ok(Plan {
+            source: Arc::clone(source),
+            shape: Arc::new(shape),
+            columns,
+            key,
+            stamps,
+            source_engine,
+            target_engine,
+        })
     }
 
     /// `writer`: rank of the node that made the change, which is the origin of a delete.
     /// A change of the key becomes two.
-    pub fn change(&self, change: &Change, writer: Rank, address: &Address, out: &mut Vec<Planned>) -> Result<()> {
+    pub fn change(
+        &self,
+        change: &Change,
+        writer: Rank,
+        address: &Address,
+        out: &mut Vec<Planned>,
+    ) -> Result<()> {
         match &change.op {
             Op::Insert { new } => out.push(self.insert(new, None, address)?),
             Op::Delete { old } => out.push(self.delete(old, writer, address)?),
             Op::Update { old, new } => match old {
                 Some(old) if self.key_differs(old, new) => {
-                    let old_key = self.key_of(old)?.ok();
                     let delete = self.delete(old, writer, address)?;
-                    out.push(delete);
-                    let fill_from = if new.is_complete() { None } else { old_key };
-                    out.push(self.insert(new, fill_from, address)?);
+                    if new.is_complete() {
+                        out.extend([delete, self.insert(new, None, address)?]);
+                    } else {
+                        // The row it leaves is read before anything of its layer is written: insert opens the layer.
+                        let old_key = self.key_of(old)?.ok();
+                        out.extend([self.insert(new, old_key, address)?, delete]);
+                    }
                 }
                 old => out.push(self.update(old.as_ref(), new, address)?),
             },
@@ -140,7 +186,15 @@ impl Plan {
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
         match self.row(new) {
-            Ok((key, row)) => self.planned(key, PlannedOp::Insert { row, stamp, fill_from }, address),
+            Ok((key, row)) => self.planned(
+                key,
+                PlannedOp::Insert {
+                    row,
+                    stamp,
+                    fill_from,
+                },
+                address,
+            ),
             Err(why) => self.refused(new, why, stamp, "insert", address),
         }
     }
@@ -151,7 +205,16 @@ impl Plan {
             return Err(self.lacks("its update came without the stamp of the row before it"));
         }
         match self.row(new) {
-            Ok((key, row)) => self.planned(key, PlannedOp::Update { row, before: old.cloned(), base, stamp }, address),
+            Ok((key, row)) => self.planned(
+                key,
+                PlannedOp::Update {
+                    row,
+                    before: old.cloned(),
+                    base,
+                    stamp,
+                },
+                address,
+            ),
             Err(why) => self.refused(new, why, stamp, "update", address),
         }
     }
@@ -160,7 +223,15 @@ impl Plan {
         let base = self.stamp(old)?;
         let stamp = base.map(|base| Stamp::delete(base.version, writer));
         match self.key_of(old)? {
-            Ok(key) => self.planned(key, PlannedOp::Delete { before: old.clone(), base, stamp }, address),
+            Ok(key) => self.planned(
+                key,
+                PlannedOp::Delete {
+                    before: old.clone(),
+                    base,
+                    stamp,
+                },
+                address,
+            ),
             Err(why) => self.refused(old, why, stamp, "delete", address),
         }
     }
@@ -168,7 +239,12 @@ impl Plan {
     fn planned(&self, key: Key, op: PlannedOp, address: &Address) -> Result<Planned> {
         let mut key_bytes = Vec::with_capacity(key.len() * 24);
         key.iter().for_each(|value| value.key_bytes(&mut key_bytes));
-        Ok(Planned { key, key_bytes, op, address: address.clone() })
+        Ok(Planned {
+            key,
+            key_bytes,
+            op,
+            address: address.clone(),
+        })
     }
 
     fn refused(
@@ -181,8 +257,21 @@ impl Plan {
     ) -> Result<Planned> {
         let incoming = incoming.clone();
         // The key in the source's terms: it only names the row in the record.
-        let key: Key = self.key.iter().filter_map(|carried| incoming.get(carried.source).cloned()).collect();
-        self.planned(key, PlannedOp::Refused { incoming, why, stamp, operation }, address)
+        let key: Key = self
+            .key
+            .iter()
+            .filter_map(|carried| incoming.get(carried.source).cloned())
+            .collect();
+        self.planned(
+            key,
+            PlannedOp::Refused {
+                incoming,
+                why,
+                stamp,
+                operation,
+            },
+            address,
+        )
     }
 
     /// The target's row with all carried cells cast, and its key.
@@ -194,7 +283,13 @@ impl Plan {
             }
         }
         let row = Row(cells.into_boxed_slice());
-        let key = self.shape.table.key.iter().filter_map(|place| row.get(*place).cloned()).collect();
+        let key = self
+            .shape
+            .table
+            .key
+            .iter()
+            .filter_map(|place| row.get(*place).cloned())
+            .collect();
         Ok((key, row))
     }
 
@@ -202,7 +297,9 @@ impl Plan {
     fn key_of(&self, source: &Row) -> Result<Result<Key, Refusal>> {
         let mut key = Vec::with_capacity(self.key.len());
         for carried in &self.key {
-            let value = source.get(carried.source).ok_or_else(|| self.lacks("its before-image came without its key"))?;
+            let value = source
+                .get(carried.source)
+                .ok_or_else(|| self.lacks("its before-image came without its key"))?;
             match self.cast(value, *carried) {
                 Ok(value) => key.push(value),
                 Err(why) => return Ok(Err(why)),
@@ -214,14 +311,22 @@ impl Plan {
     fn cast(&self, value: &Value, carried: Carried) -> Result<Value, Refusal> {
         let source = &self.source.columns[carried.source];
         let target = &self.shape.table.columns[carried.target];
-        typemap::cast(value.clone(), &source.ty, self.source_engine, target, self.target_engine)
+        typemap::cast(
+            value.clone(),
+            &source.ty,
+            self.source_engine,
+            target,
+            self.target_engine,
+        )
     }
 
     fn key_differs(&self, old: &Row, new: &Row) -> bool {
         let bytes = |row: &Row| {
             let mut out = Vec::new();
             for carried in &self.key {
-                row.get(carried.source).unwrap_or(&Value::Null).key_bytes(&mut out);
+                row.get(carried.source)
+                    .unwrap_or(&Value::Null)
+                    .key_bytes(&mut out);
             }
             out
         };
@@ -229,10 +334,13 @@ impl Plan {
     }
 
     fn stamp(&self, row: &Row) -> Result<Option<Stamp>> {
-        let Some((version, origin)) = self.stamps else { return Ok(None) };
+        let Some((version, origin)) = self.stamps else {
+            return Ok(None);
+        };
         match (row.get(version), row.get(origin)) {
             (Some(Value::Int(version)), Some(Value::Int(origin))) => {
-                let origin = Rank::try_from(*origin).map_err(|_| self.lacks("its origin column holds no rank"))?;
+                let origin =
+                    Rank::try_from(*origin).map_err(|_| self.lacks("its origin column holds no rank"))?;
                 Ok(Some(Stamp::write(*version, origin)))
             }
             _ => Err(self.lacks("a row image came without its stamp")),
@@ -256,5 +364,9 @@ fn target_stamps(target: &Table, merge: bool) -> Option<Option<StampColumns>> {
         return Some(None);
     }
     let (version, origin) = stamp_columns(target)?;
-    Some(Some(StampColumns { version, origin, tombstones: object_name("tombstone", &target.id) }))
+    Some(Some(StampColumns {
+        version,
+        origin,
+        tombstones: object_name("tombstone", &target.id),
+    }))
 }

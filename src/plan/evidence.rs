@@ -10,8 +10,9 @@ use std::fmt::Write;
 
 pub fn row_json(table: &Table, row: &Row) -> String {
     let cells = table.columns.iter().zip(row.0.iter());
-    let object: Map<String, Json> =
-        cells.filter_map(|(column, cell)| Some((column.name.clone(), json(cell.as_ref()?)))).collect();
+    let object: Map<String, Json> = cells
+        .filter_map(|(column, cell)| Some((column.name.clone(), json(cell.as_ref()?))))
+        .collect();
     Json::Object(object).to_string()
 }
 
@@ -55,11 +56,23 @@ fn hex(bytes: &[u8]) -> String {
 /// `8-4-4-4-12`, lower case.
 pub fn uuid_text(uuid: &[u8; 16]) -> String {
     let digits = &hex(uuid)[2..];
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+    [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ]
+    .join("-")
 }
 
 /// Names a conflict: equal on every node that sees the same pair of stamps under one key.
-pub fn conflict_id(table: &str, key: &str, stamps: [Option<crate::model::stamp::Stamp>; 2], extra: &str) -> String {
+pub fn conflict_id(
+    table: &str,
+    key: &str,
+    stamps: [Option<crate::model::stamp::Stamp>; 2],
+    extra: &str,
+) -> String {
     let mut stamps: Vec<String> = stamps.iter().flatten().map(ToString::to_string).collect();
     stamps.sort_unstable();
     let text = format!("{table}\0{key}\0{}\0{extra}", stamps.join("\0"));
@@ -73,7 +86,11 @@ mod tests {
 
     #[test]
     fn exact_values_stay_exact_text() {
-        let key = [Value::UInt(u64::MAX), Value::Decimal("1.10".into()), Value::Bytes(vec![0, 255].into())];
+        let key = [
+            Value::UInt(u64::MAX),
+            Value::Decimal("1.10".into()),
+            Value::Bytes(vec![0, 255].into()),
+        ];
         assert_eq!(key_json(&key), r#"[18446744073709551615,"1.10","\\x00ff"]"#);
         assert_eq!(uuid_text(&[0xab; 16]), "abababab-abab-abab-abab-abababababab");
     }
@@ -81,7 +98,13 @@ mod tests {
     #[test]
     fn a_conflict_has_one_name_from_both_sides() {
         let (a, b) = (Some(Stamp::write(5, 1)), Some(Stamp::write(5, 2)));
-        assert_eq!(conflict_id("t", "[1]", [a, b], ""), conflict_id("t", "[1]", [b, a], ""));
-        assert_ne!(conflict_id("t", "[1]", [a, None], ""), conflict_id("t", "[1]", [b, a], ""));
+        assert_eq!(
+            conflict_id("t", "[1]", [a, b], ""),
+            conflict_id("t", "[1]", [b, a], "")
+        );
+        assert_ne!(
+            conflict_id("t", "[1]", [a, None], ""),
+            conflict_id("t", "[1]", [b, a], "")
+        );
     }
 }
