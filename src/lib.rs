@@ -4,3 +4,4 @@ pub mod access;
 pub mod error;
 pub mod model;
 pub mod plan;
+pub mod typemap;
