@@ -1,11 +1,17 @@
 //! Tidelock: two-way replication between PostgreSQL and MySQL/MariaDB.
+//!
+//! `docs/architecture.md` is the map: the way of a change, the layers, the invariants.
 
 pub mod access;
+pub mod engine;
 pub mod error;
+pub mod flow;
 pub mod merge;
 pub mod model;
 pub mod mysql;
 pub mod plan;
 pub mod playground;
 pub mod postgres;
+pub mod seed;
 pub mod template;
+pub mod typemap;
