@@ -2,9 +2,9 @@
 
 pub mod access;
 pub mod error;
+pub mod install;
 pub mod model;
 pub mod mysql;
 pub mod plan;
 pub mod playground;
 pub mod postgres;
-pub mod template;
