@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod setup;
 pub mod sql;
 pub mod tls;
 
