@@ -1,6 +1,7 @@
 //! Tidelock: two-way replication between PostgreSQL and MySQL/MariaDB.
 
 pub mod access;
+pub mod batch;
 pub mod error;
 pub mod model;
 pub mod mysql;
