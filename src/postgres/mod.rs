@@ -7,7 +7,9 @@
 pub mod catalog;
 pub mod codec;
 pub mod setup;
+mod rows;
 pub mod sql;
+pub mod target;
 pub mod tls;
 
 use crate::access::{Access, TlsMode};
@@ -244,7 +246,7 @@ fn class(state: &str) -> Class {
 }
 
 /// Messages of class 22 (data) quote the offending value in double quotes, 22003 at the front.
-fn without_values(state: &str, message: &str) -> String {
+pub(crate) fn without_values(state: &str, message: &str) -> String {
     if !state.starts_with("22") || !message.contains('"') {
         return message.to_owned();
     }
