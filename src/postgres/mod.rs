@@ -8,9 +8,11 @@ pub mod catalog;
 pub mod codec;
 pub mod setup;
 mod rows;
+pub mod replication;
 pub mod sql;
 pub mod target;
 pub mod tls;
+pub mod wire;
 
 use crate::access::{Access, TlsMode};
 use crate::error::{Class, Error, Reason, Result};
@@ -238,8 +240,9 @@ pub(crate) fn server_error(
 
 fn class(state: &str) -> Class {
     match state {
-        // Serialization, deadlock, lock not available, shutdowns and start-up, too many connections.
-        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
+        // Serialization, deadlock, object in use (a slot), lock not available, shutdowns and start-up, too many
+        // connections.
+        "40001" | "40P01" | "55006" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
         _ if state.starts_with("08") => Class::Transient,
         _ => Class::Definite,
     }
