@@ -158,7 +158,6 @@ fn civil(days: u32) -> (u32, u32, u32) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -113,7 +113,6 @@ fn latin1(byte: u8) -> char {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -248,7 +248,6 @@ fn base64(bytes: &[u8], out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// `{"a": [1, "x"], "b": null}` in the small form.

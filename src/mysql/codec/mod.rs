@@ -254,7 +254,6 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn decode(ty: ColumnType, cell: Cell) -> Result<Value> {

@@ -89,13 +89,22 @@ impl<'a> Cursor<'a> {
     /// `len` (at most 8) bytes, least significant first.
     pub fn little(&mut self, len: usize) -> Option<u64> {
         let bytes = self.take(len).filter(|_| len <= 8)?;
-        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        )
     }
 
     /// `len` (at most 8) bytes, most significant first.
     pub fn big(&mut self, len: usize) -> Option<u64> {
         let bytes = self.take(len).filter(|_| len <= 8)?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Some(
+            bytes
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        )
     }
 
     /// MySQL's packed integer: one byte below 251, else a marker and 2, 3 or 8 bytes.
@@ -269,7 +278,6 @@ impl<'a> Query<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -289,7 +297,10 @@ mod tests {
         assert_eq!(read(&[0]), Some(0));
         assert_eq!(read(&[0b10]), Some(1));
         assert_eq!(read(&[0b1111_1101, 0b11]), Some(0xff));
-        assert_eq!(read(&[0xff, 1, 0, 0, 0, 0, 0, 0, 0x80]), Some(0x8000_0000_0000_0001));
+        assert_eq!(
+            read(&[0xff, 1, 0, 0, 0, 0, 0, 0, 0x80]),
+            Some(0x8000_0000_0000_0001)
+        );
         assert_eq!(read(&[0b01]), None);
     }
 
@@ -303,7 +314,10 @@ mod tests {
         body.extend(&(1_700_000_000_000_000_u64 | 1 << 55).to_le_bytes()[..7]);
         let gtid = Gtid::parse(&body).unwrap();
         assert_eq!(gtid.source, "abababab-abab-abab-abab-abababababab");
-        assert_eq!((gtid.number, gtid.committed_at_us), (7, Some(1_700_000_000_000_000)));
+        assert_eq!(
+            (gtid.number, gtid.committed_at_us),
+            (7, Some(1_700_000_000_000_000))
+        );
     }
 
     #[test]
@@ -322,11 +336,17 @@ mod tests {
         for len in 0..300 {
             let bytes: Vec<u8> = (0..len)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     (state >> 33) as u8
                 })
                 .collect();
-            let _ = (Gtid::parse(&bytes), Gtid::parse_tagged(&bytes), MariaGtid::parse(&bytes));
+            let _ = (
+                Gtid::parse(&bytes),
+                Gtid::parse_tagged(&bytes),
+                MariaGtid::parse(&bytes),
+            );
             let _ = (Query::parse(&bytes), Cursor::new(&bytes).packed_bytes());
         }
         assert_eq!(Gtid::parse(&[0; 10]), None);

@@ -61,23 +61,29 @@ fn is_all_set(bits: &[u8], len: usize) -> bool {
 
 /// Bit `index`, the lowest of each byte first; false beyond the end.
 pub fn is_set(bits: &[u8], index: usize) -> bool {
-    bits.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+    bits.get(index / 8)
+        .is_some_and(|byte| byte & (1 << (index % 8)) != 0)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn both_versions_and_partial_images() {
         let v2 = [9, 0, 0, 0, 0, 0, 1, 0, 4, 0, 7, 7, 3, 0b111, 0b011, 42];
         let rows = Rows::parse(kind::UPDATE_ROWS, &v2).unwrap();
-        assert_eq!((rows.verb, rows.table_id, rows.width, rows.is_full), (Verb::Update, 9, 3, false));
+        assert_eq!(
+            (rows.verb, rows.table_id, rows.width, rows.is_full),
+            (Verb::Update, 9, 3, false)
+        );
         assert_eq!(rows.images, [42]);
         let v1 = [9, 0, 0, 0, 0, 0, 1, 0, 3, 0b111, 42, 43];
         let rows = Rows::parse(kind::WRITE_ROWS_V1, &v1).unwrap();
-        assert_eq!((rows.verb, rows.is_full, rows.images), (Verb::Insert, true, &[42, 43][..]));
+        assert_eq!(
+            (rows.verb, rows.is_full, rows.images),
+            (Verb::Insert, true, &[42, 43][..])
+        );
         for len in 0..11 {
             assert!(Rows::parse(kind::UPDATE_ROWS, &v2[..len]).is_none());
         }
@@ -85,7 +91,9 @@ mod tests {
 
     #[test]
     fn an_announced_width_is_no_reason_to_allocate() {
-        let body = [9, 0, 0, 0, 0, 0, 1, 0, 254, 255, 255, 255, 255, 255, 255, 255, 255];
+        let body = [
+            9, 0, 0, 0, 0, 0, 1, 0, 254, 255, 255, 255, 255, 255, 255, 255, 255,
+        ];
         assert!(Rows::parse(kind::WRITE_ROWS_V1, &body).is_none());
     }
 }

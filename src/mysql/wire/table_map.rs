@@ -281,14 +281,20 @@ impl<'a> Description<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn event() -> Vec<u8> {
         let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0];
         body.extend(b"\x02db\0\x01t\0");
         // id int unsigned, c char(80) utf8mb4, e enum('a','b'), v varbinary(300), b bit(10), n decimal(10,2)
-        let types = [ty::LONG, ty::STRING, ty::STRING, ty::VARCHAR, ty::BIT, ty::NEWDECIMAL];
+        let types = [
+            ty::LONG,
+            ty::STRING,
+            ty::STRING,
+            ty::VARCHAR,
+            ty::BIT,
+            ty::NEWDECIMAL,
+        ];
         body.push(types.len() as u8);
         body.extend(types);
         let meta = [0xee, 0x40, 0xf7, 1, 0x2c, 1, 2, 1, 10, 2];
@@ -320,12 +326,24 @@ mod tests {
             unreachable!()
         };
         assert_eq!((id.ty, id.unsigned, id.name), (ty::LONG, true, Some(&b"id"[..])));
-        assert_eq!((c.ty, c.meta, c.collation), (ty::STRING, Meta::Length(320), Some(45)));
+        assert_eq!(
+            (c.ty, c.meta, c.collation),
+            (ty::STRING, Meta::Length(320), Some(45))
+        );
         assert_eq!((e.ty, e.meta, e.collation), (ty::ENUM, Meta::Small(1), Some(8)));
         assert_eq!(e.labels, [b"a", b"b"]);
         assert_eq!((v.meta, v.collation), (Meta::Length(300), Some(63)));
         assert_eq!(b.meta, Meta::Length(10));
-        assert_eq!((n.meta, n.unsigned), (Meta::Decimal { precision: 10, scale: 2 }, false));
+        assert_eq!(
+            (n.meta, n.unsigned),
+            (
+                Meta::Decimal {
+                    precision: 10,
+                    scale: 2
+                },
+                false
+            )
+        );
         assert_eq!(description.primary_key, Some(vec![0]));
     }
 

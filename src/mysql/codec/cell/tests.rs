@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 use super::*;
 
 fn column(ty: u8, meta: Meta) -> LogColumn<'static> {
