@@ -151,7 +151,9 @@ impl Groups {
 }
 
 fn present(row: &Row) -> Vec<usize> {
-    (0..row.0.len()).filter(|index| row.get(*index).is_some()).collect()
+    (0..row.0.len())
+        .filter(|index| row.get(*index).is_some())
+        .collect()
 }
 
 /// The row already has its key.
@@ -325,9 +327,7 @@ mod tests {
 
     #[test]
     fn only_whole_rows_are_replaced_and_generated_cells_do_not_count() {
-        let update = |row| {
-            [write_of(WriteOp::Update { row, base: None })]
-        };
+        let update = |row| [write_of(WriteOp::Update { row, base: None })];
         let whole = update(row([Some(1), Some(2), None]));
         let groups = replace(&shape(false), &whole, &[0]).unwrap();
         assert_eq!(verbs(&groups), [Verb::Clear, Verb::Insert]);
@@ -337,7 +337,10 @@ mod tests {
 
     #[test]
     fn cuts_by_rows_and_by_bytes_and_never_to_nothing() {
-        assert_eq!(cut(&[5; 2500], usize::MAX, |_| 1), [0..1000, 1000..2000, 2000..2500]);
+        assert_eq!(
+            cut(&[5; 2500], usize::MAX, |_| 1),
+            [0..1000, 1000..2000, 2000..2500]
+        );
         assert_eq!(cut(&[10, 90, 1, 500, 1], 100, |n| *n), [0..2, 2..3, 3..4, 4..5]);
         assert!(cut(&[0; 0], 1, |n| *n).is_empty());
     }

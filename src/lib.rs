@@ -3,15 +3,13 @@
 //! `docs/architecture.md` is the map: the way of a change, the layers, the invariants.
 
 pub mod access;
-pub mod engine;
+pub mod batch;
 pub mod error;
-pub mod flow;
+pub mod install;
 pub mod merge;
 pub mod model;
 pub mod mysql;
 pub mod plan;
 pub mod playground;
 pub mod postgres;
-pub mod seed;
-pub mod template;
 pub mod typemap;

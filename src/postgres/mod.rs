@@ -6,9 +6,9 @@
 
 pub mod catalog;
 pub mod codec;
-pub mod setup;
-mod rows;
 pub mod replication;
+mod rows;
+pub mod setup;
 pub mod sql;
 pub mod target;
 pub mod tls;

@@ -39,8 +39,7 @@ pub const CREATE_CHECKPOINT: &str = "INSERT INTO tidelock.checkpoint (sync, link
     settle, origin, hop, segment, segment_number, config_hash, source_identity) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12) ON CONFLICT DO NOTHING";
 
-pub const TAKE_OVER: &str =
-    "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WHERE sync = $1 AND link = $2";
+pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WHERE sync = $1 AND link = $2";
 
 /// Moves the checkpoint, and writes the marker only if it moved. Parameters up to $12 as in CREATE_CHECKPOINT.
 pub const MOVE: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, position = $6, settle = $7, \
@@ -383,7 +382,10 @@ mod tests {
     #[test]
     fn deletes_bury_what_they_deleted() {
         let sql = delete(&shape(), true, true);
-        assert!(sql.contains("stone AS (INSERT INTO \"tidelock\".\"stones\" AS x"), "{sql}");
+        assert!(
+            sql.contains("stone AS (INSERT INTO \"tidelock\".\"stones\" AS x"),
+            "{sql}"
+        );
         assert!(sql.contains("v.c3::int8, v.c4::int2 FROM gone AS v"), "{sql}");
         assert!(!delete(&shape(), false, false).contains("stone"));
     }

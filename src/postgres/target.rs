@@ -101,9 +101,7 @@ impl Target {
     /// The row of the greatest seq over all lanes.
     pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
         let doing = format!("read the checkpoint of {link}");
-        let rows = self
-            .query(&doing, sql::CHECKPOINT, &[&sync, &link])
-            .await?;
+        let rows = self.query(&doing, sql::CHECKPOINT, &[&sync, &link]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let wrong = |error| self.failed(&doing, error);
         let position = |text: String| {
@@ -130,7 +128,9 @@ impl Target {
         let created = self.client.execute(&statement, &values.parameters()[..12]).await;
         match created.map_err(|error| self.failed(&doing, error))? {
             1 => Ok(()),
-            _ => Err(Error::definite(doing).node(&self.node).why("there is one already")),
+            _ => Err(Error::definite(doing)
+                .node(&self.node)
+                .why("there is one already")),
         }
     }
 
@@ -437,7 +437,12 @@ impl Target {
             .map_err(|error| error.table(&shape.table.id))
     }
 
-    async fn query(&mut self, doing: &str, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    async fn query(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
         let statement = self.statement(doing, sql).await?;
         self.client
             .query(&statement, parameters)
@@ -536,9 +541,8 @@ struct MoveValues<'a> {
 impl<'a> MoveValues<'a> {
     fn new(mv: &'a Move) -> Result<Self> {
         let small = |number: u16| {
-            i16::try_from(number).map_err(|_| {
-                Error::bug("store a checkpoint").why(format!("{number} is no small number"))
-            })
+            i16::try_from(number)
+                .map_err(|_| Error::bug("store a checkpoint").why(format!("{number} is no small number")))
         };
         Ok(MoveValues {
             mv,
