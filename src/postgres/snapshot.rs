@@ -5,8 +5,9 @@
 //! dropped and made again. Fails: transient while somebody reads the slot or old transactions keep it from starting.
 
 use super::relation::decode_cell;
-use super::source::Options;
+use super::source::slot_of;
 use super::{connect, fail, slot, sql};
+use crate::access::SourceOptions;
 use crate::error::{Error, Result};
 use crate::model::position::Position;
 use crate::model::schema::{Column, Table};
@@ -20,7 +21,7 @@ const FETCH_BYTES: usize = 2 * 1024 * 1024;
 const FETCH_FIRST: usize = 100;
 
 pub struct Snapshot {
-    options: Options,
+    options: SourceOptions,
     client: Client,
     start: Position,
     open: Option<OpenTable>,
@@ -32,7 +33,7 @@ struct OpenTable {
 }
 
 impl Snapshot {
-    pub async fn open(options: &Options) -> Result<Snapshot> {
+    pub async fn open(options: &SourceOptions) -> Result<Snapshot> {
         Box::pin(open(options))
             .await
             .map_err(|error| error.node(&options.access.node))
@@ -114,8 +115,8 @@ impl Snapshot {
     }
 }
 
-async fn open(options: &Options) -> Result<Snapshot> {
-    let name = options.slot();
+async fn open(options: &SourceOptions) -> Result<Snapshot> {
+    let name = slot_of(options);
     let client = connect(&options.access).await?;
     slot::check_publication(&client, &options.sync, &options.tables).await?;
     if let Some(slot) = slot::find(&client, &name).await? {
@@ -145,9 +146,9 @@ async fn open(options: &Options) -> Result<Snapshot> {
 }
 
 /// Where a link starts whose tables are not copied. An existing slot stays: it may hold changes that are wanted.
-pub async fn start_position(options: &Options) -> Result<Position> {
+pub async fn start_position(options: &SourceOptions) -> Result<Position> {
     let start = async || -> Result<u64> {
-        let name = options.slot();
+        let name = slot_of(options);
         let client = connect(&options.access).await?;
         slot::check_publication(&client, &options.sync, &options.tables).await?;
         let Some(slot) = slot::find(&client, &name).await? else {

@@ -23,7 +23,7 @@ use super::relation::{Described, Relation};
 use super::replication::{Replication, Streamed};
 use super::wire::{self, Begin, Frame, Message, WireError};
 use super::{connect, fail, slot, sql};
-use crate::access::Access;
+use crate::access::SourceOptions;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
 use crate::model::origin::{CONTROL, Marker};
@@ -50,25 +50,13 @@ const IDLE_BYTES: u64 = 1024 * 1024;
 /// So many requests for a status within a second come only from a server that is shutting down.
 const SHUTDOWN_REQUESTS: u32 = 20;
 
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub access: Access,
-    pub sync: String,
-    /// Name of the target node, which the slot is named after.
-    pub target: String,
-    /// The source's own tables in the sync.
-    pub tables: Vec<Arc<CatalogTable>>,
-    pub mode: Mode,
-}
-
-impl Options {
-    pub(super) fn slot(&self) -> String {
-        slot_name(&self.sync, &self.target)
-    }
+/// The slot of a link.
+pub(super) fn slot_of(options: &SourceOptions) -> String {
+    slot_name(&options.sync, &options.target)
 }
 
 pub struct Source {
-    options: Options,
+    options: SourceOptions,
     /// The database holds every Unicode character.
     utf8: bool,
     connection: Replication,
@@ -151,14 +139,14 @@ impl Transaction {
 
 impl Source {
     /// Streams everything that committed after `from`; refuses when the log cannot serve that.
-    pub async fn open(options: Options, from: &Position) -> Result<Source> {
+    pub async fn open(options: SourceOptions, from: &Position) -> Result<Source> {
         let node = options.access.node.clone();
         Box::pin(Self::open_at(options, from))
             .await
             .map_err(|error| error.node(node))
     }
 
-    async fn open_at(options: Options, from: &Position) -> Result<Source> {
+    async fn open_at(options: SourceOptions, from: &Position) -> Result<Source> {
         let Position::Lsn(from) = *from else {
             return Err(Error::definite("open the change stream").why(format!(
                 "the checkpoint's position {from} is not one of PostgreSQL"
@@ -166,7 +154,7 @@ impl Source {
         };
         let client = connect(&options.access).await?;
         slot::check_publication(&client, &options.sync, &options.tables).await?;
-        let name = options.slot();
+        let name = slot_of(&options);
         let slot = slot::find(&client, &name)
             .await?
             .ok_or_else(|| slot::missing(&name))?;
@@ -240,7 +228,12 @@ impl Source {
             self.connection.flush().await?;
             match timeout_at(self.clock.due, self.connection.next()).await {
                 // Judged only here, where nothing waited in the socket: a busy consumer leaves it unread.
-                Err(_) if self.clock.asked.is_some_and(|asked| asked.elapsed() > ANSWER_LIMIT) => {
+                Err(_)
+                    if self
+                        .clock
+                        .asked
+                        .is_some_and(|asked| asked.elapsed() > ANSWER_LIMIT) =>
+                {
                     return Err(self.connection_lost("the server does not answer any more"));
                 }
                 Err(_) => {}
