@@ -1,3 +1,5 @@
+//! Synthetic events through the assembler: parts, positions, segments, refusals.
+
 use super::*;
 use crate::model::position::GtidSet;
 use crate::model::schema::{Column, ColumnType};
