@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod codec;
 pub mod sql;
+pub mod target;
 pub mod wire;
 
 use crate::access::{Access, TlsMode};
