@@ -16,7 +16,10 @@ const ROWS_MAX: usize = 1000;
 /// What a statement does, in the order in which the statements of a chunk run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
+    /// Delete of a row that must be there.
     Delete,
+    /// Delete of a row if it is there.
+    Remove,
     /// Delete of a row that an insert of the same chunk brings back whole.
     Clear,
     Bury,
@@ -31,7 +34,7 @@ pub enum Verb {
 impl Verb {
     pub fn name(self) -> &'static str {
         match self {
-            Verb::Delete => "delete",
+            Verb::Delete | Verb::Remove => "delete",
             Verb::Clear => "replace",
             Verb::Bury => "bury",
             Verb::Update => "update",
@@ -125,7 +128,7 @@ impl Groups {
     fn write(&mut self, shape: &Shape, op: &WriteOp, index: usize) {
         match op {
             WriteOp::Delete { tombstone, .. } => {
-                self.add(Verb::Delete, Vec::new(), false, false, index);
+                self.add(Verb::Remove, Vec::new(), false, false, index);
                 // Also where no row is: the tombstone is what the other nodes' writes are compared with.
                 if shape.stamps.is_some() && tombstone.is_some() {
                     self.add(Verb::Bury, Vec::new(), false, false, index);
@@ -321,7 +324,7 @@ mod tests {
         let groups = self::write(&shape(true), &writes, &[2, 1, 0]);
         assert_eq!(
             verbs(&groups),
-            [Verb::Delete, Verb::Bury, Verb::Update, Verb::Insert]
+            [Verb::Remove, Verb::Bury, Verb::Update, Verb::Insert]
         );
     }
 

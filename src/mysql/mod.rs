@@ -10,6 +10,7 @@ pub mod codec;
 pub mod snapshot;
 pub mod source;
 pub mod sql;
+pub mod target;
 pub mod wire;
 
 use crate::access::{Access, TlsMode};

@@ -35,7 +35,7 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
     let at = group.at;
     let mut columns = match group.verb {
         Verb::Offer | Verb::Insert => Vec::new(),
-        Verb::Delete | Verb::Clear | Verb::Bury | Verb::Update | Verb::Dominated => {
+        Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Update | Verb::Dominated => {
             keys(shape, at.iter().map(|index| &writes[*index].key))
         }
     };
@@ -47,7 +47,7 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
         columns.extend(stamps(writes, &at, batch::tombstone));
     }
     let sql = match (group.verb, &shape.stamps) {
-        (Verb::Delete | Verb::Clear, _) => sql::delete(shape, group.guarded, group.buried),
+        (Verb::Delete | Verb::Remove | Verb::Clear, _) => sql::delete(shape, group.guarded, group.buried),
         (Verb::Update, _) => sql::update(shape, &group.cells, group.guarded),
         (Verb::Offer, _) => sql::insert(shape, &group.cells, true),
         (Verb::Insert, _) => sql::insert(shape, &group.cells, false),

@@ -204,7 +204,7 @@ impl Target {
                 Verb::Offer if rows.len() == step.at.len() => inserted.extend(&step.at),
                 Verb::Offer => inserted.extend(self.inserted(shape, writes, step, rows).await?),
                 Verb::Dominated => dominated.extend(self.numbered(step, rows)?),
-                Verb::Delete | Verb::Clear | Verb::Bury | Verb::Update => {
+                Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Update => {
                     applied.extend(self.numbered(step, rows)?);
                 }
             }
