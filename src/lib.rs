@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod batch;
+pub mod config;
 pub mod error;
 pub mod install;
 pub mod merge;
