@@ -4,7 +4,9 @@
 
 pub mod access;
 pub mod batch;
+pub mod compare;
 pub mod config;
+pub mod ddl;
 pub mod error;
 pub mod install;
 pub mod merge;
