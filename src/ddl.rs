@@ -231,7 +231,8 @@ pub fn create_table(table: &Table, from: Engine, id: &TableId, to: Engine, skipp
         .iter()
         .enumerate()
         .filter(|(_, column)| {
-            !skipped.contains(&column.name.as_str()) && !(column.generated && from == Engine::Postgres)
+            let unsent = column.generated && from == Engine::Postgres;
+            !unsent && !skipped.contains(&column.name.as_str())
         })
         .map(|(index, wanted)| format!("    {}", column(wanted, from, to, table.key.contains(&index))))
         .collect();

@@ -5,8 +5,10 @@
 
 use super::file::{File, LimitsFile, LogFile, NodeFile, Text};
 use super::problem::{Problem, nearest};
-use super::{Config, Engine, Environment, Limits, Log, LogFormat, Node, Shown, Warning, syncs, url};
+use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, url};
 use crate::access::{Access, Secret, TlsMode};
+use crate::flow::spec::Limits;
+use crate::model::schema::Engine;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,9 @@ pub(super) const NAME_CHARS_MAX: usize = 32;
 /// Above this a rank does not fit the origin column.
 pub(super) const RANK_MAX: i64 = 32_767;
 /// A group is one target transaction in memory: enough to pay for a COMMIT, little enough to hold locks briefly.
-const GROUP_ROWS: (i64, i64, i64) = (1, 5_000, 100_000);
+const GROUP_ROWS: (usize, usize) = (1, 100_000);
 /// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
-const GROUP_BYTES: (i64, i64, i64) = (65_536, 4_194_304, 33_554_432);
+const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
 
 pub(super) struct Builder<'a> {
     pub text: &'a str,
@@ -60,9 +62,9 @@ pub(super) fn config(
         );
     }
     let nodes = builder.nodes(file.node);
-    let syncs = syncs::build(&mut builder, file.sync, &nodes);
-    let log = builder.log(file.log);
     let limits = builder.limits(file.limits);
+    let syncs = syncs::build(&mut builder, file.sync, &nodes, limits);
+    let log = builder.log(file.log);
     if !builder.problems.is_empty() {
         builder
             .problems
@@ -77,7 +79,6 @@ pub(super) fn config(
             .collect(),
         syncs,
         log,
-        limits,
         warnings: builder.warnings,
         values: builder.values,
     })
@@ -199,7 +200,7 @@ impl Builder<'_> {
         }
         let (engine, access) = access?;
         let schema = match (&file.schema, engine) {
-            (Some(schema), Engine::Mysql) => {
+            (Some(schema), Engine::Mysql | Engine::Mariadb) => {
                 self.problem(
                     Problem::new("a MySQL node has no schema of its own")
                         .hint("leave schema out: tables without a database are looked for in the URL's database")
@@ -215,7 +216,7 @@ impl Builder<'_> {
                 self.show(&key("schema"), "public", None);
                 "public".to_owned()
             }
-            (None, Engine::Mysql) => access.database.clone(),
+            (None, Engine::Mysql | Engine::Mariadb) => access.database.clone(),
         };
         if self.problems.len() > before {
             return None;
@@ -453,9 +454,11 @@ impl Builder<'_> {
     }
 
     fn limits(&mut self, file: LimitsFile) -> Limits {
+        let usual = Limits::default();
+        let (rows, bytes) = (usual.group_rows_max, usual.group_bytes_max);
         Limits {
-            group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, GROUP_ROWS),
-            group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, GROUP_BYTES),
+            group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
+            group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
         }
     }
 
@@ -463,18 +466,23 @@ impl Builder<'_> {
         &mut self,
         key: &str,
         given: Option<Spanned<i64>>,
-        (low, default, high): (i64, i64, i64),
+        usual: usize,
+        (low, high): (usize, usize),
     ) -> usize {
-        let value = given.as_ref().map_or(default, |given| *given.get_ref());
-        let span = given.as_ref().map(Spanned::span);
-        self.show(key, value, span.clone());
-        if !(low..=high).contains(&value) {
-            let mut problem = Problem::new(format!("{key} = {value} is out of bounds"))
-                .hint(format!("from {low} to {high}; the default is {default}"));
-            problem.span = span;
-            self.problem(problem);
+        let Some(given) = given else {
+            self.show(key, usual, None);
+            return usual;
+        };
+        self.show(key, given.get_ref(), Some(given.span()));
+        match usize::try_from(*given.get_ref()) {
+            Ok(value) if (low..=high).contains(&value) => value,
+            Ok(_) | Err(_) => {
+                let problem = Problem::new(format!("{key} = {} is out of bounds", given.get_ref()));
+                let hint = format!("from {low} to {high}; the default is {usual}");
+                self.problem(problem.hint(hint).at(given.span()));
+                usual
+            }
         }
-        usize::try_from(value).unwrap_or_default()
     }
 }
 

@@ -15,28 +15,12 @@ mod url;
 pub use problem::{Failure, Located, Problem};
 
 use crate::access::Access;
-use crate::model::schema::TableId;
+use crate::flow::spec::{SyncSpec, link_id};
+use crate::model::schema::Engine;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mode, Rule, Scope};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    Postgres,
-    /// MySQL and MariaDB; which of them, the server says.
-    Mysql,
-}
-
-impl Engine {
-    pub fn name(self) -> &'static str {
-        match self {
-            Engine::Postgres => "postgres",
-            Engine::Mysql => "mysql",
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -44,7 +28,6 @@ pub struct Config {
     pub nodes: Vec<Arc<Node>>,
     pub syncs: Vec<Sync>,
     pub log: Log,
-    pub limits: Limits,
     /// What works but should be known.
     pub warnings: Vec<Warning>,
     /// Every value with its origin, secrets masked, for `config show`.
@@ -54,6 +37,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Node {
     pub name: String,
+    /// `Mysql` also stands for MariaDB: which of them it is, the server says.
     pub engine: Engine,
     /// The account of `run`.
     pub access: Access,
@@ -63,97 +47,49 @@ pub struct Node {
     pub schema: String,
 }
 
-/// A node's part in a sync.
-#[derive(Debug, Clone)]
-pub struct Member {
-    pub node: Arc<Node>,
-    pub rank: Rank,
-    /// Names on this node; the same index means the same table on every member.
-    pub tables: Vec<TableId>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seed {
-    /// The named node's rows are copied to the other one.
-    From(String),
-    None,
-}
-
+/// A sync as declared. `spec` is what the flows get; `nodes` are its nodes in the same order.
 #[derive(Debug, Clone)]
 pub struct Sync {
-    pub name: String,
-    pub mode: Mode,
-    /// Exactly two, in the order of `nodes`.
-    pub members: Vec<Arc<Member>>,
-    /// `transactional`: the only source.
-    pub from: Option<String>,
-    pub seed: Seed,
-    /// By table index.
-    pub rules: Vec<Rule>,
-    /// Hash of what both sides must agree on: name, mode, nodes and ranks, tables, rules. No URL, no secret, no seed.
-    pub config_hash: String,
+    pub spec: SyncSpec,
+    pub nodes: Vec<Arc<Node>>,
 }
 
-/// One running direction of a sync.
-#[derive(Debug, Clone)]
+/// One running direction: indexes into the sync's nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// `source->target`
     pub id: String,
-    pub source: Arc<Member>,
-    pub target: Arc<Member>,
+    pub source: usize,
+    pub target: usize,
 }
 
 impl Sync {
-    /// The directions that run.
     pub fn links(&self) -> Vec<Link> {
-        let mut links = Vec::new();
-        for source in &self.members {
-            for target in &self.members {
-                let runs = self.from.as_ref().is_none_or(|from| *from == source.node.name);
-                if source.node.name != target.node.name && runs {
-                    links.push(Link {
-                        id: format!("{}->{}", source.node.name, target.node.name),
-                        source: source.clone(),
-                        target: target.clone(),
-                    });
-                }
-            }
-        }
-        links
-    }
-
-    pub fn member(&self, node: &str) -> Option<&Arc<Member>> {
-        self.members.iter().find(|member| member.node.name == node)
-    }
-
-    /// What one node does in this sync.
-    pub fn scope(&self, member: &Member) -> Scope {
-        let is_source = self.from.as_ref().is_none_or(|from| *from == member.node.name);
-        Scope {
-            sync: self.name.clone(),
-            node: member.node.name.clone(),
-            rank: member.rank,
-            mode: self.mode,
-            tables: member.tables.clone(),
-            is_source,
-            is_target: self.from.is_none() || !is_source,
-            config_hash: self.config_hash.clone(),
-            run_user: member.node.access.user.clone(),
-        }
-    }
-
-    /// The other members, as `setup` registers them.
-    pub fn peers(&self, member: &Member) -> Vec<(Rank, String)> {
-        self.members
+        let name = |index: usize| self.spec.nodes[index].name.as_str();
+        self.spec
+            .links
             .iter()
-            .filter(|peer| peer.node.name != member.node.name)
-            .map(|peer| (peer.rank, peer.node.name.clone()))
+            .map(|&(source, target)| Link {
+                id: link_id(name(source), name(target)),
+                source,
+                target,
+            })
             .collect()
     }
 
-    /// How contested rows of the table with this index are decided.
-    pub fn rule(&self, table: usize) -> &Rule {
-        self.rules.get(table).unwrap_or(&Rule::Newest)
+    pub fn node(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// The other nodes, as `setup` registers them.
+    pub fn peers(&self, node: usize) -> Vec<(Rank, String)> {
+        let others = self
+            .spec
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != node);
+        others.map(|(_, peer)| (peer.rank, peer.name.clone())).collect()
     }
 }
 
@@ -170,13 +106,6 @@ pub struct Log {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: &'static str,
     pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// One target transaction holds at most this many row changes (a source transaction is never split).
-    pub group_rows_max: usize,
-    pub group_bytes_max: usize,
 }
 
 /// `config` and `check` print it beside the findings.

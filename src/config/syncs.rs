@@ -6,8 +6,9 @@
 use super::build::{Builder, Declared, RANK_MAX};
 use super::file::{SyncFile, TableFile};
 use super::problem::Problem;
-use super::{Member, Node, Seed, Sync};
-use crate::model::schema::TableId;
+use super::{Node, Sync};
+use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
+use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, Rule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,12 @@ use toml::Spanned;
 
 type Nodes = [(String, Option<Declared>)];
 
-pub(super) fn build(builder: &mut Builder<'_>, files: Vec<SyncFile>, nodes: &Nodes) -> Vec<Sync> {
+pub(super) fn build(
+    builder: &mut Builder<'_>,
+    files: Vec<SyncFile>,
+    nodes: &Nodes,
+    limits: Limits,
+) -> Vec<Sync> {
     if files.is_empty() {
         builder.problem(
             Problem::new("there is no [[sync]]")
@@ -33,12 +39,12 @@ pub(super) fn build(builder: &mut Builder<'_>, files: Vec<SyncFile>, nodes: &Nod
             builder.problem(problem.hint("rename one").at(file.name.span()));
         }
         let place = file.tables.span();
-        syncs.extend(sync(builder, file, nodes).map(|sync| (sync, place)));
+        syncs.extend(sync(builder, file, nodes, limits).map(|sync| (sync, place)));
     }
     refuse_rings(builder, &syncs);
     let syncs: Vec<Sync> = syncs.into_iter().map(|(sync, _)| sync).collect();
     for (name, _) in nodes {
-        let used = syncs.iter().any(|sync| sync.member(name).is_some());
+        let used = syncs.iter().any(|sync| sync.node(name).is_some());
         if !used && builder.problems.is_empty() {
             builder.warnings.push(super::Warning {
                 code: "W104",
@@ -52,7 +58,7 @@ pub(super) fn build(builder: &mut Builder<'_>, files: Vec<SyncFile>, nodes: &Nod
 }
 
 /// `None` when a problem was noted.
-fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes) -> Option<Sync> {
+fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: Limits) -> Option<Sync> {
     let before = builder.problems.len();
     let key = |suffix: &str| format!("sync.{}.{suffix}", file.name.get_ref());
     let members = members(builder, &file, nodes);
@@ -80,39 +86,48 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes) -> Option<Sync
     if builder.problems.len() > before || members.len() != 2 {
         return None;
     }
-    let members: Vec<Arc<Member>> = members
-        .into_iter()
-        .map(|(node, rank)| {
-            let tables = tables
-                .iter()
-                .map(|(name, schema)| {
-                    let bare = name.rsplit_once('.').map_or(name.as_str(), |(_, bare)| bare);
-                    TableId::new(schema.as_ref().unwrap_or(&node.schema), bare)
-                })
-                .collect();
-            Arc::new(Member { node, rank, tables })
-        })
+    let specs: Vec<NodeSpec> = members
+        .iter()
+        .map(|(node, rank)| node_spec(node, *rank, &tables))
         .collect();
-    if let Some(twice) = doubled(&members) {
+    if let Some(twice) = doubled(&specs) {
         let problem = Problem::new(format!("the table {twice} is listed twice"));
-        builder.problem(
-            problem
-                .hint("with and without its schema it is one table")
-                .at(file.tables.span()),
-        );
+        let hint = "with and without its schema it is one table";
+        builder.problem(problem.hint(hint).at(file.tables.span()));
         return None;
     }
-    let mut sync = Sync {
+    let runs = |source: usize| from.as_ref().is_none_or(|from| *from == specs[source].name);
+    let links = [(0, 1), (1, 0)]
+        .into_iter()
+        .filter(|(source, _)| runs(*source))
+        .collect();
+    let mut spec = SyncSpec {
         name: file.name.into_inner(),
         mode: mode?,
-        members,
-        from,
         seed: seed?,
-        rules,
         config_hash: String::new(),
+        nodes: specs,
+        links,
+        rules,
+        limits,
     };
-    sync.config_hash = config_hash(&sync);
-    Some(sync)
+    spec.config_hash = config_hash(&spec);
+    let nodes = members.into_iter().map(|(node, _)| node).collect();
+    Some(Sync { spec, nodes })
+}
+
+fn node_spec(node: &Node, rank: Rank, tables: &[(String, Option<String>)]) -> NodeSpec {
+    let tables = tables.iter().map(|(name, schema)| {
+        let bare = name.rsplit_once('.').map_or(name.as_str(), |(_, bare)| bare);
+        TableId::new(schema.as_ref().unwrap_or(&node.schema), bare)
+    });
+    NodeSpec {
+        name: node.name.clone(),
+        rank,
+        engine: node.engine,
+        access: node.access.clone(),
+        tables: tables.collect(),
+    }
 }
 
 fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Arc<Node>, Rank)> {
@@ -394,10 +409,10 @@ fn rule(
     }
 }
 
-fn doubled(members: &[Arc<Member>]) -> Option<&TableId> {
-    members.iter().find_map(|member| {
+fn doubled(nodes: &[NodeSpec]) -> Option<&TableId> {
+    nodes.iter().find_map(|node| {
         let mut seen = BTreeSet::new();
-        member.tables.iter().find(|table| !seen.insert(*table))
+        node.tables.iter().find(|table| !seen.insert(*table))
     })
 }
 
@@ -414,14 +429,15 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
     let mut parents: BTreeMap<Place<'_>, Place<'_>> = BTreeMap::new();
     let mut stamped: BTreeMap<Place<'_>, &str> = BTreeMap::new();
     for (sync, span) in syncs {
-        let [a, b] = &sync.members[..] else { continue };
+        let spec = &sync.spec;
+        let [a, b] = &spec.nodes[..] else { continue };
         for (left, right) in a.tables.iter().zip(&b.tables) {
-            let places = [(a.node.name.as_str(), left), (b.node.name.as_str(), right)];
+            let places = [(a.name.as_str(), left), (b.name.as_str(), right)];
             let roots = places.map(|place| root(&parents, place));
             if roots[0] == roots[1] {
                 let what = format!(
                     "table {left} of \"{}\" already reaches \"{}\" by another sync",
-                    a.node.name, b.node.name
+                    a.name, b.name
                 );
                 builder.problem(
                     Problem::new(what)
@@ -431,11 +447,11 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
                 continue;
             }
             parents.insert(roots[0], roots[1]);
-            for place in places.into_iter().filter(|_| sync.mode == Mode::Merge) {
-                if let Some(other) = stamped.insert(place, &sync.name) {
+            for place in places.into_iter().filter(|_| spec.mode == Mode::Merge) {
+                if let Some(other) = stamped.insert(place, &spec.name) {
                     let what = format!(
                         "table {} of \"{}\" is in the merge syncs \"{other}\" and \"{}\"",
-                        place.1, place.0, sync.name
+                        place.1, place.0, spec.name
                     );
                     builder.problem(
                         Problem::new(what)
@@ -449,32 +465,33 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
 }
 
 /// What both sides must agree on while they run. The seed is left out: it matters once.
-fn config_hash(sync: &Sync) -> String {
-    let members: Vec<_> = sync
-        .members
+fn config_hash(spec: &SyncSpec) -> String {
+    let nodes: Vec<_> = spec
+        .nodes
         .iter()
-        .map(|member| {
-            let tables: Vec<[&str; 2]> = member
+        .map(|node| {
+            let tables: Vec<[&str; 2]> = node
                 .tables
                 .iter()
                 .map(|table| [table.schema.as_str(), table.name.as_str()])
                 .collect();
-            serde_json::json!([member.node.name, member.rank, member.node.engine.name(), tables])
+            let engine = match node.engine {
+                Engine::Postgres => "postgres",
+                Engine::Mysql | Engine::Mariadb => "mysql",
+            };
+            serde_json::json!([node.name, node.rank, engine, tables])
         })
         .collect();
-    let rules: Vec<String> = sync
-        .rules
-        .iter()
-        .map(|rule| match rule {
-            Rule::Newest => "newest".to_owned(),
-            Rule::SourceOfTruth(rank) => format!("source-of-truth:{rank}"),
-        })
-        .collect();
-    let mode = match sync.mode {
+    let rules = spec.rules.iter().map(|rule| match rule {
+        Rule::Newest => "newest".to_owned(),
+        Rule::SourceOfTruth(rank) => format!("source-of-truth:{rank}"),
+    });
+    let mode = match spec.mode {
         Mode::Merge => "merge",
         Mode::Transactional => "transactional",
     };
-    let canonical = serde_json::json!([1, sync.name, mode, sync.from, members, rules]);
+    let rules: Vec<String> = rules.collect();
+    let canonical = serde_json::json!([1, spec.name, mode, spec.links, nodes, rules]);
     format!(
         "{:032x}",
         xxhash_rust::xxh3::xxh3_128(canonical.to_string().as_bytes())

@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::access::{Secret, TlsMode};
+use crate::model::schema::TableId;
+use crate::model::sync::Rule;
 
 const NODES: &str = r#"version = 1
 [node.pg]
@@ -57,7 +59,7 @@ fn a_two_way_sync_has_two_links_and_two_scopes() {
     let sync = &config.syncs[0];
     let links: Vec<String> = sync.links().into_iter().map(|link| link.id).collect();
     assert_eq!(links, ["pg->my", "my->pg"]);
-    let (pg, my) = (sync.member("pg").unwrap(), sync.member("my").unwrap());
+    let (pg, my) = (&sync.spec.nodes[0], &sync.spec.nodes[1]);
     assert_eq!((pg.rank, my.rank), (1, 2));
     assert_eq!(
         pg.tables,
@@ -70,40 +72,37 @@ fn a_two_way_sync_has_two_links_and_two_scopes() {
         my.tables,
         [TableId::new("shop", "customers"), TableId::new("sales", "orders")]
     );
-    assert_eq!(
-        (sync.rule(0), sync.rule(1)),
-        (&Rule::SourceOfTruth(2), &Rule::Newest)
-    );
-    let scope = sync.scope(my);
+    assert_eq!(sync.spec.rules, [Rule::SourceOfTruth(2), Rule::Newest]);
+    let scope = sync.spec.scope(1);
     assert!(scope.is_source && scope.is_target);
     assert_eq!(
         (scope.run_user.as_str(), scope.config_hash.len()),
         ("tidelock", 32)
     );
-    assert_eq!(sync.peers(my), [(1, "pg".to_owned())]);
-    assert_eq!(pg.node.access.tls, TlsMode::VerifyFull);
-    assert_eq!(my.node.access.tls, TlsMode::Disable);
-    assert!(matches!(&my.node.access.secret, Secret::Env(name) if name == "MY_PASSWORD"));
+    assert_eq!(sync.peers(1), [(1, "pg".to_owned())]);
+    assert_eq!(pg.access.tls, TlsMode::VerifyFull);
+    assert_eq!(my.access.tls, TlsMode::Disable);
+    assert!(matches!(&my.access.secret, Secret::Env(name) if name == "MY_PASSWORD"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
 #[test]
 fn a_one_way_sync_has_one_link() {
-    let config = good(&but(
-        "mode = \"merge\"",
-        "mode = \"transactional\"\nfrom = \"pg\"",
-    ));
+    let text =
+        but("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"my\"").replace("from:pg", "from:my");
+    let config = good(&text);
     let sync = &config.syncs[0];
-    assert_eq!(sync.links().len(), 1);
-    let scope = sync.scope(sync.member("pg").unwrap());
+    let links: Vec<String> = sync.links().into_iter().map(|link| link.id).collect();
+    assert_eq!(links, ["my->pg"]);
+    let scope = sync.spec.scope(1);
     assert!(scope.is_source && !scope.is_target);
-    let scope = sync.scope(sync.member("my").unwrap());
+    let scope = sync.spec.scope(0);
     assert!(!scope.is_source && scope.is_target);
 }
 
 #[test]
 fn the_hash_follows_what_both_sides_must_agree_on_and_nothing_else() {
-    let hash = |text: &str| good(text).syncs[0].config_hash.clone();
+    let hash = |text: &str| good(text).syncs[0].spec.config_hash.clone();
     let base = hash(&with(""));
     assert_eq!(base, hash(&but("from:pg", "none")));
     assert_eq!(base, hash(&but("db.example", "other.example")));
@@ -162,7 +161,7 @@ fn every_value_has_its_origin() {
     assert_eq!(origin("node.pg.schema"), "default");
     assert_eq!(origin("limits.group_rows_max"), "/etc/tidelock/tidelock.toml:15");
     assert_eq!(origin("limits.group_bytes_max"), "default");
-    assert_eq!(config.limits.group_rows_max, 10);
+    assert_eq!(config.syncs[0].spec.limits.group_rows_max, 10);
 }
 
 #[test]

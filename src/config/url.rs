@@ -4,9 +4,9 @@
 //! Refuses: unknown parameters, several hosts, TLS modes that fall back to clear text. A password that was not
 //! percent-encoded is told apart from other mistakes. No message carries the password.
 
-use super::Engine;
 use super::problem::Problem;
 use crate::access::TlsMode;
+use crate::model::schema::Engine;
 use secrecy::SecretString;
 use std::path::PathBuf;
 
@@ -137,7 +137,9 @@ impl Parameters {
                     if !value.starts_with('/') {
                         let expected = match engine {
                             Engine::Postgres => "the folder of a unix socket, e.g. host=/var/run/postgresql",
-                            Engine::Mysql => "a unix socket file, e.g. socket=/run/mysqld/mysqld.sock",
+                            Engine::Mysql | Engine::Mariadb => {
+                                "a unix socket file, e.g. socket=/run/mysqld/mysqld.sock"
+                            }
                         };
                         return Err(
                             Problem::new(format!("the URL parameter \"{name}\" is not a full path"))
@@ -230,7 +232,7 @@ fn host_and_port(place: &str, engine: Engine, parameters: &Parameters) -> Result
     };
     let port = match (port, engine) {
         ("", Engine::Postgres) => 5432,
-        ("", Engine::Mysql) => 3306,
+        ("", Engine::Mysql | Engine::Mariadb) => 3306,
         (port, _) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
             Problem::new("the port of the URL is not a number from 1 to 65535").hint(ENCODE)
         })?,
