@@ -4,6 +4,10 @@
 
 pub mod access;
 pub mod batch;
+pub mod cli;
+pub mod compare;
+pub mod config;
+pub mod ddl;
 pub mod error;
 pub mod install;
 pub mod merge;
