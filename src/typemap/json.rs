@@ -2,7 +2,7 @@
 //!
 //! Owns: one pass over the text, without recursion, since depth comes from outside.
 //! Refuses: what a target would change in silence. jsonb and MySQL's JSON keep one of two equal keys; MySQL's makes a
-//! double of every number that is not a 64-bit integer; jsonb rounds beyond 16,383 digits after the point.
+//! double of every number that is not a 64-bit integer. What a server would refuse is refused here, by column.
 //! Order of keys, blanks and the spelling of numbers are not meaning.
 
 use std::borrow::Cow;
@@ -14,6 +14,8 @@ pub(super) struct Limits {
     /// The text is kept as it is; only its grammar and depth matter.
     pub(super) kept: bool,
     pub(super) numbers: Numbers,
+    /// Does a string take half of a surrogate pair?
+    pub(super) halves: bool,
     /// Does a string take `\u0000`?
     pub(super) nul: bool,
     /// Levels of arrays and objects.
@@ -32,6 +34,7 @@ pub(super) enum Numbers {
 /// PostgreSQL's json: the text itself.
 pub(super) const JSON: Limits = Limits {
     kept: true,
+    halves: true,
     numbers: Numbers::Any,
     nul: true,
     depth: None,
@@ -39,18 +42,21 @@ pub(super) const JSON: Limits = Limits {
 /// MariaDB's JSON: the text, which `json_valid` accepts to this depth.
 pub(super) const MARIADB: Limits = Limits {
     kept: true,
+    halves: false,
     numbers: Numbers::Any,
     nul: true,
     depth: Some(31),
 };
 pub(super) const JSONB: Limits = Limits {
     kept: false,
+    halves: false,
     numbers: Numbers::Numeric,
     nul: false,
     depth: None,
 };
 pub(super) const MYSQL: Limits = Limits {
     kept: false,
+    halves: false,
     numbers: Numbers::Double,
     nul: true,
     depth: Some(100),
@@ -211,7 +217,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One escape; `None` for half of a surrogate pair, which only a target that keeps the text may take.
+    /// One escape; `None` for half of a surrogate pair, which only PostgreSQL's json takes.
     fn escape(&mut self) -> Result<Option<char>, &'static str> {
         self.at += 1;
         let kind = self.peek().ok_or(INVALID)?;
@@ -248,7 +254,7 @@ impl<'a> Reader<'a> {
             first
         };
         match char::from_u32(code) {
-            None if !self.limits.kept => Err("the value has a string with half of a surrogate pair"),
+            None if !self.limits.halves => Err("the value has a string with half of a surrogate pair"),
             c => Ok(c),
         }
     }
@@ -351,7 +357,7 @@ fn number_fits(token: &str, numbers: Numbers) -> Result<(), &'static str> {
     }
 }
 
-/// PostgreSQL rounds in silence what has more digits behind the point than numeric keeps.
+/// The server would refuse the rest as well, but not by the name of the column.
 fn is_numeric(token: &str) -> bool {
     let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
     let Ok(exponent) = exponent.trim_start_matches('+').parse::<i32>() else {

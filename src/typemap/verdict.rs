@@ -52,46 +52,21 @@ fn refused(why: &str, source: &Column, target: &Column, to: Engine) -> Verdict {
 }
 
 fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to: Engine) -> Vec<String> {
-    let when = |unless: bool, words: &str| {
-        if unless {
-            Vec::new()
-        } else {
-            vec![words.to_owned()]
-        }
-    };
     match rule {
-        Rule::Int(range) => when(
-            int_range(&source.ty).is_some_and(|given| range.hold(&given)),
-            &range_words(range),
-        ),
-        Rule::IntToBool => when(false, "only 0 and 1"),
-        Rule::IntToDecimal(limits) => when(int_in_decimal(&source.ty, &limits), &limits.words()),
-        Rule::DecimalToInt(range) => when(
-            decimal_in_int(&source.ty, from, range),
-            &format!("whole numbers, {}", range_words(range)),
-        ),
-        Rule::Decimal(limits) => {
-            let holds = decimal_limits(&source.ty, from).is_some_and(|given| limits.hold(&given));
-            when(holds, &limits.words())
-        }
-        Rule::IntToYear => when(false, "0 and 1901 to 2155"),
-        Rule::Finite | Rule::Widen { finite: true } => when(false, "no NaN or Infinity"),
-        Rule::Narrow { finite } => when(
-            false,
-            if finite {
-                "exact in single precision, no NaN or Infinity"
-            } else {
-                "exact in single precision"
-            },
-        ),
-        Rule::BytesAtMost(limit) => when(false, &format!("at most {limit} bytes")),
-        Rule::BytesExactly(len) => when(
-            false,
-            &format!("exactly {len} bytes (a shorter value would be padded)"),
-        ),
-        Rule::BitsAtMost(limit) => when(false, &format!("at most {limit} bits")),
-        Rule::BitsExactly(len) => when(false, &format!("exactly {len} bits")),
-        Rule::TextToUuid => when(false, "uuids in lower case with hyphens"),
+        Rule::Int(_)
+        | Rule::IntToBool
+        | Rule::IntToDecimal(_)
+        | Rule::DecimalToInt(_)
+        | Rule::Decimal(_)
+        | Rule::IntToYear
+        | Rule::Finite
+        | Rule::Widen { .. }
+        | Rule::Narrow { .. } => number(rule, &source.ty, from).into_iter().collect(),
+        Rule::BytesAtMost(limit) => vec![format!("at most {limit} bytes")],
+        Rule::BytesExactly(len) => vec![format!("exactly {len} bytes (a shorter value would be padded)")],
+        Rule::BitsAtMost(limit) => vec![format!("at most {limit} bits")],
+        Rule::BitsExactly(len) => vec![format!("exactly {len} bits")],
+        Rule::TextToUuid => vec!["uuids in lower case with hyphens".to_owned()],
         Rule::Moment { calendar, fraction } => {
             moment((calendar, fraction), (&source.ty, from), (&target.ty, to))
         }
@@ -124,11 +99,41 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::BoolToBit
         | Rule::BitToBool
         | Rule::YearToInt(_)
-        | Rule::Widen { finite: false }
         | Rule::UuidToBytes
         | Rule::BytesToUuid
         | Rule::UuidToText(_)
         | Rule::No(_) => Vec::new(),
+    }
+}
+
+fn number(rule: Rule<'_>, ty: &ColumnType, from: Engine) -> Option<String> {
+    let when = |always: bool, words: &str| if always { None } else { Some(words.to_owned()) };
+    match rule {
+        Rule::Int(range) => when(
+            int_range(ty).is_some_and(|given| range.hold(&given)),
+            &range_words(range),
+        ),
+        Rule::IntToBool => when(false, "only 0 and 1"),
+        Rule::IntToDecimal(limits) => when(int_in_decimal(ty, &limits), &limits.words()),
+        Rule::DecimalToInt(range) => when(
+            decimal_in_int(ty, from, range),
+            &format!("whole numbers, {}", range_words(range)),
+        ),
+        Rule::Decimal(limits) => {
+            let holds = decimal_limits(ty, from).is_some_and(|given| limits.hold(&given));
+            when(holds, &limits.words())
+        }
+        Rule::IntToYear => when(false, "0 and 1901 to 2155"),
+        Rule::Finite | Rule::Widen { finite: true } => when(false, "no NaN or Infinity"),
+        Rule::Narrow { finite } => when(
+            false,
+            if finite {
+                "exact in single precision, no NaN or Infinity"
+            } else {
+                "exact in single precision"
+            },
+        ),
+        _ => None,
     }
 }
 
@@ -180,7 +185,10 @@ fn json_words(limits: json::Limits, source: &Column, from: Engine) -> Vec<String
         );
     }
     if !limits.kept && !parsed {
-        words.push("no two equal keys in an object, no half of a surrogate pair".to_owned());
+        words.push("no two equal keys in an object".to_owned());
+    }
+    if !limits.halves && !parsed {
+        words.push("no half of a surrogate pair in a string".to_owned());
     }
     match limits.numbers {
         json::Numbers::Any => {}

@@ -1,16 +1,13 @@
-//! For every pair of types: words and work agree, and what is accepted comes back equal.
-#![allow(clippy::unwrap_used)]
+//! Types to pair, and values that a column of each can hold, edges first.
 
-use super::table::column;
-use super::{Verdict, cast, verdict};
-use crate::model::schema::{Column, ColumnType, Engine};
+use crate::model::schema::{ColumnType, Engine};
 use crate::model::value::Value;
 use ColumnType as T;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-fn numbers(engine: Engine) -> Vec<ColumnType> {
+pub(super) fn numbers(engine: Engine) -> Vec<ColumnType> {
     let int = |bits, unsigned| T::Int { bits, unsigned };
     let decimal = |precision, scale, unsigned| T::Decimal {
         precision,
@@ -52,7 +49,7 @@ fn numbers(engine: Engine) -> Vec<ColumnType> {
     types
 }
 
-fn texts(engine: Engine) -> Vec<ColumnType> {
+pub(super) fn texts(engine: Engine) -> Vec<ColumnType> {
     let labels = |names: &[&str]| names.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     let text = |chars, bytes, fixed, utf8| T::Text {
         chars,
@@ -112,7 +109,7 @@ fn texts(engine: Engine) -> Vec<ColumnType> {
     types
 }
 
-fn times(engine: Engine) -> Vec<ColumnType> {
+pub(super) fn times(engine: Engine) -> Vec<ColumnType> {
     let pg = engine.is_postgres();
     let mut types = vec![T::Date];
     for fraction in [0, 3, 6] {
@@ -128,26 +125,56 @@ fn times(engine: Engine) -> Vec<ColumnType> {
     types
 }
 
-fn side() -> impl Strategy<Value = (ColumnType, Engine)> {
-    select(vec![Engine::Postgres, Engine::Mysql, Engine::Mariadb]).prop_flat_map(|engine| {
-        let types = [numbers(engine), texts(engine), times(engine)].concat();
-        (select(types), Just(engine))
-    })
-}
-
-/// Two types of one family more often than chance would give, since most other pairs are refused.
-fn pair() -> impl Strategy<Value = ((ColumnType, Engine), (ColumnType, Engine))> {
-    let engine = || select(vec![Engine::Postgres, Engine::Mysql, Engine::Mariadb]);
-    let family = (0..3usize, engine(), engine()).prop_flat_map(|(family, from, to)| {
-        let of = move |engine| select([numbers, texts, times][family](engine));
-        ((of(from), Just(from)), (of(to), Just(to)))
-    });
-    prop_oneof![1 => (side(), side()), 6 => family]
-}
-
 /// Values that a column of the type can hold, edges first.
-fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
+pub(super) fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
     let pg = engine.is_postgres();
+    let pick = |values: Vec<Value>| select(values).boxed();
+    match ty {
+        T::Bool | T::Int { .. } | T::Year | T::Float | T::Double | T::Decimal { .. } | T::Bit { .. } => {
+            number(ty, pg)
+        }
+        T::Text {
+            chars,
+            bytes,
+            fixed,
+            utf8,
+        } => strings(*chars, *bytes, *fixed, *utf8, pg),
+        T::Bytes { limit, fixed } => {
+            let most = usize::try_from(limit.unwrap_or(20)).unwrap();
+            let least = if *fixed { most } else { 0 };
+            proptest::collection::vec(any::<u8>(), least..=most)
+                .prop_map(|b| Value::Bytes(Bytes::from(b)))
+                .boxed()
+        }
+        T::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+        T::Json { normalised } => json(*normalised, engine),
+        T::Enum { labels } => pick(labels.iter().map(|l| Value::Text(l.as_str().into())).collect()),
+        T::Set { labels } => {
+            let all = labels.clone();
+            proptest::sample::subsequence(all, 0..=labels.len())
+                .prop_map(|s| Value::Text(s.join(",").into()))
+                .boxed()
+        }
+        T::Opaque { .. } => Just(Value::Opaque("(1,2)".into())).boxed(),
+        T::Date | T::Timestamp { .. } | T::TimestampTz { .. } => dates(ty, engine),
+        T::Time { fraction, span } => clock(*fraction, *span, engine == Engine::Mariadb),
+        T::Interval => {
+            let micros = prop_oneof![
+                any::<i32>().prop_map(i64::from),
+                -40_000_000_000_000..40_000_000_000_000i64
+            ];
+            let span = (
+                prop_oneof![Just(0), -30..30i32],
+                prop_oneof![Just(0), -9..9i32],
+                micros,
+            );
+            span.prop_map(|(months, days, micros)| Value::Interval(iso(months, days, micros).into()))
+                .boxed()
+        }
+    }
+}
+
+fn number(ty: &ColumnType, pg: bool) -> BoxedStrategy<Value> {
     let pick = |values: Vec<Value>| select(values).boxed();
     match ty {
         T::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
@@ -196,44 +223,7 @@ fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
                 .prop_map(|s| Value::Bit(s.into()))
                 .boxed()
         }
-        T::Text {
-            chars,
-            bytes,
-            fixed,
-            utf8,
-        } => strings(*chars, *bytes, *fixed, *utf8, pg),
-        T::Bytes { limit, fixed } => {
-            let most = usize::try_from(limit.unwrap_or(20)).unwrap();
-            let least = if *fixed { most } else { 0 };
-            proptest::collection::vec(any::<u8>(), least..=most)
-                .prop_map(|b| Value::Bytes(Bytes::from(b)))
-                .boxed()
-        }
-        T::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
-        T::Json { normalised } => json(*normalised, engine),
-        T::Enum { labels } => pick(labels.iter().map(|l| Value::Text(l.as_str().into())).collect()),
-        T::Set { labels } => {
-            let all = labels.clone();
-            proptest::sample::subsequence(all, 0..=labels.len())
-                .prop_map(|s| Value::Text(s.join(",").into()))
-                .boxed()
-        }
-        T::Opaque { .. } => Just(Value::Opaque("(1,2)".into())).boxed(),
-        T::Date | T::Timestamp { .. } | T::TimestampTz { .. } => dates(ty, engine),
-        T::Time { fraction, span } => clock(*fraction, *span, engine == Engine::Mariadb),
-        T::Interval => {
-            let micros = prop_oneof![
-                any::<i32>().prop_map(i64::from),
-                -40_000_000_000_000..40_000_000_000_000i64
-            ];
-            let span = (
-                prop_oneof![Just(0), -30..30i32],
-                prop_oneof![Just(0), -9..9i32],
-                micros,
-            );
-            span.prop_map(|(months, days, micros)| Value::Interval(iso(months, days, micros).into()))
-                .boxed()
-        }
+        _ => unreachable!("not a number: {ty:?}"),
     }
 }
 
@@ -373,7 +363,10 @@ fn json(normalised: bool, engine: Engine) -> BoxedStrategy<Value> {
         documents.push(r#""\u0000""#);
     }
     if !normalised {
-        documents.extend([r#"{"a":1,"a":2}"#, r#""\ud800""#, " 1 ", "1e9999999"]);
+        documents.extend([r#"{"a":1,"a":2}"#, " 1 ", "1e9999999"]);
+    }
+    if engine == Engine::Postgres && !normalised {
+        documents.push(r#""\ud800""#);
     }
     select(documents).prop_map(|s| Value::Json(s.into())).boxed()
 }
@@ -447,67 +440,4 @@ fn clock(digits: u8, span: bool, mariadb: bool) -> BoxedStrategy<Value> {
     prop_oneof![4 => any, 1 => select(edges).prop_map(str::to_owned)]
         .prop_map(|s| Value::Time(s.into()))
         .boxed()
-}
-
-/// Equal by what the type means: an unbounded numeric is a number whatever its scale.
-fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
-        (Value::Double(a), Value::Double(b)) => a.to_bits() == b.to_bits(),
-        (Value::Decimal(a), Value::Decimal(b)) => {
-            let plain = |s: &str| {
-                if s.contains('.') {
-                    s.trim_end_matches('0').trim_end_matches('.').to_owned()
-                } else {
-                    s.to_owned()
-                }
-            };
-            plain(a) == plain(b)
-        }
-        (a, b) => a == b,
-    }
-}
-
-/// The narrow character set of these tests is latin1; of an unknown one only ASCII could come back.
-fn declared(ty: &ColumnType) -> Column {
-    let narrow = matches!(ty, T::Text { utf8: false, .. });
-    Column {
-        collation: if narrow { "latin1_swedish_ci" } else { "" }.into(),
-        ..column(ty.clone())
-    }
-}
-
-/// A normalised JSON type prints a document, which text keeps; text does not go back, for it would be rewritten.
-fn is_one_way(source: &ColumnType, target: &ColumnType) -> bool {
-    matches!((source, target), (T::Json { normalised: true }, T::Text { .. }))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 150_000, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn words_and_work_agree(
-        (source, from, target, to, value) in pair().prop_flat_map(|((source, from), (target, to))| {
-            let values = domain(&source, from);
-            (Just(source), Just(from), Just(target), Just(to), values)
-        })
-    ) {
-        let (there, here) = (declared(&target), declared(&source));
-        let said = verdict(&here, from, &there, to);
-        let done = cast(value.clone(), &source, from, &there, to);
-        match (&said, done) {
-            (Verdict::Refused(_), done) => prop_assert!(done.is_err(), "refused in words only"),
-            (Verdict::Exact, Err(refusal)) => prop_assert!(false, "called exact, but: {refusal}"),
-            (Verdict::ExactIf(_), Err(_)) => {}
-            (Verdict::Exact | Verdict::ExactIf(_), Ok(carried)) => {
-                // What the target took is in its form: a target of the same type takes it as it is.
-                let again = cast(carried.clone(), &target, to, &there, to);
-                prop_assert!(again.is_ok_and(|again| equal(&again, &carried)), "not in the target's form");
-                if !is_one_way(&source, &target) {
-                    let back = cast(carried, &target, to, &here, from);
-                    prop_assert!(back.as_ref().is_ok_and(|back| equal(back, &value)), "came back as {back:?}");
-                }
-            }
-        }
-    }
 }

@@ -5,6 +5,11 @@
 //! single values would survive.
 //! Cheap: it is asked for each cell, so it compares and never allocates.
 
+mod number;
+mod time;
+
+pub(super) use number::decimal_limits;
+
 use super::calendar::Calendar;
 use super::interval::Smallest;
 use super::{decimal, json, text};
@@ -121,12 +126,12 @@ pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to
     match (source, &target.ty) {
         (T::Bool, T::Bool) | (T::Date, T::Date) if from.is_postgres() == to.is_postgres() => Rule::Move,
         (T::Bool | T::Int { .. } | T::Decimal { .. } | T::Year | T::Float | T::Double | T::Bit { .. }, _) => {
-            number(source, from, target, to)
+            number::number(source, from, target, to)
         }
         (
             T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } | T::Interval,
             T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } | T::Interval,
-        ) => time(source, from, target, to),
+        ) => time::time(source, from, target, to),
         (_, T::Text { .. }) => into_text(source, from, target, to),
         (T::Text { .. }, _) => from_text(target, to),
         (
@@ -161,128 +166,6 @@ pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to
             Rule::No("a type that is only known as text passes between the same types of one engine only")
         }
         (_, _) => Rule::No(NO_PAIR),
-    }
-}
-
-fn number<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
-    use ColumnType as T;
-    let finite = from.is_postgres() && !to.is_postgres();
-    match (source, &target.ty) {
-        (T::Bool, T::Bool) | (T::Year, T::Year) => Rule::Move,
-        (T::Bool, T::Int { bits: 8, unsigned }) => Rule::BoolToInt(Range::of(8, *unsigned)),
-        (T::Int { bits: 8, .. }, T::Bool) => Rule::IntToBool,
-        (
-            T::Bool,
-            T::Bit {
-                len: Some(1),
-                varying: false,
-            },
-        ) => Rule::BoolToBit,
-        (
-            T::Bit {
-                len: Some(1),
-                varying: false,
-            },
-            T::Bool,
-        ) => Rule::BitToBool,
-        (
-            T::Bit { len, varying },
-            T::Bit {
-                len: most,
-                varying: grows,
-            },
-        ) => bits((*len, *varying), (*most, *grows)),
-        (
-            T::Int { bits, unsigned },
-            T::Int {
-                bits: wide,
-                unsigned: positive,
-            },
-        ) => {
-            if unsigned == positive && bits <= wide {
-                return Rule::Move;
-            }
-            Rule::Int(Range::of(*wide, *positive))
-        }
-        (T::Int { .. }, T::Decimal { .. }) => {
-            decimal_limits(&target.ty, to).map_or(Rule::No(NO_PAIR), Rule::IntToDecimal)
-        }
-        (T::Decimal { .. }, T::Int { bits, unsigned }) => Rule::DecimalToInt(Range::of(*bits, *unsigned)),
-        (T::Decimal { .. }, T::Decimal { .. }) => decimals(source, from, &target.ty, to),
-        (T::Int { bits: 16.., .. }, T::Year) => Rule::IntToYear,
-        (
-            T::Year,
-            T::Int {
-                bits: bits @ 16..,
-                unsigned,
-            },
-        ) => Rule::YearToInt(Range::of(*bits, *unsigned)),
-        // MySQL's deprecated FLOAT(M,D) and DOUBLE(M,D) round what they are given.
-        (T::Float | T::Double, T::Float | T::Double)
-            if !to.is_postgres() && target.sql_type.contains('(') =>
-        {
-            Rule::No("a floating column with a fixed number of digits rounds what it is given")
-        }
-        (T::Float, T::Float) | (T::Double, T::Double) => {
-            if finite {
-                Rule::Finite
-            } else {
-                Rule::Move
-            }
-        }
-        (T::Float, T::Double) => Rule::Widen { finite },
-        (T::Double, T::Float) => Rule::Narrow { finite },
-        (T::Decimal { .. } | T::Int { .. }, T::Float | T::Double)
-        | (T::Float | T::Double, T::Decimal { .. } | T::Int { .. }) => {
-            Rule::No("binary floating point does not hold decimal numbers exactly")
-        }
-        (_, T::Text { .. }) => Rule::No("a number as text would not be compared or sorted as a number"),
-        (_, T::Opaque { .. }) => Rule::No("the target's type is only known as text"),
-        (_, _) => Rule::No(NO_PAIR),
-    }
-}
-
-/// What a decimal column of an engine takes; `None` for another type.
-pub(super) fn decimal_limits(ty: &ColumnType, engine: Engine) -> Option<decimal::Limits> {
-    let ColumnType::Decimal {
-        precision,
-        scale,
-        unsigned,
-    } = *ty
-    else {
-        return None;
-    };
-    let pg = engine.is_postgres();
-    // PostgreSQL takes NaN under any precision, but Infinity only without one.
-    Some(decimal::Limits {
-        precision,
-        scale,
-        unsigned,
-        nan: pg,
-        infinity: pg && precision.is_none(),
-    })
-}
-
-fn decimals<'a>(source: &ColumnType, from: Engine, target: &ColumnType, to: Engine) -> Rule<'a> {
-    let (Some(given), Some(limits)) = (decimal_limits(source, from), decimal_limits(target, to)) else {
-        return Rule::No(NO_PAIR);
-    };
-    let same_scale = limits.precision.is_none() || limits.scale == given.scale;
-    if same_scale && limits.hold(&given) {
-        Rule::Move
-    } else {
-        Rule::Decimal(limits)
-    }
-}
-
-fn bits<'a>((len, varying): (Option<u32>, bool), (most, grows): (Option<u32>, bool)) -> Rule<'a> {
-    match (most, grows) {
-        (None, true) => Rule::Move,
-        (Some(most), true) if len.is_some_and(|len| len <= most) => Rule::Move,
-        (Some(most), true) if varying || len.is_none() => Rule::BitsAtMost(most),
-        (Some(most), false) if varying => Rule::BitsExactly(most),
-        (_, false) if !varying && len == most => Rule::Move,
-        (_, _) => Rule::No("bit strings of fixed length must have the same length"),
     }
 }
 
@@ -375,97 +258,4 @@ fn from_text(target: &Column, to: Engine) -> Rule<'_> {
         | T::Year
         | T::Opaque { .. } => Rule::No("text need not have the form of the target's type"),
     }
-}
-
-fn time<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
-    use ColumnType as T;
-    let (pg_from, pg_to) = (from.is_postgres(), to.is_postgres());
-    let calendar = match (pg_from, pg_to) {
-        (true, false) => Calendar::FourDigitYears,
-        (false, true) => Calendar::RealDays,
-        (_, _) => Calendar::Any,
-    };
-    match (source, &target.ty) {
-        (T::Date, T::Date) => moment(calendar, None),
-        (T::Timestamp { fraction }, T::Timestamp { fraction: keeps }) => {
-            moment(calendar, fewer(*fraction, *keeps))
-        }
-        (
-            T::TimestampTz { fraction, epoch },
-            T::TimestampTz {
-                fraction: keeps,
-                epoch: short,
-            },
-        ) => {
-            let calendar = match (from, *epoch, *short) {
-                (_, false, true) => Calendar::Epoch,
-                (Engine::Mariadb, true, true) if to == Engine::Mysql => Calendar::EpochOrZero,
-                (_, _, _) => calendar,
-            };
-            moment(calendar, fewer(*fraction, *keeps))
-        }
-        // A moment on PostgreSQL is a DATETIME that holds UTC, and back.
-        (
-            T::TimestampTz {
-                fraction,
-                epoch: false,
-            },
-            T::Timestamp { fraction: keeps },
-        ) if pg_from && !pg_to => moment(calendar, fewer(*fraction, *keeps)),
-        (
-            T::Timestamp { fraction },
-            T::TimestampTz {
-                fraction: keeps,
-                epoch: false,
-            },
-        ) if !pg_from && pg_to => moment(calendar, fewer(*fraction, *keeps)),
-        (T::Timestamp { .. }, T::TimestampTz { .. }) | (T::TimestampTz { .. }, T::Timestamp { .. }) => {
-            Rule::No("one is a moment and the other a wall clock without a zone")
-        }
-        (
-            T::Time { fraction, span },
-            T::Time {
-                fraction: keeps,
-                span: signed,
-            },
-        ) => {
-            let fraction = fewer(*fraction, *keeps);
-            let span = match (*span, *signed) {
-                (true, false) => Span::TimeOfDay,
-                (true, true) if from == Engine::Mariadb && to == Engine::Mysql => {
-                    Span::Hours838 { sharp: true }
-                }
-                (_, _) => Span::Any,
-            };
-            if span == Span::Any && fraction.is_none() {
-                Rule::Move
-            } else {
-                Rule::Time { span, fraction }
-            }
-        }
-        (T::Time { span: true, .. }, T::Interval) => Rule::TimeToInterval(Smallest::of(&target.sql_type)),
-        (T::Interval, T::Time { fraction, span: true }) => Rule::IntervalToTime {
-            span: Span::Hours838 {
-                sharp: to == Engine::Mysql,
-            },
-            fraction: fewer(6, *fraction),
-        },
-        (T::Interval, T::Interval) => match Smallest::of(&target.sql_type) {
-            Smallest::Second(6) => Rule::Move,
-            smallest => Rule::Interval(smallest),
-        },
-        (_, _) => Rule::No(NO_PAIR),
-    }
-}
-
-fn moment<'a>(calendar: Calendar, fraction: Option<u8>) -> Rule<'a> {
-    if calendar == Calendar::Any && fraction.is_none() {
-        return Rule::Move;
-    }
-    Rule::Moment { calendar, fraction }
-}
-
-/// The digits a target keeps, where the source has more.
-fn fewer(source: u8, target: u8) -> Option<u8> {
-    (target < source).then_some(target)
 }
