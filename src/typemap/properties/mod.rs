@@ -64,7 +64,7 @@ fn is_one_way(source: &ColumnType, target: &ColumnType) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60_000, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8_000, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn words_and_work_agree(
