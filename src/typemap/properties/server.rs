@@ -67,7 +67,10 @@ pub(super) fn stored(value: &Value, ty: &ColumnType, engine: Engine) -> Option<V
                 .any(|label| **label == **text)
                 .then(|| value.clone());
         }
-        (T::Float | T::Double, Value::Float(f)) if !pg && !f.is_finite() => return None,
+        (T::Float, Value::Float(f)) if !pg && !f.is_finite() => return None,
+        // Adding zero turns minus zero into zero and nothing else.
+        (T::Float, Value::Float(f)) if engine == Engine::Mariadb => Value::Float(f + 0.0),
+        (T::Double, Value::Double(d)) if engine == Engine::Mariadb && d.is_finite() => Value::Double(d + 0.0),
         (T::Double, Value::Double(d)) if !pg && !d.is_finite() => return None,
         (T::Decimal { .. }, Value::Decimal(text)) if !pg && text.contains('N') | text.contains('I') => {
             return None;
