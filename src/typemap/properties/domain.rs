@@ -131,7 +131,7 @@ pub(super) fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
     let pick = |values: Vec<Value>| select(values).boxed();
     match ty {
         T::Bool | T::Int { .. } | T::Year | T::Float | T::Double | T::Decimal { .. } | T::Bit { .. } => {
-            number(ty, pg)
+            number(ty, engine)
         }
         T::Text {
             chars,

@@ -86,7 +86,7 @@ fn moment(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
         (T::Date, Value::Date(text))
         | (T::Timestamp { .. }, Value::Timestamp(text))
         | (T::TimestampTz { .. }, Value::TimestampTz(text)) => {
-            return date(text, ty, engine).then(|| round(value, ty));
+            date(text, ty, engine).then(|| round(value, ty))
         }
         (T::Time { span, .. }, Value::Time(text)) => {
             let hours: i32 = text.trim_start_matches('-').split(':').next()?.parse().ok()?;
@@ -97,7 +97,7 @@ fn moment(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
             } else {
                 past || text.starts_with('-')
             };
-            return (!most).then(|| round(value, ty));
+            (!most).then(|| round(value, ty))
         }
         (_, _) => None,
     }
