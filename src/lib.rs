@@ -8,6 +8,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod ddl;
+pub mod demo;
 pub mod error;
 pub mod install;
 pub mod merge;
