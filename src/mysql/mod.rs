@@ -7,6 +7,8 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod snapshot;
+pub mod source;
 pub mod sql;
 pub mod wire;
 

@@ -6,9 +6,13 @@
 
 pub mod catalog;
 pub mod codec;
+mod relation;
 pub mod replication;
 mod rows;
 pub mod setup;
+mod slot;
+pub mod snapshot;
+pub mod source;
 pub mod sql;
 pub mod target;
 pub mod tls;

@@ -13,10 +13,8 @@ pub mod table_map;
 pub mod kind {
     pub const QUERY: u8 = 2;
     pub const ROTATE: u8 = 4;
-    pub const APPEND_BLOCK: u8 = 9;
     pub const FORMAT_DESCRIPTION: u8 = 15;
     pub const XID: u8 = 16;
-    pub const BEGIN_LOAD_QUERY: u8 = 17;
     pub const EXECUTE_LOAD_QUERY: u8 = 18;
     pub const TABLE_MAP: u8 = 19;
     pub const WRITE_ROWS_V1: u8 = 23;
@@ -32,10 +30,10 @@ pub mod kind {
     pub const XA_PREPARE: u8 = 38;
     pub const PARTIAL_UPDATE_ROWS: u8 = 39;
     pub const TRANSACTION_PAYLOAD: u8 = 40;
-    pub const HEARTBEAT_V2: u8 = 41;
     pub const GTID_TAGGED: u8 = 42;
     pub const MARIADB_GTID: u8 = 162;
     pub const MARIADB_QUERY_COMPRESSED: u8 = 165;
+    pub const MARIADB_WRITE_ROWS_COMPRESSED: u8 = 166;
     pub const MARIADB_DELETE_ROWS_COMPRESSED: u8 = 168;
 }
 
@@ -261,12 +259,21 @@ pub struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub fn parse(body: &'a [u8]) -> Option<Query<'a>> {
+        Self::parse_after(body, 0)
+    }
+
+    /// EXECUTE_LOAD_QUERY has the file's number and where its name stands before the status.
+    pub fn parse_load(body: &'a [u8]) -> Option<Query<'a>> {
+        Self::parse_after(body, 13)
+    }
+
+    fn parse_after(body: &'a [u8], extra: usize) -> Option<Query<'a>> {
         let mut cursor = Cursor::new(body);
         let _thread_and_time = cursor.take(8)?;
         let database_len = usize::from(cursor.u8()?);
         let _error = cursor.u16()?;
         let status_len = usize::from(cursor.u16()?);
-        let _status = cursor.take(status_len)?;
+        let _extra_and_status = cursor.take(extra + status_len)?;
         let database = cursor.take(database_len)?;
         let _nul = cursor.u8()?;
         Some(Query {

@@ -55,6 +55,11 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// The table of any event that carries rows, also of the kinds that are not read here.
+pub fn table_id(body: &[u8]) -> Option<u64> {
+    Cursor::new(body).little(6)
+}
+
 fn is_all_set(bits: &[u8], len: usize) -> bool {
     (0..len).all(|index| is_set(bits, index))
 }

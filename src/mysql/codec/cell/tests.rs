@@ -1,3 +1,5 @@
+//! Cells of hand-made column descriptions; every real type is read in `tests/mysql_source.rs`.
+
 use super::*;
 
 fn column(ty: u8, meta: Meta) -> LogColumn<'static> {
