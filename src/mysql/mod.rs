@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod setup;
 pub mod sql;
 
 use crate::access::{Access, TlsMode};
