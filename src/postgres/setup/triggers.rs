@@ -188,7 +188,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
 fn dollar_quote(body: &str) -> String {
     let mut quote = "$tidelock$".to_owned();
     while body.contains(&quote) {
-        quote.insert_str(quote.len() - 1, "_");
+        quote.insert(quote.len() - 1, '_');
     }
     quote
 }
