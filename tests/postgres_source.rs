@@ -1039,3 +1039,42 @@ async fn logins_and_tls_work_in_every_mode() {
         }
     }
 }
+
+#[tokio::test]
+async fn older_password_methods_work() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rules = folder.path().join("hba.conf");
+    let lines = ["hashed md5", "plain password", "tidelock scram-sha-256"].map(|rule| {
+        let (user, method) = rule.split_once(' ').unwrap();
+        format!("host all,replication {user} 127.0.0.1/32 {method}\n")
+    });
+    std::fs::write(&rules, lines.concat()).unwrap();
+    let options = Options {
+        extra: vec![format!("hba_file={}", rules.display())],
+        ..Options::default()
+    };
+    let db = private(Kind::Postgres15, &options).await;
+    db.exec("SET password_encryption = 'md5'; CREATE ROLE hashed LOGIN REPLICATION PASSWORD 'secret'")
+        .await;
+    db.exec("CREATE ROLE plain LOGIN REPLICATION PASSWORD 'secret'")
+        .await;
+    for user in ["hashed", "plain"] {
+        let good = access(&db.url_as(user, "secret"));
+        let client = connect(&good).await.unwrap();
+        let server = tidelock::postgres::server(&client).await.unwrap();
+        assert_eq!((server.engine, &server.version[..2]), ("postgres", "15"));
+        let mut replication = Replication::connect(&good).await.unwrap();
+        let rows = replication.query("identify", "IDENTIFY_SYSTEM").await.unwrap();
+        let identity = format!(
+            "{}/{}",
+            rows[0][0].as_ref().unwrap(),
+            rows[0][1].as_ref().unwrap()
+        );
+        assert_eq!(server.identity, identity);
+        let bad = access(&db.url_as(user, "wrong"));
+        let error = Replication::connect(&bad).await.err().unwrap();
+        assert!(error.to_string().contains("28P01"), "{error}");
+    }
+}
