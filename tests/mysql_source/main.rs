@@ -12,7 +12,7 @@ mod types;
 use harness::Db;
 use std::sync::Arc;
 use std::time::Duration;
-use tidelock::access::{Access, Secret, TlsMode};
+use tidelock::access::{Access, Secret, SourceOptions as Options, TlsMode};
 use tidelock::error::{Class, Error, Reason};
 use tidelock::model::change::{Change, Op, Part, Step, Writer};
 use tidelock::model::origin::Segment;
@@ -21,7 +21,7 @@ use tidelock::model::schema::{ColumnType, TableId};
 use tidelock::model::sync::Mode;
 use tidelock::model::value::{Row, Value};
 use tidelock::mysql::snapshot::{Snapshot, start_position};
-use tidelock::mysql::source::{Options, Source};
+use tidelock::mysql::source::Source;
 use tidelock::mysql::{catalog, connect};
 
 const CONTROL: &str = include_str!("../../sql/mysql/001_control.sql");
