@@ -11,6 +11,7 @@ mod grants;
 mod removal;
 mod state;
 mod steps;
+mod tables;
 mod triggers;
 
 use super::fail;
@@ -43,7 +44,7 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
             .why(why)
             .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
     }
-    let blockers = check::tables(scope, &state);
+    let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
         let error = Error::definite(doing)
             .node(&scope.node)

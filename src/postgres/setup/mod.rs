@@ -10,6 +10,7 @@ mod check;
 mod removal;
 mod state;
 mod steps;
+mod tables;
 mod triggers;
 
 use super::fail;
@@ -40,7 +41,7 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .why(why)
             .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
     }
-    let blockers = check::tables(scope, &state);
+    let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
         let error = Error::definite(doing)
             .node(&scope.node)
