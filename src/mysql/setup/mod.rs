@@ -67,8 +67,9 @@ pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> 
         Ok(statements) => execute(conn, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
-    unlock(conn).await?;
-    outcome
+    let unlocked = unlock(conn).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
@@ -78,8 +79,9 @@ pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         Ok(statements) => execute(conn, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
-    unlock(conn).await?;
-    outcome
+    let unlocked = unlock(conn).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Statements as a script that the `mysql` and `mariadb` programs run.

@@ -66,8 +66,9 @@ pub async fn setup(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> 
         Ok(statements)
     };
     let outcome = outcome.await;
-    unlock(client).await?;
-    outcome
+    let unlocked = unlock(client).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
@@ -79,8 +80,9 @@ pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
         Ok(statements)
     };
     let outcome = outcome.await;
-    unlock(client).await?;
-    outcome
+    let unlocked = unlock(client).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Statements as a script that psql runs.
