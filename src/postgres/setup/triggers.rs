@@ -110,6 +110,10 @@ pub(super) fn tombstones_name(id: &TableId) -> String {
     object_name("tombstone", id)
 }
 
+pub(super) fn tombstones_id(id: &TableId) -> TableId {
+    TableId::new("tidelock", tombstones_name(id))
+}
+
 pub(super) fn tombstones_sql(id: &TableId, key: &[KeyColumn]) -> String {
     let definitions: Vec<String> = key
         .iter()
