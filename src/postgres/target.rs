@@ -123,7 +123,7 @@ impl Target {
     /// The first checkpoint of a link, in a transaction of its own.
     pub async fn create_checkpoint(&mut self, mv: &Move) -> Result<()> {
         let doing = format!("create the checkpoint of {}", mv.marker.link);
-        let values = MoveValues::new(mv)?;
+        let values = MoveValues::new(mv, mv.from_seq)?;
         let statement = self.statement(&doing, sql::CREATE_CHECKPOINT).await?;
         let created = self.client.execute(&statement, &values.parameters()[..12]).await;
         match created.map_err(|error| self.failed(&doing, error))? {
@@ -145,7 +145,7 @@ impl Target {
     /// Opens the transaction, moves the checkpoint and writes the marker, in one round trip.
     pub async fn begin(&mut self, mv: &Move) -> Result<()> {
         let doing = format!("move the checkpoint of {}", mv.marker.link);
-        let values = MoveValues::new(mv)?;
+        let values = MoveValues::new(mv, mv.from_seq)?;
         let statement = self.statement(&doing, sql::MOVE).await?;
         let parameters = values.parameters();
         let (begun, moved) = join(
@@ -168,11 +168,16 @@ impl Target {
             .hint("stop the other instance, or leave the link to it"))
     }
 
-    /// A further marker in the open transaction. PostgreSQL logs each message, so the row need not change.
+    /// A further marker in the open transaction; it may also say anew where the transaction ends.
     pub async fn segment(&mut self, mv: &Move) -> Result<()> {
-        self.query("write a marker", sql::MARK, &[&mv.marker.to_json()])
-            .await
-            .map(drop)
+        let doing = "write a marker";
+        let values = MoveValues::new(mv, mv.marker.seq)?;
+        match self.query(doing, sql::MARK, &values.parameters()).await?.len() {
+            1 => Ok(()),
+            _ => Err(Error::bug(doing)
+                .node(&self.node)
+                .why("the checkpoint is not where we moved it")),
+        }
     }
 
     /// Writes what is uncontested, in sets. `false` = it is not, and nothing of it was changed.
@@ -535,11 +540,13 @@ struct MoveValues<'a> {
     origin: i16,
     hop: i16,
     segment: i16,
+    /// The seq the row has.
+    seq: i64,
     json: String,
 }
 
 impl<'a> MoveValues<'a> {
-    fn new(mv: &'a Move) -> Result<Self> {
+    fn new(mv: &'a Move, seq: i64) -> Result<Self> {
         let small = |number: u16| {
             i16::try_from(number)
                 .map_err(|_| Error::bug("store a checkpoint").why(format!("{number} is no small number")))
@@ -550,6 +557,7 @@ impl<'a> MoveValues<'a> {
             origin: small(mv.marker.origin)?,
             hop: small(mv.marker.hop)?,
             segment: mv.marker.segment.code(),
+            seq,
             json: mv.marker.to_json(),
         })
     }
@@ -569,7 +577,7 @@ impl<'a> MoveValues<'a> {
             &self.segment,
             &marker.config_hash,
             &self.mv.source_identity,
-            &self.mv.from_seq,
+            &self.seq,
             &self.json,
         ]
     }
