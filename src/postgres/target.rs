@@ -401,11 +401,11 @@ impl Target {
     /// Runs the steps between SAVEPOINT and RELEASE, all sent at once.
     async fn try_steps(&mut self, shape: &Shape, steps: &[Step<'_>]) -> Result<Tried> {
         let doing = |step: &Step<'_>| format!("{} {} rows", step.verb.name(), step.at.len());
-        let mut statements = Vec::with_capacity(steps.len());
-        for step in steps {
-            let statement = self.statement(&doing(step), &step.sql).await;
-            statements.push(statement.map_err(|error| error.table(&shape.table.id))?);
-        }
+        let statements = match self.statements(steps).await? {
+            Ok(statements) => statements,
+            Err((_, error)) if is_refusal(&error) => return self.undo(error).await,
+            Err((at, error)) => return Err(self.failed(doing(&steps[at]), error).table(&shape.table.id)),
+        };
         let client = &self.client;
         let parameters: Vec<_> = steps.iter().map(Step::parameters).collect();
         // The futures send when first polled, which happens in this order.
@@ -424,11 +424,7 @@ impl Target {
         for (step, result) in steps.iter().zip(results) {
             match result {
                 Ok(rows) => done.push(rows),
-                Err(error) if is_refusal(&error) => {
-                    let undone = self.client.batch_execute(UNDO).await;
-                    undone.map_err(|error| self.failed("roll back to a savepoint", error))?;
-                    return Ok(Tried::Refused(error));
-                }
+                Err(error) if is_refusal(&error) => return self.undo(error).await,
                 Err(error) => return Err(self.failed(doing(step), error).table(&shape.table.id)),
             }
         }
@@ -455,18 +451,56 @@ impl Target {
             .map_err(|error| self.failed(doing, error))
     }
 
-    async fn statement(&mut self, doing: &str, sql: &str) -> Result<Statement> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
+    /// The steps' statements. A new one is prepared under a savepoint, because preparing can be refused too: an
+    /// identity column takes no update.
+    async fn statements(
+        &mut self,
+        steps: &[Step<'_>],
+    ) -> Result<Result<Vec<Statement>, (usize, tokio_postgres::Error)>> {
+        if steps.iter().any(|step| !self.statements.contains_key(&step.sql)) {
+            let opened = self.client.batch_execute(SAVEPOINT).await;
+            opened.map_err(|error| self.failed("set a savepoint", error))?;
+            for (at, step) in steps.iter().enumerate() {
+                if let Err(error) = self.prepare(&step.sql).await {
+                    return Ok(Err((at, error)));
+                }
+            }
+            let released = self.client.batch_execute(RELEASE).await;
+            released.map_err(|error| self.failed("release a savepoint", error))?;
         }
-        let statement = self.client.prepare(sql).await.map_err(|error| {
+        let mut statements = Vec::with_capacity(steps.len());
+        for (at, step) in steps.iter().enumerate() {
+            match self.prepare(&step.sql).await {
+                Ok(statement) => statements.push(statement),
+                Err(error) => return Ok(Err((at, error))),
+            }
+        }
+        Ok(Ok(statements))
+    }
+
+    async fn undo(&self, refused: tokio_postgres::Error) -> Result<Tried> {
+        match self.client.batch_execute(UNDO).await {
+            Ok(()) => Ok(Tried::Refused(refused)),
+            Err(error) => Err(self.failed("roll back to a savepoint", error)),
+        }
+    }
+
+    async fn statement(&mut self, doing: &str, sql: &str) -> Result<Statement> {
+        self.prepare(sql).await.map_err(|error| {
             let is_control = error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.contains("tidelock.");
             let error = self.failed(doing, error);
             match is_control {
                 true => error.hint("run `tidelock setup`"),
                 false => error,
             }
-        })?;
+        })
+    }
+
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
