@@ -53,7 +53,13 @@ impl Auditor {
     pub(super) async fn start(sync: &SyncSpec, index: usize) -> Result<Auditor> {
         let spec = sync.nodes[index].clone();
         let mut node = Node::connect(&spec.access, spec.engine).await?;
-        let tables = node.catalog(&spec.tables).await?.into_iter().flatten().map(Arc::new).collect();
+        let tables = node
+            .catalog(&spec.tables)
+            .await?
+            .into_iter()
+            .flatten()
+            .map(Arc::new)
+            .collect();
         let options = SourceOptions {
             access: spec.access.clone(),
             sync: sync.name.clone(),
@@ -67,7 +73,10 @@ impl Auditor {
             sync: sync.name.clone(),
             rank: spec.rank,
             seeder: sync.seed == Seed::From(spec.name.clone()),
-            seen: Seen { position: Some(from), ..Seen::default() },
+            seen: Seen {
+                position: Some(from),
+                ..Seen::default()
+            },
         };
         let (sender, seen) = watch::channel(ledger.seen.clone());
         let task = tokio::spawn(read(source, ledger, sender));
@@ -80,25 +89,35 @@ impl Auditor {
 
     /// Waits until the log is read up to where it ends now.
     pub(super) async fn caught_up(&mut self) -> Result<Seen> {
-        let goal = Node::connect(&self.spec.access, self.spec.engine).await?.position().await?;
-        let reached = |seen: &Seen| seen.position.as_ref().is_some_and(|at| at.covers(&goal).unwrap_or(false));
-        let waited = tokio::time::timeout(CATCH_UP_MAX, self.seen.wait_for(reached)).await;
-        let here = match waited {
+        let goal = Node::connect(&self.spec.access, self.spec.engine)
+            .await?
+            .position()
+            .await?;
+        let reached = |seen: &Seen| {
+            seen.position
+                .as_ref()
+                .is_some_and(|at| at.covers(&goal).unwrap_or(false))
+        };
+        let late = match tokio::time::timeout(CATCH_UP_MAX, self.seen.wait_for(reached)).await {
             Ok(Ok(seen)) => return Ok(seen.clone()),
-            Ok(Err(_)) => None,
-            Err(_) => self.seen().position,
+            Ok(Err(_)) => false,
+            Err(_) => true,
         };
         let doing = "audit the log";
-        match here {
-            Some(here) => Err(Error::definite(doing)
+        if late {
+            let here = self
+                .seen()
+                .position
+                .map_or_else(String::new, |here| here.to_string());
+            return Err(Error::definite(doing)
                 .node(&self.spec.name)
-                .why(format!("it ends at {goal} and was read up to {here} only"))),
-            // The reader is gone: it says why.
-            None => match (&mut self.task).await {
-                Ok(Err(error)) => Err(error),
-                Ok(Ok(())) => Err(Error::bug(doing).node(&self.spec.name).why("the reader ended")),
-                Err(error) => Err(Error::bug(doing).node(&self.spec.name).because(error)),
-            },
+                .why(format!("it ends at {goal} and was read up to {here} only")));
+        }
+        // The reader is gone: it says why.
+        match (&mut self.task).await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) => Err(Error::bug(doing).node(&self.spec.name).why("the reader ended")),
+            Err(error) => Err(Error::bug(doing).node(&self.spec.name).because(error)),
         }
     }
 }
@@ -144,7 +163,11 @@ impl Ledger {
             return;
         }
         self.seen.applied += changes;
-        let echoes = part.changes.iter().filter(|change| self.is_own(&part.writer, change)).count();
+        let echoes = part
+            .changes
+            .iter()
+            .filter(|change| self.is_own(&part.writer, change))
+            .count();
         self.seen.echoes += echoes as u64;
     }
 
@@ -188,7 +211,10 @@ mod tests {
     fn part(origin: i64, marked: Option<Rank>) -> Part {
         let column = Column {
             name: ORIGIN_COLUMN.to_owned(),
-            ty: ColumnType::Int { bits: 16, unsigned: false },
+            ty: ColumnType::Int {
+                bits: 16,
+                unsigned: false,
+            },
             sql_type: "smallint".to_owned(),
             collation: String::new(),
             nullable: false,
@@ -218,18 +244,30 @@ mod tests {
         let table = Arc::new(table);
         let changes = [Op::Insert { new: row() }, Op::Delete { old: row() }];
         Part {
-            head: Arc::new(Head { transaction: String::new(), committed_at_us: 0 }),
+            head: Arc::new(Head {
+                transaction: String::new(),
+                committed_at_us: 0,
+            }),
             writer,
             first: 0,
-            changes: changes.map(|op| Change { table: Arc::clone(&table), op }).into(),
+            changes: changes
+                .map(|op| Change {
+                    table: Arc::clone(&table),
+                    op,
+                })
+                .into(),
             end: None,
             bytes: 0,
         }
     }
 
     fn counted(part: &Part) -> [u64; 3] {
-        let mut ledger =
-            Ledger { sync: "shop".to_owned(), rank: 1, seeder: true, seen: Seen::default() };
+        let mut ledger = Ledger {
+            sync: "shop".to_owned(),
+            rank: 1,
+            seeder: true,
+            seen: Seen::default(),
+        };
         ledger.count(part);
         [ledger.seen.by_users, ledger.seen.applied, ledger.seen.echoes]
     }
@@ -241,6 +279,10 @@ mod tests {
         assert_eq!(counted(&part(2, Some(2))), [0, 2, 0]);
         assert_eq!(counted(&part(1, Some(2))), [0, 2, 1]);
         assert_eq!(counted(&part(1, Some(1))), [0, 2, 2]);
-        assert_eq!(counted(&part(0, Some(2))), [0, 2, 1], "a seeded row that comes home");
+        assert_eq!(
+            counted(&part(0, Some(2))),
+            [0, 2, 1],
+            "a seeded row that comes home"
+        );
     }
 }

@@ -69,8 +69,9 @@ pub(super) async fn provoke(sides: &mut [Side; 2], ranks: [u64; 2]) -> Result<To
             return told(sides, ranks, id, attempt, stands).await;
         }
     }
-    Err(Error::definite("show a conflict")
-        .why(format!("both sides changed one row {ATTEMPTS_MAX} times and never met")))
+    Err(Error::definite("show a conflict").why(format!(
+        "both sides changed one row {ATTEMPTS_MAX} times and never met"
+    )))
 }
 
 fn change(attempt: u32, node: usize) -> String {
@@ -82,7 +83,8 @@ fn change(attempt: u32, node: usize) -> String {
 
 /// Waits until both sides show the same row under the same stamp.
 async fn settled(sides: &mut [Side; 2]) -> Result<[Cells; 2]> {
-    let sql = format!("SELECT city, note, tidelock_version, tidelock_origin FROM customers WHERE id = {CUSTOMER}");
+    let sql =
+        format!("SELECT city, note, tidelock_version, tidelock_origin FROM customers WHERE id = {CUSTOMER}");
     let begin = Instant::now();
     let [a, b] = sides;
     loop {
@@ -132,10 +134,21 @@ async fn told(
         Some(Image::of(image.as_deref()?, Some(*stamp)))
     };
     let written = ranks.map(image);
-    let before = first.and_then(|record| record.base.as_deref()).map(|base| Image::of(base, None));
-    let origin = stands[0].get(3).and_then(|cell| cell.as_deref()?.parse::<u64>().ok());
+    let before = first
+        .and_then(|record| record.base.as_deref())
+        .map(|base| Image::of(base, None));
+    let origin = stands[0]
+        .get(3)
+        .and_then(|cell| cell.as_deref()?.parse::<u64>().ok());
     let winner = ranks.iter().position(|rank| Some(*rank) == origin);
-    Ok(Told { attempts, records, written, before, stands, winner })
+    Ok(Told {
+        attempts,
+        records,
+        written,
+        before,
+        stands,
+        winner,
+    })
 }
 
 async fn records(sides: &mut [Side; 2], id: &str) -> Result<Vec<Record>> {
@@ -154,8 +167,20 @@ async fn records(sides: &mut [Side; 2], id: &str) -> Result<Vec<Record>> {
 
 impl Record {
     fn of(node: usize, id: &str, row: Cells) -> Option<Record> {
-        let [kind, rule, outcome, detail, key, base, local, version, origin, incoming, its_version, its_origin] =
-            <[Option<String>; 12]>::try_from(row).ok()?;
+        let [
+            kind,
+            rule,
+            outcome,
+            detail,
+            key,
+            base,
+            local,
+            version,
+            origin,
+            incoming,
+            its_version,
+            its_origin,
+        ] = <[Option<String>; 12]>::try_from(row).ok()?;
         let number = |cell: Option<String>| cell.and_then(|text| text.parse().ok()).unwrap_or(0);
         Some(Record {
             node,
@@ -167,8 +192,20 @@ impl Record {
             key: key?,
             base,
             images: [
-                (local, Stamp { version: number(version), origin: number(origin) }),
-                (incoming, Stamp { version: number(its_version), origin: number(its_origin) }),
+                (
+                    local,
+                    Stamp {
+                        version: number(version),
+                        origin: number(origin),
+                    },
+                ),
+                (
+                    incoming,
+                    Stamp {
+                        version: number(its_version),
+                        origin: number(its_origin),
+                    },
+                ),
             ],
         })
     }
@@ -184,8 +221,15 @@ impl Image {
             _ => None,
         };
         let in_row = || {
-            Some(Stamp { version: number("tidelock_version")?, origin: number("tidelock_origin")? })
+            Some(Stamp {
+                version: number("tidelock_version")?,
+                origin: number("tidelock_origin")?,
+            })
         };
-        Image { stamp: stamp.or_else(in_row), city: text("city"), note: text("note") }
+        Image {
+            stamp: stamp.or_else(in_row),
+            city: text("city"),
+            note: text("note"),
+        }
     }
 }

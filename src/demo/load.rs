@@ -81,7 +81,11 @@ async fn write(mut side: Side, pause: Duration, first: u64, stop: CancellationTo
 }
 
 /// Probes both ways at once, spread over `during`; returns milliseconds, ascending. `last` shows the newest figure.
-pub(super) async fn probe(urls: &[String; 2], during: Duration, last: &watch::Sender<f64>) -> Result<Vec<f64>> {
+pub(super) async fn probe(
+    urls: &[String; 2],
+    during: Duration,
+    last: &watch::Sender<f64>,
+) -> Result<Vec<f64>> {
     let [a, b] = urls;
     let (there, back) = tokio::try_join!(
         probe_one_way(a, b, "there", during, last),

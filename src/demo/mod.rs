@@ -62,7 +62,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<bool> {
 
 async fn play(options: &Options, talk: &Talk, stage: &Stage, stop: &CancellationToken) -> Result<bool> {
     let statements = stage.set_up().await?;
-    talk.say(&format!("tidelock setup: {statements} statements, on {} and {}", stage.titles[0], stage.titles[1]));
+    talk.say(&format!(
+        "tidelock setup: {statements} statements, on {} and {}",
+        stage.titles[0], stage.titles[1]
+    ));
     let spec = &stage.sync.spec;
     let mut auditors = [Auditor::start(spec, 0).await?, Auditor::start(spec, 1).await?];
     let mut links = Links::start(&stage.sync);
@@ -98,12 +101,18 @@ async fn tell(options: &Options, talk: &Talk, stage: &Stage, auditors: &mut [Aud
         begin.elapsed().as_millis()
     ));
     let during = Duration::from_secs(options.seconds.unwrap_or(SECONDS).max(1));
-    talk.say(&format!("writing on both sides for {} s, every commit flushed to disk", during.as_secs()));
+    talk.say(&format!(
+        "writing on both sides for {} s, every commit flushed to disk",
+        during.as_secs()
+    ));
     let mut sides = stage.sides().await?;
     let (latencies, told) = load_and_conflict(talk, stage, auditors, &mut sides, during).await?;
     talk.say("the writers stop; waiting until both sides are equal");
     let settled = settle(talk, &mut sides).await?;
-    talk.say(&format!("equal; now nobody writes for {} s, and nothing may move", IDLE.as_secs()));
+    talk.say(&format!(
+        "equal; now nobody writes for {} s, and nothing may move",
+        IDLE.as_secs()
+    ));
     let idle_writes = silence(auditors).await?;
     let pair = Pair {
         nodes: stage.titles.clone(),
@@ -157,7 +166,10 @@ async fn progress(
     auditors: &[Auditor; 2],
     newest: &watch::Receiver<f64>,
 ) -> std::convert::Infallible {
-    let [a, b] = stage.titles.each_ref().map(|title| title.split(' ').next().unwrap_or_default());
+    let [a, b] = stage
+        .titles
+        .each_ref()
+        .map(|title| title.split(' ').next().unwrap_or_default());
     let start = auditors.each_ref().map(|auditor| auditor.seen().applied);
     for second in 1_u64.. {
         tokio::time::sleep(PROGRESS).await;
@@ -214,12 +226,20 @@ async fn silence(auditors: &mut [Auditor; 2]) -> Result<u64> {
 async fn crossed(stage: &Stage, sides: &mut [Side; 2]) -> Result<Crossed> {
     let [a, b] = sides;
     let rank = |node: usize| u64::from(stage.sync.spec.nodes[node].rank);
-    Ok(Crossed { a_to_b: shop::crossed(b, rank(0)).await?, b_to_a: shop::crossed(a, rank(1)).await? })
+    Ok(Crossed {
+        a_to_b: shop::crossed(b, rank(0)).await?,
+        b_to_a: shop::crossed(a, rank(1)).await?,
+    })
 }
 
 fn publish(options: &Options, stage: &Stage, pair: Pair) -> Result<()> {
     if options.json {
-        let steps = ["make demo", "tidelock check", "tidelock setup --execute", "tidelock run"];
+        let steps = [
+            "make demo",
+            "tidelock check",
+            "tidelock setup --execute",
+            "tidelock run",
+        ];
         let document: Document = report::document(pair, steps.map(str::to_owned).into());
         let text = serde_json::to_string(&document)
             .map_err(|error| Error::bug("write the JSON document").because(error))?;

@@ -58,7 +58,11 @@ impl Example {
 }
 
 pub(super) fn document(pair: Pair, next_steps: Vec<String>) -> Document {
-    Document { schema: 1, pairs: vec![pair], next_steps }
+    Document {
+        schema: 1,
+        pairs: vec![pair],
+        next_steps,
+    }
 }
 
 /// The figures, each with what it means.
@@ -67,39 +71,73 @@ pub(super) fn summary(pair: &Pair, idle_seconds: u64) -> String {
     let good = |good: bool| if good { "ok" } else { "WRONG" };
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(out, "  {name:<16} {value}");
+        let _ = writeln!(out, "  {name:<18} {value}");
     };
     line("nodes", format!("{a} <-> {b}"));
     let Crossed { a_to_b, b_to_a } = pair.rows_crossed;
     line("rows crossed", format!("{a_to_b} ->   {b_to_a} <-"));
-    line("conflicts", format!("{}, recorded on both sides", pair.conflicts));
+    line(
+        "conflicts",
+        format!("{}, each recorded where it was met", pair.conflicts),
+    );
     line(
         "echoes applied",
-        format!("{}  {}: nothing came back to where it was written", pair.echoes_applied, good(pair.echoes_applied == 0)),
+        format!(
+            "{}  {}: nothing came back to where it was written",
+            pair.echoes_applied,
+            good(pair.echoes_applied == 0)
+        ),
     );
     line(
         "idle writes",
-        format!("{}  {}: rows changed in {idle_seconds} s without users", pair.idle_writes, good(pair.idle_writes == 0)),
+        format!(
+            "{}  {}: rows changed in {idle_seconds} s without users",
+            pair.idle_writes,
+            good(pair.idle_writes == 0)
+        ),
     );
-    line("converged", format!("{}  every row and every stamp compared", if pair.converged { "yes" } else { "NO" }));
-    line("commit to visible", format!("{} ms median, {} ms at the 99th percentile", pair.p50_ms, pair.p99_ms));
+    line(
+        "converged",
+        format!(
+            "{}  every row and every stamp compared",
+            if pair.converged { "yes" } else { "NO" }
+        ),
+    );
+    line(
+        "commit to visible",
+        format!(
+            "{} ms median, {} ms at the 99th percentile",
+            pair.p50_ms, pair.p99_ms
+        ),
+    );
     out
 }
 
 /// How the conflict came about and ended.
 pub(super) fn conflict(told: &Told, nodes: &[String; 2]) -> String {
     let mut out = String::new();
-    let Some(record) = told.records.first() else { return out };
+    let Some(record) = told.records.first() else {
+        return out;
+    };
     let _ = writeln!(
         out,
         "conflict: customers {} was changed on both sides before either had seen the other's change \
          (attempt {}, id {})",
         record.key, told.attempts, record.id
     );
-    let width = nodes.iter().map(String::len).max().unwrap_or_default().max("before".len());
+    let width = nodes
+        .iter()
+        .map(String::len)
+        .max()
+        .unwrap_or_default()
+        .max("before".len());
     let mut row = |name: &str, image: &Image| {
         let stamp = image.stamp.map_or_else(|| "-".to_owned(), stamp_text);
-        let _ = writeln!(out, "    {name:<width$}  {stamp:<6}  {:<8}  {}", image.city, image.note);
+        let _ = writeln!(
+            out,
+            "    {name:<width$}  {stamp:<6}  {:<8}  {}",
+            image.city, image.note
+        );
     };
     if let Some(before) = &told.before {
         row("before", before);
@@ -113,7 +151,7 @@ pub(super) fn conflict(told: &Told, nodes: &[String; 2]) -> String {
     let cell = |place: usize| told.stands[0].get(place).cloned().flatten().unwrap_or_default();
     let _ = writeln!(
         out,
-        "  decided by the rule {}: the greatest stamp (version@node) wins: {winner}'s row stands on both sides: {}, {}@{}",
+        "  decided by the rule {}: the greatest stamp, version@rank of the node, wins: {winner}'s row stands on both sides: {}, {}@{}",
         record.rule,
         cell(0),
         cell(2),
@@ -138,7 +176,10 @@ pub(super) fn by_hand(urls: &[String; 2], ports: [u16; 2], account: &str, config
     let program = std::env::current_exe().unwrap_or_else(|_| "tidelock".into());
     let tidelock = format!("{} -c {}", program.display(), config.display());
     let postgres = format!("psql '{}' -c", urls[0]);
-    let mysql = format!("mysql -h 127.0.0.1 -P {} -u {account} -p{account} shop -e", ports[1]);
+    let mysql = format!(
+        "mysql -h 127.0.0.1 -P {} -u {account} -p{account} shop -e",
+        ports[1]
+    );
     let city = |name: &str| format!("\"UPDATE customers SET city = '{name}' WHERE id = 1\"");
     let look = "\"SELECT id, city, tidelock_version, tidelock_origin FROM customers WHERE id = 1\"";
     format!(

@@ -161,7 +161,11 @@ pub(super) async fn create_database(server: &mut Side) -> Result<()> {
 }
 
 pub(super) async fn create_tables(side: &mut Side) -> Result<()> {
-    let sql = if side.is_postgres() { POSTGRES_TABLES } else { MYSQL_TABLES };
+    let sql = if side.is_postgres() {
+        POSTGRES_TABLES
+    } else {
+        MYSQL_TABLES
+    };
     side.exec(sql).await
 }
 
@@ -206,7 +210,13 @@ pub(super) async fn step(side: &mut Side, number: u64) -> Result<()> {
 async fn place_order(side: &mut Side, number: u64) -> Result<()> {
     let customer = 2 * (number * 7 % CUSTOMERS) + 1;
     let lines: Vec<(u64, u64, u64)> = (1..=2 + number % 2)
-        .map(|line| (line, 2 * ((number + line * 11) % PRODUCTS) + 1, 1 + (number + line) % 5))
+        .map(|line| {
+            (
+                line,
+                2 * ((number + line * 11) % PRODUCTS) + 1,
+                1 + (number + line) % 5,
+            )
+        })
         .collect();
     let total: u64 = lines.iter().map(|(_, _, quantity)| quantity * 950).sum();
     let total = format!("{}.{:02}", total / 100, total % 100);
@@ -217,7 +227,8 @@ async fn place_order(side: &mut Side, number: u64) -> Result<()> {
             .collect();
         rows.join(", ")
     };
-    let order = format!("INSERT INTO orders (customer_id, status, total) VALUES ({customer}, 'new', {total})");
+    let order =
+        format!("INSERT INTO orders (customer_id, status, total) VALUES ({customer}, 'new', {total})");
     let into = "INSERT INTO order_lines (order_id, line, product_id, quantity, price) VALUES";
     let sql = match side {
         Side::Postgres(_) => {
@@ -278,8 +289,10 @@ async fn move_order(side: &mut Side, number: u64, from: &str, to: &str, whose: W
     let Some(id) = find_order(side, from, whose, number % 3).await? else {
         return Ok(());
     };
-    side.exec(&format!("UPDATE orders SET status = '{to}' WHERE id = {id} AND status = '{from}'"))
-        .await
+    side.exec(&format!(
+        "UPDATE orders SET status = '{to}' WHERE id = {id} AND status = '{from}'"
+    ))
+    .await
 }
 
 async fn cancel(side: &mut Side) -> Result<()> {
@@ -309,9 +322,11 @@ pub(super) fn find_customer(email: &str) -> String {
 /// Rows that the node of rank `from` wrote last, counted where they were carried to.
 pub(super) async fn crossed(to: &mut Side, from: u64) -> Result<u64> {
     let mut rows = 0;
-    for table in shop::tables() {
+    for table in tables() {
         rows += to
-            .number(&format!("SELECT count(*) FROM {table} WHERE tidelock_origin = {from}"))
+            .number(&format!(
+                "SELECT count(*) FROM {table} WHERE tidelock_origin = {from}"
+            ))
             .await?;
     }
     Ok(rows)
@@ -334,8 +349,14 @@ pub(super) fn differences(ours: &[Content], theirs: &[Content]) -> Vec<(&'static
     let pairs = ours.iter().zip(theirs).zip(tables());
     pairs
         .map(|((ours, theirs), table)| {
-            let changed = ours.iter().filter(|(key, row)| theirs.get(*key) != Some(row)).count();
-            (table, changed + theirs.keys().filter(|key| !ours.contains_key(*key)).count())
+            let changed = ours
+                .iter()
+                .filter(|(key, row)| theirs.get(*key) != Some(row))
+                .count();
+            (
+                table,
+                changed + theirs.keys().filter(|key| !ours.contains_key(*key)).count(),
+            )
         })
         .filter(|(_, count)| *count > 0)
         .collect()
@@ -400,6 +421,9 @@ mod tests {
 
     #[test]
     fn json_is_compared_by_what_it_says() {
-        assert_eq!(sorted("{\"b\": 1, \"a\":[2]}").unwrap(), sorted("{\"a\": [2], \"b\":1}").unwrap());
+        assert_eq!(
+            sorted("{\"b\": 1, \"a\":[2]}").unwrap(),
+            sorted("{\"a\": [2], \"b\":1}").unwrap()
+        );
     }
 }

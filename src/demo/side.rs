@@ -91,7 +91,10 @@ impl Side {
     /// The first cell of the first row as a number; 0 where there is none.
     pub(super) async fn number(&mut self, sql: &str) -> Result<u64> {
         let rows = self.rows(sql).await?;
-        let cell = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+        let cell = rows
+            .first()
+            .and_then(|row| row.first())
+            .and_then(Option::as_deref);
         Ok(cell.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 }
@@ -117,7 +120,11 @@ fn postgres_failed(doing: impl Into<String>, error: tokio_postgres::Error) -> Er
     let passes = error
         .code()
         .is_some_and(|code| ["40001", "40P01", "55P03"].contains(&code.code()));
-    let failed = if passes { Error::transient(doing) } else { Error::definite(doing) };
+    let failed = if passes {
+        Error::transient(doing)
+    } else {
+        Error::definite(doing)
+    };
     match error.as_db_error() {
         Some(db) => failed.node("postgres").why(db.message()),
         None => failed.node("postgres").because(error),

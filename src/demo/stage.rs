@@ -11,8 +11,8 @@ use crate::engine::Node;
 use crate::error::{Error, Result};
 use crate::flow;
 use crate::playground::{self, ACCOUNT, Kind, Server};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -55,10 +55,20 @@ impl Stage {
         let mut titles = [String::new(), String::new()];
         for (index, title) in titles.iter_mut().enumerate() {
             let declared = &sync.nodes[index];
-            let server = Node::connect(&declared.access, declared.engine).await?.server().await?;
+            let server = Node::connect(&declared.access, declared.engine)
+                .await?
+                .server()
+                .await?;
             *title = format!("{} {}", server.engine, number(&server.version));
         }
-        Ok(Stage { sync, config_path, urls, titles, servers, _folder: folder })
+        Ok(Stage {
+            sync,
+            config_path,
+            urls,
+            titles,
+            servers,
+            _folder: folder,
+        })
     }
 
     /// What `tidelock setup --execute` does. Returns the number of statements.
@@ -147,9 +157,14 @@ impl Links {
 
 async fn start(kind: Kind) -> Result<Server> {
     // Every commit is flushed, as in production: the latencies are honest.
-    let mut options = playground::Options { durable: true, ..Default::default() };
+    let mut options = playground::Options {
+        durable: true,
+        ..Default::default()
+    };
     if !kind.is_postgres() {
-        options.extra = ["--auto-increment-increment=2", "--auto-increment-offset=2"].map(str::to_owned).into();
+        options.extra = ["--auto-increment-increment=2", "--auto-increment-offset=2"]
+            .map(str::to_owned)
+            .into();
     }
     playground::start(kind, &options).await.map_err(|error| {
         Error::definite(format!("start a throw-away {kind} server"))
@@ -176,7 +191,9 @@ async fn mysql_or_mariadb(say: impl Fn(&str)) -> Result<Server> {
 
 fn config_text(servers: &[Server; 2]) -> String {
     let url = |server: &Server| {
-        server.url(shop::DATABASE).replacen(&format!("{ACCOUNT}:{ACCOUNT}@"), &format!("{ACCOUNT}@"), 1)
+        server
+            .url(shop::DATABASE)
+            .replacen(&format!("{ACCOUNT}:{ACCOUNT}@"), &format!("{ACCOUNT}@"), 1)
     };
     let tables: Vec<String> = shop::tables().map(|table| format!("\"{table}\"")).collect();
     format!(
@@ -192,7 +209,9 @@ fn config_text(servers: &[Server; 2]) -> String {
 
 /// `18.4 (Debian 18.4-1)` and `10.11.19-MariaDB-log` by their numbers.
 fn number(version: &str) -> &str {
-    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    let end = version
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(version.len());
     version[..end].trim_end_matches('.')
 }
 
@@ -219,7 +238,11 @@ impl Drop for Folder {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    let file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    let file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|error| Error::definite(format!("write {}", path.display())).because(error))
 }
