@@ -110,7 +110,8 @@ async fn tell(options: &Options, talk: &Talk, stage: &Stage, auditors: &mut [Aud
     talk.say("the writers stop; waiting until both sides are equal");
     let settled = settle(talk, &mut sides).await?;
     talk.say(&format!(
-        "equal; now nobody writes for {} s, and nothing may move",
+        "{}; now nobody writes for {} s, and nothing may move",
+        if settled { "equal" } else { "NOT EQUAL" },
         IDLE.as_secs()
     ));
     let idle_writes = silence(auditors).await?;
