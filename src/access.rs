@@ -99,3 +99,15 @@ impl Access {
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
+
+/// Which log is read, and what of it.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    pub access: Access,
+    pub sync: String,
+    /// Name of the target node, which names the slot.
+    pub target: String,
+    /// This node's tables of the sync, as its catalog shows them.
+    pub tables: Vec<std::sync::Arc<crate::model::sync::CatalogTable>>,
+    pub mode: crate::model::sync::Mode,
+}

@@ -1,10 +1,19 @@
 //! Tidelock: two-way replication between PostgreSQL and MySQL/MariaDB.
+//!
+//! `docs/architecture.md` is the map: the way of a change, the layers, the invariants.
 
 pub mod access;
+pub mod batch;
+pub mod cli;
+pub mod compare;
+pub mod config;
+pub mod ddl;
 pub mod error;
+pub mod install;
+pub mod merge;
 pub mod model;
 pub mod mysql;
 pub mod plan;
 pub mod playground;
 pub mod postgres;
-pub mod template;
+pub mod typemap;

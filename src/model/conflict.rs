@@ -95,3 +95,45 @@ pub struct Local {
     pub row_stamp: Option<Stamp>,
     pub tombstone: Option<Stamp>,
 }
+
+/// A row of `tidelock.conflict`, as the faces show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredConflict {
+    /// Counts in this database; `id` is the same on every node.
+    pub number: i64,
+    pub id: String,
+    pub sync: String,
+    pub link: String,
+    pub schema: String,
+    pub table: String,
+    /// JSON texts, as in [`Conflict`].
+    pub key: String,
+    pub base: Option<String>,
+    pub local: Option<String>,
+    pub incoming: Option<String>,
+    pub kind: String,
+    pub operation: String,
+    pub rule: String,
+    pub outcome: String,
+    pub detail: String,
+    /// Version and origin rank.
+    pub local_stamp: Option<(i64, i64)>,
+    pub incoming_stamp: Option<(i64, i64)>,
+    pub source_position: String,
+    /// Microseconds since 1970 UTC.
+    pub source_committed_at_us: i64,
+    pub recorded_at_us: i64,
+}
+
+/// Which stored conflicts are wanted; every field narrows. Newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConflictFilter {
+    pub number: Option<i64>,
+    pub id: Option<String>,
+    pub table: Option<String>,
+    pub kind: Option<String>,
+    /// Only those that wait for a person.
+    pub only_open: bool,
+    /// 0 = all.
+    pub limit: u32,
+}

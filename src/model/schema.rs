@@ -2,6 +2,40 @@
 
 use std::fmt;
 
+/// Which product holds a column; what a type can hold differs between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    Postgres,
+    Mysql,
+    Mariadb,
+}
+
+impl Engine {
+    /// From the name a [`super::sync::Server`] carries.
+    pub fn named(name: &str) -> Option<Engine> {
+        match name {
+            "postgres" => Some(Engine::Postgres),
+            "mysql" => Some(Engine::Mysql),
+            "mariadb" => Some(Engine::Mariadb),
+            _ => None,
+        }
+    }
+
+    pub fn is_postgres(self) -> bool {
+        self == Engine::Postgres
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Postgres => "PostgreSQL",
+            Engine::Mysql => "MySQL",
+            Engine::Mariadb => "MariaDB",
+        })
+    }
+}
+
 /// `schema` is the schema on PostgreSQL and the database on MySQL/MariaDB.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableId {

@@ -196,6 +196,31 @@ pub struct Checkpoint {
     pub source_identity: String,
 }
 
+/// What a target knows of a link that writes into it, for `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// The control schema is there and knows this sync.
+    pub set_up: bool,
+    pub checkpoint: Option<Checkpoint>,
+    /// Since the checkpoint moved, by the target's clock.
+    pub checkpoint_age_ms: Option<u64>,
+    pub conflicts_open: u64,
+    pub conflicts_total: u64,
+}
+
+/// How long the source still keeps what a link has not read, for `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Somebody reads this link's slot now; `None` where the server cannot tell (binlogs).
+    pub reader_active: Option<bool>,
+    /// Log kept for this link.
+    pub retained_bytes: Option<u64>,
+    /// Where the server stops keeping it, in words: `10 GB`, `log left 6.5 d`, `no limit`.
+    pub limit: String,
+    /// The slot or the binlog at the checkpoint is gone.
+    pub lost: bool,
+}
+
 /// Catalog view of a synced table plus what the catalog knows beyond [`Table`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogTable {

@@ -7,7 +7,11 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod snapshot;
+pub mod source;
 pub mod sql;
+pub mod target;
+pub mod wire;
 
 use crate::access::{Access, TlsMode};
 use crate::error::{Class, Error, Reason, Result};
@@ -302,7 +306,6 @@ pub async fn server(conn: &mut Conn, flavor: &Flavor) -> Result<Server> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn from_server(code: u16, message: &str) -> Error {

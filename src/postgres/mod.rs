@@ -6,8 +6,17 @@
 
 pub mod catalog;
 pub mod codec;
+mod relation;
+pub mod replication;
+mod rows;
+pub mod setup;
+mod slot;
+pub mod snapshot;
+pub mod source;
 pub mod sql;
+pub mod target;
 pub mod tls;
+pub mod wire;
 
 use crate::access::{Access, TlsMode};
 use crate::error::{Class, Error, Reason, Result};
@@ -235,15 +244,16 @@ pub(crate) fn server_error(
 
 fn class(state: &str) -> Class {
     match state {
-        // Serialization, deadlock, lock not available, shutdowns and start-up, too many connections.
-        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
+        // Serialization, deadlock, object in use (a slot), lock not available, shutdowns and start-up, too many
+        // connections.
+        "40001" | "40P01" | "55006" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
         _ if state.starts_with("08") => Class::Transient,
         _ => Class::Definite,
     }
 }
 
 /// Messages of class 22 (data) quote the offending value in double quotes, 22003 at the front.
-fn without_values(state: &str, message: &str) -> String {
+pub(crate) fn without_values(state: &str, message: &str) -> String {
     if !state.starts_with("22") || !message.contains('"') {
         return message.to_owned();
     }

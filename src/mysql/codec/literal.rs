@@ -105,7 +105,6 @@ fn opaque(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn text(value: &Value, ty: &ColumnType) -> String {

@@ -1,11 +1,17 @@
 //! Bytes of MySQL and MariaDB to and from the canonical values.
 //!
-//! Owns: rows of prepared statements ([`decode_select`]) and SQL literals ([`literal`]).
+//! Owns: rows of prepared statements ([`decode_select`]), rows of the log ([`decode_row`]) and SQL literals
+//! ([`literal`]).
 //! Both ways of reading a row give the same value for the same cell; that is what the canonical texts are for.
 //! Refuses: bytes that are not what the column's type says, with the column's name and never the value.
 
+mod binary;
+mod cell;
+mod charset;
+mod json;
 mod literal;
 
+pub use cell::{Reader, decode_row};
 pub use literal::literal;
 
 use crate::error::{Error, Result};
@@ -222,7 +228,7 @@ fn push_fraction(micros: u32, text: &mut String) {
     }
 }
 
-fn uuid_text(bytes: &[u8; 16]) -> String {
+pub(super) fn uuid_text(bytes: &[u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
@@ -248,7 +254,6 @@ fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn decode(ty: ColumnType, cell: Cell) -> Result<Value> {

@@ -1,6 +1,13 @@
 //! Compiled plans: how a change of a source table becomes writes to a target table.
 //!
-//! Pure: no I/O, no engine.
+//! Owns: the nouns that flow and targets share ([`Shape`], [`Write`], [`Move`]); [`compile`] holds the plan itself,
+//! [`layer`] the compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
+
+pub mod compile;
+pub mod evidence;
+pub mod layer;
+
+pub use compile::{Address, Plan, Planned, PlannedOp};
 
 use crate::model::origin::Marker;
 use crate::model::schema::Table;

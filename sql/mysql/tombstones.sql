@@ -1,0 +1,8 @@
+-- Stamps of deleted rows of {table}: the key as the table has it.
+CREATE TABLE IF NOT EXISTS tidelock.{tombstones} (
+    {key_definitions},
+    tidelock_version BIGINT      NOT NULL,
+    tidelock_origin  SMALLINT    NOT NULL,
+    deleted_at       DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
+    PRIMARY KEY ({key})
+) ENGINE=InnoDB

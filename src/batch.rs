@@ -1,0 +1,350 @@
+//! Cuts writes into chunks, and chunks into groups that one statement each can carry.
+//!
+//! Owns: the order (what frees a key or a unique value first) and the grouping by which cells are present.
+//! Refuses: statement text and I/O (see each engine's `sql` and `target`). Pure.
+
+use crate::model::conflict::Conflict;
+use crate::model::stamp::Stamp;
+use crate::model::value::{Row, Value};
+use crate::plan::{Key, Shape, Write, WriteOp};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// More rows in a statement gain nothing any more (measured on all engines), and less is undone when one is refused.
+const ROWS_MAX: usize = 1000;
+
+/// What a statement does, in the order in which the statements of a chunk run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Delete of a row that must be there.
+    Delete,
+    /// Delete of a row if it is there.
+    Remove,
+    /// Delete of a row that an insert of the same chunk brings back whole.
+    Clear,
+    Bury,
+    Update,
+    /// Insert that leaves out rows whose key or unique value is taken, where the engine can tell which.
+    Offer,
+    Insert,
+    /// Finds tombstones that beat the inserts.
+    Dominated,
+}
+
+impl Verb {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Delete | Verb::Remove => "delete",
+            Verb::Clear => "replace",
+            Verb::Bury => "bury",
+            Verb::Update => "update",
+            Verb::Offer | Verb::Insert => "insert",
+            Verb::Dominated => "look up tombstones of",
+        }
+    }
+}
+
+/// Writes that one statement carries.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    pub verb: Verb,
+    /// Columns set; without the key in an update.
+    pub cells: Vec<usize>,
+    /// The row must have the base stamp.
+    pub guarded: bool,
+    /// A tombstone is left for each row deleted.
+    pub buried: bool,
+    /// Indexes of the writes.
+    pub at: Vec<usize>,
+}
+
+/// Compare and set: nothing raises but what the data itself is refused for.
+pub fn attempt(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
+    let mut groups = Groups::default();
+    let merge = shape.stamps.is_some();
+    for &index in chunk {
+        match &writes[index].op {
+            WriteOp::Delete { base, tombstone } => {
+                let (guarded, buried) = (merge && base.is_some(), merge && tombstone.is_some());
+                groups.add(Verb::Delete, Vec::new(), guarded, buried, index);
+            }
+            WriteOp::Update { row, base } => {
+                let guarded = merge && base.is_some();
+                groups.add(Verb::Update, updated(shape, row), guarded, false, index);
+            }
+            WriteOp::Insert { row } => {
+                groups.add(Verb::Offer, present(row), false, false, index);
+                if merge {
+                    groups.add(Verb::Dominated, Vec::new(), false, false, index);
+                }
+            }
+        }
+    }
+    groups.finish()
+}
+
+/// What was decided, without conditions.
+pub fn write(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
+    let mut groups = Groups::default();
+    for &index in chunk {
+        groups.write(shape, &writes[index].op, index);
+    }
+    groups.finish()
+}
+
+/// The same with every update as delete and insert, which lets rows trade unique values. `None` when a row is not
+/// whole, so that it cannot be brought back.
+pub fn replace(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Option<Vec<Group>> {
+    let mut groups = Groups::default();
+    for &index in chunk {
+        match &writes[index].op {
+            WriteOp::Update { row, .. } => {
+                let stored = |(at, column): (usize, &crate::model::schema::Column)| {
+                    column.generated || row.get(at).is_some()
+                };
+                if !shape.table.columns.iter().enumerate().all(stored) {
+                    return None;
+                }
+                groups.add(Verb::Clear, Vec::new(), false, false, index);
+                groups.add(Verb::Insert, present(row), false, false, index);
+            }
+            op => groups.write(shape, op, index),
+        }
+    }
+    Some(groups.finish())
+}
+
+#[derive(Default)]
+struct Groups(BTreeMap<(Verb, Vec<usize>, bool, bool), Vec<usize>>);
+
+impl Groups {
+    fn add(&mut self, verb: Verb, cells: Vec<usize>, guarded: bool, buried: bool, index: usize) {
+        self.0
+            .entry((verb, cells, guarded, buried))
+            .or_default()
+            .push(index);
+    }
+
+    fn write(&mut self, shape: &Shape, op: &WriteOp, index: usize) {
+        match op {
+            WriteOp::Delete { tombstone, .. } => {
+                self.add(Verb::Remove, Vec::new(), false, false, index);
+                // Also where no row is: the tombstone is what the other nodes' writes are compared with.
+                if shape.stamps.is_some() && tombstone.is_some() {
+                    self.add(Verb::Bury, Vec::new(), false, false, index);
+                }
+            }
+            WriteOp::Update { row, .. } => {
+                self.add(Verb::Update, updated(shape, row), false, false, index);
+            }
+            WriteOp::Insert { row } => self.add(Verb::Insert, present(row), false, false, index),
+        }
+    }
+
+    fn finish(self) -> Vec<Group> {
+        let group = |((verb, cells, guarded, buried), at)| Group {
+            verb,
+            cells,
+            guarded,
+            buried,
+            at,
+        };
+        self.0.into_iter().map(group).collect()
+    }
+}
+
+fn present(row: &Row) -> Vec<usize> {
+    (0..row.0.len())
+        .filter(|index| row.get(*index).is_some())
+        .collect()
+}
+
+/// The row already has its key.
+fn updated(shape: &Shape, row: &Row) -> Vec<usize> {
+    let mut cells = present(row);
+    cells.retain(|index| !shape.table.key.contains(index));
+    cells
+}
+
+/// Chunks of at most [`ROWS_MAX`] rows and about `bytes_max`, deletes first and inserts last over all of them.
+pub fn chunks(writes: &[Write], bytes_max: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..writes.len()).collect();
+    order.sort_by_key(|index| match writes[*index].op {
+        WriteOp::Delete { .. } => 0,
+        WriteOp::Update { .. } => 1,
+        WriteOp::Insert { .. } => 2,
+    });
+    cut(&order, bytes_max, |index| write_bytes(&writes[*index]))
+        .into_iter()
+        .map(|range| order[range].to_vec())
+        .collect()
+}
+
+pub fn key_chunks(keys: &[Key], bytes_max: usize) -> Vec<Range<usize>> {
+    cut(keys, bytes_max, |key| key.iter().map(Value::bytes).sum())
+}
+
+pub fn conflict_chunks(conflicts: &[Conflict], bytes_max: usize) -> Vec<Range<usize>> {
+    cut(conflicts, bytes_max, conflict_bytes)
+}
+
+pub fn write_bytes(write: &Write) -> usize {
+    let key: usize = write.key.iter().map(Value::bytes).sum();
+    key + cells(&write.op).map_or(0, Row::bytes)
+}
+
+fn conflict_bytes(conflict: &Conflict) -> usize {
+    let images = [&conflict.base, &conflict.local, &conflict.incoming];
+    let images: usize = images.into_iter().flatten().map(String::len).sum();
+    images + conflict.key.len() + conflict.detail.len() + conflict.source_position.len()
+}
+
+/// Ranges of at most `ROWS_MAX` items and `bytes_max` bytes; an item beyond that goes alone.
+fn cut<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Range<usize>> {
+    let (mut ranges, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, item) in items.iter().enumerate() {
+        let more = bytes_of(item);
+        if index > start && (index - start >= ROWS_MAX || bytes + more > bytes_max) {
+            ranges.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += more;
+    }
+    if start < items.len() {
+        ranges.push(start..items.len());
+    }
+    ranges
+}
+
+/// The stamp a row must have for the write to apply.
+pub fn base(op: &WriteOp) -> Option<Stamp> {
+    match op {
+        WriteOp::Insert { .. } => None,
+        WriteOp::Update { base, .. } | WriteOp::Delete { base, .. } => *base,
+    }
+}
+
+pub fn tombstone(op: &WriteOp) -> Option<Stamp> {
+    match op {
+        WriteOp::Insert { .. } | WriteOp::Update { .. } => None,
+        WriteOp::Delete { tombstone, .. } => *tombstone,
+    }
+}
+
+/// The cells of a row to write.
+pub fn cells(op: &WriteOp) -> Option<&Row> {
+    match op {
+        WriteOp::Insert { row } | WriteOp::Update { row, .. } => Some(row),
+        WriteOp::Delete { .. } => None,
+    }
+}
+
+/// The stamp a merge row carries in its columns.
+pub fn row_stamp(shape: &Shape, row: &Row) -> Option<Stamp> {
+    let stamps = shape.stamps.as_ref()?;
+    match (row.get(stamps.version), row.get(stamps.origin)) {
+        (Some(Value::Int(version)), Some(Value::Int(origin))) => {
+            Some(Stamp::write(*version, u16::try_from(*origin).ok()?))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::model::schema::{Column, ColumnType, Table, TableId};
+    use crate::plan::StampColumns;
+    use std::sync::Arc;
+
+    fn shape(merge: bool) -> Shape {
+        let column = |name: &str, generated| Column {
+            name: name.to_owned(),
+            ty: ColumnType::Double,
+            sql_type: "double".to_owned(),
+            collation: String::new(),
+            nullable: true,
+            generated,
+            has_default: false,
+        };
+        Shape {
+            table: Arc::new(Table {
+                id: TableId::new("s", "t"),
+                columns: vec![column("id", false), column("a", false), column("g", true)],
+                key: vec![0],
+                uniques: vec![],
+            }),
+            stamps: merge.then(|| StampColumns {
+                version: 1,
+                origin: 1,
+                tombstones: "x".to_owned(),
+            }),
+        }
+    }
+
+    fn row(cells: [Option<i64>; 3]) -> Row {
+        cells.into_iter().map(|cell| cell.map(Value::Int)).collect()
+    }
+
+    fn write_of(op: WriteOp) -> Write {
+        Write {
+            key: Box::new([Value::Int(1)]),
+            op,
+        }
+    }
+
+    fn verbs(groups: &[Group]) -> Vec<Verb> {
+        groups.iter().map(|group| group.verb).collect()
+    }
+
+    #[test]
+    fn deletes_come_first_and_inserts_last_whatever_the_order() {
+        let writes = [
+            write_of(WriteOp::Insert {
+                row: row([Some(1), Some(2), None]),
+            }),
+            write_of(WriteOp::Update {
+                row: row([Some(1), None, None]),
+                base: None,
+            }),
+            write_of(WriteOp::Delete {
+                base: Some(Stamp::write(1, 1)),
+                tombstone: Some(Stamp::delete(1, 2)),
+            }),
+        ];
+        assert_eq!(chunks(&writes, 1 << 20), [[2, 1, 0]]);
+        let groups = attempt(&shape(true), &writes, &[2, 1, 0]);
+        assert_eq!(
+            verbs(&groups),
+            [Verb::Delete, Verb::Update, Verb::Offer, Verb::Dominated]
+        );
+        assert!(groups[0].guarded && groups[0].buried && !groups[1].guarded);
+        assert!(groups[1].cells.is_empty() && groups[2].cells == [0, 1]);
+        let groups = self::write(&shape(true), &writes, &[2, 1, 0]);
+        assert_eq!(
+            verbs(&groups),
+            [Verb::Remove, Verb::Bury, Verb::Update, Verb::Insert]
+        );
+    }
+
+    #[test]
+    fn only_whole_rows_are_replaced_and_generated_cells_do_not_count() {
+        let update = |row| [write_of(WriteOp::Update { row, base: None })];
+        let whole = update(row([Some(1), Some(2), None]));
+        let groups = replace(&shape(false), &whole, &[0]).unwrap();
+        assert_eq!(verbs(&groups), [Verb::Clear, Verb::Insert]);
+        let part = update(row([Some(1), None, None]));
+        assert!(replace(&shape(false), &part, &[0]).is_none());
+    }
+
+    #[test]
+    fn cuts_by_rows_and_by_bytes_and_never_to_nothing() {
+        assert_eq!(
+            cut(&[5; 2500], usize::MAX, |_| 1),
+            [0..1000, 1000..2000, 2000..2500]
+        );
+        assert_eq!(cut(&[10, 90, 1, 500, 1], 100, |n| *n), [0..2, 2..3, 3..4, 4..5]);
+        assert!(cut(&[0; 0], 1, |n| *n).is_empty());
+    }
+}

@@ -1,0 +1,293 @@
+//! `check`: everything that is missing on all nodes, at once, each with the SQL that mends it.
+//!
+//! Fails: 6 when a node cannot be reached (the rest is still looked at), 3 when there is a blocker.
+
+use super::config::findings;
+use super::{Face, Schema, render, select};
+use crate::compare::{Side, compare};
+use crate::config::{Config, Sync};
+use crate::engine::Node;
+use crate::error::{Error, Reason, Result};
+use crate::model::schema::Engine;
+use crate::model::sync::{CatalogTable, Finding, Level, Server};
+use serde::Serialize;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Only this sync
+    #[arg(long, value_name = "NAME")]
+    sync: Option<String>,
+    /// Warnings fail too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: Schema,
+    ok: bool,
+    nodes: Vec<NodeReport>,
+    /// Differences between the tables of two nodes.
+    tables: Vec<TableReport>,
+    configuration: Vec<Finding>,
+    summary: Summary,
+    next_steps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct NodeReport {
+    sync: String,
+    node: String,
+    server: Option<Server>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct TableReport {
+    sync: String,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize, Default, Clone, Copy)]
+struct Summary {
+    ok: usize,
+    warnings: usize,
+    blockers: usize,
+    unreachable: usize,
+}
+
+/// What one node of a sync answered.
+struct Answer {
+    server: Server,
+    engine: Engine,
+    catalog: Vec<Option<CatalogTable>>,
+}
+
+const UNREACHABLE: &str = "E101";
+
+pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
+    let config = face.load()?;
+    let syncs = select(&config, options.sync.as_deref())?;
+    let report = examine(&config, &syncs, options.strict).await?;
+    if face.json {
+        face.document(&report)?;
+    } else {
+        face.print(&text(face, &report));
+        face.next(&report.next_steps);
+    }
+    let Summary {
+        blockers,
+        unreachable,
+        warnings,
+        ..
+    } = report.summary;
+    if unreachable > 0 {
+        return Err(Error::definite("finish the check")
+            .why(format!(
+                "{} cannot be reached",
+                render::count(unreachable, "node", "nodes")
+            ))
+            .reason(Reason::Unreachable)
+            .hint("see the findings E101"));
+    }
+    if !report.ok {
+        let found = [
+            (blockers, render::count(blockers, "blocker", "blockers")),
+            (
+                if options.strict { warnings } else { 0 },
+                render::count(warnings, "warning", "warnings"),
+            ),
+        ];
+        let found: Vec<String> = found
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(_, words)| words)
+            .collect();
+        return Err(Error::definite("pass the check")
+            .why(found.join(" and "))
+            .reason(Reason::Blocked)
+            .hint("run what stands behind each `fix:`, then `tidelock check` again"));
+    }
+    Ok(())
+}
+
+async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Report> {
+    let mut nodes = Vec::new();
+    let mut tables = Vec::new();
+    for sync in syncs {
+        let mut answers = Vec::new();
+        for index in 0..sync.nodes.len() {
+            let mut findings = Vec::new();
+            let answer = ask(sync, index, &mut findings).await?;
+            nodes.push(NodeReport {
+                sync: sync.spec.name.clone(),
+                node: sync.nodes[index].name.clone(),
+                server: answer.as_ref().map(|answer| answer.server.clone()),
+                findings,
+            });
+            answers.push(answer);
+        }
+        tables.push(TableReport {
+            sync: sync.spec.name.clone(),
+            findings: between(sync, &answers),
+        });
+    }
+    let configuration = findings(&config.warnings);
+    let all = nodes
+        .iter()
+        .flat_map(|node| &node.findings)
+        .chain(tables.iter().flat_map(|table| &table.findings))
+        .chain(&configuration);
+    let mut summary = Summary::default();
+    for finding in all {
+        match finding.level {
+            Level::Ok => summary.ok += 1,
+            Level::Warning => summary.warnings += 1,
+            Level::Blocker => summary.blockers += 1,
+        }
+        summary.unreachable += usize::from(finding.code == UNREACHABLE);
+    }
+    let ok = summary.blockers == 0 && !(strict && summary.warnings > 0);
+    let next_steps = if ok {
+        vec!["tidelock setup --execute".to_owned(), "tidelock run".to_owned()]
+    } else {
+        vec!["tidelock check".to_owned()]
+    };
+    Ok(Report {
+        schema: Schema,
+        ok,
+        nodes,
+        tables,
+        configuration,
+        summary,
+        next_steps,
+    })
+}
+
+/// A node that cannot be reached is a finding: the others are still worth looking at.
+async fn ask(sync: &Sync, index: usize, findings: &mut Vec<Finding>) -> Result<Option<Answer>> {
+    let declared = &sync.nodes[index];
+    let mut node = match Node::connect(&declared.access, declared.engine).await {
+        Ok(node) => node,
+        Err(error) if error.reason_kind() == Reason::Unreachable || error.is_transient() => {
+            let finding = Finding::blocker(UNREACHABLE, &declared.name, error.to_string());
+            findings.push(
+                finding.fix(
+                    error
+                        .hint_text()
+                        .unwrap_or("check the URL and that the server runs"),
+                ),
+            );
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let server = node.server().await?;
+    findings.extend(node.check(&sync.spec.scope(index)).await?);
+    let catalog = node.catalog(&sync.spec.nodes[index].tables).await?;
+    let engine = Engine::named(server.engine).unwrap_or(declared.engine);
+    Ok(Some(Answer {
+        server,
+        engine,
+        catalog,
+    }))
+}
+
+/// What only both sides together can tell.
+fn between(sync: &Sync, answers: &[Option<Answer>]) -> Vec<Finding> {
+    let spec = &sync.spec;
+    let Some(&(source, target)) = spec.links.first() else {
+        return Vec::new();
+    };
+    let (Some(from), Some(to)) = (&answers[source], &answers[target]) else {
+        return Vec::new();
+    };
+    let side = |index: usize, answer: &'_ Answer| {
+        let (node, ids) = (&spec.nodes[index].name, &spec.nodes[index].tables);
+        (node.clone(), answer.engine, ids.clone())
+    };
+    let (from_side, to_side) = (side(source, from), side(target, to));
+    let mut findings = compare(
+        &Side {
+            node: &from_side.0,
+            engine: from_side.1,
+            ids: &from_side.2,
+            tables: &from.catalog,
+        },
+        &Side {
+            node: &to_side.0,
+            engine: to_side.1,
+            ids: &to_side.2,
+            tables: &to.catalog,
+        },
+        spec.links.len() > 1,
+    );
+    let one_database = from.server.identity == to.server.identity
+        && sync.nodes[source].access.database == sync.nodes[target].access.database;
+    if one_database {
+        let what = format!("nodes {} and {} are one database", from_side.0, to_side.0);
+        findings.push(
+            Finding::blocker("E102", &to_side.0, what).fix("give one of them the URL of the other database"),
+        );
+    }
+    findings
+}
+
+fn text(face: &Face, report: &Report) -> String {
+    let paint = face.paint();
+    let several = report.tables.len() > 1;
+    let mut out = String::new();
+    for node in &report.nodes {
+        let server = match &node.server {
+            Some(server) => format!("{} {}", title(server.engine), render::plain(&server.version)),
+            None => "not reached".to_owned(),
+        };
+        let sync = if several {
+            format!("  (sync {})", node.sync)
+        } else {
+            String::new()
+        };
+        let name = paint.with(render::Ink::Strong, &node.node);
+        out.push_str(&format!("{name}  {server}{sync}\n"));
+        for finding in &node.findings {
+            paint.finding(finding, &mut out);
+        }
+    }
+    for table in report.tables.iter().filter(|table| !table.findings.is_empty()) {
+        let name = paint.with(render::Ink::Strong, "tables");
+        out.push_str(&format!("{name}  of sync {}\n", table.sync));
+        for finding in &table.findings {
+            let named = match finding.level {
+                Level::Ok => finding.clone(),
+                Level::Warning | Level::Blocker => Finding {
+                    what: format!("{} (on node {})", finding.what, finding.node),
+                    ..finding.clone()
+                },
+            };
+            paint.finding(&named, &mut out);
+        }
+    }
+    if !report.configuration.is_empty() {
+        out.push_str(&format!("{}\n", paint.with(render::Ink::Strong, "configuration")));
+        for finding in &report.configuration {
+            let named = Finding {
+                what: format!("{}: {}", finding.node, finding.what),
+                ..finding.clone()
+            };
+            paint.finding(&named, &mut out);
+        }
+    }
+    let summary = &report.summary;
+    out.push_str(&format!(
+        "{} ok, {}, {}\n",
+        summary.ok,
+        render::count(summary.warnings, "warning", "warnings"),
+        render::count(summary.blockers, "blocker", "blockers"),
+    ));
+    out
+}
+
+/// The product's name for `postgres`, `mysql`, `mariadb`.
+pub(super) fn title(engine: &str) -> String {
+    Engine::named(engine).map_or_else(|| engine.to_owned(), |engine| engine.to_string())
+}

@@ -1,0 +1,263 @@
+//! `setup` and `teardown`: a plan, the exact SQL for the owner, or the deed itself with `--execute`.
+//!
+//! All nodes are asked before the first statement runs, so that an unreachable one leaves nothing half done. Every
+//! statement may run again: after a failure the command is simply repeated.
+
+use super::{Face, Schema, check, render, select};
+use crate::config::{Config, Sync};
+use crate::engine::Node;
+use crate::error::{Error, Result};
+use crate::model::schema::Engine;
+use serde::Serialize;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Print the SQL that the owner runs, and nothing else
+    #[arg(long, conflicts_with = "execute")]
+    print_sql: bool,
+    /// Do it
+    #[arg(long)]
+    execute: bool,
+    /// Only this sync
+    #[arg(long, value_name = "NAME")]
+    sync: Option<String>,
+    /// Only this node
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    Setup,
+    Teardown,
+}
+
+impl Deed {
+    fn name(self) -> &'static str {
+        match self {
+            Deed::Setup => "setup",
+            Deed::Teardown => "teardown",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: Schema,
+    executed: bool,
+    nodes: Vec<NodePlan<'a>>,
+    next_steps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct NodePlan<'a> {
+    sync: &'a str,
+    node: &'a str,
+    server: String,
+    statements: &'a [String],
+}
+
+/// What one node of one sync still needs.
+struct Part<'a> {
+    sync: &'a Sync,
+    index: usize,
+    node: Node,
+    engine: Engine,
+    server: String,
+    statements: Vec<String>,
+}
+
+pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()> {
+    let config = face.load()?;
+    let mut parts = parts(&config, options, deed).await?;
+    let statements: usize = parts.iter().map(|part| part.statements.len()).sum();
+    if options.execute {
+        for part in &mut parts {
+            execute(face, part, deed).await?;
+        }
+    }
+    let next_steps = next_steps(options, deed, statements);
+    if face.json {
+        let nodes = parts
+            .iter()
+            .map(|part| NodePlan {
+                sync: &part.sync.spec.name,
+                node: &part.sync.nodes[part.index].name,
+                server: part.server.clone(),
+                statements: &part.statements,
+            })
+            .collect();
+        return face.document(&Document {
+            schema: Schema,
+            executed: options.execute,
+            nodes,
+            next_steps,
+        });
+    }
+    if options.print_sql {
+        for part in &parts {
+            face.print(&script(part, deed));
+        }
+        return Ok(());
+    }
+    face.print(&plan(face, &parts, options.execute));
+    if !options.execute && statements > 0 {
+        face.say("nothing was changed: this is the plan");
+    }
+    face.next(&next_steps);
+    Ok(())
+}
+
+async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<Vec<Part<'a>>> {
+    let mut parts = Vec::new();
+    for sync in select(config, options.sync.as_deref())? {
+        for (index, declared) in sync.nodes.iter().enumerate() {
+            if options.node.as_ref().is_some_and(|only| *only != declared.name) {
+                continue;
+            }
+            let mut node = Node::connect(&declared.setup_access, declared.engine).await?;
+            let server = node.server().await?;
+            let scope = sync.spec.scope(index);
+            let statements = match deed {
+                Deed::Setup => node.setup_sql(&scope, &sync.peers(index)).await?,
+                Deed::Teardown => node.teardown_sql(&scope).await?,
+            };
+            parts.push(Part {
+                sync,
+                index,
+                node,
+                engine: declared.engine,
+                server: format!("{} {}", check::title(server.engine), server.version),
+                statements,
+            });
+        }
+    }
+    if parts.is_empty() {
+        let name = options.node.as_deref().unwrap_or_default();
+        return Err(Error::definite(format!("find the node {name:?}"))
+            .why("no chosen sync has such a node")
+            .hint("`tidelock config show` lists the nodes of each sync"));
+    }
+    Ok(parts)
+}
+
+async fn execute(face: &Face, part: &mut Part<'_>, deed: Deed) -> Result<()> {
+    let name = &part.sync.nodes[part.index].name;
+    let total = part.statements.len();
+    for (number, statement) in part.statements.iter().enumerate() {
+        part.node.execute(statement).await.map_err(|error| {
+            let doing = format!("run statement {} of {total} of {}", number + 1, deed.name());
+            let reason = error.reason_kind();
+            let hint = error.hint_text().map(str::to_owned).unwrap_or_else(|| {
+                format!(
+                    "it was: {}\nmend the cause and repeat: every statement may run again",
+                    first_line(statement)
+                )
+            });
+            Error::new(error.class(), doing)
+                .node(name)
+                .reason(reason)
+                .because(error)
+                .hint(hint)
+        })?;
+    }
+    face.say(&format!(
+        "{name}: {} done",
+        render::count(total, "statement", "statements")
+    ));
+    Ok(())
+}
+
+fn next_steps(options: &Options, deed: Deed, statements: usize) -> Vec<String> {
+    let deed_name = deed.name();
+    match (options.execute || statements == 0, deed) {
+        (true, Deed::Setup) => vec!["tidelock check".to_owned(), "tidelock run".to_owned()],
+        (true, Deed::Teardown) => Vec::new(),
+        (false, Deed::Setup | Deed::Teardown) => vec![
+            format!("tidelock {deed_name} --execute"),
+            format!("tidelock {deed_name} --print-sql"),
+        ],
+    }
+}
+
+fn plan(face: &Face, parts: &[Part<'_>], executed: bool) -> String {
+    let mut out = String::new();
+    for part in parts {
+        let node = face
+            .paint()
+            .with(render::Ink::Strong, &part.sync.nodes[part.index].name);
+        let state = match (part.statements.len(), executed) {
+            (0, _) => "nothing to do".to_owned(),
+            (count, true) => format!("{} done", render::count(count, "statement", "statements")),
+            (count, false) => format!("would run {}", render::count(count, "statement", "statements")),
+        };
+        let server = render::plain(&part.server);
+        out.push_str(&format!(
+            "{node}  {server}  sync {}: {state}\n",
+            part.sync.spec.name
+        ));
+        for statement in &part.statements {
+            out.push_str(&format!(
+                "  {}\n",
+                render::cut(&render::plain(first_line(statement)), 100)
+            ));
+        }
+    }
+    out
+}
+
+/// The first line that is no comment.
+fn first_line(statement: &str) -> &str {
+    let mut lines = statement.lines().map(str::trim);
+    lines
+        .find(|line| !line.is_empty() && !line.starts_with("--"))
+        .unwrap_or_default()
+}
+
+/// SQL as `psql` and `mysql` take it.
+fn script(part: &Part<'_>, deed: Deed) -> String {
+    let name = &part.sync.nodes[part.index].name;
+    let mut out = format!(
+        "-- {} of sync {}, node {name} ({}). Run it as the owner of the tables.\n",
+        deed.name(),
+        part.sync.spec.name,
+        render::plain(&part.server)
+    );
+    if part.statements.is_empty() {
+        out.push_str("-- nothing to do\n");
+    }
+    for statement in &part.statements {
+        out.push_str(&terminated(statement, part.engine));
+    }
+    out
+}
+
+/// The `mysql` client cuts at every semicolon: a trigger's body needs another delimiter.
+fn terminated(statement: &str, engine: Engine) -> String {
+    let statement = statement.trim().trim_end_matches(';').trim_end();
+    let compound = engine != Engine::Postgres && statement.contains(';');
+    if compound {
+        format!("DELIMITER $$\n{statement}$$\nDELIMITER ;\n")
+    } else {
+        format!("{statement};\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_suit_the_clients() {
+        assert_eq!(
+            terminated("CREATE TABLE t (a int);\n", Engine::Postgres),
+            "CREATE TABLE t (a int);\n"
+        );
+        assert_eq!(
+            terminated("CREATE TRIGGER x BEGIN a; END", Engine::Mysql),
+            "DELIMITER $$\nCREATE TRIGGER x BEGIN a; END$$\nDELIMITER ;\n"
+        );
+        assert_eq!(terminated("DO $$ a; $$", Engine::Postgres), "DO $$ a; $$;\n");
+        assert_eq!(first_line("\n-- why\n  CREATE x\n"), "CREATE x");
+    }
+}

@@ -1,0 +1,314 @@
+//! Do the tables of two nodes fit together? Every difference that matters, each with the DDL that mends it.
+//!
+//! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
+//! of `run`. Pure: the catalogs are read before.
+//! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
+//! Codes: E301 no key, E302 and E303 table missing, E304 column missing, E305 column without a value, E306 keys
+//! differ, E307 type refused, E308 type in a key; W311 NULL, W312 type with a condition, W313 unique, W314 collation
+//! of a key, W315 generated column.
+
+use crate::ddl;
+use crate::model::schema::{Column, Engine, Table, TableId};
+use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::typemap::{self, Verdict};
+use std::collections::BTreeSet;
+
+/// One node's tables, in the order of the sync.
+pub struct Side<'a> {
+    pub node: &'a str,
+    pub engine: Engine,
+    pub ids: &'a [TableId],
+    /// `None` = there is no such table.
+    pub tables: &'a [Option<CatalogTable>],
+}
+
+/// `two_way`: rows also flow from `target` to `source`. A pair without a difference gives one Ok line.
+pub fn compare(source: &Side<'_>, target: &Side<'_>, two_way: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let pairs = source
+        .ids
+        .iter()
+        .zip(source.tables)
+        .zip(target.ids.iter().zip(target.tables));
+    for ((source_id, source_table), (target_id, target_table)) in pairs {
+        let before = findings.len();
+        let from = End::new(source, source_id, source_table.as_ref());
+        let to = End::new(target, target_id, target_table.as_ref());
+        table(&from, &to, two_way, &mut findings);
+        let troubled = findings[before..]
+            .iter()
+            .any(|finding: &Finding| finding.fix.is_some());
+        if !troubled {
+            let arrow = if two_way { "<->" } else { "->" };
+            let what = format!("{source_id} {arrow} {}:{target_id} fit together", target.node);
+            findings.push(Finding::ok(source.node, what).table(source_id));
+        }
+    }
+    findings
+}
+
+/// One side of a pair.
+struct End<'a> {
+    node: &'a str,
+    engine: Engine,
+    id: &'a TableId,
+    table: Option<&'a Table>,
+}
+
+impl<'a> End<'a> {
+    fn new(side: &Side<'a>, id: &'a TableId, table: Option<&'a CatalogTable>) -> Self {
+        End {
+            node: side.node,
+            engine: side.engine,
+            id,
+            table: table.map(|found| &found.table),
+        }
+    }
+
+    fn blocker(&self, code: &'static str, what: String, fix: impl Into<String>) -> Finding {
+        Finding::blocker(code, self.node, what).table(self.id).fix(fix)
+    }
+
+    fn warning(&self, code: &'static str, what: String, fix: impl Into<String>) -> Finding {
+        Finding::warning(code, self.node, what).table(self.id).fix(fix)
+    }
+}
+
+fn table(from: &End<'_>, to: &End<'_>, two_way: bool, findings: &mut Vec<Finding>) {
+    let (source, target) = match (from.table, to.table) {
+        (Some(source), Some(target)) => (source, target),
+        (None, None) => {
+            for end in [from, to] {
+                let fix = format!(
+                    "create {} on both nodes, or take it out of the sync's tables",
+                    end.id
+                );
+                findings.push(end.blocker("E303", "the table exists on neither node".to_owned(), fix));
+            }
+            return;
+        }
+        (Some(present), None) => return findings.push(missing(from, present, to)),
+        (None, Some(present)) => return findings.push(missing(to, present, from)),
+    };
+    keys(from, source, to, target, findings);
+    columns(from, source, to, target, findings);
+    if two_way {
+        columns(to, target, from, source, findings);
+    }
+    uniques(from, source, to, target, findings);
+    if two_way {
+        uniques(to, target, from, source, findings);
+    }
+}
+
+fn missing(there: &End<'_>, present: &Table, here: &End<'_>) -> Finding {
+    let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
+    let ddl = ddl::create_table(present, there.engine, here.id, here.engine, &stamps);
+    here.blocker(
+        "E302",
+        format!("the table is missing; node {} has it", there.node),
+        ddl,
+    )
+}
+
+fn key_names(table: &Table) -> Vec<String> {
+    table
+        .key
+        .iter()
+        .filter_map(|index| table.columns.get(*index))
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+fn keys(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+    let (ours, theirs) = (key_names(source), key_names(target));
+    for (end, own, other) in [(from, &ours, &theirs), (to, &theirs, &ours)] {
+        if own.is_empty() {
+            let fix = if other.is_empty() {
+                let columns = ["COLUMN".to_owned()];
+                format!(
+                    "{} -- COLUMN: what identifies a row",
+                    ddl::add_primary_key(end.id, &columns, false, end.engine)
+                )
+            } else {
+                ddl::add_primary_key(end.id, other, false, end.engine)
+            };
+            let what = "the table has no primary key, so its rows cannot be told apart".to_owned();
+            findings.push(end.blocker("E301", what, fix));
+        }
+    }
+    let (a, b): (BTreeSet<_>, BTreeSet<_>) = (ours.iter().collect(), theirs.iter().collect());
+    if !ours.is_empty() && !theirs.is_empty() && a != b {
+        let what = format!(
+            "the primary key is ({}), on node {} it is ({})",
+            theirs.join(", "),
+            from.node,
+            ours.join(", ")
+        );
+        findings.push(to.blocker("E306", what, ddl::add_primary_key(to.id, &ours, true, to.engine)));
+        return;
+    }
+    for (end, table) in [(from, source), (to, target)] {
+        for column in table.key.iter().filter_map(|index| table.columns.get(*index)) {
+            if let Err(why) = typemap::can_be_key(&column.ty, end.engine) {
+                let fix = format!("give {} a key of other columns, on both nodes", end.id);
+                findings.push(end.blocker("E308", format!("column {:?}: {why}", column.name), fix));
+            }
+        }
+    }
+    collations(from, source, to, target, findings);
+}
+
+/// Two keys that one engine keeps apart and the other calls equal would fight for one row.
+fn collations(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+    for (end, table, other) in [(from, source, target), (to, target, source)] {
+        for column in table.key.iter().filter_map(|index| table.columns.get(*index)) {
+            let there = other
+                .column(&column.name)
+                .and_then(|index| other.columns.get(index));
+            let differs = there.is_some_and(|there| there.collation != column.collation);
+            if !differs || is_exact(&column.collation) {
+                continue;
+            }
+            let exact = ddl::exact_collation(end.engine);
+            let ty = format!("{} COLLATE {exact}", column.sql_type);
+            let what = format!(
+                "key column {:?} has collation {}: texts that differ in case or trailing blanks may be one key here and two on the other node",
+                column.name, column.collation
+            );
+            findings.push(end.warning("W314", what, ddl::change_type(end.id, column, &ty, end.engine)));
+        }
+    }
+}
+
+fn is_exact(collation: &str) -> bool {
+    collation.is_empty() || ["binary", "utf8mb4_0900_bin", "utf8mb4_nopad_bin"].contains(&collation)
+}
+
+fn is_stamp(column: &Column) -> bool {
+    column.name == VERSION_COLUMN || column.name == ORIGIN_COLUMN
+}
+
+/// A generated column is in a binlog, but not in PostgreSQL's stream.
+fn is_sent(column: &Column, engine: Engine) -> bool {
+    !(column.generated && engine == Engine::Postgres)
+}
+
+fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+    for column in source.columns.iter().filter(|column| !is_stamp(column)) {
+        let counterpart = target
+            .column(&column.name)
+            .and_then(|index| target.columns.get(index));
+        match counterpart {
+            None if !is_sent(column, from.engine) => {
+                let what = format!(
+                    "column {:?} is generated on node {} and stays there",
+                    column.name, from.node
+                );
+                findings.push(Finding::warning("W315", to.node, what).table(to.id));
+            }
+            None => {
+                let what = format!("column {:?} is missing; node {} has it", column.name, from.node);
+                let fix = ddl::add_column(to.id, column, from.engine, to.engine);
+                findings.push(to.blocker("E304", what, fix));
+            }
+            Some(counterpart) if counterpart.generated => {}
+            Some(counterpart) if is_sent(column, from.engine) => {
+                pair(from, column, to, counterpart, findings);
+            }
+            Some(counterpart) => unfilled(from, to, counterpart, findings),
+        }
+    }
+    for column in target
+        .columns
+        .iter()
+        .filter(|column| !is_stamp(column) && !column.generated)
+    {
+        if source.column(&column.name).is_none() {
+            unfilled(from, to, column, findings);
+        }
+    }
+}
+
+/// A column of the target that no row from the source brings.
+fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Finding>) {
+    if column.nullable || column.has_default || column.generated {
+        return;
+    }
+    let what = format!(
+        "column {:?} takes no NULL and has no default, and rows from node {} do not bring it",
+        column.name, from.node
+    );
+    findings.push(to.blocker("E305", what, ddl::allow_null(to.id, column, to.engine)));
+}
+
+fn pair(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column, findings: &mut Vec<Finding>) {
+    let wanted = ddl::type_for(column, from.engine, to.engine);
+    let change = || ddl::change_type(to.id, counterpart, &wanted, to.engine);
+    match typemap::verdict(column, from.engine, counterpart, to.engine) {
+        Verdict::Exact => {}
+        Verdict::ExactIf(condition) => {
+            let what = format!(
+                "column {:?}: values from node {} are carried only if: {condition}; others become value_refused conflicts",
+                column.name, from.node
+            );
+            let finding = Finding::warning("W312", to.node, what).table(to.id);
+            // Where the widest type of this engine is there already, there is nothing to mend.
+            let same = wanted.eq_ignore_ascii_case(&counterpart.sql_type);
+            findings.push(if same { finding } else { finding.fix(change()) });
+        }
+        Verdict::Refused(why) => {
+            let what = format!(
+                "column {:?} cannot take the values of node {}: {why}",
+                column.name, from.node
+            );
+            findings.push(to.blocker("E307", what, change()));
+        }
+    }
+    if column.nullable && !counterpart.nullable {
+        let what = format!(
+            "column {:?} takes no NULL, on node {} it does",
+            counterpart.name, from.node
+        );
+        findings.push(to.warning("W311", what, ddl::allow_null(to.id, counterpart, to.engine)));
+    }
+}
+
+/// A unique key that only the target has refuses rows that the source allows.
+fn uniques(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+    let named = |table: &Table, key: &[usize]| -> BTreeSet<String> {
+        key.iter()
+            .filter_map(|index| table.columns.get(*index))
+            .map(|column| column.name.clone())
+            .collect()
+    };
+    let mut known: Vec<BTreeSet<String>> = source.uniques.iter().map(|key| named(source, key)).collect();
+    known.push(named(source, &source.key));
+    for key in target.uniques.iter().filter(|key| !key.is_empty()) {
+        let names = named(target, key);
+        // A unique key over more columns than a known one can never be the first to refuse.
+        if known
+            .iter()
+            .any(|known| !known.is_empty() && known.is_subset(&names))
+        {
+            continue;
+        }
+        let columns: Vec<String> = names.iter().map(|name| ddl::quote(name, from.engine)).collect();
+        let fix = format!(
+            "ALTER TABLE {} ADD UNIQUE ({}); -- on node {}",
+            ddl::table_name(from.id, from.engine),
+            columns.join(", "),
+            from.node
+        );
+        let names: Vec<String> = names.into_iter().collect();
+        let what = format!(
+            "({}) is unique here, but not on node {}",
+            names.join(", "),
+            from.node
+        );
+        findings.push(to.warning("W313", what, fix));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The configuration file as it is written: TOML tables, every key known, every value with its place.
+//!
+//! Owns: the keys and their TOML types. Refuses: unknown keys, at once, with line, caret and the nearest known key;
+//! what the values mean together is `build`'s matter.
+
+use super::problem::{Problem, nearest};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+pub(super) type Text = Option<Spanned<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub version: Spanned<i64>,
+    #[serde(default)]
+    pub node: BTreeMap<Spanned<String>, NodeFile>,
+    #[serde(default)]
+    pub sync: Vec<SyncFile>,
+    #[serde(default)]
+    pub log: LogFile,
+    #[serde(default)]
+    pub limits: LimitsFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeFile {
+    pub url: Text,
+    pub password_file: Text,
+    pub password_env: Text,
+    pub password_command: Text,
+    pub setup_url: Text,
+    pub setup_password_file: Text,
+    pub setup_password_env: Text,
+    pub setup_password_command: Text,
+    pub schema: Text,
+    pub rank: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyncFile {
+    pub name: Spanned<String>,
+    pub nodes: Spanned<Vec<Spanned<String>>>,
+    pub mode: Spanned<String>,
+    pub from: Text,
+    pub tables: Spanned<Vec<Spanned<String>>>,
+    pub seed: Spanned<String>,
+    pub on_conflict: Text,
+    #[serde(default)]
+    pub table: BTreeMap<Spanned<String>, TableFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TableFile {
+    pub on_conflict: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogFile {
+    pub level: Text,
+    pub format: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsFile {
+    pub group_rows_max: Option<Spanned<i64>>,
+    pub group_bytes_max: Option<Spanned<i64>>,
+}
+
+pub(super) fn parse(text: &str) -> Result<File, Problem> {
+    toml::from_str(text).map_err(|error| {
+        let (what, hint) = explain(error.message());
+        Problem {
+            what,
+            hint,
+            span: error.span(),
+        }
+    })
+}
+
+/// The parser's message in our words, without values, and what to do about it.
+fn explain(message: &str) -> (String, Option<String>) {
+    let message = message.lines().collect::<Vec<_>>().join(", ");
+    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if let Some(key) = message.strip_prefix("unknown field").and(words.first()).copied() {
+        let known = words.get(1..).unwrap_or_default();
+        let hint = if key == "password" || key == "setup_password" {
+            format!("a password is not written here: use {key}_file, {key}_env or {key}_command")
+        } else if let Some(word) = nearest(key, known.iter().copied()) {
+            format!("did you mean \"{word}\"?")
+        } else if known == ["on_conflict"] {
+            "the only key here is on_conflict; a table name with a dot needs quotes: [sync.table.\"sales.orders\"]"
+                .to_owned()
+        } else {
+            format!("known here: {}", known.join(", "))
+        };
+        return (format!("unknown key \"{key}\""), Some(hint));
+    }
+    if message.starts_with("missing field")
+        && let Some(key) = words.first()
+    {
+        let hint = match *key {
+            "version" => Some("the first line is: version = 1"),
+            "seed" => Some("say where existing rows come from: seed = \"from:NODE\", or seed = \"none\""),
+            "mode" => {
+                Some("mode = \"merge\" (two-way) or mode = \"transactional\" (one-way, with from = \"NODE\")")
+            }
+            _ => None,
+        };
+        return (format!("the key \"{key}\" is missing"), hint.map(str::to_owned));
+    }
+    // `invalid type: integer `5`, expected a string`: the value stays out, it may be a secret in a wrong place.
+    if let Some(rest) = message.strip_prefix("invalid type: ")
+        && let Some((found, expected)) = rest.rsplit_once(", expected ")
+    {
+        let kind = found.split(['`', '"']).next().unwrap_or_default().trim();
+        return (format!("expected {expected}, found {kind}"), None);
+    }
+    (message, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_key_and_never_the_value() {
+        assert_eq!(
+            explain("unknown field `nods`, expected one of `name`, `nodes`"),
+            (
+                "unknown key \"nods\"".to_owned(),
+                Some("did you mean \"nodes\"?".to_owned())
+            )
+        );
+        assert_eq!(
+            explain("invalid type: string \"hunter2\", expected i64").0,
+            "expected i64, found string"
+        );
+        assert!(
+            explain("unknown field `password`, expected `url`")
+                .1
+                .is_some_and(|hint| hint.contains("password_file"))
+        );
+    }
+}

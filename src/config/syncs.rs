@@ -1,0 +1,499 @@
+//! Syncs: which nodes, which tables, which rules.
+//!
+//! Owns: what makes a sync valid by itself and beside the others (no table in a ring of syncs).
+//! Refuses: what is not built yet (more than two nodes, patterns), saying so.
+
+use super::build::{Builder, Declared, RANK_MAX};
+use super::file::{SyncFile, TableFile};
+use super::problem::Problem;
+use super::{Node, Sync};
+use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
+use crate::model::schema::{Engine, TableId};
+use crate::model::stamp::Rank;
+use crate::model::sync::{Mode, Rule};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+type Nodes = [(String, Option<Declared>)];
+
+pub(super) fn build(
+    builder: &mut Builder<'_>,
+    files: Vec<SyncFile>,
+    nodes: &Nodes,
+    limits: Limits,
+) -> Vec<Sync> {
+    if files.is_empty() {
+        builder.problem(
+            Problem::new("there is no [[sync]]")
+                .hint("add [[sync]] with name, nodes, mode, tables and seed: a node alone does nothing"),
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut syncs: Vec<(Sync, Range<usize>)> = Vec::new();
+    for file in files {
+        builder.check_name("sync", &file.name);
+        if !names.insert(file.name.get_ref().clone()) {
+            let problem = Problem::new(format!("two syncs are named \"{}\"", file.name.get_ref()));
+            builder.problem(problem.hint("rename one").at(file.name.span()));
+        }
+        let place = file.tables.span();
+        syncs.extend(sync(builder, file, nodes, limits).map(|sync| (sync, place)));
+    }
+    refuse_rings(builder, &syncs);
+    let syncs: Vec<Sync> = syncs.into_iter().map(|(sync, _)| sync).collect();
+    for (name, _) in nodes {
+        let used = syncs.iter().any(|sync| sync.node(name).is_some());
+        if !used && builder.problems.is_empty() {
+            builder.warnings.push(super::Warning {
+                code: "W104",
+                node: Some(name.clone()),
+                what: "no sync uses this node".to_owned(),
+                fix: format!("add it to the nodes of a [[sync]], or remove [node.{name}]"),
+            });
+        }
+    }
+    syncs
+}
+
+/// `None` when a problem was noted.
+fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: Limits) -> Option<Sync> {
+    let before = builder.problems.len();
+    let key = |suffix: &str| format!("sync.{}.{suffix}", file.name.get_ref());
+    let members = members(builder, &file, nodes);
+    let node_names: Vec<String> = file
+        .nodes
+        .get_ref()
+        .iter()
+        .map(|name| name.get_ref().clone())
+        .collect();
+    builder.show(&key("nodes"), node_names.join(", "), Some(file.nodes.span()));
+    builder.show(&key("mode"), file.mode.get_ref(), Some(file.mode.span()));
+    builder.show(&key("seed"), file.seed.get_ref(), Some(file.seed.span()));
+    let mode = mode(builder, &file.mode);
+    let from = from(builder, &file, mode, &node_names);
+    let seed = seed(builder, &file.seed, &node_names, from.as_deref());
+    let tables = tables(builder, &file.tables);
+    let shown: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
+    builder.show(&key("tables"), shown.join(", "), Some(file.tables.span()));
+    let ranks: Vec<(String, Rank)> = members
+        .iter()
+        .map(|(node, rank)| (node.name.clone(), *rank))
+        .collect();
+    let rules = rules(builder, &file, mode, &ranks, &node_names, &tables);
+    // Both nodes may themselves be wrong, without a problem noted here.
+    if builder.problems.len() > before || members.len() != 2 {
+        return None;
+    }
+    let specs: Vec<NodeSpec> = members
+        .iter()
+        .map(|(node, rank)| node_spec(node, *rank, &tables))
+        .collect();
+    if let Some(twice) = doubled(&specs) {
+        let problem = Problem::new(format!("the table {twice} is listed twice"));
+        let hint = "with and without its schema it is one table";
+        builder.problem(problem.hint(hint).at(file.tables.span()));
+        return None;
+    }
+    let runs = |source: usize| from.as_ref().is_none_or(|from| *from == specs[source].name);
+    let links = [(0, 1), (1, 0)]
+        .into_iter()
+        .filter(|(source, _)| runs(*source))
+        .collect();
+    let mut spec = SyncSpec {
+        name: file.name.into_inner(),
+        mode: mode?,
+        seed: seed?,
+        config_hash: String::new(),
+        nodes: specs,
+        links,
+        rules,
+        limits,
+    };
+    spec.config_hash = config_hash(&spec);
+    let nodes = members.into_iter().map(|(node, _)| node).collect();
+    Some(Sync { spec, nodes })
+}
+
+fn node_spec(node: &Node, rank: Rank, tables: &[(String, Option<String>)]) -> NodeSpec {
+    let tables = tables.iter().map(|(name, schema)| {
+        let bare = name.rsplit_once('.').map_or(name.as_str(), |(_, bare)| bare);
+        TableId::new(schema.as_ref().unwrap_or(&node.schema), bare)
+    });
+    NodeSpec {
+        name: node.name.clone(),
+        rank,
+        engine: node.engine,
+        access: node.access.clone(),
+        tables: tables.collect(),
+    }
+}
+
+fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Arc<Node>, Rank)> {
+    let names = file.nodes.get_ref();
+    if names.len() != 2 {
+        builder.problem(
+            Problem::new(format!(
+                "a sync has exactly two nodes for now, here are {}",
+                names.len()
+            ))
+            .hint("write nodes = [\"a\", \"b\"]")
+            .at(file.nodes.span()),
+        );
+    }
+    let mut found: Vec<(Arc<Node>, Rank)> = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let Some((_, declared)) = nodes.iter().find(|(known, _)| known == name.get_ref()) else {
+            builder.problem(
+                Problem::new(format!("node \"{}\" is not defined", name.get_ref()))
+                    .hint(format!("add [node.{}] with its url", name.get_ref()))
+                    .nearest(name.get_ref(), nodes.iter().map(|(known, _)| known.as_str()))
+                    .at(name.span()),
+            );
+            continue;
+        };
+        // A wrong node was reported where it stands.
+        let Some(declared) = declared else { continue };
+        let rank = declared
+            .rank
+            .unwrap_or(i64::try_from(place + 1).unwrap_or(RANK_MAX));
+        let rank = Rank::try_from(rank).unwrap_or_default();
+        if let Some((other, _)) = found
+            .iter()
+            .find(|(other, _)| same_database(other, &declared.node))
+        {
+            let what = if other.name == declared.node.name {
+                format!("node \"{}\" is named twice", other.name)
+            } else {
+                format!(
+                    "nodes \"{}\" and \"{}\" are one database",
+                    other.name, declared.node.name
+                )
+            };
+            builder.problem(
+                Problem::new(what)
+                    .hint("a sync joins two databases")
+                    .at(name.span()),
+            );
+        } else if let Some((other, _)) = found.iter().find(|(_, taken)| *taken == rank) {
+            builder.problem(
+                Problem::new(format!(
+                    "nodes \"{}\" and \"{}\" both have rank {rank}",
+                    other.name,
+                    name.get_ref()
+                ))
+                .hint("give each node its own rank; the default is its place in nodes, from 1")
+                .at(name.span()),
+            );
+        }
+        found.push((declared.node.clone(), rank));
+    }
+    found
+}
+
+fn same_database(a: &Node, b: &Node) -> bool {
+    a.name == b.name
+        || a.engine == b.engine
+            && a.access.host == b.access.host
+            && a.access.port == b.access.port
+            && a.access.database == b.access.database
+}
+
+fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {
+    match given.get_ref().as_str() {
+        "merge" => Some(Mode::Merge),
+        "transactional" => Some(Mode::Transactional),
+        other => {
+            builder.problem(
+                Problem::new(format!("unknown mode \"{other}\""))
+                    .hint("merge (two-way) or transactional (one-way, with from)")
+                    .nearest(other, ["merge", "transactional"])
+                    .at(given.span()),
+            );
+            None
+        }
+    }
+}
+
+/// The only source of a transactional sync.
+fn from(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>, nodes: &[String]) -> Option<String> {
+    match (&file.from, mode?) {
+        (None, Mode::Merge) => None,
+        (Some(from), Mode::Merge) => {
+            let problem = Problem::new("from belongs to mode = \"transactional\": merge runs both ways");
+            builder.problem(problem.hint("remove from, or change the mode").at(from.span()));
+            None
+        }
+        (None, Mode::Transactional) => {
+            let problem = Problem::new("mode = \"transactional\" needs from: the node that is the source");
+            let example = nodes.first().map_or("pg", String::as_str);
+            builder.problem(
+                problem
+                    .hint(format!("add from = \"{example}\""))
+                    .at(file.mode.span()),
+            );
+            None
+        }
+        (Some(from), Mode::Transactional) => {
+            builder.show(
+                &format!("sync.{}.from", file.name.get_ref()),
+                from.get_ref(),
+                Some(from.span()),
+            );
+            known_node(builder, from.get_ref(), from.span(), nodes);
+            Some(from.get_ref().clone())
+        }
+    }
+}
+
+fn known_node(builder: &mut Builder<'_>, name: &str, span: Range<usize>, nodes: &[String]) -> bool {
+    let known = nodes.iter().any(|node| node == name);
+    if !known {
+        builder.problem(
+            Problem::new(format!("\"{name}\" is not one of this sync's nodes"))
+                .hint(format!("they are {}", nodes.join(", ")))
+                .nearest(name, nodes.iter().map(String::as_str))
+                .at(span),
+        );
+    }
+    known
+}
+
+fn seed(
+    builder: &mut Builder<'_>,
+    given: &Spanned<String>,
+    nodes: &[String],
+    from: Option<&str>,
+) -> Option<Seed> {
+    if given.get_ref() == "none" {
+        return Some(Seed::None);
+    }
+    let Some(name) = given.get_ref().strip_prefix("from:") else {
+        builder.problem(
+            Problem::new(format!("unknown seed \"{}\"", given.get_ref()))
+                .hint("\"from:NODE\" copies that node's rows first; \"none\" copies nothing")
+                .at(given.span()),
+        );
+        return None;
+    };
+    if !known_node(builder, name, given.span(), nodes) {
+        return None;
+    }
+    if let Some(from) = from.filter(|from| *from != name) {
+        builder.problem(
+            Problem::new(format!(
+                "seed copies from \"{name}\", but the sync runs from \"{from}\""
+            ))
+            .hint(format!("write seed = \"from:{from}\" or seed = \"none\""))
+            .at(given.span()),
+        );
+    }
+    Some(Seed::From(name.to_owned()))
+}
+
+/// `(name as written, schema if it names one)`.
+fn tables(builder: &mut Builder<'_>, given: &Spanned<Vec<Spanned<String>>>) -> Vec<(String, Option<String>)> {
+    if given.get_ref().is_empty() {
+        let problem = Problem::new("tables is empty");
+        builder.problem(
+            problem
+                .hint("name each table: tables = [\"customers\"]")
+                .at(given.span()),
+        );
+    }
+    let mut tables = Vec::new();
+    for name in given.get_ref() {
+        let text = name.get_ref();
+        if text.contains(['*', '?', '[']) || text.starts_with('!') {
+            builder.problem(
+                Problem::new(format!("\"{text}\" is a pattern: not yet"))
+                    .hint("name each table exactly")
+                    .at(name.span()),
+            );
+            continue;
+        }
+        let pieces: Vec<&str> = text.split('.').collect();
+        if pieces.len() > 2
+            || pieces
+                .iter()
+                .any(|piece| piece.is_empty() || piece.contains('\0'))
+        {
+            builder.problem(
+                Problem::new(format!("\"{text}\" is no table name"))
+                    .hint("write \"table\" or \"schema.table\" (on MySQL \"database.table\"), without quotes inside")
+                    .at(name.span()),
+            );
+            continue;
+        }
+        let schema = (pieces.len() == 2).then(|| pieces[0].to_owned());
+        tables.push((text.clone(), schema));
+    }
+    tables
+}
+
+fn rules(
+    builder: &mut Builder<'_>,
+    file: &SyncFile,
+    mode: Option<Mode>,
+    ranks: &[(String, Rank)],
+    nodes: &[String],
+    tables: &[(String, Option<String>)],
+) -> Vec<Rule> {
+    let prefix = format!("sync.{}", file.name.get_ref());
+    let parse = |builder: &mut Builder<'_>, key: String, given: &Spanned<String>| {
+        builder.show(&key, given.get_ref(), Some(given.span()));
+        if mode == Some(Mode::Transactional) {
+            let problem = Problem::new("on_conflict belongs to mode = \"merge\"");
+            let hint = "remove it: in transactional mode the source is always right";
+            builder.problem(problem.hint(hint).at(given.span()));
+            return Rule::Newest;
+        }
+        rule(builder, given, ranks, nodes)
+    };
+    let general = match &file.on_conflict {
+        Some(given) => parse(builder, format!("{prefix}.on_conflict"), given),
+        None => Rule::Newest,
+    };
+    if file.on_conflict.is_none() && mode == Some(Mode::Merge) {
+        builder.show(&format!("{prefix}.on_conflict"), "newest", None);
+    }
+    let mut rules = vec![general; tables.len()];
+    let mut overrides: Vec<(&Spanned<String>, &TableFile)> = file.table.iter().collect();
+    overrides.sort_by_key(|(name, _)| name.span().start);
+    for (name, table) in overrides {
+        let Some(index) = tables.iter().position(|(known, _)| known == name.get_ref()) else {
+            builder.problem(
+                Problem::new(format!(
+                    "table \"{}\" is not in this sync's tables",
+                    name.get_ref()
+                ))
+                .hint("write it exactly as in tables")
+                .nearest(name.get_ref(), tables.iter().map(|(known, _)| known.as_str()))
+                .at(name.span()),
+            );
+            continue;
+        };
+        if let Some(given) = &table.on_conflict {
+            let key = format!("{prefix}.table.{}.on_conflict", name.get_ref());
+            rules[index] = parse(builder, key, given);
+        }
+    }
+    rules
+}
+
+fn rule(
+    builder: &mut Builder<'_>,
+    given: &Spanned<String>,
+    ranks: &[(String, Rank)],
+    nodes: &[String],
+) -> Rule {
+    let text = given.get_ref().as_str();
+    if text == "newest" {
+        return Rule::Newest;
+    }
+    let Some(name) = text.strip_prefix("source-of-truth:") else {
+        let word = text.split(':').next().unwrap_or_default();
+        builder.problem(
+            Problem::new(format!("unknown rule \"{text}\""))
+                .hint("\"newest\" or \"source-of-truth:NODE\"")
+                .nearest(word, ["newest", "source-of-truth:NODE"])
+                .at(given.span()),
+        );
+        return Rule::Newest;
+    };
+    known_node(builder, name, given.span(), nodes);
+    match ranks.iter().find(|(node, _)| node == name) {
+        Some((_, rank)) => Rule::SourceOfTruth(*rank),
+        None => Rule::Newest,
+    }
+}
+
+fn doubled(nodes: &[NodeSpec]) -> Option<&TableId> {
+    nodes.iter().find_map(|node| {
+        let mut seen = BTreeSet::new();
+        node.tables.iter().find(|table| !seen.insert(*table))
+    })
+}
+
+/// Syncs may cascade, but a table must not come back to a node by a second way, and the stamp in a merge row
+/// belongs to one sync.
+fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
+    type Place<'a> = (&'a str, &'a TableId);
+    fn root<'a>(parents: &BTreeMap<Place<'a>, Place<'a>>, mut place: Place<'a>) -> Place<'a> {
+        while let Some(parent) = parents.get(&place) {
+            place = *parent;
+        }
+        place
+    }
+    let mut parents: BTreeMap<Place<'_>, Place<'_>> = BTreeMap::new();
+    let mut stamped: BTreeMap<Place<'_>, &str> = BTreeMap::new();
+    for (sync, span) in syncs {
+        let spec = &sync.spec;
+        let [a, b] = &spec.nodes[..] else { continue };
+        for (left, right) in a.tables.iter().zip(&b.tables) {
+            let places = [(a.name.as_str(), left), (b.name.as_str(), right)];
+            let roots = places.map(|place| root(&parents, place));
+            if roots[0] == roots[1] {
+                let what = format!(
+                    "table {left} of \"{}\" already reaches \"{}\" by another sync",
+                    a.name, b.name
+                );
+                builder.problem(
+                    Problem::new(what)
+                        .hint("a table may be in one way between two nodes")
+                        .at(span.clone()),
+                );
+                continue;
+            }
+            parents.insert(roots[0], roots[1]);
+            for place in places.into_iter().filter(|_| spec.mode == Mode::Merge) {
+                if let Some(other) = stamped.insert(place, &spec.name) {
+                    let what = format!(
+                        "table {} of \"{}\" is in the merge syncs \"{other}\" and \"{}\"",
+                        place.1, place.0, spec.name
+                    );
+                    builder.problem(
+                        Problem::new(what)
+                            .hint("one merge sync per table for now")
+                            .at(span.clone()),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What both sides must agree on while they run. The seed is left out: it matters once.
+fn config_hash(spec: &SyncSpec) -> String {
+    let nodes: Vec<_> = spec
+        .nodes
+        .iter()
+        .map(|node| {
+            let tables: Vec<[&str; 2]> = node
+                .tables
+                .iter()
+                .map(|table| [table.schema.as_str(), table.name.as_str()])
+                .collect();
+            let engine = match node.engine {
+                Engine::Postgres => "postgres",
+                Engine::Mysql | Engine::Mariadb => "mysql",
+            };
+            serde_json::json!([node.name, node.rank, engine, tables])
+        })
+        .collect();
+    let rules = spec.rules.iter().map(|rule| match rule {
+        Rule::Newest => "newest".to_owned(),
+        Rule::SourceOfTruth(rank) => format!("source-of-truth:{rank}"),
+    });
+    let mode = match spec.mode {
+        Mode::Merge => "merge",
+        Mode::Transactional => "transactional",
+    };
+    let rules: Vec<String> = rules.collect();
+    let canonical = serde_json::json!([1, spec.name, mode, spec.links, nodes, rules]);
+    format!(
+        "{:032x}",
+        xxhash_rust::xxh3::xxh3_128(canonical.to_string().as_bytes())
+    )
+}

@@ -1,0 +1,298 @@
+//! The closed set of engines: each method is a match and nothing else. Only this file names both.
+
+use crate::access::{Access, SourceOptions};
+use crate::error::{Error, Result};
+use crate::model::change::Step;
+use crate::model::conflict::{Conflict, Local};
+use crate::model::position::Position;
+use crate::model::schema::{Engine, Table, TableId};
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Checkpoint, Finding, Scope, Server};
+use crate::model::value::Row;
+use crate::plan::{Key, Move, Shape, Write, Written};
+use crate::{mysql, postgres};
+use tokio::sync::watch;
+
+pub enum Source {
+    Postgres(Box<postgres::source::Source>),
+    Mysql(Box<mysql::source::Source>),
+}
+
+impl Source {
+    pub async fn open(engine: Engine, options: SourceOptions, from: &Position) -> Result<Source> {
+        Ok(match engine {
+            Engine::Postgres => {
+                Source::Postgres(Box::new(postgres::source::Source::open(options, from).await?))
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                Source::Mysql(Box::new(mysql::source::Source::open(options, from).await?))
+            }
+        })
+    }
+
+    /// The next step; passes on what was confirmed meanwhile.
+    pub async fn next(&mut self, confirmed: &mut watch::Receiver<Option<Position>>) -> Result<Step> {
+        match self {
+            Source::Postgres(source) => loop {
+                tokio::select! {
+                    step = source.next() => return step,
+                    Ok(()) = confirmed.changed() => {
+                        if let Some(position) = &*confirmed.borrow_and_update() {
+                            source.confirm(position);
+                        }
+                    }
+                }
+            },
+            // A binlog is kept by time, not by its readers: there is nothing to confirm.
+            Source::Mysql(source) => source.next().await,
+        }
+    }
+
+    /// Called while the consumer is busy, so that the server does not take us for dead.
+    pub async fn keepalive(&mut self) -> Result<()> {
+        match self {
+            Source::Postgres(source) => source.keepalive().await,
+            Source::Mysql(source) => source.keepalive().await,
+        }
+    }
+}
+
+pub enum Snapshot {
+    Postgres(Box<postgres::snapshot::Snapshot>),
+    Mysql(Box<mysql::snapshot::Snapshot>),
+}
+
+impl Snapshot {
+    /// Opens a consistent image and the point from which the log continues it.
+    pub async fn open(engine: Engine, options: SourceOptions) -> Result<Snapshot> {
+        Ok(match engine {
+            Engine::Postgres => {
+                Snapshot::Postgres(Box::new(postgres::snapshot::Snapshot::open(&options).await?))
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                Snapshot::Mysql(Box::new(mysql::snapshot::Snapshot::open(&options).await?))
+            }
+        })
+    }
+
+    pub fn start(&self) -> &Position {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.start(),
+            Snapshot::Mysql(snapshot) => snapshot.start(),
+        }
+    }
+
+    pub async fn open_table(&mut self, table: &Table) -> Result<()> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.open_table(table).await,
+            Snapshot::Mysql(snapshot) => snapshot.open_table(table).await,
+        }
+    }
+
+    /// Empty = the table is done.
+    pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.rows(rows_max).await,
+            Snapshot::Mysql(snapshot) => snapshot.rows(rows_max).await,
+        }
+    }
+
+    /// The settle position, where the image is not exact.
+    pub async fn close(self) -> Result<Option<Position>> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.close().await,
+            Snapshot::Mysql(snapshot) => snapshot.close().await,
+        }
+    }
+}
+
+/// Where a log stands now, kept from being removed (PostgreSQL: the slot is made).
+pub async fn start_position(engine: Engine, options: SourceOptions) -> Result<Position> {
+    match engine {
+        Engine::Postgres => postgres::snapshot::start_position(&options).await,
+        Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options).await,
+    }
+}
+
+pub enum Target {
+    Postgres(Box<postgres::target::Target>),
+    Mysql(Box<mysql::target::Target>),
+}
+
+macro_rules! on_target {
+    ($self:ident, $target:ident => $call:expr) => {
+        match $self {
+            Target::Postgres($target) => $call,
+            Target::Mysql($target) => $call,
+        }
+    };
+}
+
+impl Target {
+    pub async fn open(engine: Engine, access: &Access, merge: bool) -> Result<Target> {
+        Ok(match engine {
+            Engine::Postgres => Target::Postgres(Box::new(postgres::target::Target::open(access, merge).await?)),
+            Engine::Mysql | Engine::Mariadb => {
+                Target::Mysql(Box::new(mysql::target::Target::open(access, merge).await?))
+            }
+        })
+    }
+
+    pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
+        on_target!(self, target => target.checkpoint(sync, link).await)
+    }
+
+    pub async fn create_checkpoint(&mut self, movement: &Move) -> Result<()> {
+        on_target!(self, target => target.create_checkpoint(movement).await)
+    }
+
+    pub async fn take_over(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
+        on_target!(self, target => target.take_over(sync, link).await)
+    }
+
+    pub async fn begin(&mut self, movement: &Move) -> Result<()> {
+        on_target!(self, target => target.begin(movement).await)
+    }
+
+    pub async fn segment(&mut self, movement: &Move) -> Result<()> {
+        on_target!(self, target => target.segment(movement).await)
+    }
+
+    pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {
+        on_target!(self, target => target.attempt(shape, writes).await)
+    }
+
+    pub async fn read(&mut self, shape: &Shape, keys: &[Key]) -> Result<Vec<Local>> {
+        on_target!(self, target => target.read(shape, keys).await)
+    }
+
+    pub async fn write(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
+        on_target!(self, target => target.write(shape, writes).await)
+    }
+
+    pub async fn record(&mut self, sync: &str, link: &str, conflicts: &[Conflict]) -> Result<()> {
+        on_target!(self, target => target.record(sync, link, conflicts).await)
+    }
+
+    pub async fn commit(&mut self) -> Result<()> {
+        on_target!(self, target => target.commit().await)
+    }
+
+    pub async fn rollback(&mut self) -> Result<()> {
+        on_target!(self, target => target.rollback().await)
+    }
+}
+
+/// A database taking part, on an ordinary connection.
+pub enum Node {
+    Postgres(tokio_postgres::Client, String),
+    Mysql(Box<mysql_async::Conn>, String),
+}
+
+impl Node {
+    pub async fn connect(access: &Access, engine: Engine) -> Result<Node> {
+        Ok(match engine {
+            Engine::Postgres => Node::Postgres(postgres::connect(access).await?, access.node.clone()),
+            Engine::Mysql | Engine::Mariadb => {
+                Node::Mysql(Box::new(mysql::connect(access).await?), access.node.clone())
+            }
+        })
+    }
+
+    pub async fn server(&mut self) -> Result<Server> {
+        match self {
+            Node::Postgres(client, _) => postgres::server(client).await,
+            Node::Mysql(conn, _) => {
+                let flavor = mysql::flavor(conn).await?;
+                mysql::server(conn, &flavor).await
+            }
+        }
+    }
+
+    /// Which of the three engines answers.
+    pub async fn engine(&mut self) -> Result<Engine> {
+        match self {
+            Node::Postgres(..) => Ok(Engine::Postgres),
+            Node::Mysql(conn, _) => Ok(match mysql::flavor(conn).await? {
+                mysql::Flavor::Mysql => Engine::Mysql,
+                mysql::Flavor::Mariadb => Engine::Mariadb,
+            }),
+        }
+    }
+
+    pub async fn catalog(&mut self, tables: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
+        match self {
+            Node::Postgres(client, _) => postgres::catalog::tables(client, tables).await,
+            Node::Mysql(conn, _) => mysql::catalog::tables(conn, tables).await,
+        }
+    }
+
+    pub async fn check(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::check(client, scope).await,
+            Node::Mysql(conn, _) => mysql::setup::check(conn, scope).await,
+        }
+    }
+
+    /// The cheap part of `check` that can change while we run.
+    pub async fn settings(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::settings(client, scope).await,
+            Node::Mysql(conn, _) => mysql::setup::settings(conn, scope).await,
+        }
+    }
+
+    pub async fn setup_sql(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::setup_sql(client, scope, peers).await,
+            Node::Mysql(conn, _) => mysql::setup::setup_sql(conn, scope, peers).await,
+        }
+    }
+
+    pub async fn teardown_sql(&mut self, scope: &Scope) -> Result<Vec<String>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::teardown_sql(client, scope).await,
+            Node::Mysql(conn, _) => mysql::setup::teardown_sql(conn, scope).await,
+        }
+    }
+
+    pub async fn execute(&mut self, sql: &str) -> Result<()> {
+        match self {
+            Node::Postgres(client, node) => {
+                client.batch_execute(sql).await.map_err(|error| postgres::fail("run a statement", error).node(node))
+            }
+            Node::Mysql(conn, node) => {
+                use mysql_async::prelude::Queryable;
+                conn.query_drop(sql).await.map_err(|error| mysql::fail("run a statement", error).node(node))
+            }
+        }
+    }
+
+    /// Does the table hold any row?
+    pub async fn has_rows(&mut self, table: &TableId) -> Result<bool> {
+        let failed = |error: Error, node: &str| error.table(table).node(node);
+        match self {
+            Node::Postgres(client, node) => {
+                let sql = postgres::sql::has_rows(table);
+                let row = client.query_opt(&sql, &[]).await;
+                Ok(row.map_err(|error| failed(postgres::fail("look for rows", error), node))?.is_some())
+            }
+            Node::Mysql(conn, node) => {
+                use mysql_async::prelude::Queryable;
+                let row: Option<u8> = conn
+                    .query_first(mysql::sql::has_rows(table))
+                    .await
+                    .map_err(|error| failed(mysql::fail("look for rows", error), node))?;
+                Ok(row.is_some())
+            }
+        }
+    }
+
+    /// Where this server's log ends now.
+    pub async fn position(&mut self) -> Result<Position> {
+        match self {
+            Node::Postgres(client, _) => postgres::source::position(client).await,
+            Node::Mysql(conn, _) => mysql::source::position(conn).await,
+        }
+    }
+}

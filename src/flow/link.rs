@@ -1,0 +1,265 @@
+//! One link: read -> loop guard -> plan -> group -> apply -> confirm.
+//!
+//! Owns: the group loop and what moves the checkpoint when nothing is to be applied.
+//! Grouping needs no timer: while one commit is in flight the reader collects; the next group is what has come.
+//! Fails: with the first error that trying the group again does not cure; `super::supervise` decides what then.
+
+use super::apply::{Applier, Tally};
+use super::group::{Collector, Transaction, Unit};
+use super::planner::Planner;
+use super::reader::{self, Received};
+use super::spec::LinkSpec;
+use crate::access::SourceOptions;
+use crate::engine::{Node, Source, Target};
+use crate::error::{Class, Error, Reason, Result};
+use crate::model::position::Position;
+use crate::model::sync::Checkpoint;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// How often one group is tried again after a deadlock or a lock wait before the link starts anew.
+const GROUP_TRIES_MAX: u32 = 8;
+/// Log read past the checkpoint without anything to apply: then the checkpoint moves by itself. Echoes count here,
+/// or a link whose source is only ever written by Tidelock would keep its log for ever; an idle checkpoint is
+/// about a thousandth of a thousandth of this, so two links cannot keep each other going.
+const IDLE_BYTES_MAX: u64 = 16 << 20;
+/// The same by time, for log that Tidelock did not itself cause.
+const IDLE_AFTER: Duration = Duration::from_secs(300);
+
+/// Runs until `stop`, an error, or (with `goal`) until the source's log is applied up to there.
+pub(super) async fn run(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &CancellationToken) -> Result<()> {
+    let (applier, mut planner, source) = open(spec).await?;
+    let position = applier.checkpoint().position.clone();
+    info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
+    let (confirm, confirmed) = watch::channel(None);
+    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone());
+    let mut link = Link {
+        spec: Arc::clone(spec),
+        applier,
+        confirm,
+        goal,
+        pending: Pending { position, bytes: 0, foreign: 0, since: Instant::now() },
+    };
+    let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
+    let result = link.follow(&mut planner, &mut units, stop).await;
+    reader.abort();
+    // Wait for it, so that the slot is free when this link starts anew.
+    let _ = reader.await;
+    result
+}
+
+/// Takes the link over and opens both ends at its checkpoint.
+async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
+    let mut source = Node::connect(&spec.source.access, spec.source.engine).await?;
+    let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
+    let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
+    let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
+    let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
+    let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
+    let checkpoint = writer.take_over(&spec.sync, &spec.id).await?.filter(|checkpoint| checkpoint.seq >= 0);
+    let checkpoint = checkpoint.ok_or_else(|| {
+        Error::definite(format!("start link {}", spec.id))
+            .node(&spec.target.name)
+            .why("it has no checkpoint")
+            .hint("tidelock teardown --execute, tidelock setup --execute, then tidelock run")
+            .reason(Reason::PositionLost)
+    })?;
+    let identity = source.server().await?.identity;
+    same_server(spec, &checkpoint, &identity)?;
+    let pairs = source_tables.iter().zip(target_tables).map(|(source, target)| {
+        (source.table.id.clone(), Arc::new(target.table.clone()))
+    });
+    let planner = Planner::new(spec, source_engine, target_engine, pairs.collect());
+    let options = SourceOptions {
+        access: spec.source.access.clone(),
+        sync: spec.sync.clone(),
+        target: spec.target.name.clone(),
+        tables: source_tables,
+        mode: spec.mode,
+    };
+    let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
+    Ok((Applier::new(writer, Arc::clone(spec), checkpoint), planner, source))
+}
+
+fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
+    if checkpoint.source_identity == identity {
+        return Ok(());
+    }
+    Err(Error::definite(format!("resume link {}", spec.id))
+        .node(&spec.source.name)
+        .why(format!(
+            "this is not the server that the checkpoint was made on: recorded {}, found {identity}",
+            checkpoint.source_identity
+        ))
+        .hint("point the URL back to the recorded server; or, if this server takes its place: tidelock teardown --execute, tidelock setup --execute, and a new seed")
+        .reason(Reason::PositionLost))
+}
+
+struct Link {
+    spec: Arc<LinkSpec>,
+    applier: Applier,
+    confirm: watch::Sender<Option<Position>>,
+    goal: Option<Position>,
+    pending: Pending,
+}
+
+/// What was read past the checkpoint without anything to apply.
+struct Pending {
+    position: Position,
+    bytes: u64,
+    /// Of these, what Tidelock did not itself cause.
+    foreign: u64,
+    since: Instant,
+}
+
+impl Link {
+    async fn follow(&mut self, planner: &mut Planner, units: &mut Collector, stop: &CancellationToken) -> Result<()> {
+        loop {
+            if self.is_done().await? {
+                return Ok(());
+            }
+            let deadline = self.pending.since + IDLE_AFTER;
+            let unit = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep_until(deadline), if self.pending.foreign > 0 => {
+                    self.idle_checkpoint().await?;
+                    continue;
+                }
+                unit = units.next() => unit?,
+            };
+            match unit {
+                Unit::Idle { position, foreign } => self.passed(position, foreign, foreign).await?,
+                Unit::Whole(first) => {
+                    let group = units.group(first, self.spec.limits.group_rows_max);
+                    self.group(planner, group).await?;
+                }
+                Unit::Open(first) => self.large(planner, units, first, stop).await?,
+            }
+        }
+    }
+
+    /// Has `run --once` seen what it came for?
+    async fn is_done(&mut self) -> Result<bool> {
+        let Some(goal) = &self.goal else { return Ok(false) };
+        let covered = self.pending.position.covers(goal);
+        if !covered.map_err(|error| Error::bug("compare positions").because(error))? {
+            return Ok(false);
+        }
+        if self.pending.bytes > 0 {
+            self.idle_checkpoint().await?;
+        }
+        Ok(true)
+    }
+
+    /// Applies whole transactions as one, trying again where the cause passes.
+    async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
+        let Some(end) = group.last().and_then(|last| last.end.clone()) else { return Ok(()) };
+        let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
+        if layers.is_empty() {
+            let bytes = group.iter().map(Transaction::log_bytes).sum();
+            let foreign = group.iter().filter(|passed| passed.is_foreign()).map(Transaction::log_bytes).sum();
+            return self.passed(end, bytes, foreign).await;
+        }
+        for attempt in 1.. {
+            match self.try_group(&layers, &end).await {
+                Ok(tally) => {
+                    self.committed(end, tally, group.len());
+                    return Ok(());
+                }
+                Err(error) if error.class() == Class::Transient && attempt < GROUP_TRIES_MAX => {
+                    debug!(link = %self.spec.id, attempt, %error, "group is tried again");
+                    // Fails on a lost connection, and then so does the link, with the first cause.
+                    if self.applier.rollback().await.is_err() {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_group(&mut self, layers: &crate::plan::layer::Layers, end: &Position) -> Result<Tally> {
+        self.applier.begin(end).await?;
+        self.applier.layers(layers).await?;
+        self.applier.commit().await
+    }
+
+    /// A transaction larger than a group: applied in parts within one target transaction. Where it ends is known
+    /// only with its last part, so the checkpoint is moved again before COMMIT.
+    async fn large(
+        &mut self,
+        planner: &mut Planner,
+        units: &mut Collector,
+        first: Transaction,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let here = self.applier.checkpoint().position.clone();
+        self.applier.begin(&here).await?;
+        let mut first = Some(first);
+        let mut pieces = 0;
+        let end = loop {
+            // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
+            let piece = match first.take() {
+                Some(piece) => piece,
+                None => tokio::select! {
+                    () = stop.cancelled() => return self.applier.rollback().await,
+                    piece = units.rest() => piece?,
+                },
+            };
+            let layers = planner.layers(piece.parts())?;
+            self.applier.layers(&layers).await?;
+            pieces += 1;
+            if let Some(end) = piece.end {
+                break end;
+            }
+        };
+        self.applier.reposition(&end).await?;
+        let tally = self.applier.commit().await?;
+        info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
+        self.committed(end, tally, 1);
+        Ok(())
+    }
+
+    fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
+        debug!(
+            link = %self.spec.id, %position, seq = self.applier.checkpoint().seq, transactions,
+            changes = tally.changes, conflicts = tally.conflicts, "checkpoint committed"
+        );
+        if tally.conflicts > 0 {
+            warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
+        }
+        self.pending = Pending { position: position.clone(), bytes: 0, foreign: 0, since: Instant::now() };
+        self.confirm.send_replace(Some(position));
+    }
+
+    /// Something went by that changes nothing on the target.
+    async fn passed(&mut self, position: Position, bytes: u64, foreign: u64) -> Result<()> {
+        if self.pending.foreign == 0 {
+            self.pending.since = Instant::now();
+        }
+        self.pending.position = position;
+        self.pending.bytes += bytes;
+        self.pending.foreign += foreign;
+        if self.pending.bytes >= IDLE_BYTES_MAX {
+            self.idle_checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    async fn idle_checkpoint(&mut self) -> Result<()> {
+        let position = self.pending.position.clone();
+        self.applier.begin(&position).await?;
+        let tally = self.applier.commit().await?;
+        self.committed(position, tally, 0);
+        Ok(())
+    }
+}
+
+/// What a reader hands over; see `super::reader`.
+pub(super) type Receiver = tokio::sync::mpsc::UnboundedReceiver<Result<Received>>;

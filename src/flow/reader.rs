@@ -1,0 +1,91 @@
+//! The reading task of a link: keeps the source's connection alive and stays at most a bounded number of bytes
+//! ahead of the apply loop.
+
+use super::link::Receiver;
+use crate::engine::Source;
+use crate::error::Result;
+use crate::model::change::{Part, Step};
+use crate::model::origin::is_echo;
+use crate::model::position::Position;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Changes read ahead of the apply loop. Enough to fill the next groups while one commits.
+const AHEAD_BYTES_MAX: usize = 32 << 20;
+/// The most one step takes of it: a single larger row must still find room beside what a group holds back.
+const SHARE_MAX: usize = AHEAD_BYTES_MAX / 2;
+/// What a step costs beside its changes.
+const STEP_BYTES: usize = 256;
+/// A server gives up a silent reader after a minute by default.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A step and its share of the bound, which is given back when it is dropped.
+pub(super) struct Received {
+    pub step: Step,
+    /// Log it stands for: its changes, and the echoes before it.
+    pub log_bytes: u64,
+    _share: OwnedSemaphorePermit,
+}
+
+pub(super) fn spawn(
+    source: Source,
+    confirmed: watch::Receiver<Option<Position>>,
+    sync: String,
+) -> (Receiver, JoinHandle<()>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let task = tokio::spawn(async move {
+        if let Err(error) = read(source, confirmed, &sync, &sender).await {
+            // The link may be gone already; then nobody wants to know.
+            let _ = sender.send(Err(error));
+        }
+    });
+    (receiver, task)
+}
+
+async fn read(
+    mut source: Source,
+    mut confirmed: watch::Receiver<Option<Position>>,
+    sync: &str,
+    sender: &mpsc::UnboundedSender<Result<Received>>,
+) -> Result<()> {
+    let budget = Arc::new(Semaphore::new(AHEAD_BYTES_MAX));
+    let mut echoed = 0;
+    loop {
+        let mut step = source.next(&mut confirmed).await?;
+        if let Step::Part(part) = &mut step {
+            echoed += drop_echo(part, sync);
+            if part.changes.is_empty() && part.end.is_none() {
+                continue;
+            }
+        }
+        let bytes = match &step {
+            Step::Part(part) => part.bytes,
+            Step::Idle { .. } => 0,
+        };
+        let log_bytes = std::mem::take(&mut echoed) + bytes as u64;
+        let shares = u32::try_from((STEP_BYTES + bytes).min(SHARE_MAX)).unwrap_or(u32::MAX);
+        let share = loop {
+            tokio::select! {
+                biased;
+                share = Arc::clone(&budget).acquire_many_owned(shares) => break share,
+                () = tokio::time::sleep(KEEPALIVE) => source.keepalive().await?,
+            }
+        };
+        let Ok(share) = share else { return Ok(()) };
+        if sender.send(Ok(Received { step, log_bytes, _share: share })).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The loop guard: what Tidelock applied for this sync goes no further. Its place in the log still counts.
+/// Returns the bytes that were dropped.
+fn drop_echo(part: &mut Part, sync: &str) -> u64 {
+    if !is_echo(&part.writer, sync) {
+        return 0;
+    }
+    part.changes = Vec::new();
+    std::mem::take(&mut part.bytes) as u64
+}

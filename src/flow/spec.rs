@@ -1,0 +1,115 @@
+//! What the flows need to know of a sync; `config` fills it, so that no flow knows the configuration file.
+
+use crate::access::Access;
+use crate::model::schema::{Engine, TableId};
+use crate::model::stamp::Rank;
+use crate::model::sync::{Mode, Rule, Scope};
+use foldhash::HashMap;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct NodeSpec {
+    pub name: String,
+    pub rank: Rank,
+    /// `Mysql` also stands for MariaDB here: which of the two it is, the server says.
+    pub engine: Engine,
+    pub access: Access,
+    /// This node's names of the sync's tables; the same order on every node.
+    pub tables: Vec<TableId>,
+}
+
+/// Where the first rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seed {
+    /// The peer's tables are empty and are filled from this node.
+    From(String),
+    /// Both sides hold the same rows already; in merge mode that is proved before anything runs.
+    None,
+}
+
+/// Bounds of one group.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub group_rows_max: usize,
+    pub group_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Past some hundred rows a transaction gains nothing by growing; 4 MiB keeps a group well under every
+        // server's packet and buffer limits.
+        Limits { group_rows_max: 1_000, group_bytes_max: 4 << 20 }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct SyncSpec {
+    pub name: String,
+    pub mode: Mode,
+    pub seed: Seed,
+    pub config_hash: String,
+    pub nodes: Vec<NodeSpec>,
+    /// Indexes into `nodes`: source and target of each link that runs.
+    pub links: Vec<(usize, usize)>,
+    /// One per table, in the tables' order.
+    pub rules: Vec<Rule>,
+    pub limits: Limits,
+}
+
+/// One running direction.
+#[derive(Debug)]
+pub struct LinkSpec {
+    pub sync: String,
+    /// `source->target`
+    pub id: String,
+    pub mode: Mode,
+    pub source: NodeSpec,
+    pub target: NodeSpec,
+    /// By the target's name.
+    pub rules: HashMap<TableId, Rule>,
+    pub config_hash: String,
+    pub limits: Limits,
+}
+
+impl SyncSpec {
+    pub fn link(&self, index: usize) -> Arc<LinkSpec> {
+        let (source, target) = self.links[index];
+        let (source, target) = (self.nodes[source].clone(), self.nodes[target].clone());
+        Arc::new(LinkSpec {
+            sync: self.name.clone(),
+            id: link_id(&source.name, &target.name),
+            mode: self.mode,
+            rules: target.tables.iter().cloned().zip(self.rules.iter().cloned()).collect(),
+            source,
+            target,
+            config_hash: self.config_hash.clone(),
+            limits: self.limits,
+        })
+    }
+
+    /// One node's part in the sync, for `check`, `setup` and `teardown`.
+    pub fn scope(&self, node: usize) -> Scope {
+        let spec = &self.nodes[node];
+        Scope {
+            sync: self.name.clone(),
+            node: spec.name.clone(),
+            rank: spec.rank,
+            mode: self.mode,
+            tables: spec.tables.clone(),
+            is_source: self.links.iter().any(|(source, _)| *source == node),
+            is_target: self.links.iter().any(|(_, target)| *target == node),
+            config_hash: self.config_hash.clone(),
+            run_user: spec.access.user.clone(),
+        }
+    }
+}
+
+pub fn link_id(source: &str, target: &str) -> String {
+    format!("{source}->{target}")
+}
+
+impl LinkSpec {
+    pub fn is_merge(&self) -> bool {
+        self.mode == Mode::Merge
+    }
+}

@@ -1,0 +1,161 @@
+//! What setup installs, as text: the steps still needed, and the statement templates of `sql/`.
+//!
+//! Pure. Owns: [`Step`], which `setup` runs and `check` tells; filling templates, cutting files into statements.
+//! A placeholder is `{name}`; what is put in is not looked at again, so names of users' tables may hold braces.
+//! A placeholder without a value is a mistake in our own files and stays as it is, which the server refuses.
+
+use crate::model::schema::{Table, TableId};
+use crate::model::sync::{Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+
+/// One statement that setup still has to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The finding's code while it has not run.
+    pub code: &'static str,
+    pub table: Option<TableId>,
+    /// What is missing, in a few words.
+    pub what: &'static str,
+    pub sql: String,
+}
+
+impl Step {
+    pub fn new(code: &'static str, what: &'static str, sql: impl Into<String>) -> Self {
+        Step {
+            code,
+            table: None,
+            what,
+            sql: sql.into(),
+        }
+    }
+
+    pub fn table(mut self, id: &TableId) -> Self {
+        self.table = Some(id.clone());
+        self
+    }
+}
+
+/// Missing steps as findings, one per code and table.
+pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
+    let mut groups: Vec<(&Step, Vec<&str>)> = Vec::new();
+    for step in steps {
+        match groups
+            .iter_mut()
+            .find(|(first, _)| first.code == step.code && first.table == step.table)
+        {
+            Some((_, parts)) if parts.contains(&step.what) => {}
+            Some((_, parts)) => parts.push(step.what),
+            None => groups.push((step, vec![step.what])),
+        }
+    }
+    let finding = |(step, parts): (&Step, Vec<&str>)| {
+        let what = format!("not set up: {}", parts.join(", "));
+        let finding = Finding::blocker(step.code, node, what).fix("tidelock setup");
+        match &step.table {
+            Some(id) => finding.table(id),
+            None => finding,
+        }
+    };
+    groups.into_iter().map(finding).collect()
+}
+
+/// Changes when the user's part of a table's definition does.
+pub fn fingerprint(table: &Table) -> String {
+    let mut text = String::new();
+    for column in &table.columns {
+        if column.name == VERSION_COLUMN || column.name == ORIGIN_COLUMN {
+            continue;
+        }
+        text.push_str(&format!(
+            "{:?} {:?} {:?} {} {}\n",
+            column.name, column.sql_type, column.collation, column.nullable, column.generated
+        ));
+    }
+    for &index in &table.key {
+        text.push_str(&format!("key {:?}\n", table.columns[index].name));
+    }
+    digest(&text)
+}
+
+/// Puts the values in.
+pub fn render(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        let (before, after) = rest.split_at(open);
+        out.push_str(before);
+        let value = after.find('}').and_then(|close| {
+            let name = &after[1..close];
+            let value = values.iter().find(|(key, _)| *key == name)?.1;
+            Some((value, close + 1))
+        });
+        match value {
+            Some((value, used)) => {
+                out.push_str(value);
+                rest = &after[used..];
+            }
+            None => {
+                out.push('{');
+                rest = &after[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out.trim_end().to_owned()
+}
+
+/// The statements of a file, each with the comments above it. A statement ends with `;` at the end of a line, and
+/// none of our files holds a body with such lines.
+pub fn statements(file: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut current = String::new();
+    for line in file.lines() {
+        if current.is_empty() && line.trim().is_empty() {
+            continue;
+        }
+        let comment = line.trim_start().starts_with("--");
+        if !comment && line.ends_with(';') {
+            current.push_str(line.trim_end_matches(';'));
+            out.push(std::mem::take(&mut current));
+        } else {
+            current.push_str(line);
+            current.push('\n');
+        }
+    }
+    out
+}
+
+/// A line that tells something in a list of statements and is not sent to a server.
+pub fn is_remark(statement: &str) -> bool {
+    statement.lines().all(|line| line.trim_start().starts_with("--"))
+}
+
+/// Short name of a text's content.
+pub fn digest(text: &str) -> String {
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_not_expanded_again() {
+        assert_eq!(render("a {x} {y} {z", &[("x", "{y}"), ("y", "2")]), "a {y} 2 {z");
+        assert_eq!(render("{unknown} {x}", &[("x", "1")]), "{unknown} 1");
+    }
+
+    #[test]
+    fn files_are_cut_at_line_ends() {
+        let file = "-- one; more\nCREATE a (\n  b;c\n);\n\n-- two;\nINSERT b;\n";
+        assert_eq!(
+            statements(file),
+            ["-- one; more\nCREATE a (\n  b;c\n)", "-- two;\nINSERT b"]
+        );
+    }
+
+    #[test]
+    fn remarks_are_told_from_statements() {
+        assert!(is_remark("-- kept: x"));
+        assert!(!is_remark("-- why\nDROP x"));
+    }
+}

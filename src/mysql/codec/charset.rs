@@ -1,0 +1,138 @@
+//! Text of row events, which comes in its column's charset, to UTF-8.
+//!
+//! Owns: the charsets every server has and that need no table: UTF-8, Latin-1, ASCII, UCS-2, UTF-16, UTF-32.
+//! Refuses: all others (national 8-bit and double-byte sets); the source says how to convert the column.
+//! Prepared statements need none of this: the server converts there.
+
+use bytestring::ByteString;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charset {
+    Binary,
+    Ascii,
+    /// MySQL's latin1 is Windows-1252 with the five gaps filled by control characters.
+    Latin1,
+    /// At most three bytes for a character.
+    Utf8Mb3,
+    Utf8Mb4,
+    Ucs2,
+    Utf16,
+    Utf16Le,
+    Utf32,
+    Other,
+}
+
+impl Charset {
+    /// By collation number. Numbers never change meaning; MariaDB adds 1024 for the NO PAD twin of a collation
+    /// and packs the charset into the numbers from 2048 on.
+    pub(super) fn of(collation: u16) -> Charset {
+        match collation {
+            63 => Charset::Binary,
+            11 | 65 => Charset::Ascii,
+            5 | 8 | 15 | 31 | 47..=49 | 94 => Charset::Latin1,
+            33 | 76 | 83 | 192..=215 | 223 | 576..=578 => Charset::Utf8Mb3,
+            45 | 46 | 224..=247 | 255..=323 | 608..=610 => Charset::Utf8Mb4,
+            35 | 90 | 128..=151 | 159 | 640..=642 => Charset::Ucs2,
+            54 | 55 | 101..=124 | 672..=674 => Charset::Utf16,
+            56 | 62 => Charset::Utf16Le,
+            60 | 61 | 160..=183 | 736..=738 => Charset::Utf32,
+            1024..2048 => Charset::of(collation - 1024),
+            2048..4096 => match (collation - 2048) >> 8 {
+                0 => Charset::Utf8Mb3,
+                1 => Charset::Utf8Mb4,
+                2 => Charset::Ucs2,
+                3 => Charset::Utf16,
+                4 => Charset::Utf32,
+                _ => Charset::Other,
+            },
+            _ => Charset::Other,
+        }
+    }
+
+    /// Can it hold every Unicode character?
+    pub(super) fn is_unicode(self) -> bool {
+        matches!(
+            self,
+            Charset::Utf8Mb4 | Charset::Utf16 | Charset::Utf16Le | Charset::Utf32
+        )
+    }
+
+    /// Bytes of its longest character, by which CHAR(n) lengths are stored.
+    pub(super) fn bytes_per_char(self) -> u32 {
+        match self {
+            Charset::Binary | Charset::Ascii | Charset::Latin1 | Charset::Other => 1,
+            Charset::Ucs2 => 2,
+            Charset::Utf8Mb3 => 3,
+            Charset::Utf8Mb4 | Charset::Utf16 | Charset::Utf16Le | Charset::Utf32 => 4,
+        }
+    }
+
+    /// `None` for bytes that are no text of this charset.
+    pub(super) fn text(self, bytes: &[u8]) -> Option<ByteString> {
+        match self {
+            Charset::Utf8Mb3 | Charset::Utf8Mb4 => std::str::from_utf8(bytes).ok().map(ByteString::from),
+            Charset::Ascii => bytes
+                .is_ascii()
+                .then_some(())
+                .and_then(|()| Charset::Utf8Mb4.text(bytes)),
+            Charset::Latin1 => Some(bytes.iter().map(|byte| latin1(*byte)).collect::<String>().into()),
+            Charset::Ucs2 | Charset::Utf16 => utf16(bytes, u16::from_be_bytes),
+            Charset::Utf16Le => utf16(bytes, u16::from_le_bytes),
+            Charset::Utf32 => {
+                let (words, rest) = bytes.as_chunks::<4>();
+                let text: Option<String> = words
+                    .iter()
+                    .map(|word| char::from_u32(u32::from_be_bytes(*word)))
+                    .collect();
+                text.filter(|_| rest.is_empty()).map(ByteString::from)
+            }
+            Charset::Binary | Charset::Other => None,
+        }
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<ByteString> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    let text: Option<String> = char::decode_utf16(units.iter().map(|pair| unit(*pair)))
+        .map(Result::ok)
+        .collect();
+    text.filter(|_| rest.is_empty()).map(ByteString::from)
+}
+
+fn latin1(byte: u8) -> char {
+    /// Windows-1252 from 0x80 to 0x9f.
+    const HIGH: [char; 32] = [
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}',
+        '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+    ];
+    match byte {
+        0x80..=0x9f => HIGH[usize::from(byte - 0x80)],
+        _ => char::from(byte),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let read = |charset: Charset, bytes: &[u8]| charset.text(bytes).map(|text| text.to_string());
+        assert_eq!(read(Charset::Latin1, &[0x80, 0xe9, 0x81]).unwrap(), "€é\u{81}");
+        assert_eq!(read(Charset::Utf16, &[0xd8, 0x3d, 0xde, 0]).unwrap(), "😀");
+        assert_eq!(read(Charset::Utf16Le, &[0x61, 0]).unwrap(), "a");
+        assert_eq!(read(Charset::Utf32, &[0, 1, 0xf6, 0]).unwrap(), "😀");
+        assert_eq!(read(Charset::Ucs2, &[0, 0x61, 1]), None);
+        assert_eq!(read(Charset::Ascii, &[0x80]), None);
+        assert_eq!(read(Charset::Utf8Mb4, &[0xff]), None);
+        assert_eq!(read(Charset::Other, b"a"), None);
+    }
+
+    #[test]
+    fn collation_numbers() {
+        assert_eq!(Charset::of(255), Charset::Utf8Mb4);
+        assert_eq!(Charset::of(1024 + 46), Charset::Utf8Mb4);
+        assert_eq!(Charset::of(2048 + 256 + 1), Charset::Utf8Mb4);
+        assert_eq!(Charset::of(28), Charset::Other);
+    }
+}

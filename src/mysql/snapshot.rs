@@ -1,0 +1,246 @@
+//! The first copy's source side: every row of the tables as of one moment, and where the log goes on from there.
+//!
+//! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the set of
+//! transactions executed *before* the snapshot, and until the set executed *after* it (the settle position)
+//! changes may already be in the copy.
+//!
+//! A task owns the session and streams one table after the other; the channel between bounds what is in memory.
+//! Rows come by the binary protocol, since the text protocol rounds FLOAT.
+//! Refuses: tables of engines without snapshots.
+
+use super::codec::decode_select;
+use super::source::{Options, current_position, settings};
+use super::sql::{quote, table as quoted_table};
+use super::{Flavor, connect, fail, flavor};
+use crate::error::{Error, Reason, Result};
+use crate::model::position::Position;
+use crate::model::schema::Table;
+use crate::model::value::Row;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Bounds of a batch between the task and the reader; two may be under way.
+const BATCH_ROWS_MAX: usize = 1_000;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCHES_MAX: usize = 2;
+/// A transaction is visible a moment before it is in the executed set, which is read this much later.
+const SETTLE_DELAY: Duration = Duration::from_millis(200);
+
+pub struct Snapshot {
+    start: Position,
+    flavor: Flavor,
+    node: String,
+    requests: mpsc::Sender<Table>,
+    batches: mpsc::Receiver<Result<Vec<Row>>>,
+    task: JoinHandle<Conn>,
+    rest: VecDeque<Row>,
+}
+
+impl Snapshot {
+    pub async fn open(options: &Options) -> Result<Snapshot> {
+        Self::start_reading(options)
+            .await
+            .map_err(|error| error.node(&options.access.node))
+    }
+
+    async fn start_reading(options: &Options) -> Result<Snapshot> {
+        for table in &options.tables {
+            if !table.storage.eq_ignore_ascii_case("InnoDB") {
+                return Err(Error::definite("copy a table consistently")
+                    .reason(Reason::Blocked)
+                    .table(&table.table.id)
+                    .why(format!("its storage engine is {:?}", table.storage))
+                    .hint(format!(
+                        "ALTER TABLE {} ENGINE = InnoDB;",
+                        quoted_table(&table.table.id)
+                    )));
+            }
+        }
+        let mut conn = connect(&options.access).await?;
+        let flavor = flavor(&mut conn).await?;
+        settings(&mut conn, flavor, options).await?;
+        let before = current_position(&mut conn, flavor).await?;
+        for statement in [
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+        ] {
+            conn.query_drop(statement)
+                .await
+                .map_err(|error| fail("open a consistent snapshot", error))?;
+        }
+        let start = match flavor {
+            Flavor::Mysql => before,
+            Flavor::Mariadb => snapshot_position(&mut conn).await?,
+        };
+        let (requests, wanted) = mpsc::channel(1);
+        let (sender, batches) = mpsc::channel(BATCHES_MAX);
+        let task = tokio::spawn(read_tables(conn, wanted, sender));
+        Ok(Snapshot {
+            start,
+            flavor,
+            node: options.access.node.clone(),
+            requests,
+            batches,
+            task,
+            rest: VecDeque::new(),
+        })
+    }
+
+    /// Where streaming begins.
+    pub fn start(&self) -> &Position {
+        &self.start
+    }
+
+    /// The table before must have been read to its end.
+    pub async fn open_table(&mut self, table: &Table) -> Result<()> {
+        let asked = self.requests.send(table.clone()).await;
+        asked.map_err(|_| self.task_ended())
+    }
+
+    /// At most `rows_max` rows, in no order; none when the table is done.
+    pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
+        if self.rest.is_empty() {
+            let batch = self.batches.recv().await.ok_or_else(|| self.task_ended())?;
+            self.rest = batch.map_err(|error| error.node(&self.node))?.into();
+        }
+        let count = rows_max.min(self.rest.len());
+        Ok(self.rest.drain(..count).collect())
+    }
+
+    fn task_ended(&self) -> Error {
+        Error::transient("copy a table")
+            .node(&self.node)
+            .why("the session that reads it has ended")
+    }
+
+    /// Ends the snapshot. On MySQL: the position until which changes may already be in the copy.
+    pub async fn close(self) -> Result<Option<Position>> {
+        let Snapshot {
+            flavor,
+            node,
+            requests,
+            batches,
+            task,
+            ..
+        } = self;
+        drop((requests, batches));
+        let mut conn = task
+            .await
+            .map_err(|error| Error::bug("close a snapshot").because(error))?;
+        let close = async {
+            conn.query_drop("COMMIT")
+                .await
+                .map_err(|error| fail("close a snapshot", error))?;
+            let settle = match flavor {
+                Flavor::Mariadb => None,
+                Flavor::Mysql => {
+                    tokio::time::sleep(SETTLE_DELAY).await;
+                    Some(current_position(&mut conn, flavor).await?)
+                }
+            };
+            let _ = conn.disconnect().await;
+            Ok(settle)
+        };
+        close.await.map_err(|error: Error| error.node(node))
+    }
+}
+
+/// The exact position of this session's snapshot.
+async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
+    let doing = "read the snapshot's position";
+    let status: Vec<(String, String)> = conn
+        .query("SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')")
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let find = |name: &str| {
+        status
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
+    };
+    let (Some(file), Some(offset)) = (find("Binlog_snapshot_file"), find("Binlog_snapshot_position")) else {
+        return Err(Error::definite(doing).why("the server does not tell it"));
+    };
+    let offset: u64 = offset
+        .parse()
+        .map_err(|error: std::num::ParseIntError| Error::definite(doing).because(error))?;
+    let gtids: Option<Option<String>> = conn
+        .exec_first("SELECT BINLOG_GTID_POS(?, ?)", (file, offset))
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let gtids = gtids
+        .flatten()
+        .ok_or_else(|| Error::transient(doing).why("the binlog of the snapshot was purged meanwhile"))?;
+    let list = gtids
+        .parse()
+        .map_err(|error: crate::model::position::PositionError| Error::definite(doing).because(error))?;
+    Ok(Position::MariaGtid(list))
+}
+
+/// Reads the wanted tables one by one; an empty batch ends each. Ends when nobody asks any more.
+async fn read_tables(
+    mut conn: Conn,
+    mut wanted: mpsc::Receiver<Table>,
+    batches: mpsc::Sender<Result<Vec<Row>>>,
+) -> Conn {
+    while let Some(table) = wanted.recv().await {
+        let last = match read_table(&mut conn, &table, &batches).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) => Err(error.table(&table.id)),
+        };
+        if batches.send(last).await.is_err() {
+            break;
+        }
+    }
+    conn
+}
+
+/// Stops early, and quietly, when the reader is gone.
+async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Result<Vec<Row>>>) -> Result<()> {
+    let failed = |error| fail("copy a table", error);
+    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&table.id));
+    let mut result = conn.exec_iter(sql, ()).await.map_err(failed)?;
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = result.next().await.map_err(failed)? {
+        let cells = row.unwrap();
+        let cells: Result<Vec<_>> = cells
+            .into_iter()
+            .zip(&table.columns)
+            .map(|(cell, column)| decode_select(column, cell).map(Some))
+            .collect();
+        let row: Row = cells?.into_iter().collect();
+        bytes += row.bytes();
+        batch.push(row);
+        if batch.len() >= BATCH_ROWS_MAX || bytes >= BATCH_BYTES_MAX {
+            bytes = 0;
+            if batches.send(Ok(std::mem::take(&mut batch))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if !batch.is_empty() {
+        // A closed channel shows again when the end is sent.
+        let _ = batches.send(Ok(batch)).await;
+    }
+    Ok(())
+}
+
+/// Where streaming begins when no copy is wanted.
+pub async fn start_position(options: &Options) -> Result<Position> {
+    let read = async {
+        let mut conn = connect(&options.access).await?;
+        let flavor = flavor(&mut conn).await?;
+        settings(&mut conn, flavor, options).await?;
+        let position = current_position(&mut conn, flavor).await?;
+        let _ = conn.disconnect().await;
+        Ok(position)
+    };
+    read.await
+        .map_err(|error: Error| error.node(&options.access.node))
+}

@@ -1,0 +1,168 @@
+//! Which of the log's tables are of interest, and how their rows are read.
+//!
+//! Owns: the readers, one per description the log gave of a table, so that unchanged tables share one `Table`;
+//! the checkpoint table's rows as markers.
+
+use super::super::codec::Reader;
+use super::super::wire::table_map::TableMap;
+use crate::error::{Error, Result};
+use crate::model::origin::{CONTROL, Marker, Segment};
+use crate::model::schema::{Table, TableId};
+use crate::model::sync::CatalogTable;
+use crate::model::value::{Row, Value};
+use bytestring::ByteString;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a table number in the log stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Mapped {
+    /// Rows of no interest.
+    Other,
+    Synced(Arc<Reader>),
+    /// Rows here are markers.
+    Checkpoint(Arc<Reader>),
+}
+
+struct Known {
+    catalog: Arc<Table>,
+    /// The last description and its reader.
+    last: Option<(Vec<u8>, Arc<Reader>)>,
+}
+
+pub(super) struct Tables {
+    known: HashMap<TableId, Known>,
+    by_number: HashMap<u64, Mapped>,
+    folds_case: bool,
+}
+
+impl Tables {
+    pub(super) fn new(tables: &[Arc<CatalogTable>], folds_case: bool) -> Self {
+        let checkpoint = Table {
+            id: checkpoint_id(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            uniques: Vec::new(),
+        };
+        let catalogs = tables.iter().map(|table| table.table.clone()).chain([checkpoint]);
+        let known = catalogs
+            .map(|catalog| {
+                let known = Known {
+                    catalog: Arc::new(catalog),
+                    last: None,
+                };
+                (known.catalog.id.clone(), known)
+            })
+            .collect();
+        Tables {
+            known,
+            by_number: HashMap::new(),
+            folds_case,
+        }
+    }
+
+    /// Numbers hold until the server begins another log file.
+    pub(super) fn forget_numbers(&mut self) {
+        self.by_number.clear();
+    }
+
+    pub(super) fn map(&mut self, event: &TableMap<'_>) -> Result<()> {
+        let mapped = self.read(event)?;
+        self.by_number.insert(event.table_id, mapped);
+        Ok(())
+    }
+
+    fn read(&mut self, event: &TableMap<'_>) -> Result<Mapped> {
+        let (Ok(schema), Ok(name)) = (std::str::from_utf8(event.schema), std::str::from_utf8(event.name))
+        else {
+            return Ok(Mapped::Other);
+        };
+        let id = TableId::new(schema, name);
+        let Some(known) = self.known.get_mut(&id) else {
+            return Ok(Mapped::Other);
+        };
+        let reader = match &known.last {
+            Some((description, reader)) if description == event.description => reader.clone(),
+            _ => {
+                let described = event.describe().ok_or_else(|| {
+                    Error::definite("read how the log describes a table")
+                        .table(&id)
+                        .why("the event is cut or of no known form")
+                })?;
+                let reader = Arc::new(Reader::new(&id, &described, &known.catalog)?);
+                known.last = Some((event.description.to_vec(), reader.clone()));
+                reader
+            }
+        };
+        Ok(match id == checkpoint_id() {
+            true => Mapped::Checkpoint(reader),
+            false => Mapped::Synced(reader),
+        })
+    }
+
+    pub(super) fn by_number(&self, number: u64) -> Option<&Mapped> {
+        self.by_number.get(&number)
+    }
+
+    /// A synced table by the name a statement gives it.
+    pub(super) fn by_name(&self, schema: &str, name: &str) -> Option<Arc<Table>> {
+        let is_same = |a: &str, b: &str| a == b || (self.folds_case && a.to_lowercase() == b.to_lowercase());
+        let known = self.synced().find(|known| {
+            is_same(&known.catalog.id.schema, schema) && is_same(&known.catalog.id.name, name)
+        })?;
+        // The log's own description where there is one: plans are kept by it.
+        Some(
+            known
+                .last
+                .as_ref()
+                .map_or_else(|| known.catalog.clone(), |(_, reader)| reader.table.clone()),
+        )
+    }
+
+    pub(super) fn synced_ids(&self) -> impl Iterator<Item = &TableId> {
+        self.synced().map(|known| &known.catalog.id)
+    }
+
+    fn synced(&self) -> impl Iterator<Item = &Known> {
+        self.known
+            .values()
+            .filter(|known| known.catalog.id.schema != CONTROL)
+    }
+}
+
+fn checkpoint_id() -> TableId {
+    TableId::new(CONTROL, "checkpoint")
+}
+
+/// A row of the checkpoint table as the marker it is.
+pub(super) fn marker(table: &Table, row: &Row) -> Result<Marker> {
+    let cell = |name: &str| table.column(name).and_then(|column| row.get(column));
+    let text = |name: &str| match cell(name) {
+        Some(Value::Text(text)) => Some(ByteString::to_string(text)),
+        _ => None,
+    };
+    let number = |name: &str| match cell(name) {
+        Some(Value::Int(number)) => Some(*number),
+        _ => None,
+    };
+    let small = |name: &str| number(name).and_then(|number| u16::try_from(number).ok());
+    let marker = || {
+        Some(Marker {
+            sync: text("sync")?,
+            link: text("link")?,
+            lane: small("lane")?,
+            seq: number("seq")?,
+            position: text("position")?,
+            origin: small("origin")?,
+            hop: small("hop")?,
+            segment: Segment::from_code(number("segment")?)?,
+            config_hash: text("config_hash")?,
+        })
+    };
+    marker().ok_or_else(|| {
+        Error::definite("read a marker in the log")
+            .table(&table.id)
+            .why("the row is not of the form this version writes")
+            .hint("run `tidelock setup` with this version")
+    })
+}

@@ -1,0 +1,340 @@
+//! What the text of a logged statement does, as far as a reader of rows must know.
+//!
+//! Owns: transaction control, statements that wrote rows without logging them (STATEMENT format), TRUNCATE and
+//! what else removes a table's rows without row events. Reads words and names, not SQL: a form it does not know
+//! is `Other`, which is DDL or administration.
+
+/// A possibly qualified table name in a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    Begin,
+    Commit,
+    Rollback,
+    Savepoint,
+    RollbackTo,
+    XaStart,
+    /// XA COMMIT or XA ROLLBACK: the end of a group.
+    XaEnd,
+    /// Rows written by a statement that was logged as text.
+    Dml,
+    Truncate(Name),
+    /// Tables whose rows go without row events: DROP TABLE, ALTER TABLE .. DROP/TRUNCATE/EXCHANGE PARTITION.
+    Remove(Vec<Name>),
+    DropSchema(String),
+    Other,
+}
+
+pub fn classify(text: &str) -> Statement {
+    let mut words = Words::new(text);
+    let Some(first) = words.keyword() else {
+        return Statement::Other;
+    };
+    match first.as_str() {
+        "BEGIN" => Statement::Begin,
+        "COMMIT" => Statement::Commit,
+        "ROLLBACK" => match words.keyword().as_deref() {
+            Some("TO") => Statement::RollbackTo,
+            _ => Statement::Rollback,
+        },
+        "SAVEPOINT" | "RELEASE" => Statement::Savepoint,
+        "START" => match words.keyword().as_deref() {
+            Some("TRANSACTION") => Statement::Begin,
+            _ => Statement::Other,
+        },
+        "XA" => match words.keyword().as_deref() {
+            Some("START" | "BEGIN") => Statement::XaStart,
+            Some("COMMIT" | "ROLLBACK") => Statement::XaEnd,
+            _ => Statement::Savepoint,
+        },
+        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "CALL" | "DO" | "SELECT" | "TABLE"
+        | "VALUES" => Statement::Dml,
+        "TRUNCATE" => {
+            words.skip_keyword("TABLE");
+            words.name().map_or(Statement::Other, Statement::Truncate)
+        }
+        "DROP" => drop(&mut words),
+        "ALTER" => alter(&mut words),
+        _ => Statement::Other,
+    }
+}
+
+fn drop(words: &mut Words<'_>) -> Statement {
+    match words.keyword().as_deref() {
+        Some("TABLE") => {}
+        Some("DATABASE" | "SCHEMA") => {
+            words.skip_exists();
+            return words
+                .name()
+                .map_or(Statement::Other, |name| Statement::DropSchema(name.name));
+        }
+        // Temporary tables never had row events; views and others hold no rows.
+        _ => return Statement::Other,
+    }
+    words.skip_exists();
+    let mut names = Vec::new();
+    while let Some(name) = words.name() {
+        names.push(name);
+        if !words.skip_sign(',') {
+            break;
+        }
+    }
+    Statement::Remove(names)
+}
+
+/// `ALTER TABLE name .. {DROP|TRUNCATE|EXCHANGE} PARTITION ..` takes rows away unlogged.
+fn alter(words: &mut Words<'_>) -> Statement {
+    loop {
+        match words.keyword().as_deref() {
+            Some("TABLE") => break,
+            Some("ONLINE" | "IGNORE") => {}
+            _ => return Statement::Other,
+        }
+    }
+    words.skip_exists();
+    let Some(name) = words.name() else {
+        return Statement::Other;
+    };
+    let mut before = String::new();
+    while let Some(word) = words.any_word() {
+        let is_removal = matches!(before.as_str(), "DROP" | "TRUNCATE" | "EXCHANGE" | "CONVERT");
+        if word == "PARTITION" && is_removal {
+            return Statement::Remove(vec![name]);
+        }
+        before = word;
+    }
+    Statement::Other
+}
+
+/// Does the text hold `name` as a whole word, quoted or not, ignoring case?
+pub fn mentions(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    text.match_indices(&name).any(|(at, found)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + found.len()..].chars().next();
+        !before.is_some_and(is_word) && !after.is_some_and(is_word)
+    })
+}
+
+/// Walks over a statement's words; comments are blanks, except that the inside of `/*! */` is read.
+struct Words<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Words<'a> {
+    fn new(text: &'a str) -> Self {
+        Words { rest: text }
+    }
+
+    fn skip_blanks(&mut self) {
+        loop {
+            self.rest = self.rest.trim_start();
+            let comment = if let Some(body) = self.rest.strip_prefix("/*") {
+                // `/*!50000` and MariaDB's `/*M!`: the inside is executed.
+                if let Some(inside) = body.strip_prefix('!').or_else(|| body.strip_prefix("M!")) {
+                    self.rest = inside.trim_start_matches(|c: char| c.is_ascii_digit());
+                    continue;
+                }
+                body.split_once("*/")
+            } else if let Some(body) = self.rest.strip_prefix("*/") {
+                Some(("", body))
+            } else if self.rest.starts_with("--") || self.rest.starts_with('#') {
+                self.rest.split_once('\n')
+            } else {
+                return;
+            };
+            self.rest = comment.map_or("", |(_, rest)| rest);
+        }
+    }
+
+    fn split_word(&self) -> (&'a str, &'a str) {
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+        let end = self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len());
+        self.rest.split_at(end)
+    }
+
+    /// The next word in upper case, if one comes next.
+    fn keyword(&mut self) -> Option<String> {
+        self.skip_blanks();
+        self.rest = self.rest.trim_start_matches('(').trim_start();
+        let (word, rest) = self.split_word();
+        self.rest = rest;
+        (!word.is_empty()).then(|| word.to_ascii_uppercase())
+    }
+
+    /// The next word or sign; quoted pieces are passed over whole.
+    fn any_word(&mut self) -> Option<String> {
+        self.skip_blanks();
+        let quote = self.rest.chars().next()?;
+        if matches!(quote, '\'' | '"' | '`') {
+            let body = &self.rest[1..];
+            let end = body.find(quote).map_or(body.len(), |at| at + 1);
+            self.rest = &body[end..];
+            return Some(String::new());
+        }
+        let (word, rest) = self.split_word();
+        if word.is_empty() {
+            self.rest = &self.rest[quote.len_utf8()..];
+            return Some(quote.to_string());
+        }
+        self.rest = rest;
+        Some(word.to_ascii_uppercase())
+    }
+
+    fn skip_keyword(&mut self, keyword: &str) {
+        let before = self.rest;
+        if self.keyword().as_deref() != Some(keyword) {
+            self.rest = before;
+        }
+    }
+
+    fn skip_exists(&mut self) {
+        self.skip_keyword("IF");
+        self.skip_keyword("EXISTS");
+    }
+
+    fn skip_sign(&mut self, sign: char) -> bool {
+        self.skip_blanks();
+        match self.rest.strip_prefix(sign) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn identifier(&mut self) -> Option<String> {
+        self.skip_blanks();
+        for quote in ['`', '"'] {
+            if let Some(mut body) = self.rest.strip_prefix(quote) {
+                let mut name = String::new();
+                loop {
+                    let (piece, rest) = body.split_once(quote)?;
+                    name.push_str(piece);
+                    // A doubled quote is one quote of the name.
+                    let Some(more) = rest.strip_prefix(quote) else {
+                        self.rest = rest;
+                        return Some(name);
+                    };
+                    name.push(quote);
+                    body = more;
+                }
+            }
+        }
+        let (word, rest) = self.split_word();
+        self.rest = rest;
+        (!word.is_empty()).then(|| word.to_owned())
+    }
+
+    fn name(&mut self) -> Option<Name> {
+        let first = self.identifier()?;
+        match self.skip_sign('.') {
+            true => Some(Name {
+                schema: Some(first),
+                name: self.identifier()?,
+            }),
+            false => Some(Name {
+                schema: None,
+                name: first,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(schema: Option<&str>, name: &str) -> Name {
+        Name {
+            schema: schema.map(str::to_owned),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn transaction_control() {
+        assert_eq!(classify("BEGIN"), Statement::Begin);
+        assert_eq!(classify("COMMIT"), Statement::Commit);
+        assert_eq!(classify("ROLLBACK TO `a`"), Statement::RollbackTo);
+        assert_eq!(classify("SAVEPOINT `a`"), Statement::Savepoint);
+        assert_eq!(classify("XA START X'61',X'',1"), Statement::XaStart);
+        assert_eq!(classify("XA END X'61',X'',1"), Statement::Savepoint);
+        assert_eq!(classify("XA ROLLBACK X'61',X'',1"), Statement::XaEnd);
+    }
+
+    #[test]
+    fn rows_written_by_text() {
+        for text in [
+            "insert into t values (1)",
+            "/* x */ UPDATE t SET a=1",
+            "-- x\n delete from t",
+            "/*!50000 REPLACE */ INTO t VALUES (1)",
+            "WITH x AS (SELECT 1) UPDATE t SET a = 1",
+            "CALL p()",
+        ] {
+            assert_eq!(classify(text), Statement::Dml, "{text}");
+        }
+        assert_eq!(classify("CREATE TABLE t (a int)"), Statement::Other);
+        assert_eq!(classify(""), Statement::Other);
+    }
+
+    #[test]
+    fn what_removes_rows() {
+        assert_eq!(
+            classify("truncate `a``b`"),
+            Statement::Truncate(name(None, "a`b"))
+        );
+        assert_eq!(
+            classify("TRUNCATE TABLE d . `t`"),
+            Statement::Truncate(name(Some("d"), "t"))
+        );
+        assert_eq!(
+            classify("DROP TABLE IF EXISTS `d`.`a`,`b` /* generated by server */"),
+            Statement::Remove(vec![name(Some("d"), "a"), name(None, "b")])
+        );
+        assert_eq!(classify("DROP TEMPORARY TABLE a"), Statement::Other);
+        assert_eq!(
+            classify("DROP DATABASE IF EXISTS `d`"),
+            Statement::DropSchema("d".to_owned())
+        );
+        assert_eq!(
+            classify("ALTER TABLE t DROP PARTITION p"),
+            Statement::Remove(vec![name(None, "t")])
+        );
+        assert_eq!(
+            classify("ALTER TABLE t ADD COLUMN `DROP` int COMMENT 'PARTITION'"),
+            Statement::Other
+        );
+    }
+
+    #[test]
+    fn mentioned_names_are_whole_words() {
+        assert!(mentions("INSERT INTO `Orders` VALUES (1)", "orders"));
+        assert!(!mentions("INSERT INTO orders2 VALUES (1)", "orders"));
+        assert!(!mentions("", "orders"));
+    }
+
+    #[test]
+    fn odd_texts_do_not_panic() {
+        for text in [
+            "/*",
+            "/*!",
+            "`",
+            "TRUNCATE `",
+            "DROP TABLE",
+            "ALTER TABLE `é` DROP 'ü PARTITION",
+            "((",
+            "*/ é",
+        ] {
+            let _ = classify(text);
+        }
+    }
+}

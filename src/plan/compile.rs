@@ -1,0 +1,372 @@
+//! One source table as its log describes it, bound to one target table as its catalog describes it.
+//!
+//! Owns: the column map, the cast of each cell, the split of a key change into delete and insert.
+//! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
+//! cannot be carried becomes [`PlannedOp::Refused`], never another value.
+
+use super::{Key, Shape, StampColumns};
+use crate::error::{Error, Result};
+use crate::model::change::{Change, Head, Op};
+use crate::model::schema::{Engine, Table};
+use crate::model::stamp::{Rank, Stamp};
+use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name};
+use crate::model::value::{Row, Value};
+use crate::typemap::{self, Refusal, Verdict};
+use std::sync::Arc;
+
+/// Names a change for ever: its transaction and its place in it.
+#[derive(Debug, Clone)]
+pub struct Address {
+    pub head: Arc<Head>,
+    pub ordinal: u64,
+}
+
+/// A change in the target's terms. `before` is the source's before-image in the source's columns, for evidence.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub key: Key,
+    /// The key in a form that is equal exactly when the keys are.
+    pub key_bytes: Vec<u8>,
+    pub op: PlannedOp,
+    pub address: Address,
+}
+
+#[derive(Debug, Clone)]
+pub enum PlannedOp {
+    /// `fill_from`: the row lacks cells that did not change (a key change of a row with unchanged TOAST); they are
+    /// taken from the target's row under this key.
+    Insert {
+        row: Row,
+        stamp: Option<Stamp>,
+        fill_from: Option<Key>,
+    },
+    Update {
+        row: Row,
+        before: Option<Row>,
+        base: Option<Stamp>,
+        stamp: Option<Stamp>,
+    },
+    Delete {
+        before: Row,
+        base: Option<Stamp>,
+        stamp: Option<Stamp>,
+    },
+    /// A value that the target cannot hold.
+    Refused {
+        incoming: Row,
+        why: Refusal,
+        stamp: Option<Stamp>,
+        operation: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    source: usize,
+    target: usize,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub source: Arc<Table>,
+    pub shape: Arc<Shape>,
+    columns: Vec<Carried>,
+    /// Source columns of the key, in the order of the target's key.
+    key: Vec<Carried>,
+    /// Source columns of version and origin, in merge mode.
+    stamps: Option<(usize, usize)>,
+    source_engine: Engine,
+    target_engine: Engine,
+}
+
+impl Plan {
+    /// `target` comes from the catalog. Fails when a column has no counterpart that can hold it.
+    pub fn compile(
+        source: &Arc<Table>,
+        source_engine: Engine,
+        target: &Arc<Table>,
+        target_engine: Engine,
+        merge: bool,
+    ) -> Result<Plan> {
+        let failed = || {
+            Error::definite("plan how its rows are carried over")
+                .table(&target.id)
+                .hint("run `tidelock check`: it prints each difference of the two tables with the DDL that mends it")
+        };
+        let mut columns = Vec::with_capacity(source.columns.len());
+        for (index, column) in source.columns.iter().enumerate() {
+            let Some(place) = target.column(&column.name) else {
+                return Err(failed().why(format!("column {:?} does not exist on the target", column.name)));
+            };
+            let counterpart = &target.columns[place];
+            if counterpart.generated {
+                continue;
+            }
+            if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
+            {
+                return Err(failed().why(format!("column {:?}: {why}", column.name)));
+            }
+            columns.push(Carried {
+                source: index,
+                target: place,
+            });
+        }
+        let carried = |place: usize| columns.iter().copied().find(|carried| carried.target == place);
+        let key: Option<Vec<Carried>> = target.key.iter().map(|place| carried(*place)).collect();
+        let key = key
+            .filter(|key| !key.is_empty())
+            .ok_or_else(|| failed().why("its primary key is not carried"))?;
+        let stamps = match merge {
+            true => Some(
+                stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,
+            ),
+            false => None,
+        };
+        let shape = Shape {
+            table: Arc::clone(target),
+            stamps: target_stamps(target, merge).ok_or_else(failed)?,
+        };
+        Ok(Plan {
+            source: Arc::clone(source),
+            shape: Arc::new(shape),
+            columns,
+            key,
+            stamps,
+            source_engine,
+            target_engine,
+        })
+    }
+
+    /// `writer`: rank of the node that made the change, which is the origin of a delete.
+    /// A change of the key becomes two.
+    pub fn change(
+        &self,
+        change: &Change,
+        writer: Rank,
+        address: &Address,
+        out: &mut Vec<Planned>,
+    ) -> Result<()> {
+        match &change.op {
+            Op::Insert { new } => out.push(self.insert(new, None, address)?),
+            Op::Delete { old } => out.push(self.delete(old, writer, address)?),
+            Op::Update { old, new } => match old {
+                Some(old) if self.key_differs(old, new) => {
+                    let delete = self.delete(old, writer, address)?;
+                    if new.is_complete() {
+                        out.extend([delete, self.insert(new, None, address)?]);
+                    } else {
+                        // The row it leaves is read before anything of its layer is written: insert opens the layer.
+                        let old_key = self.key_of(old)?.ok();
+                        out.extend([self.insert(new, old_key, address)?, delete]);
+                    }
+                }
+                old => out.push(self.update(old.as_ref(), new, address)?),
+            },
+            Op::Truncate => {
+                return Err(Error::definite("apply a TRUNCATE").table(&self.source.id).why(
+                    "TRUNCATE of a replicated table is not carried over: the log does not say which rows it removed",
+                ).hint(
+                    "truncate the table on the other side too, then `tidelock teardown --execute`, `tidelock setup --execute` and `tidelock run` with a new seed; use DELETE instead of TRUNCATE from now on",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Target columns that are written.
+    pub fn carried(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|carried| carried.target)
+    }
+
+    /// A row of a first copy.
+    pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
+        self.insert(row, None, address)
+    }
+
+    fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
+        let stamp = self.stamp(new)?;
+        match self.row(new) {
+            Ok((key, row)) => self.planned(
+                key,
+                PlannedOp::Insert {
+                    row,
+                    stamp,
+                    fill_from,
+                },
+                address,
+            ),
+            Err(why) => self.refused(new, why, stamp, "insert", address),
+        }
+    }
+
+    fn update(&self, old: Option<&Row>, new: &Row, address: &Address) -> Result<Planned> {
+        let (base, stamp) = (old.map_or(Ok(None), |old| self.stamp(old))?, self.stamp(new)?);
+        if self.stamps.is_some() && base.is_none() {
+            return Err(self.lacks("its update came without the stamp of the row before it"));
+        }
+        match self.row(new) {
+            Ok((key, row)) => self.planned(
+                key,
+                PlannedOp::Update {
+                    row,
+                    before: old.cloned(),
+                    base,
+                    stamp,
+                },
+                address,
+            ),
+            Err(why) => self.refused(new, why, stamp, "update", address),
+        }
+    }
+
+    fn delete(&self, old: &Row, writer: Rank, address: &Address) -> Result<Planned> {
+        let base = self.stamp(old)?;
+        let stamp = base.map(|base| Stamp::delete(base.version, writer));
+        match self.key_of(old)? {
+            Ok(key) => self.planned(
+                key,
+                PlannedOp::Delete {
+                    before: old.clone(),
+                    base,
+                    stamp,
+                },
+                address,
+            ),
+            Err(why) => self.refused(old, why, stamp, "delete", address),
+        }
+    }
+
+    fn planned(&self, key: Key, op: PlannedOp, address: &Address) -> Result<Planned> {
+        let mut key_bytes = Vec::with_capacity(key.len() * 24);
+        key.iter().for_each(|value| value.key_bytes(&mut key_bytes));
+        Ok(Planned {
+            key,
+            key_bytes,
+            op,
+            address: address.clone(),
+        })
+    }
+
+    fn refused(
+        &self,
+        incoming: &Row,
+        why: Refusal,
+        stamp: Option<Stamp>,
+        operation: &'static str,
+        address: &Address,
+    ) -> Result<Planned> {
+        let incoming = incoming.clone();
+        // The key in the source's terms: it only names the row in the record.
+        let key: Key = self
+            .key
+            .iter()
+            .filter_map(|carried| incoming.get(carried.source).cloned())
+            .collect();
+        self.planned(
+            key,
+            PlannedOp::Refused {
+                incoming,
+                why,
+                stamp,
+                operation,
+            },
+            address,
+        )
+    }
+
+    /// The target's row with all carried cells cast, and its key.
+    fn row(&self, source: &Row) -> Result<(Key, Row), Refusal> {
+        let mut cells = vec![None; self.shape.table.columns.len()];
+        for carried in &self.columns {
+            if let Some(value) = source.get(carried.source) {
+                cells[carried.target] = Some(self.cast(value, *carried)?);
+            }
+        }
+        let row = Row(cells.into_boxed_slice());
+        let key = self
+            .shape
+            .table
+            .key
+            .iter()
+            .filter_map(|place| row.get(*place).cloned())
+            .collect();
+        Ok((key, row))
+    }
+
+    /// Outer error: the log did not carry the key. Inner: the target cannot hold it.
+    fn key_of(&self, source: &Row) -> Result<Result<Key, Refusal>> {
+        let mut key = Vec::with_capacity(self.key.len());
+        for carried in &self.key {
+            let value = source
+                .get(carried.source)
+                .ok_or_else(|| self.lacks("its before-image came without its key"))?;
+            match self.cast(value, *carried) {
+                Ok(value) => key.push(value),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        Ok(Ok(key.into_boxed_slice()))
+    }
+
+    fn cast(&self, value: &Value, carried: Carried) -> Result<Value, Refusal> {
+        let source = &self.source.columns[carried.source];
+        let target = &self.shape.table.columns[carried.target];
+        typemap::cast(
+            value.clone(),
+            &source.ty,
+            self.source_engine,
+            target,
+            self.target_engine,
+        )
+    }
+
+    fn key_differs(&self, old: &Row, new: &Row) -> bool {
+        let bytes = |row: &Row| {
+            let mut out = Vec::new();
+            for carried in &self.key {
+                row.get(carried.source)
+                    .unwrap_or(&Value::Null)
+                    .key_bytes(&mut out);
+            }
+            out
+        };
+        bytes(old) != bytes(new)
+    }
+
+    fn stamp(&self, row: &Row) -> Result<Option<Stamp>> {
+        let Some((version, origin)) = self.stamps else {
+            return Ok(None);
+        };
+        match (row.get(version), row.get(origin)) {
+            (Some(Value::Int(version)), Some(Value::Int(origin))) => {
+                let origin =
+                    Rank::try_from(*origin).map_err(|_| self.lacks("its origin column holds no rank"))?;
+                Ok(Some(Stamp::write(*version, origin)))
+            }
+            _ => Err(self.lacks("a row image came without its stamp")),
+        }
+    }
+
+    fn lacks(&self, why: &str) -> Error {
+        Error::definite("read a change from the log").table(&self.source.id).why(why).hint(
+            "the log must carry whole rows: REPLICA IDENTITY FULL on PostgreSQL, binlog_row_image=FULL on MySQL/MariaDB; run `tidelock check`",
+        )
+    }
+}
+
+fn stamp_columns(table: &Table) -> Option<(usize, usize)> {
+    Some((table.column(VERSION_COLUMN)?, table.column(ORIGIN_COLUMN)?))
+}
+
+/// Outer `None`: merge wants stamp columns that are not there.
+fn target_stamps(target: &Table, merge: bool) -> Option<Option<StampColumns>> {
+    if !merge {
+        return Some(None);
+    }
+    let (version, origin) = stamp_columns(target)?;
+    Some(Some(StampColumns {
+        version,
+        origin,
+        tombstones: object_name("tombstone", &target.id),
+    }))
+}

@@ -1,0 +1,310 @@
+//! The compaction of a group: the changes of one key become one write.
+//!
+//! Owns: [`Layers`]. A layer holds distinct keys of one table and is written as a set; where two changes of a key
+//! cannot become one, the second opens the next layer.
+//! In merge mode only an unbroken chain is compacted: each before-stamp is the previous after-stamp. A compacted
+//! change keeps the first before-image's stamp to compare with, and the last result's to decide by.
+
+use super::{Plan, Planned, PlannedOp};
+use foldhash::HashMap;
+use std::sync::Arc;
+
+/// One set of writes to one table.
+#[derive(Debug)]
+pub struct Layer {
+    pub plan: Arc<Plan>,
+    pub changes: Vec<Planned>,
+    index: HashMap<Vec<u8>, usize>,
+}
+
+/// The layers of a group, in the order in which they must be written.
+#[derive(Debug, Default)]
+pub struct Layers {
+    layers: Vec<Layer>,
+}
+
+impl Layers {
+    pub fn push(&mut self, plan: &Arc<Plan>, change: Planned) {
+        let layer = self
+            .layers
+            .iter_mut()
+            .rev()
+            .find(|layer| layer.plan.shape.table.id == plan.shape.table.id);
+        let needs_row = matches!(
+            change.op,
+            PlannedOp::Insert {
+                fill_from: Some(_),
+                ..
+            }
+        );
+        let change = match layer {
+            Some(layer) if Arc::ptr_eq(&layer.plan, plan) && !needs_row => match layer.offer(change) {
+                None => return,
+                Some(change) => change,
+            },
+            _ => change,
+        };
+        let mut layer = Layer {
+            plan: Arc::clone(plan),
+            changes: Vec::new(),
+            index: HashMap::default(),
+        };
+        layer.index.insert(change.key_bytes.clone(), 0);
+        layer.changes.push(change);
+        self.layers.push(layer);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter()
+    }
+}
+
+impl Layer {
+    /// Takes the change in, or gives it back when it needs a layer of its own.
+    fn offer(&mut self, change: Planned) -> Option<Planned> {
+        let Some(place) = self.index.get(&change.key_bytes) else {
+            self.index.insert(change.key_bytes.clone(), self.changes.len());
+            self.changes.push(change);
+            return None;
+        };
+        let before = &mut self.changes[*place];
+        match compact(&before.op, &change.op) {
+            Some(op) => {
+                before.op = op;
+                before.address = change.address;
+                None
+            }
+            None => Some(change),
+        }
+    }
+}
+
+/// One write that does what the two do, where there is one.
+fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
+    use PlannedOp::{Delete, Insert, Update};
+    match (first, second) {
+        (
+            Insert {
+                row: old,
+                stamp: was,
+                fill_from: None,
+            },
+            Update { row, base, stamp, .. },
+        ) if was == base || base.is_none() => Some(Insert {
+            row: overlay(old, row),
+            stamp: *stamp,
+            fill_from: None,
+        }),
+        (
+            Update {
+                row: old,
+                before,
+                base,
+                stamp: was,
+            },
+            Update {
+                row,
+                base: next,
+                stamp,
+                ..
+            },
+        ) if was == next || next.is_none() => Some(Update {
+            row: overlay(old, row),
+            before: before.clone(),
+            base: *base,
+            stamp: *stamp,
+        }),
+        (
+            Update {
+                before: Some(before),
+                base,
+                stamp: was,
+                ..
+            },
+            Delete {
+                base: next, stamp, ..
+            },
+        ) if was == next || next.is_none() => Some(Delete {
+            before: before.clone(),
+            base: *base,
+            stamp: *stamp,
+        }),
+        _ => None,
+    }
+}
+
+/// Cells the second change did not send stay as the first one set them.
+fn overlay(first: &crate::model::value::Row, second: &crate::model::value::Row) -> crate::model::value::Row {
+    first
+        .0
+        .iter()
+        .zip(second.0.iter())
+        .map(|(old, new)| new.clone().or_else(|| old.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::change::{Change, Head, Op};
+    use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
+    use crate::model::stamp::Stamp;
+    use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
+    use crate::model::value::{Row, Value};
+    use crate::plan::Address;
+
+    fn plan(merge: bool) -> Arc<Plan> {
+        let int = |name: &str| Column {
+            name: name.to_owned(),
+            ty: ColumnType::Int {
+                bits: 64,
+                unsigned: false,
+            },
+            sql_type: "bigint".to_owned(),
+            collation: String::new(),
+            nullable: true,
+            generated: false,
+            has_default: false,
+        };
+        let columns = vec![int("id"), int("amount"), int(VERSION_COLUMN), int(ORIGIN_COLUMN)];
+        let table = Arc::new(Table {
+            id: TableId::new("s", "t"),
+            columns,
+            key: vec![0],
+            uniques: vec![],
+        });
+        Arc::new(Plan::compile(&table, Engine::Postgres, &table, Engine::Postgres, merge).unwrap())
+    }
+
+    fn row(cells: [Option<i64>; 4]) -> Row {
+        cells.into_iter().map(|cell| cell.map(Value::Int)).collect()
+    }
+
+    fn whole(id: i64, amount: i64, version: i64) -> Row {
+        row([Some(id), Some(amount), Some(version), Some(1)])
+    }
+
+    fn layers(plan: &Arc<Plan>, ops: Vec<Op>) -> Layers {
+        let head = Arc::new(Head {
+            transaction: "1".to_owned(),
+            committed_at_us: 0,
+        });
+        let mut layers = Layers::default();
+        let mut planned = Vec::new();
+        for (ordinal, op) in (0..).zip(ops) {
+            let address = Address {
+                head: Arc::clone(&head),
+                ordinal,
+            };
+            let change = Change {
+                table: Arc::clone(&plan.source),
+                op,
+            };
+            plan.change(&change, 7, &address, &mut planned).unwrap();
+            planned.drain(..).for_each(|change| layers.push(plan, change));
+        }
+        layers
+    }
+
+    fn ops(layers: &Layers) -> Vec<Vec<&PlannedOp>> {
+        layers
+            .iter()
+            .map(|layer| layer.changes.iter().map(|change| &change.op).collect())
+            .collect()
+    }
+
+    #[test]
+    fn an_unbroken_chain_becomes_one_write_with_the_first_base_and_the_last_stamp() {
+        let plan = plan(true);
+        let update = |old, new| Op::Update { old: Some(old), new };
+        let layers = layers(
+            &plan,
+            vec![
+                update(whole(1, 10, 5), whole(1, 11, 6)),
+                Op::Insert { new: whole(2, 0, 1) },
+                update(whole(1, 11, 6), whole(1, 12, 7)),
+                Op::Delete { old: whole(1, 12, 7) },
+            ],
+        );
+        let ops = ops(&layers);
+        assert_eq!((ops.len(), ops[0].len()), (1, 2));
+        let PlannedOp::Delete { base, stamp, before } = ops[0][0] else {
+            panic!("{:?}", ops[0][0])
+        };
+        assert_eq!(
+            (*base, *stamp),
+            (Some(Stamp::write(5, 1)), Some(Stamp::delete(7, 7)))
+        );
+        assert_eq!(before, &whole(1, 10, 5));
+    }
+
+    #[test]
+    fn a_broken_chain_opens_another_layer() {
+        let plan = plan(true);
+        let update = |old, new| Op::Update { old: Some(old), new };
+        let layers = layers(
+            &plan,
+            vec![
+                update(whole(1, 10, 5), whole(1, 11, 6)),
+                update(whole(1, 11, 9), whole(1, 12, 10)),
+            ],
+        );
+        assert_eq!(ops(&layers).len(), 2);
+    }
+
+    #[test]
+    fn delete_and_insert_of_one_key_stay_two_writes_in_order() {
+        let layers = layers(
+            &plan(true),
+            vec![
+                Op::Delete { old: whole(1, 1, 5) },
+                Op::Insert { new: whole(1, 2, 6) },
+            ],
+        );
+        assert!(matches!(ops(&layers)[..], [ref first, ref second]
+            if matches!(first[..], [PlannedOp::Delete { .. }]) && matches!(second[..], [PlannedOp::Insert { .. }])));
+    }
+
+    #[test]
+    fn cells_that_were_not_sent_keep_what_the_first_change_set() {
+        let partial = row([Some(1), None, Some(3), Some(1)]);
+        let layers = layers(
+            &plan(false),
+            vec![
+                Op::Insert { new: whole(1, 42, 2) },
+                Op::Update {
+                    old: None,
+                    new: partial,
+                },
+            ],
+        );
+        let ops = ops(&layers);
+        let PlannedOp::Insert { row, .. } = ops[0][0] else {
+            panic!("{:?}", ops[0][0])
+        };
+        assert_eq!(row.get(1), Some(&Value::Int(42)));
+    }
+
+    #[test]
+    fn a_moved_key_is_a_delete_and_an_insert_and_takes_missing_cells_from_the_row_it_leaves() {
+        let (old, new) = (
+            row([Some(1), None, None, None]),
+            row([Some(2), None, Some(3), Some(1)]),
+        );
+        let layers = layers(&plan(false), vec![Op::Update { old: Some(old), new }]);
+        let ops = ops(&layers);
+        assert_eq!(
+            (ops.len(), ops[0].len()),
+            (1, 2),
+            "one layer: the row is read before it is deleted"
+        );
+        let PlannedOp::Insert { fill_from, .. } = ops[0][0] else {
+            panic!("{:?}", ops[0][0])
+        };
+        assert_eq!(fill_from.as_deref(), Some(&[Value::Int(1)][..]));
+    }
+}

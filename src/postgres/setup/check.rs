@@ -1,0 +1,489 @@
+//! What PostgreSQL must be like, one small function per requirement; all findings at once.
+//!
+//! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
+
+use super::missing;
+use super::state::{Control, State, cell, rows};
+use super::steps;
+use crate::error::Result;
+use crate::install::Step;
+use crate::model::schema::{ColumnType, TableId};
+use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, slot_name};
+use crate::postgres::catalog::TRIGGER_PREFIX;
+use crate::postgres::fail;
+use crate::postgres::sql::{quote, table};
+use tokio_postgres::Client;
+
+/// 14 is past its end of life.
+const VERSION_MIN: i32 = 150_000;
+
+/// Every requirement of the node's part in the sync.
+pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(client, scope).await?;
+    let server = Settings::read(client, scope, &state).await?;
+    let mut findings = vec![version(scope, &server, &state), recovery(scope, &server)];
+    if scope.is_source {
+        findings.extend([
+            wal_level(scope, &server),
+            slots(scope, &server),
+            senders(scope, &server),
+        ]);
+        findings.push(retention(scope, &server));
+    }
+    accounts(client, scope, &state, &mut findings).await?;
+    findings.extend(tables(scope, &state));
+    findings.extend(more_tables(client, scope).await?);
+    findings.extend(installed(client, scope, &state, &[]).await?);
+    Ok(findings)
+}
+
+/// What can change while a link runs: publication, replica identity, our triggers, the users' triggers.
+pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let mut missing_steps: Vec<Step> = Vec::new();
+    steps::publication(client, scope, &mut missing_steps).await?;
+    steps::identities(client, scope, &mut missing_steps).await?;
+    let mut findings = missing(scope, &missing_steps);
+    let sql = "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text
+                 FROM unnest($1::text[], $2::text[]) AS want(schema, name)
+                 JOIN pg_namespace n ON n.nspname = want.schema
+                 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
+                 JOIN pg_trigger t ON t.tgrelid = c.oid
+                WHERE NOT t.tgisinternal AND (t.tgenabled IN ('A', 'R') OR starts_with(t.tgname::text, $3))";
+    let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
+    let mut ours: Vec<TableId> = Vec::new();
+    for row in rows(client, sql, &[&schemas, &names, &TRIGGER_PREFIX]).await? {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        let (name, enabled): (String, String) = (cell(&row, 2)?, cell(&row, 3)?);
+        match name.starts_with(TRIGGER_PREFIX) {
+            true if enabled == "O" => ours.push(id),
+            true => {
+                let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(&id), quote(&name));
+                let what = "a stamp trigger is switched off or fires in Tidelock's own sessions";
+                findings.push(
+                    Finding::blocker(steps::TABLE, &scope.node, what)
+                        .table(&id)
+                        .fix(fix),
+                );
+            }
+            false if scope.is_target => findings.push(foreign_trigger(scope, &id, &name)),
+            false => {}
+        }
+    }
+    let expected = if scope.mode == Mode::Merge { 3 } else { 0 };
+    for id in &scope.tables {
+        let listed = findings
+            .iter()
+            .any(|finding| finding.table.as_deref() == Some(&id.to_string()));
+        if !listed && ours.iter().filter(|there| *there == id).count() < expected {
+            let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
+            findings.push(finding.table(id).fix("tidelock setup"));
+        }
+    }
+    Ok(findings)
+}
+
+struct Settings {
+    version_number: i32,
+    in_recovery: bool,
+    wal_level: String,
+    max_slots: i64,
+    used_slots: i64,
+    max_senders: i64,
+    used_senders: i64,
+    /// A link of this sync already holds a slot, or is connected.
+    own_slots: i64,
+    own_senders: i64,
+    keep_size: String,
+}
+
+impl Settings {
+    async fn read(client: &Client, scope: &Scope, state: &State) -> Result<Settings> {
+        let own: Vec<String> = state
+            .nodes
+            .iter()
+            .filter(|node| node.sync == scope.sync && !node.is_self)
+            .map(|node| slot_name(&scope.sync, &node.name))
+            .collect();
+        let sql = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('wal_level'),
+                          current_setting('max_replication_slots')::bigint, (SELECT count(*) FROM pg_replication_slots),
+                          current_setting('max_wal_senders')::bigint, (SELECT count(*) FROM pg_stat_replication),
+                          (SELECT count(*) FROM pg_replication_slots WHERE slot_name::text = ANY($1::text[])),
+                          (SELECT count(*) FROM pg_replication_slots WHERE slot_name::text = ANY($1::text[]) AND active),
+                          current_setting('max_slot_wal_keep_size')";
+        let row = client
+            .query_one(sql, &[&own])
+            .await
+            .map_err(|error| fail("read the server's settings", error))?;
+        Ok(Settings {
+            version_number: cell(&row, 0)?,
+            in_recovery: cell(&row, 1)?,
+            wal_level: cell(&row, 2)?,
+            max_slots: cell(&row, 3)?,
+            used_slots: cell(&row, 4)?,
+            max_senders: cell(&row, 5)?,
+            used_senders: cell(&row, 6)?,
+            own_slots: cell(&row, 7)?,
+            own_senders: cell(&row, 8)?,
+            keep_size: cell(&row, 9)?,
+        })
+    }
+}
+
+fn version(scope: &Scope, server: &Settings, state: &State) -> Finding {
+    let version = &state.server.version;
+    if server.version_number >= VERSION_MIN {
+        return Finding::ok(&scope.node, format!("PostgreSQL {version}"));
+    }
+    let what = format!("PostgreSQL {version} is too old: 15 or newer is needed");
+    Finding::blocker("E101", &scope.node, what).fix("upgrade the server with pg_upgrade")
+}
+
+fn recovery(scope: &Scope, server: &Settings) -> Finding {
+    if !server.in_recovery {
+        return Finding::ok(&scope.node, "the server takes writes");
+    }
+    Finding::blocker("E209", &scope.node, "the server is a standby (in recovery)")
+        .fix("connect to the primary, or promote this one: SELECT pg_promote();")
+}
+
+fn wal_level(scope: &Scope, server: &Settings) -> Finding {
+    if server.wal_level == "logical" {
+        return Finding::ok(&scope.node, "wal_level = logical");
+    }
+    let what = format!("wal_level = {}, needs logical", server.wal_level);
+    Finding::blocker("E201", &scope.node, what)
+        .fix("ALTER SYSTEM SET wal_level = 'logical'; then restart the server")
+}
+
+fn slots(scope: &Scope, server: &Settings) -> Finding {
+    if server.own_slots > 0 || server.used_slots < server.max_slots {
+        return Finding::ok(&scope.node, "a replication slot is free");
+    }
+    let what = format!("all {} replication slots are taken", server.max_slots);
+    let fix = format!(
+        "ALTER SYSTEM SET max_replication_slots = {}; then restart the server",
+        server.max_slots + 5
+    );
+    Finding::blocker("E210", &scope.node, what).fix(fix)
+}
+
+fn senders(scope: &Scope, server: &Settings) -> Finding {
+    if server.own_senders > 0 || server.used_senders < server.max_senders {
+        return Finding::ok(&scope.node, "a WAL sender is free");
+    }
+    let what = format!("all {} WAL senders are taken", server.max_senders);
+    let fix = format!(
+        "ALTER SYSTEM SET max_wal_senders = {}; then restart the server",
+        server.max_senders + 5
+    );
+    Finding::blocker("E211", &scope.node, what).fix(fix)
+}
+
+fn retention(scope: &Scope, server: &Settings) -> Finding {
+    if server.keep_size != "-1" {
+        let what = format!("max_slot_wal_keep_size = {}", server.keep_size);
+        return Finding::ok(&scope.node, what);
+    }
+    let what = "max_slot_wal_keep_size = -1: while the link is stopped, WAL is kept until the disk is full";
+    Finding::warning("W212", &scope.node, what).fix(
+        "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf(); a link stopped for longer than \
+         that lasts needs a new copy",
+    )
+}
+
+async fn accounts(client: &Client, scope: &Scope, state: &State, findings: &mut Vec<Finding>) -> Result<()> {
+    if !scope.run_user.is_empty() && !state.run_user_exists {
+        let what = format!("the run account {:?} does not exist", scope.run_user);
+        findings.push(Finding::blocker("E106", &scope.node, what).fix(create_role(scope)));
+        return Ok(());
+    }
+    let account = match state.is_run_user(scope) {
+        true => &state.current_user,
+        false => &scope.run_user,
+    };
+    let role = quote(account);
+    if scope.is_source && !steps::replicates(client, account).await? {
+        let what = format!("role {account:?} may not replicate");
+        findings
+            .push(Finding::blocker("E102", &scope.node, what).fix(format!("ALTER ROLE {role} REPLICATION")));
+    }
+    if scope.is_target && !sets_replica_role(client, scope, state, account).await? {
+        let what =
+            format!("role {account:?} may not set session_replication_role, which keeps triggers silent");
+        let fix = format!("GRANT SET ON PARAMETER session_replication_role TO {role}");
+        findings.push(Finding::blocker("E104", &scope.node, what).fix(fix));
+    }
+    let wanted: Vec<(TableId, String)> = state
+        .tables
+        .iter()
+        .flatten()
+        .map(|catalog| (catalog.table.id.clone(), table_privileges(scope).to_owned()))
+        .collect();
+    let held = steps::privileges(client, account, &wanted).await?;
+    for ((id, privileges), held) in wanted.iter().zip(held) {
+        if !held {
+            let fix = format!(
+                "GRANT USAGE ON SCHEMA {} TO {role}; GRANT {privileges} ON TABLE {} TO {role}",
+                quote(&id.schema),
+                table(id)
+            );
+            let what = format!("role {account:?} lacks {privileges}");
+            findings.push(Finding::blocker("E105", &scope.node, what).table(id).fix(fix));
+        }
+    }
+    Ok(())
+}
+
+/// Of one's own account by trying, because some providers allow it by other means than a grant.
+async fn sets_replica_role(client: &Client, scope: &Scope, state: &State, account: &str) -> Result<bool> {
+    if !state.is_run_user(scope) {
+        return steps::sets_replica_role(client, account).await;
+    }
+    let doing = "try session_replication_role";
+    client
+        .batch_execute("BEGIN")
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let tried = client
+        .batch_execute("SET LOCAL session_replication_role = replica")
+        .await;
+    client
+        .batch_execute("ROLLBACK")
+        .await
+        .map_err(|error| fail(doing, error))?;
+    match tried {
+        Ok(()) => Ok(true),
+        Err(error) if error.code().is_some_and(|state| state.code() == "42501") => Ok(false),
+        Err(error) => Err(fail(doing, error)),
+    }
+}
+
+/// What the run account does with the users' tables.
+pub(super) fn table_privileges(scope: &Scope) -> &'static str {
+    match scope.is_target {
+        true => "SELECT, INSERT, UPDATE, DELETE",
+        false => "SELECT",
+    }
+}
+
+pub(super) fn create_role(scope: &Scope) -> String {
+    let replication = if scope.is_source { " REPLICATION" } else { "" };
+    format!(
+        "CREATE ROLE {} LOGIN{replication} PASSWORD '...'",
+        quote(&scope.run_user)
+    )
+}
+
+/// What the users' tables must be like, from the catalog.
+pub(super) fn tables(scope: &Scope, state: &State) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, catalog) in scope.tables.iter().zip(&state.tables) {
+        let Some(catalog) = catalog else {
+            let what = "the table does not exist, or lies in another database";
+            let finding = Finding::blocker("E302", &scope.node, what).table(id);
+            findings.push(
+                finding.fix("create it as on the other node, or correct its name in the configuration"),
+            );
+            continue;
+        };
+        let before = findings.len();
+        kind(scope, catalog, &mut findings);
+        key(scope, catalog, &mut findings);
+        foreign_triggers(scope, catalog, &mut findings);
+        stamp_columns(scope, catalog, &mut findings);
+        other_sync(scope, state, id, &mut findings);
+        if findings.len() == before {
+            findings.push(Finding::ok(&scope.node, "plain table with a primary key").table(id));
+        }
+    }
+    findings
+}
+
+fn kind(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    let kind = match catalog.storage.as_str() {
+        "r" | "p" => return,
+        "v" => "a view",
+        "m" => "a materialized view",
+        _ => "a foreign table",
+    };
+    let what = format!("it is {kind}; only tables are carried");
+    let finding = Finding::blocker("E303", &scope.node, what).table(&catalog.table.id);
+    findings.push(finding.fix("name the tables it is made of in the configuration"));
+}
+
+fn key(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if !catalog.table.key.is_empty() || !matches!(catalog.storage.as_str(), "r" | "p") {
+        return;
+    }
+    let candidate = catalog
+        .table
+        .uniques
+        .iter()
+        .find(|unique| !unique.is_empty() && unique.iter().all(|&i| !catalog.table.columns[i].nullable));
+    let columns = match candidate {
+        Some(unique) => unique
+            .iter()
+            .map(|&i| quote(&catalog.table.columns[i].name))
+            .collect::<Vec<_>>()
+            .join(", "),
+        None => "...".to_owned(),
+    };
+    let fix = format!(
+        "ALTER TABLE {} ADD PRIMARY KEY ({columns})",
+        table(&catalog.table.id)
+    );
+    let finding = Finding::blocker("E301", &scope.node, "it has no primary key");
+    findings.push(finding.table(&catalog.table.id).fix(fix));
+}
+
+fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    let id = &catalog.table.id;
+    for trigger in &catalog.foreign_triggers {
+        if scope.is_target && !trigger.guarded {
+            findings.push(foreign_trigger(scope, id, &trigger.name));
+        }
+        // Triggers fire in the order of their names: what this one changes, ours would not see.
+        if scope.mode == Mode::Merge && trigger.name.as_str() > TRIGGER_PREFIX {
+            let fix = format!(
+                "ALTER TRIGGER {} ON {} RENAME TO {}",
+                quote(&trigger.name),
+                table(id),
+                quote(&format!("a_{}", trigger.name))
+            );
+            let what = format!(
+                "trigger {:?} sorts after the stamp triggers, which must be last",
+                trigger.name
+            );
+            findings.push(Finding::blocker("E309", &scope.node, what).table(id).fix(fix));
+        }
+    }
+}
+
+fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
+    let what = format!("trigger {name:?} also fires when Tidelock writes (ENABLE ALWAYS or REPLICA)");
+    let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(id), quote(name));
+    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+}
+
+fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if scope.mode != Mode::Merge {
+        return;
+    }
+    for (name, bits, definition) in [(VERSION_COLUMN, 64, "bigint"), (ORIGIN_COLUMN, 16, "smallint")] {
+        let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {
+            continue;
+        };
+        let ty = ColumnType::Int {
+            bits,
+            unsigned: false,
+        };
+        if column.ty != ty || column.nullable || column.generated {
+            let fix = format!(
+                "ALTER TABLE {0} ALTER COLUMN {name} TYPE {definition}, ALTER COLUMN {name} SET NOT NULL",
+                table(&catalog.table.id)
+            );
+            let what = format!(
+                "column {name} must be {definition} NOT NULL, and is {}",
+                column.sql_type
+            );
+            findings.push(
+                Finding::blocker("E313", &scope.node, what)
+                    .table(&catalog.table.id)
+                    .fix(fix),
+            );
+        }
+    }
+}
+
+fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
+    let other = state
+        .table_states
+        .iter()
+        .find(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some());
+    if let Some(other) = other.filter(|_| scope.mode == Mode::Merge) {
+        let what = format!(
+            "it is in merge sync {:?} already; a row has one stamp",
+            other.sync
+        );
+        let finding = Finding::blocker("E310", &scope.node, what).table(id);
+        findings.push(finding.fix("take it out of one of the two syncs"));
+    }
+}
+
+/// Requirements that the catalog view does not show.
+async fn more_tables(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let sql = "SELECT n.nspname::text, c.relname::text, c.relpersistence = 'u', coalesce(NOT i.indimmediate, false),
+                      con.conname::text
+                 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+                 JOIN pg_namespace n ON n.nspname = want.schema
+                 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
+                 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+                 LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype = 'p'
+                ORDER BY want.number";
+    let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
+    let mut findings = Vec::new();
+    for row in rows(client, sql, &[&schemas, &names]).await? {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        if scope.is_source && cell::<bool>(&row, 2)? {
+            let finding = Finding::blocker("E304", &scope.node, "it is unlogged: its changes are in no log");
+            findings.push(
+                finding
+                    .table(&id)
+                    .fix(format!("ALTER TABLE {} SET LOGGED", table(&id))),
+            );
+        }
+        if cell::<bool>(&row, 3)? {
+            let name = cell::<Option<String>>(&row, 4)?.unwrap_or_default();
+            let fix = format!(
+                "ALTER TABLE {0} DROP CONSTRAINT {1}, ADD PRIMARY KEY (...)",
+                table(&id),
+                quote(&name)
+            );
+            let what = "its primary key is deferrable, so it identifies no row in the log";
+            findings.push(Finding::blocker("E307", &scope.node, what).table(&id).fix(fix));
+        }
+    }
+    Ok(findings)
+}
+
+/// What setup has installed for this node.
+async fn installed(
+    client: &Client,
+    scope: &Scope,
+    state: &State,
+    peers: &[(crate::model::stamp::Rank, String)],
+) -> Result<Vec<Finding>> {
+    if state.control == Control::Closed {
+        let what = format!("role {:?} may not use schema tidelock", state.current_user);
+        let finding = Finding::blocker("E108", &scope.node, what);
+        return Ok(vec![finding.fix(
+            "run tidelock setup with the owner's account; it grants what run needs",
+        )]);
+    }
+    if let Some(what) = state.mismatch(scope, peers) {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(
+            "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
+        )]);
+    }
+    // What blocks a table is told above, and setup would refuse.
+    if state
+        .tables
+        .iter()
+        .any(|found| found.as_ref().is_none_or(|catalog| catalog.table.key.is_empty()))
+    {
+        return Ok(Vec::new());
+    }
+    // The account's own grants are looked at by `accounts`.
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let steps = steps::steps(client, &carried, state, peers).await?;
+    if steps.is_empty() {
+        return Ok(vec![Finding::ok(&scope.node, "set up")]);
+    }
+    Ok(missing(scope, &steps))
+}

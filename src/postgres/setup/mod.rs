@@ -1,0 +1,144 @@
+//! `check`, `setup` and `teardown` of one PostgreSQL database.
+//!
+//! Owns: what a node needs to take part in a sync ([`check`]), what is dynamic of that ([`settings`]), and the
+//! statements that install and remove our objects ([`setup_sql`], [`teardown_sql`]), whose texts are templates in
+//! `sql/postgres/`. Refuses: changing anything except through [`setup`] and [`teardown`], which run those statements
+//! under one lock per database, so that syncs set up at the same time do not meet.
+//! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
+
+mod check;
+mod removal;
+mod state;
+mod steps;
+mod triggers;
+
+use super::fail;
+use crate::error::{Error, Reason, Result};
+use crate::install;
+use crate::model::stamp::Rank;
+use crate::model::sync::{Finding, Level, Scope};
+use state::State;
+use tokio_postgres::Client;
+
+pub use check::{check, settings};
+pub use removal::teardown_sql;
+
+/// Key of the advisory lock: the letters of the name.
+const LOCK: i64 = 0x7469_6465_6c6f_636b;
+/// How long setup waits for that lock and for each table it alters. A longer wait would hold up the users of the
+/// table, who queue behind us.
+const LOCK_TIMEOUT: &str = "60s";
+
+/// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
+pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
+    let state = State::read(client, scope).await?;
+    let doing = format!("set up sync {:?}", scope.sync);
+    if let Some(why) = state.mismatch(scope, peers) {
+        return Err(Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::PositionLost)
+            .why(why)
+            .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
+    }
+    let blockers = check::tables(scope, &state);
+    if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
+        let error = Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::Blocked)
+            .why(format!("{}: {}", first.code, first.what))
+            .hint(first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
+        return Err(match &first.table {
+            Some(table) => error.table(table),
+            None => error,
+        });
+    }
+    let steps = steps::steps(client, scope, &state, peers).await?;
+    Ok(steps.into_iter().map(|step| step.sql).collect())
+}
+
+/// Installs what is missing and returns the statements that were run.
+pub async fn setup(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
+    lock(client).await?;
+    let outcome = async {
+        let statements = setup_sql(client, scope, peers).await?;
+        execute(client, &statements).await?;
+        Ok(statements)
+    };
+    let outcome = outcome.await;
+    unlock(client).await?;
+    outcome
+}
+
+/// Removes what setup installed and returns the statements that were run, remarks included.
+pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
+    lock(client).await?;
+    let outcome = async {
+        let statements = teardown_sql(client, scope).await?;
+        execute(client, &statements).await?;
+        Ok(statements)
+    };
+    let outcome = outcome.await;
+    unlock(client).await?;
+    outcome
+}
+
+/// Statements as a script that psql runs.
+pub fn script(statements: &[String]) -> String {
+    let mut out = String::new();
+    for statement in statements {
+        out.push_str(statement);
+        out.push_str(if install::is_remark(statement) {
+            "\n\n"
+        } else {
+            ";\n\n"
+        });
+    }
+    out
+}
+
+async fn lock(client: &Client) -> Result<()> {
+    let sql = format!("SET lock_timeout = '{LOCK_TIMEOUT}'; SELECT pg_advisory_lock({LOCK})");
+    client
+        .batch_execute(&sql)
+        .await
+        .map_err(|error| fail("wait for another setup of this database", error))
+}
+
+async fn unlock(client: &Client) -> Result<()> {
+    let sql = format!("SELECT pg_advisory_unlock({LOCK}); RESET lock_timeout");
+    client
+        .batch_execute(&sql)
+        .await
+        .map_err(|error| fail("release the setup lock", error))
+}
+
+/// One by one, each its own transaction: a lock on one table is not held while others are waited for.
+async fn execute(client: &Client, statements: &[String]) -> Result<()> {
+    for statement in statements.iter().filter(|sql| !install::is_remark(sql)) {
+        client.batch_execute(statement).await.map_err(|error| {
+            let first = statement
+                .lines()
+                .find(|line| !line.starts_with("--"))
+                .unwrap_or_default();
+            let error = fail(format!("run {first:?}"), error);
+            match error.hint_text() {
+                Some(_) => error,
+                None => error.hint(
+                    "setup needs an account that owns the tables and may create in the database; \
+                     tidelock setup --print-sql shows what such an account must run",
+                ),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// A text literal.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Findings of what is not installed yet.
+fn missing(scope: &Scope, steps: &[install::Step]) -> Vec<Finding> {
+    install::findings(&scope.node, steps)
+}

@@ -1,0 +1,207 @@
+//! The statements of teardown: everything of one sync goes, the users' tables stay usable.
+//!
+//! Kept: the stamp columns, because dropping a column cannot be undone and a later setup goes on with them; the
+//! conflict records, as long as another sync uses our schema. Remarks in the list say so, with the SQL that drops
+//! them. Refuses: dropping a slot that somebody reads.
+
+use super::literal;
+use super::state::{Control, State, cell, rows};
+use super::steps::TABLE;
+use super::triggers;
+use crate::error::Result;
+use crate::install::Step;
+use crate::model::schema::TableId;
+use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, slot_name};
+use crate::postgres::catalog;
+use crate::postgres::sql::{quote, table};
+use tokio_postgres::Client;
+
+/// The statements that are still needed, in order; none when nothing of the sync is left.
+pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>> {
+    let state = State::read(client, scope).await?;
+    let mut out = Vec::new();
+    let publication = publication_name(&scope.sync);
+    let found = "SELECT pubname::text FROM pg_publication WHERE pubname = $1";
+    if !rows(client, found, &[&publication]).await?.is_empty() {
+        out.push(format!("DROP PUBLICATION IF EXISTS {}", quote(&publication)));
+    }
+    let merged = merged_tables(scope, &state);
+    for id in &merged {
+        out.extend(table_sql(&state, id));
+    }
+    identities(client, &merged, &mut out).await?;
+    slots(client, scope, &state, &mut out).await?;
+    stamp_columns(client, &merged, &mut out).await?;
+    if state.control == Control::Ready {
+        control(scope, &state, &mut out);
+    }
+    Ok(out)
+}
+
+/// Tables that carry our triggers for this sync: by its state rows, or by the triggers where those are gone.
+fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
+    let elsewhere = |id: &TableId| {
+        state
+            .table_states
+            .iter()
+            .any(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some())
+    };
+    let mut ids: Vec<TableId> = state
+        .table_states
+        .iter()
+        .filter(|there| there.sync == scope.sync && there.tombstones.is_some())
+        .map(|there| there.id.clone())
+        .chain(
+            scope
+                .tables
+                .iter()
+                .filter(|id| state.installed.iter().any(|t| t.table == **id))
+                .cloned(),
+        )
+        .filter(|id| !elsewhere(id))
+        .collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// Our objects on one table that are there.
+fn table_sql(state: &State, id: &TableId) -> Vec<String> {
+    let mut out = Vec::new();
+    let names = triggers::names(id);
+    for (trigger, _) in &names {
+        if state
+            .installed
+            .iter()
+            .any(|there| there.table == *id && there.trigger == *trigger)
+        {
+            out.push(format!(
+                "DROP TRIGGER IF EXISTS {} ON {}",
+                quote(trigger),
+                table(id)
+            ));
+        }
+    }
+    for (_, function) in &names {
+        if state.functions.iter().any(|(name, _)| name == function) {
+            out.push(format!("DROP FUNCTION IF EXISTS tidelock.{function}()"));
+        }
+    }
+    let tombstones = triggers::tombstones_name(id);
+    if state.control_tables.contains(&tombstones) {
+        out.push(format!("DROP TABLE IF EXISTS tidelock.{tombstones}"));
+    }
+    out
+}
+
+/// What setup does about tables that have left the sync.
+pub(super) fn dropped_tables(scope: &Scope, state: &State, steps: &mut Vec<Step>) {
+    for there in &state.table_states {
+        if there.sync != scope.sync || scope.tables.contains(&there.id) {
+            continue;
+        }
+        let mut statements = match there.tombstones {
+            Some(_) => table_sql(state, &there.id),
+            None => Vec::new(),
+        };
+        statements.push(format!(
+            "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
+            literal(&there.id.schema),
+            literal(&there.id.name),
+            literal(&scope.sync)
+        ));
+        let left = |sql| {
+            Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
+        };
+        steps.extend(statements.into_iter().map(left));
+    }
+}
+
+async fn identities(client: &Client, ids: &[TableId], out: &mut Vec<String>) -> Result<()> {
+    let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let sql = "SELECT DISTINCT m.nspname::text, c.relname::text
+                 FROM unnest($1::text[], $2::text[]) AS want(schema, name)
+                 JOIN pg_namespace n ON n.nspname = want.schema
+                 JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = want.name
+                CROSS JOIN LATERAL (SELECT root.oid AS member
+                                    UNION SELECT part.relid::oid FROM pg_partition_tree(root.oid) part) tree
+                 JOIN pg_class c ON c.oid = tree.member JOIN pg_namespace m ON m.oid = c.relnamespace
+                WHERE c.relreplident = 'f' ORDER BY 1, 2";
+    for row in rows(client, sql, &[&schemas, &names]).await? {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        out.push(format!("ALTER TABLE {} REPLICA IDENTITY DEFAULT", table(&id)));
+    }
+    Ok(())
+}
+
+/// Slots are named by the sync and its other nodes.
+async fn slots(client: &Client, scope: &Scope, state: &State, out: &mut Vec<String>) -> Result<()> {
+    let names: Vec<String> = state
+        .nodes
+        .iter()
+        .filter(|node| node.sync == scope.sync && !node.is_self)
+        .map(|node| slot_name(&scope.sync, &node.name))
+        .collect();
+    let sql = "SELECT slot_name::text, active FROM pg_replication_slots
+                WHERE slot_name::text = ANY($1::text[]) AND database = current_database() ORDER BY 1";
+    for row in rows(client, sql, &[&names]).await? {
+        let name: String = cell(&row, 0)?;
+        if cell(&row, 1)? {
+            out.push(format!(
+                "-- kept: slot {name} is being read; stop tidelock run, then: SELECT pg_drop_replication_slot({})",
+                literal(&name)
+            ));
+        } else {
+            out.push(format!(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots\n \
+                 WHERE slot_name = {} AND NOT active",
+                literal(&name)
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn stamp_columns(client: &Client, ids: &[TableId], out: &mut Vec<String>) -> Result<()> {
+    for catalog in catalog::tables(client, ids).await?.into_iter().flatten() {
+        if catalog.table.column(VERSION_COLUMN).is_some() {
+            out.push(format!(
+                "-- kept: stamp columns, which drop with: ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};",
+                table(&catalog.table.id).replace(['\n', '\r'], " ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Our rows; and our schema when this was the last sync. That is asked again when it is dropped.
+fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
+    if !state.nodes.iter().any(|node| node.sync != scope.sync) {
+        out.push(format!(
+            "DELETE FROM tidelock.node WHERE sync = {}",
+            literal(&scope.sync)
+        ));
+        out.push(
+            "DO $tidelock$ BEGIN\n    IF NOT EXISTS (SELECT FROM tidelock.node) THEN\n        \
+             DROP SCHEMA tidelock CASCADE;\n    END IF;\nEND $tidelock$"
+                .to_owned(),
+        );
+        return;
+    }
+    let nodes = state.nodes.iter().any(|node| node.sync == scope.sync);
+    let tables = state.table_states.iter().any(|there| there.sync == scope.sync);
+    if !nodes && !tables {
+        return;
+    }
+    for name in ["checkpoint", "table_state", "node"] {
+        out.push(format!(
+            "DELETE FROM tidelock.{name} WHERE sync = {}",
+            literal(&scope.sync)
+        ));
+    }
+    out.push(format!(
+        "-- kept: conflict records, which go with: DELETE FROM tidelock.conflict WHERE sync = {};",
+        literal(&scope.sync).replace(['\n', '\r'], " ")
+    ));
+}

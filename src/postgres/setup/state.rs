@@ -1,0 +1,212 @@
+//! What is there now: our schema, our rows, our objects on the tables.
+//!
+//! Owns: reading; a fixed number of queries. Refuses: judging (see `check`) and planning (see `steps`).
+
+use crate::error::Result;
+use crate::model::schema::TableId;
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Mode, Scope, Server};
+use crate::postgres::{catalog, fail, server};
+use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Client, Row};
+
+const DOING: &str = "read what is set up";
+
+pub(super) struct State {
+    pub server: Server,
+    pub current_user: String,
+    pub run_user_exists: bool,
+    pub control: Control,
+    pub nodes: Vec<Node>,
+    /// Rows of every sync.
+    pub table_states: Vec<TableState>,
+    /// In the scope's order.
+    pub tables: Vec<Option<CatalogTable>>,
+    pub installed: Vec<Installed>,
+    pub functions: Vec<(String, String)>,
+    /// Tables in our schema.
+    pub control_tables: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    Missing,
+    /// It is there, but this account may not look into it.
+    Closed,
+    Ready,
+}
+
+pub(super) struct Node {
+    pub sync: String,
+    pub rank: Rank,
+    pub name: String,
+    pub is_self: bool,
+    pub identity: String,
+    pub config_hash: String,
+}
+
+pub(super) struct TableState {
+    pub id: TableId,
+    pub sync: String,
+    pub tombstones: Option<String>,
+    pub fingerprint: String,
+}
+
+/// A trigger of ours.
+pub(super) struct Installed {
+    pub table: TableId,
+    pub trigger: String,
+    /// `O` as it must be; `D` off; `A` or `R` would fire in our own sessions.
+    pub enabled: String,
+    pub function: String,
+}
+
+pub(super) async fn rows(client: &Client, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    client
+        .query(sql, values)
+        .await
+        .map_err(|error| fail(DOING, error))
+}
+
+pub(super) fn cell<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
+    row.try_get(index).map_err(|error| fail(DOING, error))
+}
+
+impl State {
+    pub(super) async fn read(client: &Client, scope: &Scope) -> Result<State> {
+        let sql = "SELECT current_user::text, EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
+                          (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tidelock'),
+                          EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version')";
+        let found = rows(client, sql, &[&scope.run_user]).await?;
+        let mut state = State {
+            server: server(client).await?,
+            current_user: String::new(),
+            run_user_exists: false,
+            control: Control::Missing,
+            nodes: Vec::new(),
+            table_states: Vec::new(),
+            tables: catalog::tables(client, &scope.tables).await?,
+            installed: Vec::new(),
+            functions: Vec::new(),
+            control_tables: Vec::new(),
+        };
+        for row in &found {
+            state.current_user = cell(row, 0)?;
+            state.run_user_exists = cell(row, 1)?;
+            state.control = match (cell::<Option<bool>>(row, 2)?, cell::<bool>(row, 3)?) {
+                (Some(false), _) => Control::Closed,
+                (Some(true), true) => Control::Ready,
+                (Some(true) | None, _) => Control::Missing,
+            };
+        }
+        state.read_objects(client).await?;
+        if state.control == Control::Ready {
+            state.read_control(client).await?;
+        }
+        Ok(state)
+    }
+
+    async fn read_control(&mut self, client: &Client) -> Result<()> {
+        let version = "SELECT count(*) FROM tidelock.schema_version WHERE version = 1";
+        for row in rows(client, version, &[]).await? {
+            if cell::<i64>(&row, 0)? == 0 {
+                self.control = Control::Missing;
+                return Ok(());
+            }
+        }
+        let nodes =
+            "SELECT sync, rank, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, rank";
+        for row in rows(client, nodes, &[]).await? {
+            self.nodes.push(Node {
+                sync: cell(&row, 0)?,
+                rank: Rank::try_from(cell::<i16>(&row, 1)?).unwrap_or_default(),
+                name: cell(&row, 2)?,
+                is_self: cell(&row, 3)?,
+                identity: cell(&row, 4)?,
+                config_hash: cell(&row, 5)?,
+            });
+        }
+        let tables =
+            "SELECT schema_name, table_name, sync, tombstones, fingerprint FROM tidelock.table_state";
+        for row in rows(client, tables, &[]).await? {
+            self.table_states.push(TableState {
+                id: TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?),
+                sync: cell(&row, 2)?,
+                tombstones: cell(&row, 3)?,
+                fingerprint: cell(&row, 4)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Triggers that a partition has from its table are not listed.
+    async fn read_objects(&mut self, client: &Client) -> Result<()> {
+        let triggers =
+            "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text, p.proname::text
+                          FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+                          JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
+                         WHERE t.tgparentid = 0 AND starts_with(t.tgname::text, $1)";
+        for row in rows(client, triggers, &[&catalog::TRIGGER_PREFIX]).await? {
+            self.installed.push(Installed {
+                table: TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?),
+                trigger: cell(&row, 2)?,
+                enabled: cell(&row, 3)?,
+                function: cell(&row, 4)?,
+            });
+        }
+        let functions =
+            "SELECT p.proname::text, p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                          WHERE n.nspname = 'tidelock'";
+        for row in rows(client, functions, &[]).await? {
+            self.functions.push((cell(&row, 0)?, cell(&row, 1)?));
+        }
+        let tables = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = 'tidelock' AND c.relkind = 'r'";
+        for row in rows(client, tables, &[]).await? {
+            self.control_tables.push(cell(&row, 0)?);
+        }
+        Ok(())
+    }
+
+    /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet.
+    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+        let wanted = std::iter::once((scope.rank, scope.node.as_str()))
+            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
+        for (rank, name) in wanted {
+            let differs =
+                |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
+            if let Some(node) = self.nodes.iter().find(differs) {
+                return Some(format!(
+                    "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
+                    node.name, node.rank
+                ));
+            }
+        }
+        let was_merge = |there: &&TableState| there.sync == scope.sync && there.tombstones.is_some();
+        if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
+            return Some("the sync was set up in merge mode, and is transactional now".to_owned());
+        }
+        let own = self
+            .nodes
+            .iter()
+            .find(|node| node.sync == scope.sync && node.is_self)?;
+        if own.rank != scope.rank {
+            return Some(format!(
+                "this database was set up as node {:?} of the sync",
+                own.name
+            ));
+        }
+        if own.identity != self.server.identity {
+            return Some(format!(
+                "the server is not the one that was set up: it was {}, now {} (system identifier/timeline)",
+                own.identity, self.server.identity
+            ));
+        }
+        None
+    }
+
+    pub(super) fn is_run_user(&self, scope: &Scope) -> bool {
+        scope.run_user.is_empty() || scope.run_user == self.current_user
+    }
+}

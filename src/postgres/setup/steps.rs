@@ -1,0 +1,416 @@
+//! The statements that setup still has to run, in their order: control schema, nodes, per table the stamp columns,
+//! tombstones, triggers, replica identity and state row, then the publication, then the run account's grants.
+//!
+//! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
+
+use super::literal;
+use super::state::{Control, State, cell, rows};
+use super::triggers::{self, KeyColumn};
+use crate::error::{Error, Result};
+use crate::install::{Step, fingerprint, statements};
+use crate::model::schema::TableId;
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
+use crate::postgres::catalog;
+use crate::postgres::sql::{quote, table};
+use tokio_postgres::Client;
+
+pub(super) const CONTROL: &str = "E401";
+pub(super) const NODES: &str = "E402";
+pub(super) const TABLE: &str = "E403";
+pub(super) const PUBLICATION: &str = "E404";
+pub(super) const GRANTS: &str = "E405";
+
+const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+const CONTROL_TABLES: [&str; 5] = ["schema_version", "node", "checkpoint", "table_state", "conflict"];
+
+pub(super) async fn steps(
+    client: &Client,
+    scope: &Scope,
+    state: &State,
+    peers: &[(Rank, String)],
+) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if state.control != Control::Ready {
+        let file = include_str!("../../../sql/postgres/001_control.sql");
+        let control = statements(file).into_iter();
+        steps.extend(control.map(|sql| Step::new(CONTROL, "control schema tidelock", sql)));
+    }
+    nodes(scope, state, peers, &mut steps);
+    let keys = triggers::keys(client, &scope.tables).await?;
+    let tombstones: Vec<TableId> = scope.tables.iter().map(tombstones_id).collect();
+    let tombstones = catalog::tables(client, &tombstones).await?;
+    for ((catalog, key), tombstones) in state.tables.iter().zip(&keys).zip(&tombstones) {
+        if let Some(catalog) = catalog {
+            table_steps(scope, state, catalog, key, tombstones.as_ref(), &mut steps)?;
+        }
+    }
+    identities(client, scope, &mut steps).await?;
+    super::removal::dropped_tables(scope, state, &mut steps);
+    publication(client, scope, &mut steps).await?;
+    if !state.is_run_user(scope) {
+        grants(client, scope, state, &mut steps).await?;
+    }
+    Ok(steps)
+}
+
+fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec<Step>) {
+    let own = (
+        scope.rank,
+        scope.node.as_str(),
+        true,
+        state.server.identity.as_str(),
+    );
+    let peers = peers.iter().map(|(rank, name)| (*rank, name.as_str(), false, ""));
+    for (rank, name, is_self, identity) in std::iter::once(own).chain(peers) {
+        let there = state.nodes.iter().any(|node| {
+            node.sync == scope.sync
+                && node.rank == rank
+                && node.is_self == is_self
+                && node.config_hash == scope.config_hash
+        });
+        if there {
+            continue;
+        }
+        let sql = format!(
+            "INSERT INTO tidelock.node (sync, rank, name, is_self, identity, config_hash)\n\
+             VALUES ({}, {rank}, {}, {is_self}, {}, {})\n\
+             ON CONFLICT (sync, rank) DO UPDATE SET config_hash = excluded.config_hash",
+            literal(&scope.sync),
+            literal(name),
+            literal(identity),
+            literal(&scope.config_hash),
+        );
+        steps.push(Step::new(NODES, "names and ranks of the nodes", sql));
+    }
+}
+
+fn tombstones_id(id: &TableId) -> TableId {
+    TableId::new("tidelock", triggers::tombstones_name(id))
+}
+
+fn table_steps(
+    scope: &Scope,
+    state: &State,
+    catalog: &CatalogTable,
+    key: &[KeyColumn],
+    tombstones: Option<&CatalogTable>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let id = &catalog.table.id;
+    let mut tombstones_name = None;
+    if scope.mode == Mode::Merge {
+        let missing: Vec<String> = [
+            (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1"),
+            (ORIGIN_COLUMN, "smallint NOT NULL DEFAULT 0"),
+        ]
+        .iter()
+        .filter(|(name, _)| catalog.table.column(name).is_none())
+        .map(|(name, definition)| format!("ADD COLUMN IF NOT EXISTS {name} {definition}"))
+        .collect();
+        if !missing.is_empty() {
+            let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
+            steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+        }
+        match tombstones {
+            Some(found) => tombstones_type(catalog, key, found, steps)?,
+            None => {
+                let sql = triggers::tombstones_sql(id, key);
+                steps.push(Step::new(TABLE, "tombstones", sql).table(id));
+            }
+        }
+        trigger_steps(scope, state, catalog, key, steps);
+        tombstones_name = Some(triggers::tombstones_name(id));
+    }
+    table_state(scope, state, catalog, tombstones_name, steps);
+    Ok(())
+}
+
+/// The key of the tombstones has the types of the table's key, also after those were altered.
+fn tombstones_type(
+    catalog: &CatalogTable,
+    key: &[KeyColumn],
+    found: &CatalogTable,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let id = &catalog.table.id;
+    let names: Vec<&str> = found
+        .table
+        .key
+        .iter()
+        .map(|&i| found.table.columns[i].name.as_str())
+        .collect();
+    if names != key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>() {
+        return Err(Error::definite("set up the tombstones")
+            .table(id)
+            .why(format!(
+                "the primary key was ({}) when the table was set up and is another one now",
+                names.join(", ")
+            ))
+            .hint("tidelock teardown, then tidelock setup, and a new copy"));
+    }
+    for (column, &index) in key.iter().zip(&found.table.key) {
+        let there = &found.table.columns[index].sql_type;
+        let wanted = catalog
+            .table
+            .column(&column.name)
+            .map(|i| &catalog.table.columns[i].sql_type);
+        if wanted.is_some_and(|wanted| wanted != there) {
+            let sql = format!(
+                "ALTER TABLE {} ALTER COLUMN {} TYPE {}",
+                table(&found.table.id),
+                quote(&column.name),
+                column.definition
+            );
+            steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
+        }
+    }
+    Ok(())
+}
+
+fn trigger_steps(
+    scope: &Scope,
+    state: &State,
+    catalog: &CatalogTable,
+    key: &[KeyColumn],
+    steps: &mut Vec<Step>,
+) {
+    let id = &catalog.table.id;
+    for trigger in triggers::triggers(scope, catalog, key) {
+        let current = state
+            .functions
+            .iter()
+            .any(|(name, body)| *name == trigger.function && body.contains(&trigger.mark));
+        if !current {
+            let revoke = format!(
+                "REVOKE ALL ON FUNCTION tidelock.{}() FROM PUBLIC",
+                trigger.function
+            );
+            steps.push(Step::new(TABLE, "stamp functions", trigger.function_sql).table(id));
+            steps.push(Step::new(TABLE, "stamp functions", revoke).table(id));
+        }
+        let there = state.installed.iter().find(|there| {
+            there.table == *id && there.trigger == trigger.trigger && there.function == trigger.function
+        });
+        match there {
+            None => steps.push(Step::new(TABLE, "stamp triggers", trigger.trigger_sql).table(id)),
+            Some(there) if there.enabled != "O" => {
+                let sql = format!(
+                    "ALTER TABLE {} ENABLE TRIGGER {}",
+                    table(id),
+                    quote(&trigger.trigger)
+                );
+                steps.push(Step::new(TABLE, "stamp triggers, which are not enabled", sql).table(id));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn table_state(
+    scope: &Scope,
+    state: &State,
+    catalog: &CatalogTable,
+    tombstones: Option<String>,
+    steps: &mut Vec<Step>,
+) {
+    let id = &catalog.table.id;
+    let fingerprint = fingerprint(&catalog.table);
+    let there = state
+        .table_states
+        .iter()
+        .find(|there| there.sync == scope.sync && there.id == *id);
+    if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
+        return;
+    }
+    let sql = format!(
+        "INSERT INTO tidelock.table_state (schema_name, table_name, sync, tombstones, fingerprint)\n\
+         VALUES ({}, {}, {}, {}, {})\n\
+         ON CONFLICT (schema_name, table_name, sync)\n\
+         DO UPDATE SET tombstones = excluded.tombstones, fingerprint = excluded.fingerprint",
+        literal(&id.schema),
+        literal(&id.name),
+        literal(&scope.sync),
+        tombstones.map_or("NULL".to_owned(), |name| literal(&name)),
+        literal(&fingerprint),
+    );
+    steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
+}
+
+/// The log must carry whole old rows in merge mode. Partitions do not take it over from their table.
+pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
+    if scope.mode != Mode::Merge || !scope.is_source {
+        return Ok(());
+    }
+    let sql = "SELECT want.schema, want.name, n.nspname::text, c.relname::text
+                 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+                 JOIN pg_namespace k ON k.nspname = want.schema
+                 JOIN pg_class root ON root.relnamespace = k.oid AND root.relname = want.name
+                CROSS JOIN LATERAL (SELECT root.oid AS member
+                                    UNION SELECT part.relid::oid FROM pg_partition_tree(root.oid) part) tree
+                 JOIN pg_class c ON c.oid = tree.member
+                 JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE root.relkind IN ('r', 'p') AND c.relreplident <> 'f'
+                ORDER BY want.number, c.oid";
+    for row in rows(client, sql, &[&schemas(scope), &names(scope)]).await? {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        let member = TableId::new(cell::<String>(&row, 2)?, cell::<String>(&row, 3)?);
+        let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table(&member));
+        steps.push(Step::new(TABLE, "replica identity FULL", sql).table(&id));
+    }
+    Ok(())
+}
+
+fn schemas(scope: &Scope) -> Vec<&str> {
+    scope.tables.iter().map(|id| id.schema.as_str()).collect()
+}
+
+fn names(scope: &Scope) -> Vec<&str> {
+    scope.tables.iter().map(|id| id.name.as_str()).collect()
+}
+
+/// Exactly the sync's tables, whole.
+pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
+    if !scope.is_source {
+        return Ok(());
+    }
+    let name = publication_name(&scope.sync);
+    let sql =
+        "SELECT p.puballtables OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid),
+                      p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot
+                 FROM pg_publication p WHERE p.pubname = $1";
+    let tables: Vec<String> = scope.tables.iter().map(table).collect();
+    let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);
+    let Some(row) = rows(client, sql, &[&name]).await?.into_iter().next() else {
+        let sql = format!(
+            "CREATE PUBLICATION {} FOR TABLE {} WITH ({PUBLISH})",
+            quote(&name),
+            tables.join(", ")
+        );
+        steps.push(missing(sql));
+        return Ok(());
+    };
+    if cell(&row, 0)? {
+        return Err(Error::definite(format!("use publication {name:?}"))
+            .node(&scope.node)
+            .why("it publishes whole schemas or all tables, so it was not made by setup")
+            .hint(format!("DROP PUBLICATION {}; then tidelock setup", quote(&name))));
+    }
+    if !cell::<bool>(&row, 1)? {
+        steps.push(missing(format!(
+            "ALTER PUBLICATION {} SET ({PUBLISH})",
+            quote(&name)
+        )));
+    }
+    let members = "SELECT n.nspname::text, c.relname::text, r.prqual IS NULL AND r.prattrs IS NULL
+                     FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                     JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE p.pubname = $1";
+    let mut there = Vec::new();
+    let mut whole = true;
+    for row in rows(client, members, &[&name]).await? {
+        there.push(TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?));
+        whole &= cell::<bool>(&row, 2)?;
+    }
+    let same = there.len() == scope.tables.len() && scope.tables.iter().all(|id| there.contains(id));
+    if !same || !whole {
+        steps.push(missing(format!(
+            "ALTER PUBLICATION {} SET TABLE {}",
+            quote(&name),
+            tables.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// What the run account needs and does not have. Objects that are still to be made count as not granted.
+async fn grants(client: &Client, scope: &Scope, state: &State, steps: &mut Vec<Step>) -> Result<()> {
+    if !state.run_user_exists {
+        return Err(Error::definite("grant to the run account")
+            .node(&scope.node)
+            .why(format!("role {:?} does not exist", scope.run_user))
+            .hint(super::check::create_role(scope)));
+    }
+    let role = quote(&scope.run_user);
+    let mut wanted: Vec<(TableId, String)> = CONTROL_TABLES
+        .iter()
+        .map(|name| TableId::new("tidelock", *name))
+        .chain(
+            scope
+                .tables
+                .iter()
+                .filter(|_| scope.mode == Mode::Merge)
+                .map(|id| TableId::new("tidelock", triggers::tombstones_name(id))),
+        )
+        .map(|id| (id, "SELECT, INSERT, UPDATE, DELETE".to_owned()))
+        .collect();
+    wanted.extend(
+        scope
+            .tables
+            .iter()
+            .map(|id| (id.clone(), super::check::table_privileges(scope).to_owned())),
+    );
+    let mut schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
+    schemas.dedup();
+    let schemas_held = "SELECT want.name, coalesce(has_schema_privilege($2::name, n.oid, 'USAGE'), false)
+                          FROM unnest($1::text[]) WITH ORDINALITY AS want(name, number)
+                          LEFT JOIN pg_namespace n ON n.nspname = want.name ORDER BY want.number";
+    let grant = |sql: String| Step::new(GRANTS, "grants of the run account", sql);
+    let mut done: Vec<String> = Vec::new();
+    for row in rows(client, schemas_held, &[&schemas, &scope.run_user]).await? {
+        let name: String = cell(&row, 0)?;
+        if !cell::<bool>(&row, 1)? && !done.contains(&name) {
+            steps.push(grant(format!("GRANT USAGE ON SCHEMA {} TO {role}", quote(&name))));
+            done.push(name);
+        }
+    }
+    let held = privileges(client, &scope.run_user, &wanted).await?;
+    for ((id, privileges), held) in wanted.iter().zip(held) {
+        if !held {
+            steps.push(grant(format!(
+                "GRANT {privileges} ON TABLE {} TO {role}",
+                table(id)
+            )));
+        }
+    }
+    if scope.is_source && !replicates(client, &scope.run_user).await? {
+        steps.push(grant(format!("ALTER ROLE {role} REPLICATION")));
+    }
+    if scope.is_target && !sets_replica_role(client, &scope.run_user).await? {
+        steps.push(grant(format!(
+            "GRANT SET ON PARAMETER session_replication_role TO {role}"
+        )));
+    }
+    Ok(())
+}
+
+/// Has the role all of the privileges on each table?
+pub(super) async fn privileges(
+    client: &Client,
+    role: &str,
+    wanted: &[(TableId, String)],
+) -> Result<Vec<bool>> {
+    let sql = "SELECT coalesce((SELECT bool_and(has_table_privilege($4::name, c.oid, p))
+                                  FROM unnest(string_to_array(want.privileges, ', ')) p), false)
+                 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want(schema, name, privileges, number)
+                 LEFT JOIN pg_namespace n ON n.nspname = want.schema
+                 LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
+                ORDER BY want.number";
+    let schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
+    let names: Vec<&str> = wanted.iter().map(|(id, _)| id.name.as_str()).collect();
+    let list: Vec<&str> = wanted.iter().map(|(_, privileges)| privileges.as_str()).collect();
+    let rows = rows(client, sql, &[&schemas, &names, &list, &role]).await?;
+    rows.iter().map(|row| cell(row, 0)).collect()
+}
+
+pub(super) async fn replicates(client: &Client, role: &str) -> Result<bool> {
+    let sql = "SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = $1";
+    let rows = rows(client, sql, &[&role]).await?;
+    rows.first().map_or(Ok(false), |row| cell(row, 0))
+}
+
+pub(super) async fn sets_replica_role(client: &Client, role: &str) -> Result<bool> {
+    let sql = "SELECT has_parameter_privilege($1::name, 'session_replication_role', 'SET')";
+    let rows = rows(client, sql, &[&role]).await?;
+    rows.first().map_or(Ok(false), |row| cell(row, 0))
+}

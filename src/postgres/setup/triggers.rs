@@ -1,0 +1,218 @@
+//! The stamp triggers of one table: names and texts.
+//!
+//! Pure, except reading how the key is written in DDL. A body carries a digest of itself, by which `check` sees
+//! whether what is installed is what this version of Tidelock would install for the table as it is now.
+
+use super::literal;
+use super::state::{cell, rows};
+use crate::error::Result;
+use crate::install::{digest, render};
+use crate::model::schema::TableId;
+use crate::model::sync::{CatalogTable, Scope, object_name};
+use crate::postgres::sql::{quote, table};
+use tokio_postgres::Client;
+
+/// Version of the templates' meaning; part of the mark.
+const VERSION: u32 = 1;
+
+/// A column of a primary key as DDL and comparisons need it.
+pub(super) struct KeyColumn {
+    pub name: String,
+    /// Type and collation.
+    pub definition: String,
+    /// Its equality, with the schema: an extension's is in none that a closed `search_path` sees.
+    pub equals: String,
+}
+
+const KEY: &str = "
+    SELECT want.number, a.attname::text,
+           format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> t.typcollation
+               THEN (SELECT ' COLLATE ' || quote_ident(k.nspname) || '.' || quote_ident(l.collname)
+                       FROM pg_collation l JOIN pg_namespace k ON k.oid = l.collnamespace
+                      WHERE l.oid = a.attcollation) ELSE '' END,
+           coalesce((SELECT quote_ident(k.nspname) || '.' || o.oprname
+                       FROM pg_opclass c
+                       JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+                                     AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+                       JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace k ON k.oid = o.oprnamespace
+                      WHERE c.oid = (i.indclass::oid[])[key.position - 1]), 'pg_catalog.=')
+      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+      JOIN pg_namespace n ON n.nspname = want.schema
+      JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = want.name
+      JOIN pg_index i ON i.indrelid = r.oid AND i.indisprimary
+     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS key(attribute, position)
+      JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = key.attribute
+      JOIN pg_type t ON t.oid = a.atttypid
+     WHERE key.position <= i.indnkeyatts
+     ORDER BY want.number, key.position";
+
+/// The primary keys of the tables, in their order.
+pub(super) async fn keys(client: &Client, ids: &[TableId]) -> Result<Vec<Vec<KeyColumn>>> {
+    let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let mut keys: Vec<Vec<KeyColumn>> = ids.iter().map(|_| Vec::new()).collect();
+    for row in rows(client, KEY, &[&schemas, &names]).await? {
+        let number: i64 = cell(&row, 0)?;
+        let key = usize::try_from(number - 1)
+            .ok()
+            .and_then(|index| keys.get_mut(index));
+        if let Some(key) = key {
+            key.push(KeyColumn {
+                name: cell(&row, 1)?,
+                definition: cell(&row, 2)?,
+                equals: cell(&row, 3)?,
+            });
+        }
+    }
+    Ok(keys)
+}
+
+/// One trigger with its function.
+pub(super) struct Trigger {
+    pub trigger: String,
+    pub function: String,
+    pub mark: String,
+    pub function_sql: String,
+    pub trigger_sql: String,
+}
+
+/// Event, end of the trigger's name, function's name, function's text.
+const KINDS: [(&str, &str, &str, &str); 3] = [
+    (
+        "INSERT",
+        "bi",
+        "stamp_insert",
+        include_str!("../../../sql/postgres/stamp_insert.sql"),
+    ),
+    (
+        "UPDATE",
+        "bu",
+        "stamp_update",
+        include_str!("../../../sql/postgres/stamp_update.sql"),
+    ),
+    (
+        "DELETE",
+        "bd",
+        "stamp_delete",
+        include_str!("../../../sql/postgres/stamp_delete.sql"),
+    ),
+];
+
+/// Names of the triggers and functions of a table.
+pub(super) fn names(id: &TableId) -> [(String, String); 3] {
+    KINDS.map(|(_, end, function, _)| {
+        let trigger = format!("{}{end}", crate::postgres::catalog::TRIGGER_PREFIX);
+        (object_name(&trigger, id), object_name(function, id))
+    })
+}
+
+pub(super) fn tombstones_name(id: &TableId) -> String {
+    object_name("tombstone", id)
+}
+
+pub(super) fn tombstones_sql(id: &TableId, key: &[KeyColumn]) -> String {
+    let definitions: Vec<String> = key
+        .iter()
+        .map(|column| format!("{} {} NOT NULL", quote(&column.name), column.definition))
+        .collect();
+    render(
+        include_str!("../../../sql/postgres/tombstones.sql"),
+        &[
+            ("table", &one_line(&table(id))),
+            ("tombstones", &tombstones_name(id)),
+            ("key_definitions", &definitions.join(",\n    ")),
+            ("key", &list(key, "")),
+        ],
+    )
+}
+
+/// The three triggers of a merge table.
+pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn]) -> [Trigger; 3] {
+    let id = &catalog.table.id;
+    let (table, rank) = (table(id), scope.rank.to_string());
+    let (schema_name, table_name) = (literal(&id.schema), literal(&id.name));
+    let blank: String = catalog
+        .table
+        .columns
+        .iter()
+        .filter(|column| column.generated)
+        .map(|column| format!("\n    before.{} := NULL;", quote(&column.name)))
+        .collect();
+    let tombstones = tombstones_name(id);
+    let (key_list, new_key, old_key) = (list(key, ""), list(key, "NEW."), list(key, "OLD."));
+    let (row_key, tombstone_key) = (has_new_key(key, "r"), has_new_key(key, "d"));
+    let names = names(id);
+    let mut index = 0;
+    KINDS.map(|(event, _, _, template)| {
+        let (trigger, function) = names[index].clone();
+        index += 1;
+        let mut values: Vec<(&str, &str)> = vec![
+            ("function", &function),
+            ("table", &table),
+            ("tombstones", &tombstones),
+            ("schema_name", &schema_name),
+            ("table_name", &table_name),
+            ("rank", &rank),
+            ("key", &key_list),
+            ("new_key", &new_key),
+            ("old_key", &old_key),
+            ("row_has_new_key", &row_key),
+            ("tombstone_has_new_key", &tombstone_key),
+            ("blank_generated", &blank),
+        ];
+        let body = render(template, &values);
+        let mark = format!("tidelock {VERSION} {}", digest(&body));
+        let dollars = dollar_quote(&body);
+        values.extend([("mark", mark.as_str()), ("quote", dollars.as_str())]);
+        let function_sql = render(template, &values);
+        let trigger_sql = render(
+            include_str!("../../../sql/postgres/trigger.sql"),
+            &[
+                ("trigger", &quote(&trigger)),
+                ("event", event),
+                ("table", &table),
+                ("function", &function),
+            ],
+        );
+        Trigger {
+            trigger,
+            function,
+            mark,
+            function_sql,
+            trigger_sql,
+        }
+    })
+}
+
+/// A name may hold whatever it likes, our quote included.
+fn dollar_quote(body: &str) -> String {
+    let mut quote = "$tidelock$".to_owned();
+    while body.contains(&quote) {
+        quote.insert_str(quote.len() - 1, "_");
+    }
+    quote
+}
+
+/// For a comment.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+fn list(key: &[KeyColumn], prefix: &str) -> String {
+    let names: Vec<String> = key
+        .iter()
+        .map(|column| format!("{prefix}{}", quote(&column.name)))
+        .collect();
+    names.join(", ")
+}
+
+fn has_new_key(key: &[KeyColumn], alias: &str) -> String {
+    let terms: Vec<String> = key
+        .iter()
+        .map(|column| {
+            let name = quote(&column.name);
+            format!("{alias}.{name} OPERATOR({}) NEW.{name}", column.equals)
+        })
+        .collect();
+    terms.join(" AND ")
+}

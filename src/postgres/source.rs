@@ -1,0 +1,458 @@
+//! The change stream of one link out of PostgreSQL.
+//!
+//! # The protocol, as far as it decides anything here
+//! A walsender reads the write-ahead log, puts each transaction together and sends it *when it commits*, in commit
+//! order, as pgoutput messages of protocol 1: Begin, rows, Commit. Before the first row of a table (and again after
+//! DDL) a Relation describes it. Rolled back transactions and savepoints never arrive; empty ones do not either,
+//! unless they carry a message.
+//!
+//! - **Progress** is the `end` of a Commit, or a keepalive's position while no transaction is open: then everything
+//!   that committed before it was sent. Header positions of the frames are often 0/0 and are not read.
+//! - **Confirming** is the flush position of a status. The slot keeps the log from there on, so it is only ever what
+//!   [`Source::confirm`] was given: a position that is committed in the target.
+//! - **Who wrote** a change is told by a transactional message with the prefix `tidelock`, a [`Marker`], which
+//!   opens a segment that lasts until the next one. Messages outside of transactions are ignored.
+//! - A server that shuts down waits for all to confirm all it sent, and asks over and over. The log's tail is
+//!   usually not ours, so nobody would confirm it: hearing that, the source gives up the connection.
+//!
+//! Owns: the stream and its parts, bounded in bytes and changes. Refuses: starting where the slot cannot serve the
+//! position (see `slot`), changes that lack what the mode needs (see `relation`).
+//! Fails: transient when the connection goes; after any error the source is of no more use: open another.
+
+use super::relation::{Described, Relation};
+use super::replication::{Replication, Streamed};
+use super::wire::{self, Begin, Frame, Message, WireError};
+use super::{connect, fail, slot, sql};
+use crate::access::SourceOptions;
+use crate::error::{Error, Reason, Result};
+use crate::model::change::{Change, Head, Op, Part, Step, Writer};
+use crate::model::origin::{CONTROL, Marker};
+use crate::model::position::{Position, lsn_text};
+use crate::model::schema::TableId;
+use crate::model::sync::{CatalogTable, Mode, publication_name, slot_name};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, timeout_at};
+
+/// A part is passed on when it holds this much.
+const PART_BYTES: usize = 1024 * 1024;
+const PART_CHANGES: usize = 5_000;
+/// A status at least this often: the server drops us after `wal_sender_timeout` (60 s by default).
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// Confirmations within this time go in one status.
+const CONFIRM_DELAY: Duration = Duration::from_millis(100);
+/// A server that does not answer a direct question for so long is gone.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// Uninteresting log is passed over silently up to here while more waits in the buffer.
+const IDLE_BYTES: u64 = 1024 * 1024;
+/// So many requests for a status within a second come only from a server that is shutting down.
+const SHUTDOWN_REQUESTS: u32 = 20;
+
+/// The slot of a link.
+pub(super) fn slot_of(options: &SourceOptions) -> String {
+    slot_name(&options.sync, &options.target)
+}
+
+pub struct Source {
+    options: SourceOptions,
+    /// The database holds every Unicode character.
+    utf8: bool,
+    connection: Replication,
+    tables: HashMap<TableId, Arc<CatalogTable>>,
+    /// By oid; `None` = a table that is not ours.
+    relations: HashMap<u32, Option<Relation>>,
+    /// A table whose types must be looked up before anything else is read.
+    described: Option<Described>,
+    transaction: Option<Transaction>,
+    /// Up to here everything was yielded.
+    yielded: u64,
+    /// Up to here nothing of interest followed; not yet yielded when it is beyond `yielded`.
+    passed: u64,
+    clock: Status,
+}
+
+/// What is told to the server, and when.
+struct Status {
+    flushed: u64,
+    due: Instant,
+    /// Unanswered since.
+    asked: Option<Instant>,
+    heard: Instant,
+    requests: u32,
+    requests_since: Instant,
+}
+
+/// The transaction that is being received.
+struct Transaction {
+    head: Arc<Head>,
+    writer: Writer,
+    changes: Vec<Change>,
+    bytes: usize,
+    /// Ordinal of `changes[0]`.
+    first: u64,
+    /// Something was yielded of it, or must be: it has an end that the target has to know.
+    counts: bool,
+}
+
+impl Transaction {
+    fn new(begin: Begin) -> Self {
+        Transaction {
+            head: Arc::new(Head {
+                transaction: lsn_text(begin.commit),
+                committed_at_us: begin.committed_at_us,
+            }),
+            writer: Writer::User,
+            changes: Vec::new(),
+            bytes: 0,
+            first: 0,
+            counts: false,
+        }
+    }
+
+    fn push(&mut self, change: Change) {
+        self.bytes += change.bytes();
+        self.changes.push(change);
+        self.counts = true;
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= PART_BYTES || self.changes.len() >= PART_CHANGES
+    }
+
+    /// What was collected so far.
+    fn part(&mut self, end: Option<Position>) -> Part {
+        let changes = std::mem::take(&mut self.changes);
+        let first = self.first;
+        self.first += changes.len() as u64;
+        Part {
+            head: self.head.clone(),
+            writer: self.writer.clone(),
+            first,
+            changes,
+            end,
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+}
+
+impl Source {
+    /// Streams everything that committed after `from`; refuses when the log cannot serve that.
+    pub async fn open(options: SourceOptions, from: &Position) -> Result<Source> {
+        let node = options.access.node.clone();
+        Box::pin(Self::open_at(options, from))
+            .await
+            .map_err(|error| error.node(node))
+    }
+
+    async fn open_at(options: SourceOptions, from: &Position) -> Result<Source> {
+        let Position::Lsn(from) = *from else {
+            return Err(Error::definite("open the change stream").why(format!(
+                "the checkpoint's position {from} is not one of PostgreSQL"
+            )));
+        };
+        let client = connect(&options.access).await?;
+        slot::check_publication(&client, &options.sync, &options.tables).await?;
+        let name = slot_of(&options);
+        let slot = slot::find(&client, &name)
+            .await?
+            .ok_or_else(|| slot::missing(&name))?;
+        slot.usable()?;
+        slot.serves(from)?;
+        slot::check_log_reaches(&client, from).await?;
+        let utf8 = is_utf8(&client).await?;
+        let mut connection = Replication::connect(&options.access).await?;
+        let statement = format!(
+            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names '{}', messages 'true')",
+            sql::quote(&name),
+            lsn_text(from),
+            sql::quote(&publication_name(&options.sync)),
+        );
+        connection
+            .start(
+                &format!("start replication slot {name} at {}", lsn_text(from)),
+                &statement,
+            )
+            .await?;
+        let tables = options
+            .tables
+            .iter()
+            .map(|table| (table.table.id.clone(), table.clone()));
+        let now = Instant::now();
+        Ok(Source {
+            tables: tables.collect(),
+            utf8,
+            connection,
+            relations: HashMap::new(),
+            described: None,
+            transaction: None,
+            yielded: from,
+            passed: from,
+            clock: Status {
+                flushed: from,
+                due: now,
+                asked: None,
+                heard: now,
+                requests: 0,
+                requests_since: now,
+            },
+            options,
+        })
+    }
+
+    /// The next step. May be dropped at any await: everything received stays in `self`.
+    pub async fn next(&mut self) -> Result<Step> {
+        match self.step().await {
+            Ok(step) => Ok(step),
+            Err(error) => Err(error.node(&self.options.access.node)),
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step> {
+        loop {
+            if let Some(described) = &self.described {
+                let relation = Box::pin(described.look_up(&self.options.access, self.utf8)).await?;
+                let before = self.relations.remove(&described.oid).flatten();
+                let relation = relation.sharing(before.as_ref());
+                self.relations.insert(described.oid, Some(relation));
+                self.described = None;
+            }
+            if let Some(step) = self.idle() {
+                return Ok(step);
+            }
+            if self.clock.due <= Instant::now() {
+                let silent = self.clock.heard.elapsed() > STATUS_INTERVAL;
+                self.status(silent);
+            }
+            self.connection.flush().await?;
+            match timeout_at(self.clock.due, self.connection.next()).await {
+                // Judged only here, where nothing waited in the socket: a busy consumer leaves it unread.
+                Err(_)
+                    if self
+                        .clock
+                        .asked
+                        .is_some_and(|asked| asked.elapsed() > ANSWER_LIMIT) =>
+                {
+                    return Err(self.connection_lost("the server does not answer any more"));
+                }
+                Err(_) => {}
+                Ok(Ok(Streamed::Frame(frame))) => {
+                    if let Some(step) = self.receive(&frame)? {
+                        return Ok(step);
+                    }
+                }
+                Ok(Ok(Streamed::End)) => {
+                    return Err(self.connection_lost("the server ended the stream"));
+                }
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells the server that we live, and what is confirmed. To be called each 10 s while the consumer is too busy to
+    /// call [`Source::next`].
+    pub async fn keepalive(&mut self) -> Result<()> {
+        self.status(false);
+        self.connection.flush().await
+    }
+
+    /// Everything up to here is durable in the target.
+    pub fn confirm(&mut self, position: &Position) {
+        if let Position::Lsn(lsn) = position
+            && *lsn > self.clock.flushed
+        {
+            self.clock.flushed = *lsn;
+            self.clock.due = self.clock.due.min(Instant::now() + CONFIRM_DELAY);
+        }
+    }
+
+    fn connection_lost(&self, why: &str) -> Error {
+        Error::transient("read the change stream")
+            .reason(Reason::Unreachable)
+            .why(why)
+    }
+
+    /// Queues a status; `ask` wants an answer.
+    fn status(&mut self, ask: bool) {
+        let now = Instant::now();
+        if ask {
+            self.clock.asked.get_or_insert(now);
+        }
+        let unix_us = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let received = self.yielded.max(self.passed).max(self.clock.flushed);
+        let status = wire::status_update(received, self.clock.flushed, unix_us, ask);
+        self.connection.send(&status);
+        self.clock.due = now + STATUS_INTERVAL;
+    }
+
+    /// Progress without anything of interest, when no more is waiting to be read.
+    fn idle(&mut self) -> Option<Step> {
+        let foreign_bytes = self.passed.saturating_sub(self.yielded);
+        if foreign_bytes == 0
+            || self.transaction.is_some()
+            || (self.connection.is_buffered() && foreign_bytes < IDLE_BYTES)
+        {
+            return None;
+        }
+        self.yielded = self.passed;
+        Some(Step::Idle {
+            position: Position::Lsn(self.passed),
+            foreign_bytes,
+        })
+    }
+
+    fn receive(&mut self, frame: &Bytes) -> Result<Option<Step>> {
+        self.clock.heard = Instant::now();
+        self.clock.asked = None;
+        match wire::frame(frame).map_err(malformed)? {
+            Frame::Keepalive { end, reply } => {
+                if self.transaction.is_none() {
+                    self.passed = self.passed.max(end);
+                }
+                if reply {
+                    self.requested()?;
+                }
+                Ok(None)
+            }
+            Frame::Data(body) => {
+                // Rows that are kept share memory with their message only, not with the whole read buffer.
+                let message = match body.first() {
+                    Some(b'I' | b'U' | b'D') if self.is_synced(body) => Bytes::copy_from_slice(body),
+                    Some(b'I' | b'U' | b'D') => return Ok(None),
+                    _ => frame.slice_ref(body),
+                };
+                self.message(&message)
+            }
+        }
+    }
+
+    fn requested(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now - self.clock.requests_since > Duration::from_secs(1) {
+            self.clock.requests_since = now;
+            self.clock.requests = 0;
+        }
+        self.clock.requests += 1;
+        if self.clock.requests > SHUTDOWN_REQUESTS {
+            return Err(self.connection_lost("the server is shutting down"));
+        }
+        self.clock.due = now;
+        Ok(())
+    }
+
+    /// Is the row message of a table of ours? Unknown relations are for [`Source::message`] to complain about.
+    fn is_synced(&self, body: &[u8]) -> bool {
+        let oid = body
+            .get(1..5)
+            .and_then(|oid| oid.try_into().ok())
+            .map(u32::from_be_bytes);
+        oid.is_none_or(|oid| !matches!(self.relations.get(&oid), Some(None)))
+    }
+
+    fn message(&mut self, bytes: &Bytes) -> Result<Option<Step>> {
+        match wire::message(bytes).map_err(malformed)? {
+            Message::Begin(begin) => {
+                self.transaction = Some(Transaction::new(begin));
+                Ok(None)
+            }
+            Message::Commit { end } => self.commit(end),
+            Message::Origin | Message::Type => Ok(None),
+            Message::Relation(relation) => {
+                let id = TableId::new(relation.schema, relation.name);
+                match self.tables.get(&id) {
+                    Some(catalog) => self.described = Some(Described::new(&relation, catalog)),
+                    None => {
+                        self.relations.insert(relation.oid, None);
+                    }
+                }
+                Ok(None)
+            }
+            Message::Insert { relation, new } => {
+                self.change(relation, |relation, _| relation.insert(bytes, &new))
+            }
+            Message::Update { relation, old, new } => self.change(relation, |relation, mode| {
+                relation.update(bytes, old.as_ref(), &new, mode)
+            }),
+            Message::Delete { relation, old } => {
+                self.change(relation, |relation, _| relation.delete(bytes, &old))
+            }
+            Message::Truncate { relations } => {
+                let mut step = None;
+                for relation in relations {
+                    // A list of tables is far smaller than a part, so at most one part is ready.
+                    step = self.change(relation, |_, _| Ok(Op::Truncate))?.or(step);
+                }
+                Ok(step)
+            }
+            Message::Logical {
+                transactional: true,
+                prefix: CONTROL,
+                content,
+            } => self.marker(content),
+            Message::Logical { .. } => Ok(None),
+        }
+    }
+
+    fn commit(&mut self, end: u64) -> Result<Option<Step>> {
+        let Some(mut transaction) = self.transaction.take() else {
+            return Err(out_of_order());
+        };
+        self.passed = end;
+        if !transaction.counts {
+            return Ok(None);
+        }
+        self.yielded = end;
+        Ok(Some(Step::Part(transaction.part(Some(Position::Lsn(end))))))
+    }
+
+    fn marker(&mut self, content: &[u8]) -> Result<Option<Step>> {
+        let marker = Marker::from_json(content).map_err(|error| {
+            Error::definite("read a marker in the change stream")
+                .because(error)
+                .hint("a message with prefix tidelock was written by another version, or not by Tidelock")
+        })?;
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        let before = (!transaction.changes.is_empty()).then(|| Step::Part(transaction.part(None)));
+        transaction.writer = Writer::Tidelock(Arc::new(marker));
+        transaction.counts = true;
+        Ok(before)
+    }
+
+    fn change(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<Option<Step>> {
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        let relation = match self.relations.get(&oid) {
+            Some(Some(relation)) => relation,
+            Some(None) => return Ok(None),
+            None => return Err(out_of_order()),
+        };
+        relation.check_mode(self.options.mode)?;
+        let op = op(relation, self.options.mode)?;
+        transaction.push(Change {
+            table: relation.table.clone(),
+            op,
+        });
+        Ok(transaction.is_full().then(|| Step::Part(transaction.part(None))))
+    }
+}
+
+async fn is_utf8(client: &tokio_postgres::Client) -> Result<bool> {
+    const DOING: &str = "read the database's encoding";
+    let row = client
+        .query_one("SELECT current_setting('server_encoding') = 'UTF8'", &[])
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    row.try_get(0).map_err(|error| fail(DOING, error))
+}
+
+fn malformed(error: WireError) -> Error {
+    Error::definite("read the change stream").because(error)
+}
+
+fn out_of_order() -> Error {
+    Error::definite("read the change stream")
+        .why("messages came in an order that the protocol does not have")
+        .hint("is something between Tidelock and the server, such as a proxy?")
+}

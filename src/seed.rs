@@ -1,0 +1,314 @@
+//! The first start of a sync: start positions, the first copy, and the proof that two sides are equal.
+//!
+//! The copy of a link is one target transaction: rows, checkpoint and marker become visible together or not at all,
+//! so a broken copy leaves nothing behind and is made again. It is handed over to the stream without a gap: the log
+//! is held (slot) or noted (GTID set) before the image is taken.
+//! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
+
+use crate::access::SourceOptions;
+use crate::engine::{self, Node, Snapshot, Target};
+use crate::error::{Error, Reason, Result};
+use crate::flow::planner::Planner;
+use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
+use crate::flow::{self, Applier};
+use crate::model::change::Head;
+use crate::model::origin::{Marker, Segment};
+use crate::model::position::Position;
+use crate::model::sync::CatalogTable;
+use crate::model::value::{Row, Value};
+use crate::plan::layer::Layers;
+use crate::plan::{Address, Move, Plan, PlannedOp};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Rows read and written at once.
+const ROWS_MAX: usize = 1_000;
+/// A checkpoint with this seq says that the first copy has not been committed.
+const COPY_PENDING: i64 = -1;
+
+/// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
+/// have one.
+pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+    let mut missing = Vec::new();
+    for index in 0..sync.links.len() {
+        let link = sync.link(index);
+        let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
+        let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
+        if checkpoint.is_none_or(|checkpoint| checkpoint.seq <= COPY_PENDING) {
+            missing.push(Start { link, target });
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    match &sync.seed {
+        Seed::From(seeder) => {
+            // The way back first: what the peer's users write while its copy runs is in the log already.
+            let (copies, others): (Vec<Start>, Vec<Start>) =
+                missing.into_iter().partition(|start| start.link.source.name == *seeder);
+            for start in others {
+                start.from_here().await?;
+            }
+            for start in copies {
+                start.copy(stop).await?;
+            }
+        }
+        Seed::None => {
+            let merge = missing.iter().all(|start| start.link.is_merge());
+            if merge && missing.len() == sync.links.len() && missing.len() == 2 {
+                let [one, other] = <[Start; 2]>::try_from(missing).map_err(|_| Error::bug("start two links"))?;
+                return prove_equal(one, other).await;
+            }
+            for start in missing {
+                start.from_here().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A link without a checkpoint, and the connection that will make it.
+struct Start {
+    link: Arc<LinkSpec>,
+    target: Target,
+}
+
+/// Both ends of a link as their catalogs show them.
+struct Ends {
+    source_tables: Vec<Arc<CatalogTable>>,
+    target_tables: Vec<Arc<CatalogTable>>,
+    planner: Planner,
+    identity: String,
+}
+
+impl Start {
+    /// No copy: the link begins where the source's log ends now.
+    async fn from_here(mut self) -> Result<()> {
+        let ends = self.ends().await?;
+        let options = self.options(&ends);
+        let position = engine::start_position(self.link.source.engine, options).await?;
+        self.checkpoint(&position, None, 0, &ends.identity).await?;
+        info!(link = %self.link.id, %position, "link starts without a copy");
+        Ok(())
+    }
+
+    async fn copy(mut self, stop: &CancellationToken) -> Result<()> {
+        let mut ends = self.ends().await?;
+        self.refuse_rows(&ends).await?;
+        let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
+        let position = snapshot.start().clone();
+        if self.target.checkpoint(&self.link.sync, &self.link.id).await?.is_none() {
+            self.checkpoint(&position, None, COPY_PENDING, &ends.identity).await?;
+        }
+        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
+        checkpoint.source_identity = ends.identity.clone();
+        let link = Arc::clone(&self.link);
+        let mut applier = Applier::new(self.target, Arc::clone(&link), checkpoint);
+        applier.begin(&position).await?;
+        let mut copied = 0;
+        for table in &ends.source_tables {
+            let source = Arc::new(table.table.clone());
+            let plan = ends.planner.plan(&source)?;
+            snapshot.open_table(&source).await?;
+            let mut first = 0;
+            loop {
+                if stop.is_cancelled() {
+                    return applier.rollback().await;
+                }
+                let rows = snapshot.rows(ROWS_MAX).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                let layers = copied_rows(&plan, rows, first)?;
+                first += ROWS_MAX as u64;
+                copied += applier.copy(&layers).await?;
+            }
+            info!(link = %link.id, table = %source.id, "table copied");
+        }
+        let settle = snapshot.close().await?.filter(|settle| *settle != position);
+        applier.settle(settle).await?;
+        let tally = applier.commit().await?;
+        info!(link = %link.id, rows = copied, conflicts = tally.conflicts, %position, "first copy committed");
+        Ok(())
+    }
+
+    async fn ends(&mut self) -> Result<Ends> {
+        let (link, source_spec, target_spec) = (&self.link, &self.link.source, &self.link.target);
+        let mut source = Node::connect(&source_spec.access, source_spec.engine).await?;
+        let mut target = Node::connect(&target_spec.access, target_spec.engine).await?;
+        let source_tables = flow::tables(&mut source, &source_spec.tables, &source_spec.name).await?;
+        let target_tables = flow::tables(&mut target, &target_spec.tables, &target_spec.name).await?;
+        let pairs = source_tables.iter().zip(&target_tables);
+        let pairs = pairs.map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
+        let planner = Planner::new(link, source.engine().await?, target.engine().await?, pairs.collect());
+        let identity = source.server().await?.identity;
+        Ok(Ends { source_tables, target_tables, planner, identity })
+    }
+
+    fn options(&self, ends: &Ends) -> SourceOptions {
+        SourceOptions {
+            access: self.link.source.access.clone(),
+            sync: self.link.sync.clone(),
+            target: self.link.target.name.clone(),
+            tables: ends.source_tables.clone(),
+            mode: self.link.mode,
+        }
+    }
+
+    async fn checkpoint(
+        &mut self,
+        position: &Position,
+        settle: Option<&Position>,
+        seq: i64,
+        identity: &str,
+    ) -> Result<()> {
+        let link = &self.link;
+        let movement = Move {
+            marker: Marker {
+                sync: link.sync.clone(),
+                link: link.id.clone(),
+                lane: 0,
+                seq,
+                position: position.to_string(),
+                origin: link.source.rank,
+                hop: 1,
+                segment: Segment::Applied,
+                config_hash: link.config_hash.clone(),
+            },
+            epoch: 1,
+            from_seq: seq,
+            settle: settle.map(ToString::to_string),
+            source_identity: identity.to_owned(),
+        };
+        self.target.create_checkpoint(&movement).await
+    }
+
+    async fn refuse_rows(&self, ends: &Ends) -> Result<()> {
+        let spec = &self.link.target;
+        let mut target = Node::connect(&spec.access, spec.engine).await?;
+        for table in &ends.target_tables {
+            if target.has_rows(&table.table.id).await? {
+                return Err(Error::definite(format!("copy from {}", self.link.source.name))
+                    .node(&spec.name)
+                    .table(&table.table.id)
+                    .why("it already holds rows, and a first copy fills empty tables only")
+                    .hint(format!(
+                        "empty it (TRUNCATE TABLE {}), or set seed = \"none\" if both sides hold the same rows",
+                        table.table.id
+                    ))
+                    .reason(Reason::Refused));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
+    let head = Arc::new(Head { transaction: "first copy".to_owned(), committed_at_us: now_us() });
+    let mut layers = Layers::default();
+    for (ordinal, row) in (first..).zip(rows) {
+        let address = Address { head: Arc::clone(&head), ordinal };
+        layers.push(plan, plan.copied(&row, &address)?);
+    }
+    Ok(layers)
+}
+
+fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+/// Both sides claim to hold the same rows: read both images and compare sums of row hashes, in the terms of the
+/// second side. Only then do both links get their checkpoints.
+async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
+    let (mut ends, other_ends) = (one.ends().await?, other.ends().await?);
+    let mut here = Snapshot::open(one.link.source.engine, one.options(&ends)).await?;
+    let mut there = Snapshot::open(other.link.source.engine, other.options(&other_ends)).await?;
+    for (table, peer) in ends.source_tables.iter().zip(&other_ends.source_tables) {
+        let source = Arc::new(table.table.clone());
+        let plan = ends.planner.plan(&source)?;
+        let ours = Sum::of(&mut here, &source, |row| carried_over(&plan, row)).await?;
+        let peer = Arc::new(peer.table.clone());
+        let theirs = Sum::of(&mut there, &peer, |row| Ok(carried_cells(&plan, row))).await?;
+        if ours != theirs {
+            return Err(Error::definite("start with seed = \"none\"")
+                .table(&source.id)
+                .why(format!(
+                    "{} holds {} rows and {} holds {}, and they are not the same rows",
+                    one.link.source.name, ours.rows, one.link.target.name, theirs.rows
+                ))
+                .hint(format!(
+                    "make them equal while nobody writes, or empty one side and set seed = \"from:{}\"",
+                    one.link.source.name
+                ))
+                .reason(Reason::Refused));
+        }
+        info!(table = %source.id, rows = ours.rows, "both sides are equal");
+    }
+    let (start, other_start) = (here.start().clone(), there.start().clone());
+    let (settle, other_settle) = (here.close().await?, there.close().await?);
+    one.checkpoint(&start, settle.as_ref(), 0, &ends.identity).await?;
+    other.checkpoint(&other_start, other_settle.as_ref(), 0, &other_ends.identity).await
+}
+
+/// A table's rows regardless of their order.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Sum {
+    rows: u64,
+    hashes: u128,
+}
+
+impl Sum {
+    async fn of(
+        snapshot: &mut Snapshot,
+        table: &crate::model::schema::Table,
+        cells: impl Fn(Row) -> Result<Vec<Value>>,
+    ) -> Result<Sum> {
+        let mut sum = Sum::default();
+        snapshot.open_table(table).await?;
+        let mut bytes = Vec::new();
+        loop {
+            let rows = snapshot.rows(ROWS_MAX).await?;
+            if rows.is_empty() {
+                return Ok(sum);
+            }
+            for row in rows {
+                bytes.clear();
+                cells(row)?.iter().for_each(|value| comparable(value).key_bytes(&mut bytes));
+                sum.rows += 1;
+                sum.hashes = sum.hashes.wrapping_add(xxhash_rust::xxh3::xxh3_128(&bytes));
+            }
+        }
+    }
+}
+
+fn carried_over(plan: &Plan, row: Row) -> Result<Vec<Value>> {
+    let head = Arc::new(Head { transaction: "comparison".to_owned(), committed_at_us: 0 });
+    match plan.copied(&row, &Address { head, ordinal: 0 })?.op {
+        PlannedOp::Insert { row, .. } => Ok(carried_cells(plan, row)),
+        PlannedOp::Refused { why, .. } => Err(Error::definite("compare the two sides")
+            .table(&plan.source.id)
+            .why(format!("column {:?}: {}", why.column, why.why))
+            .reason(Reason::Refused)),
+        PlannedOp::Update { .. } | PlannedOp::Delete { .. } => Err(Error::bug("plan a copied row")),
+    }
+}
+
+fn carried_cells(plan: &Plan, row: Row) -> Vec<Value> {
+    plan.carried().map(|place| row.get(place).cloned().unwrap_or(Value::Null)).collect()
+}
+
+/// Each engine writes JSON in its own way: compare what it says.
+fn comparable(value: &Value) -> Value {
+    match value {
+        Value::Json(text) => match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(mut json) => {
+                json.sort_all_objects();
+                Value::Json(json.to_string().into())
+            }
+            Err(_) => value.clone(),
+        },
+        _ => value.clone(),
+    }
+}

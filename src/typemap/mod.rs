@@ -1,0 +1,91 @@
+//! What a column of one engine means in a column of another, and the only place where a value changes its type.
+//!
+//! Owns: the table of pairs (`rule`), its words (`verdict`) and its work on values (`cast`). Words and work come
+//! from one rule, so they cannot disagree: a pair that is refused at `check` refuses every value, and a pair that is
+//! called exact never refuses one.
+//! Refuses: every value that the target could not give back. A value is never rounded, cut, padded or folded.
+//! Fails: with a [`Refusal`], which names the column, both types and the limit, and never holds the value.
+
+mod calendar;
+mod cast;
+mod decimal;
+mod describe;
+mod interval;
+mod json;
+mod rule;
+mod text;
+mod verdict;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod table;
+
+pub use cast::cast;
+pub use verdict::verdict;
+
+use crate::model::schema::{ColumnType, Engine};
+
+/// Whether a column's values can be carried into another column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every value the source can hold.
+    Exact,
+    /// The condition in words; each value is held against it, and one that fails is refused.
+    ExactIf(String),
+    /// Why not, and which type would do.
+    Refused(String),
+}
+
+/// A value that could not be carried exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Name of the target column.
+    pub column: String,
+    /// Both types and the limit; never the value.
+    pub why: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "column {}: {}", self.column, self.why)
+    }
+}
+
+/// Can rows be told apart by a column of this type? Keys are compared as canonical texts, so a type in which one
+/// value has two texts is refused: the server would call two of our keys the same row.
+pub fn can_be_key(ty: &ColumnType, engine: Engine) -> Result<(), String> {
+    let (why, instead) = match ty {
+        ColumnType::Float | ColumnType::Double => {
+            ("is not compared exactly", "an integer or a decimal with a scale")
+        }
+        ColumnType::Json { .. } => (
+            "has many texts for one value",
+            "the part that identifies the row, in its own column",
+        ),
+        ColumnType::Opaque { .. } => ("is only known as text", "an integer, a text or a uuid"),
+        ColumnType::Interval => ("has many texts for one value", "an integer in a fixed unit"),
+        ColumnType::Decimal { precision: None, .. } => (
+            "without a scale has many texts for one value (1.0 and 1.00)",
+            "numeric with precision and scale",
+        ),
+        ColumnType::Bool
+        | ColumnType::Int { .. }
+        | ColumnType::Decimal { .. }
+        | ColumnType::Text { .. }
+        | ColumnType::Bytes { .. }
+        | ColumnType::Bit { .. }
+        | ColumnType::Date
+        | ColumnType::Time { .. }
+        | ColumnType::Timestamp { .. }
+        | ColumnType::TimestampTz { .. }
+        | ColumnType::Year
+        | ColumnType::Uuid
+        | ColumnType::Enum { .. }
+        | ColumnType::Set { .. } => return Ok(()),
+    };
+    Err(format!(
+        "{} {why} and cannot be part of a key; use {instead}",
+        describe::name(ty, engine)
+    ))
+}

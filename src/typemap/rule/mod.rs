@@ -1,0 +1,261 @@
+//! The table of pairs: what has to be done, and held, for a value of one type to become a value of another.
+//!
+//! Owns: every decision about a pair of types. `verdict` puts a rule into words, `cast` carries it out.
+//! Refuses: pairs in which a type would lose its meaning (a number as text, a moment as a wall clock), even where
+//! single values would survive.
+//! Cheap: it is asked for each cell, so it compares and never allocates.
+
+mod number;
+mod time;
+
+pub(super) use number::decimal_limits;
+
+use super::calendar::Calendar;
+use super::interval::Smallest;
+use super::{decimal, json, text};
+use crate::model::schema::{Column, ColumnType, Engine};
+
+/// Whole numbers a column takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) min: i128,
+    pub(super) max: i128,
+    pub(super) unsigned: bool,
+}
+
+impl Range {
+    pub(super) fn of(bits: u8, unsigned: bool) -> Range {
+        let bits = u32::from(bits.clamp(1, 64));
+        if unsigned {
+            return Range {
+                min: 0,
+                max: (1 << bits) - 1,
+                unsigned,
+            };
+        }
+        Range {
+            min: -(1 << (bits - 1)),
+            max: (1 << (bits - 1)) - 1,
+            unsigned,
+        }
+    }
+
+    pub(super) fn hold(&self, other: &Range) -> bool {
+        self.min <= other.min && other.max <= self.max
+    }
+}
+
+/// What MySQL's YEAR holds besides 0.
+pub(super) const YEARS: std::ops::RangeInclusive<i128> = 1901..=2155;
+
+/// Which spans of time a target takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Span {
+    Any,
+    /// PostgreSQL's time.
+    TimeOfDay,
+    /// MySQL's TIME (`sharp`) and MariaDB's.
+    Hours838 {
+        sharp: bool,
+    },
+}
+
+/// How a value becomes one of the target. `fraction`: digits of a second, where the target keeps fewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule<'a> {
+    /// As it is; nothing can go wrong.
+    Move,
+    Int(Range),
+    BoolToInt(Range),
+    IntToBool,
+    BoolToBit,
+    BitToBool,
+    IntToDecimal(decimal::Limits),
+    DecimalToInt(Range),
+    Decimal(decimal::Limits),
+    IntToYear,
+    YearToInt(Range),
+    Finite,
+    Widen {
+        finite: bool,
+    },
+    Narrow {
+        finite: bool,
+    },
+    Text(text::Limits),
+    BytesAtMost(u64),
+    BytesExactly(u64),
+    BitsAtMost(u32),
+    BitsExactly(u32),
+    UuidToBytes,
+    BytesToUuid,
+    UuidToText(text::Limits),
+    TextToUuid,
+    Json(json::Limits),
+    JsonToText(text::Limits),
+    TextToJson(json::Limits),
+    Label(&'a [String]),
+    LabelToText(text::Limits),
+    Set(&'a [String]),
+    TextToSet(&'a [String]),
+    SetToText(text::Limits),
+    Moment {
+        calendar: Calendar,
+        fraction: Option<u8>,
+    },
+    Time {
+        span: Span,
+        fraction: Option<u8>,
+    },
+    TimeToInterval(Smallest),
+    IntervalToTime {
+        span: Span,
+        fraction: Option<u8>,
+    },
+    Interval(Smallest),
+    IntervalToText(text::Limits),
+    TextToInterval(Smallest),
+    /// The reason; which type would do is `describe`'s to say.
+    No(&'static str),
+}
+
+const NO_PAIR: &str = "the two types do not mean the same";
+
+pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
+    use ColumnType as T;
+    match (source, &target.ty) {
+        (T::Bool, T::Bool) | (T::Date, T::Date) if from.is_postgres() == to.is_postgres() => Rule::Move,
+        (T::Bool | T::Int { .. } | T::Decimal { .. } | T::Year | T::Float | T::Double | T::Bit { .. }, _) => {
+            number::number(source, from, target, to)
+        }
+        (
+            T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } | T::Interval,
+            T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } | T::Interval,
+        ) => time::time(source, from, target, to),
+        (_, T::Text { .. }) => into_text(source, from, target, to),
+        (T::Text { .. }, _) => from_text(target, to),
+        (
+            T::Bytes { limit, fixed },
+            T::Bytes {
+                limit: most,
+                fixed: padded,
+            },
+        ) => bytes((*limit, *fixed), (*most, *padded)),
+        (T::Uuid, T::Uuid) => Rule::Move,
+        (
+            T::Uuid,
+            T::Bytes {
+                limit: Some(16),
+                fixed: true,
+            },
+        ) => Rule::UuidToBytes,
+        (
+            T::Bytes {
+                limit: Some(16),
+                fixed: true,
+            },
+            T::Uuid,
+        ) => Rule::BytesToUuid,
+        (T::Json { normalised }, T::Json { normalised: changes }) => {
+            document((*normalised, from), (*changes, to))
+        }
+        (T::Enum { .. }, T::Enum { labels }) => Rule::Label(labels),
+        (T::Set { .. }, T::Set { labels }) => Rule::Set(labels),
+        (T::Opaque { name }, T::Opaque { name: same }) if from == to && name == same => Rule::Move,
+        (T::Opaque { .. }, _) | (_, T::Opaque { .. }) => {
+            Rule::No("a type that is only known as text passes between the same types of one engine only")
+        }
+        (_, _) => Rule::No(NO_PAIR),
+    }
+}
+
+fn bytes<'a>((limit, fixed): (Option<u64>, bool), (most, padded): (Option<u64>, bool)) -> Rule<'a> {
+    match (most, padded) {
+        (None, _) => Rule::Move,
+        (Some(_), true) if fixed && limit == most => Rule::Move,
+        (Some(_), true) if fixed => Rule::No("binary columns of fixed length must have the same length"),
+        (Some(most), true) => Rule::BytesExactly(most),
+        (Some(most), false) if limit.is_some_and(|limit| limit <= most) => Rule::Move,
+        (Some(_), false) if fixed && limit.is_some() => {
+            Rule::No("every value is longer than the target takes")
+        }
+        (Some(most), false) => Rule::BytesAtMost(most),
+    }
+}
+
+fn document<'a>((normalised, from): (bool, Engine), (changes, to): (bool, Engine)) -> Rule<'a> {
+    if from == to && (normalised == changes || normalised) {
+        return Rule::Move;
+    }
+    match (changes, to) {
+        // Text of another engine's JSON type is valid; MariaDB's is as good as its check constraint was.
+        (false, Engine::Postgres | Engine::Mysql) if from != Engine::Mariadb => Rule::Move,
+        (false, Engine::Postgres | Engine::Mysql) => Rule::Json(json::JSON),
+        (_, Engine::Mariadb) => Rule::Json(json::MARIADB),
+        (true, Engine::Postgres) => Rule::Json(json::JSONB),
+        (true, Engine::Mysql) => Rule::Json(json::MYSQL),
+    }
+}
+
+fn into_text<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
+    use ColumnType as T;
+    let Some(limits) = text::Limits::of(&target.ty, &target.collation, to) else {
+        return Rule::No(NO_PAIR);
+    };
+    match source {
+        T::Text { .. } => {
+            // Without the source's collation its character set is only known where it is Unicode.
+            match text::Limits::of(source, "", from) {
+                Some(given) if limits.hold(&given) => Rule::Move,
+                Some(_) | None => Rule::Text(limits),
+            }
+        }
+        T::Uuid if limits.chars.is_none_or(|n| n >= 36) && limits.bytes.is_none_or(|n| n >= 36) => {
+            Rule::UuidToText(limits)
+        }
+        T::Uuid => Rule::No("a uuid has 36 characters"),
+        T::Json { .. } => Rule::JsonToText(limits),
+        T::Enum { .. } => Rule::LabelToText(limits),
+        T::Set { .. } => Rule::SetToText(limits),
+        T::Interval => Rule::IntervalToText(limits),
+        T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } => {
+            Rule::No("a date or time as text would not be compared or checked as one")
+        }
+        T::Opaque { .. } => {
+            Rule::No("the source's type is only known as text, which other types cannot give back")
+        }
+        T::Bytes { .. } => Rule::No("bytes need not be text"),
+        T::Bool | T::Int { .. } | T::Float | T::Double | T::Decimal { .. } | T::Bit { .. } | T::Year => {
+            Rule::No(NO_PAIR)
+        }
+    }
+}
+
+fn from_text(target: &Column, to: Engine) -> Rule<'_> {
+    use ColumnType as T;
+    match &target.ty {
+        T::Uuid => Rule::TextToUuid,
+        T::Json { normalised: false } if to == Engine::Mariadb => Rule::TextToJson(json::MARIADB),
+        T::Json { normalised: false } => Rule::TextToJson(json::JSON),
+        T::Json { normalised: true } => Rule::No(
+            "the target writes JSON anew (order of keys, blanks, numbers), so the text would come back changed",
+        ),
+        T::Enum { labels } => Rule::Label(labels),
+        T::Set { labels } => Rule::TextToSet(labels),
+        T::Interval => Rule::TextToInterval(Smallest::of(&target.sql_type)),
+        T::Bool
+        | T::Int { .. }
+        | T::Float
+        | T::Double
+        | T::Decimal { .. }
+        | T::Text { .. }
+        | T::Bytes { .. }
+        | T::Bit { .. }
+        | T::Date
+        | T::Time { .. }
+        | T::Timestamp { .. }
+        | T::TimestampTz { .. }
+        | T::Year
+        | T::Opaque { .. } => Rule::No("text need not have the form of the target's type"),
+    }
+}
