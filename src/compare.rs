@@ -11,7 +11,7 @@ use crate::ddl;
 use crate::model::schema::{Column, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{self, Verdict};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One node's tables, in the order of the sync.
 pub struct Side<'a> {
@@ -195,6 +195,7 @@ fn is_sent(column: &Column, engine: Engine) -> bool {
 }
 
 fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+    let mut notes = Notes::new();
     for column in source.columns.iter().filter(|column| !is_stamp(column)) {
         let counterpart = target
             .column(&column.name)
@@ -209,12 +210,16 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
             }
             None => {
                 let what = format!("column {:?} is missing; node {} has it", column.name, from.node);
-                let fix = ddl::add_column(to.id, column, from.engine, to.engine);
+                let fix = if ddl::has_counterpart(&column.ty, from.engine, to.engine) {
+                    ddl::add_column(to.id, column, from.engine, to.engine)
+                } else {
+                    mend(from, column, to, column)
+                };
                 findings.push(to.blocker("E304", what, fix));
             }
             Some(counterpart) if counterpart.generated => {}
             Some(counterpart) if is_sent(column, from.engine) => {
-                pair(from, column, to, counterpart, findings);
+                pair(from, column, to, counterpart, &mut notes, findings);
             }
             Some(counterpart) => unfilled(from, to, counterpart, findings),
         }
@@ -242,36 +247,57 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
     findings.push(to.blocker("E305", what, ddl::allow_null(to.id, column, to.engine)));
 }
 
-fn pair(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column, findings: &mut Vec<Finding>) {
-    let wanted = ddl::type_for(column, from.engine, to.engine);
-    let change = || ddl::change_type(to.id, counterpart, &wanted, to.engine);
+/// Conditions that no other type of the target would lift, with the columns they are about.
+type Notes = BTreeMap<String, Vec<String>>;
+
+fn pair(
+    from: &End<'_>,
+    column: &Column,
+    to: &End<'_>,
+    counterpart: &Column,
+    notes: &mut Notes,
+    findings: &mut Vec<Finding>,
+) {
+    let name = &column.name;
     match typemap::verdict(column, from.engine, counterpart, to.engine) {
         Verdict::Exact => {}
         Verdict::ExactIf(condition) => {
-            let what = format!(
-                "column {:?}: values from node {} are carried only if: {condition}; others become value_refused conflicts",
-                column.name, from.node
-            );
-            let finding = Finding::warning("W312", to.node, what).table(to.id);
-            // Where the widest type of this engine is there already, there is nothing to mend.
-            let same = wanted.eq_ignore_ascii_case(&counterpart.sql_type);
-            findings.push(if same { finding } else { finding.fix(change()) });
+            let widest = ddl::ddl_type(&column.ty, to.engine) == ddl::ddl_type(&counterpart.ty, to.engine);
+            if widest {
+                notes.entry(condition).or_default().push(name.clone());
+            } else {
+                let what = format!(
+                    "column {name:?}: values from node {} are carried if: {condition}{REFUSED}",
+                    from.node
+                );
+                findings.push(to.warning("W312", what, mend(from, column, to, counterpart)));
+            }
         }
         Verdict::Refused(why) => {
             let what = format!(
-                "column {:?} cannot take the values of node {}: {why}",
-                column.name, from.node
+                "column {name:?} cannot take the values of node {}: {why}",
+                from.node
             );
-            findings.push(to.blocker("E307", what, change()));
+            findings.push(to.blocker("E307", what, mend(from, column, to, counterpart)));
         }
     }
     if column.nullable && !counterpart.nullable {
-        let what = format!(
-            "column {:?} takes no NULL, on node {} it does",
-            counterpart.name, from.node
-        );
+        let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
         findings.push(to.warning("W311", what, ddl::allow_null(to.id, counterpart, to.engine)));
     }
+}
+
+const REFUSED: &str = "; others become value_refused conflicts";
+
+fn mend(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column) -> String {
+    if !ddl::has_counterpart(&column.ty, from.engine, to.engine) {
+        return format!(
+            "change column {:?} on node {} to a type that {} also has",
+            column.name, from.node, to.engine
+        );
+    }
+    let wanted = ddl::type_for(column, from.engine, to.engine);
+    ddl::change_type(to.id, counterpart, &wanted, to.engine)
 }
 
 /// A unique key that only the target has refuses rows that the source allows.

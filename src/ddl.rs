@@ -5,7 +5,6 @@
 //! refuses the pair.
 
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
-use crate::{mysql, postgres};
 
 /// A MySQL row holds 65,535 bytes: a longer text or binary column has to be of the TEXT or BLOB family.
 const MYSQL_VARYING_MAX: u64 = 16_383;
@@ -19,6 +18,33 @@ pub fn ddl_type(ty: &ColumnType, engine: Engine) -> String {
     match engine {
         Engine::Postgres => postgres_type(ty),
         Engine::Mysql | Engine::Mariadb => mysql_type(ty, engine),
+    }
+}
+
+/// Has the other engine any type that could hold this one's values?
+pub fn has_counterpart(ty: &ColumnType, from: Engine, to: Engine) -> bool {
+    match ty {
+        ColumnType::Opaque { .. } => from == to,
+        ColumnType::Bit { len, varying } => {
+            to == Engine::Postgres || (!varying && len.is_some_and(|len| len <= 64))
+        }
+        ColumnType::Bool
+        | ColumnType::Int { .. }
+        | ColumnType::Float
+        | ColumnType::Double
+        | ColumnType::Decimal { .. }
+        | ColumnType::Text { .. }
+        | ColumnType::Bytes { .. }
+        | ColumnType::Date
+        | ColumnType::Time { .. }
+        | ColumnType::Timestamp { .. }
+        | ColumnType::TimestampTz { .. }
+        | ColumnType::Year
+        | ColumnType::Uuid
+        | ColumnType::Json { .. }
+        | ColumnType::Enum { .. }
+        | ColumnType::Set { .. }
+        | ColumnType::Interval => true,
     }
 }
 
@@ -171,18 +197,16 @@ fn quoted(labels: &[String]) -> String {
     labels.join(",")
 }
 
+/// The engines' own quoting is theirs alone; this text is for people to run, and covers both.
 pub fn quote(name: &str, engine: Engine) -> String {
     match engine {
-        Engine::Postgres => postgres::sql::quote(name),
-        Engine::Mysql | Engine::Mariadb => mysql::sql::quote(name),
+        Engine::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+        Engine::Mysql | Engine::Mariadb => format!("`{}`", name.replace('`', "``")),
     }
 }
 
 pub fn table_name(id: &TableId, engine: Engine) -> String {
-    match engine {
-        Engine::Postgres => postgres::sql::table(id),
-        Engine::Mysql | Engine::Mariadb => mysql::sql::table(id),
-    }
+    format!("{}.{}", quote(&id.schema, engine), quote(&id.name, engine))
 }
 
 /// A column of one engine as a column of another: name, type, NOT NULL.

@@ -1,13 +1,13 @@
 //! The closed set of engines: each method is a match and nothing else. Only this file names both.
 
 use crate::access::{Access, SourceOptions};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Step;
-use crate::model::conflict::{Conflict, Local};
+use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Checkpoint, Finding, Scope, Server};
+use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
@@ -270,29 +270,41 @@ impl Node {
 
     /// Does the table hold any row?
     pub async fn has_rows(&mut self, table: &TableId) -> Result<bool> {
-        let failed = |error: Error, node: &str| error.table(table).node(node);
         match self {
-            Node::Postgres(client, node) => {
-                let sql = postgres::sql::has_rows(table);
-                let row = client.query_opt(&sql, &[]).await;
-                Ok(row.map_err(|error| failed(postgres::fail("look for rows", error), node))?.is_some())
-            }
-            Node::Mysql(conn, node) => {
-                use mysql_async::prelude::Queryable;
-                let row: Option<u8> = conn
-                    .query_first(mysql::sql::has_rows(table))
-                    .await
-                    .map_err(|error| failed(mysql::fail("look for rows", error), node))?;
-                Ok(row.is_some())
-            }
+            Node::Postgres(client, _) => postgres::status::has_rows(client, table).await,
+            Node::Mysql(conn, _) => mysql::status::has_rows(conn, table).await,
         }
     }
 
     /// Where this server's log ends now.
     pub async fn position(&mut self) -> Result<Position> {
         match self {
-            Node::Postgres(client, _) => postgres::source::position(client).await,
-            Node::Mysql(conn, _) => mysql::source::position(conn).await,
+            Node::Postgres(client, _) => postgres::status::position(client).await,
+            Node::Mysql(conn, _) => mysql::status::position(conn).await,
+        }
+    }
+
+    /// What this node, as a target, knows of a link.
+    pub async fn link_status(&mut self, sync: &str, link: &str) -> Result<LinkStatus> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::link_status(client, sync, link).await,
+            Node::Mysql(conn, _) => mysql::status::link_status(conn, sync, link).await,
+        }
+    }
+
+    /// How long this node, as a source, still keeps what a link has not read.
+    pub async fn retained(&mut self, sync: &str, target: &str, checkpoint: &Position) -> Result<Retention> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::retained(client, sync, target).await,
+            Node::Mysql(conn, _) => mysql::status::retained(conn, checkpoint).await,
+        }
+    }
+
+    /// Conflicts recorded on this node, newest first.
+    pub async fn conflicts(&mut self, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::conflicts(client, sync, filter).await,
+            Node::Mysql(conn, _) => mysql::status::conflicts(conn, sync, filter).await,
         }
     }
 }

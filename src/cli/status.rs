@@ -122,10 +122,15 @@ async fn ask<'a>(sync: &'a Sync, link: &Link) -> Result<Facts<'a>> {
         target: status,
         source: None,
     };
-    if facts.target.checkpoint.is_some() {
+    if let Some(checkpoint) = facts
+        .target
+        .checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.position.clone())
+    {
         let mut node = Node::connect(&source.access, source.engine).await?;
         let position = node.position().await?;
-        facts.source = Some((position, node.retained(name, &target.name).await?));
+        facts.source = Some((position, node.retained(name, &target.name, &checkpoint).await?));
     }
     Ok(facts)
 }

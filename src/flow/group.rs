@@ -17,7 +17,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
         self.received.iter().filter_map(|received| match &received.step {
             Step::Part(part) => Some(part),
             Step::Idle { .. } => None,
@@ -25,12 +25,12 @@ impl Transaction {
     }
 
     /// Memory of its changes.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.parts().map(|part| part.bytes).sum()
     }
 
     /// Log it took, echoes included.
-    pub fn log_bytes(&self) -> u64 {
+    pub(super) fn log_bytes(&self) -> u64 {
         self.received.iter().map(|received| received.log_bytes).sum()
     }
 
@@ -39,7 +39,7 @@ impl Transaction {
     }
 
     /// Did somebody else than Tidelock write it?
-    pub fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         self.parts().any(|part| part.writer == Writer::User)
     }
 }
@@ -62,12 +62,12 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub fn new(receiver: Receiver, bytes_max: usize) -> Self {
+    pub(super) fn new(receiver: Receiver, bytes_max: usize) -> Self {
         Collector { receiver, bytes_max, partial: Vec::new(), partial_bytes: 0, carried: None }
     }
 
     /// The next unit. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Unit> {
+    pub(super) async fn next(&mut self) -> Result<Unit> {
         if let Some(unit) = self.carried.take() {
             return Ok(unit);
         }
@@ -80,7 +80,7 @@ impl Collector {
     }
 
     /// The next piece of a transaction that came as [`Unit::Open`]. Cancel-safe.
-    pub async fn rest(&mut self) -> Result<Transaction> {
+    pub(super) async fn rest(&mut self) -> Result<Transaction> {
         match self.next().await? {
             Unit::Whole(transaction) | Unit::Open(transaction) => Ok(transaction),
             Unit::Idle { .. } => Err(Error::bug("read a transaction").why("the source went idle inside it")),
@@ -88,7 +88,7 @@ impl Collector {
     }
 
     /// `first` and whatever else has come, up to the bounds.
-    pub fn group(&mut self, first: Transaction, rows_max: usize) -> Vec<Transaction> {
+    pub(super) fn group(&mut self, first: Transaction, rows_max: usize) -> Vec<Transaction> {
         let (mut rows, mut bytes) = (first.changes(), first.bytes());
         let mut group = vec![first];
         while rows < rows_max && bytes < self.bytes_max && self.carried.is_none() {

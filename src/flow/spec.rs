@@ -38,7 +38,10 @@ impl Default for Limits {
     fn default() -> Self {
         // Past some hundred rows a transaction gains nothing by growing; 4 MiB keeps a group well under every
         // server's packet and buffer limits.
-        Limits { group_rows_max: 1_000, group_bytes_max: 4 << 20 }
+        Limits {
+            group_rows_max: 1_000,
+            group_bytes_max: 4 << 20,
+        }
     }
 }
 
@@ -79,7 +82,12 @@ impl SyncSpec {
             sync: self.name.clone(),
             id: link_id(&source.name, &target.name),
             mode: self.mode,
-            rules: target.tables.iter().cloned().zip(self.rules.iter().cloned()).collect(),
+            rules: target
+                .tables
+                .iter()
+                .cloned()
+                .zip(self.rules.iter().cloned())
+                .collect(),
             source,
             target,
             config_hash: self.config_hash.clone(),

@@ -196,6 +196,26 @@ pub struct Checkpoint {
     pub source_identity: String,
 }
 
+impl Checkpoint {
+    /// From the columns of its row.
+    pub fn stored(
+        lane: i64,
+        (epoch, seq): (i64, i64),
+        position: &str,
+        settle: Option<&str>,
+        source_identity: String,
+    ) -> Result<Checkpoint, super::position::PositionError> {
+        Ok(Checkpoint {
+            lane: u16::try_from(lane).unwrap_or_default(),
+            epoch,
+            seq,
+            position: position.parse()?,
+            settle: settle.map(str::parse).transpose()?,
+            source_identity,
+        })
+    }
+}
+
 /// What a target knows of a link that writes into it, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkStatus {

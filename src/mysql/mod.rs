@@ -7,9 +7,11 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod setup;
 pub mod snapshot;
 pub mod source;
 pub mod sql;
+pub mod status;
 pub mod target;
 pub mod wire;
 

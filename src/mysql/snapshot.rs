@@ -9,7 +9,8 @@
 //! Refuses: tables of engines without snapshots.
 
 use super::codec::decode_select;
-use super::source::{Options, current_position, settings};
+use super::source::{current_position, settings};
+use crate::access::SourceOptions as Options;
 use super::sql::{quote, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
 use crate::error::{Error, Reason, Result};

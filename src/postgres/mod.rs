@@ -14,6 +14,7 @@ mod slot;
 pub mod snapshot;
 pub mod source;
 pub mod sql;
+pub mod status;
 pub mod target;
 pub mod tls;
 pub mod wire;

@@ -3,7 +3,7 @@
 //! Owns: carrying out a [`Rule`]. Texts and bytes that fit are moved, never copied.
 //! Refuses: any value the target would change. The refusal names the limit and never the value.
 
-use super::rule::{Range, Rule, Span, YEARS, rule};
+use super::rule::{Range, Reals, Rule, Span, YEARS, rule};
 use super::{Refusal, calendar, decimal, describe, interval, json, text};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::model::value::Value;
@@ -66,9 +66,9 @@ fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> 
         | Rule::Decimal(_)
         | Rule::IntToYear
         | Rule::YearToInt(_)
-        | Rule::Finite
-        | Rule::Widen { .. }
-        | Rule::Narrow { .. } => number(value, rule),
+        | Rule::Float(_)
+        | Rule::Widen(_)
+        | Rule::Narrow(_) => number(value, rule),
         Rule::BytesAtMost(_)
         | Rule::BytesExactly(_)
         | Rule::BitsAtMost(_)
@@ -146,10 +146,10 @@ fn number(value: Value, rule: Rule<'_>) -> Fit {
             year if year == 0 || YEARS.contains(&year) => integer(year, Range::of(16, false)),
             _ => Err("a year is 0 or 1901 to 2155"),
         },
-        (Rule::Finite, Value::Float(f)) => finite(f64::from(f), true).map(|_| Value::Float(f)),
-        (Rule::Finite, Value::Double(d)) => finite(d, true).map(Value::Double),
-        (Rule::Widen { finite: only }, Value::Float(f)) => finite(f64::from(f), only).map(Value::Double),
-        (Rule::Narrow { finite: only }, Value::Double(d)) => narrow(finite(d, only)?).map(Value::Float),
+        (Rule::Float(reals), Value::Float(f)) => real(f64::from(f), reals).map(|_| Value::Float(f)),
+        (Rule::Float(reals), Value::Double(d)) => real(d, reals).map(Value::Double),
+        (Rule::Widen(reals), Value::Float(f)) => real(f64::from(f), reals).map(Value::Double),
+        (Rule::Narrow(reals), Value::Double(d)) => narrow(real(d, reals)?).map(Value::Float),
         (_, _) => Err(NOT_ITS_TYPE),
     }
 }
@@ -174,9 +174,12 @@ fn integer(number: i128, range: Range) -> Fit {
     i64::try_from(number).map(Value::Int).map_err(|_| RANGE)
 }
 
-fn finite(double: f64, only: bool) -> Fit<f64> {
-    if only && !double.is_finite() {
+fn real(double: f64, reals: Reals) -> Fit<f64> {
+    if reals.finite && !double.is_finite() {
         return Err("MySQL and MariaDB have no NaN or Infinity");
+    }
+    if reals.no_minus_zero && double == 0.0 && double.is_sign_negative() {
+        return Err("MariaDB stores minus zero as zero");
     }
     Ok(double)
 }

@@ -59,9 +59,9 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::DecimalToInt(_)
         | Rule::Decimal(_)
         | Rule::IntToYear
-        | Rule::Finite
-        | Rule::Widen { .. }
-        | Rule::Narrow { .. } => number(rule, &source.ty, from).into_iter().collect(),
+        | Rule::Float(_)
+        | Rule::Widen(_)
+        | Rule::Narrow(_) => number(rule, &source.ty, from).into_iter().collect(),
         Rule::BytesAtMost(limit) => vec![format!("at most {limit} bytes")],
         Rule::BytesExactly(len) => vec![format!("exactly {len} bytes (a shorter value would be padded)")],
         Rule::BitsAtMost(limit) => vec![format!("at most {limit} bits")],
@@ -124,15 +124,14 @@ fn number(rule: Rule<'_>, ty: &ColumnType, from: Engine) -> Option<String> {
             when(holds, &limits.words())
         }
         Rule::IntToYear => when(false, "0 and 1901 to 2155"),
-        Rule::Finite | Rule::Widen { finite: true } => when(false, "no NaN or Infinity"),
-        Rule::Narrow { finite } => when(
-            false,
-            if finite {
-                "exact in single precision, no NaN or Infinity"
-            } else {
-                "exact in single precision"
-            },
-        ),
+        Rule::Float(reals) | Rule::Widen(reals) => reals.words().map(str::to_owned),
+        Rule::Narrow(reals) => {
+            let words = reals
+                .words()
+                .map(|words| format!(", {words}"))
+                .unwrap_or_default();
+            Some(format!("exact in single precision{words}"))
+        }
         _ => None,
     }
 }

@@ -1,3 +1,4 @@
+//! A stored conflict on screen and in JSON.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -28,18 +28,16 @@ mod assemble;
 mod preflight;
 mod tables;
 
+use crate::access::SourceOptions as Options;
 use super::{Flavor, connect, fail, flavor};
-use crate::access::Access;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
 use crate::model::position::{GtidSet, Position};
-use crate::model::sync::{CatalogTable, Mode};
 use assemble::{Assembler, Event};
 use futures_util::{FutureExt, StreamExt};
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Sid};
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -53,17 +51,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(9);
 const GRACE: Duration = Duration::from_millis(200);
 /// The dump begins within this time, or the server is in trouble.
 const START_MAX: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Clone)]
-pub struct Options {
-    pub access: Access,
-    pub sync: String,
-    /// Name of the target node.
-    pub target: String,
-    /// This source's own tables in the sync.
-    pub tables: Vec<Arc<CatalogTable>>,
-    pub mode: Mode,
-}
 
 /// A running dump.
 pub struct Source {

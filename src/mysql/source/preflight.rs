@@ -3,7 +3,7 @@
 //! Refuses, each with the SQL that mends it: logs that lack rows, images, names or our own database.
 //! Without the right to see `SHOW BINARY LOG STATUS` the database filters go unseen here; `check` asks as the owner.
 
-use super::Options;
+use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::{GtidSet, MariaGtids, Position, PositionError};

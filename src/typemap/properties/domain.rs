@@ -131,7 +131,7 @@ pub(super) fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
     let pick = |values: Vec<Value>| select(values).boxed();
     match ty {
         T::Bool | T::Int { .. } | T::Year | T::Float | T::Double | T::Decimal { .. } | T::Bit { .. } => {
-            number(ty, pg)
+            number(ty, engine)
         }
         T::Text {
             chars,
@@ -174,7 +174,8 @@ pub(super) fn domain(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
     }
 }
 
-fn number(ty: &ColumnType, pg: bool) -> BoxedStrategy<Value> {
+fn number(ty: &ColumnType, engine: Engine) -> BoxedStrategy<Value> {
+    let (pg, mariadb) = (engine.is_postgres(), engine == Engine::Mariadb);
     let pick = |values: Vec<Value>| select(values).boxed();
     match ty {
         T::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
@@ -201,14 +202,15 @@ fn number(ty: &ColumnType, pg: bool) -> BoxedStrategy<Value> {
             .boxed()
         }
         T::Year => prop_oneof![Just(Value::Int(0)), (1901..=2155i64).prop_map(Value::Int)].boxed(),
-        T::Float => any::<f32>()
-            .prop_filter("no NaN to compare", move |f| pg && !f.is_nan() || f.is_finite())
-            .prop_map(Value::Float)
+        T::Float => prop_oneof![any::<f32>(), select(vec![-0.0, 0.0, f32::INFINITY])]
+            .prop_filter("what the engine has", move |f| pg && !f.is_nan() || f.is_finite())
+            .prop_map(move |f| Value::Float(if mariadb { f + 0.0 } else { f }))
             .boxed(),
         T::Double => {
-            let any = prop_oneof![any::<f64>(), any::<f32>().prop_map(f64::from)];
-            any.prop_filter("no NaN to compare", move |f| pg && !f.is_nan() || f.is_finite())
-                .prop_map(Value::Double)
+            let edges = select(vec![-0.0, 0.0, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE]);
+            prop_oneof![any::<f64>(), any::<f32>().prop_map(f64::from), edges]
+                .prop_filter("what the engine has", move |f| pg && !f.is_nan() || f.is_finite())
+                .prop_map(move |f| Value::Double(if mariadb { f + 0.0 } else { f }))
                 .boxed()
         }
         T::Decimal {

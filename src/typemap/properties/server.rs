@@ -67,7 +67,10 @@ pub(super) fn stored(value: &Value, ty: &ColumnType, engine: Engine) -> Option<V
                 .any(|label| **label == **text)
                 .then(|| value.clone());
         }
-        (T::Float | T::Double, Value::Float(f)) if !pg && !f.is_finite() => return None,
+        (T::Float, Value::Float(f)) if !pg && !f.is_finite() => return None,
+        // Adding zero turns minus zero into zero and nothing else.
+        (T::Float, Value::Float(f)) if engine == Engine::Mariadb => Value::Float(f + 0.0),
+        (T::Double, Value::Double(d)) if engine == Engine::Mariadb && d.is_finite() => Value::Double(d + 0.0),
         (T::Double, Value::Double(d)) if !pg && !d.is_finite() => return None,
         (T::Decimal { .. }, Value::Decimal(text)) if !pg && text.contains('N') | text.contains('I') => {
             return None;
@@ -83,7 +86,7 @@ fn moment(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
         (T::Date, Value::Date(text))
         | (T::Timestamp { .. }, Value::Timestamp(text))
         | (T::TimestampTz { .. }, Value::TimestampTz(text)) => {
-            return date(text, ty, engine).then(|| round(value, ty));
+            date(text, ty, engine).then(|| round(value, ty))
         }
         (T::Time { span, .. }, Value::Time(text)) => {
             let hours: i32 = text.trim_start_matches('-').split(':').next()?.parse().ok()?;
@@ -94,7 +97,7 @@ fn moment(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
             } else {
                 past || text.starts_with('-')
             };
-            return (!most).then(|| round(value, ty));
+            (!most).then(|| round(value, ty))
         }
         (_, _) => None,
     }

@@ -48,6 +48,26 @@ impl Range {
 /// What MySQL's YEAR holds besides 0.
 pub(super) const YEARS: std::ops::RangeInclusive<i128> = 1901..=2155;
 
+/// Which floating numbers beside the ordinary ones a target keeps, as far as the source has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reals {
+    /// MySQL and MariaDB have no NaN and no Infinity.
+    pub(super) finite: bool,
+    /// MariaDB (10.11 was tried) stores minus zero as zero; PostgreSQL and MySQL keep it.
+    pub(super) no_minus_zero: bool,
+}
+
+impl Reals {
+    pub(super) fn words(self) -> Option<&'static str> {
+        match (self.finite, self.no_minus_zero) {
+            (true, true) => Some("no NaN, Infinity or minus zero"),
+            (true, false) => Some("no NaN or Infinity"),
+            (false, true) => Some("no minus zero"),
+            (false, false) => None,
+        }
+    }
+}
+
 /// Which spans of time a target takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Span {
@@ -75,13 +95,9 @@ pub(super) enum Rule<'a> {
     Decimal(decimal::Limits),
     IntToYear,
     YearToInt(Range),
-    Finite,
-    Widen {
-        finite: bool,
-    },
-    Narrow {
-        finite: bool,
-    },
+    Float(Reals),
+    Widen(Reals),
+    Narrow(Reals),
     Text(text::Limits),
     BytesAtMost(u64),
     BytesExactly(u64),

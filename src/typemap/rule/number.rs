@@ -1,6 +1,6 @@
 //! Pairs in which the source is a number, a boolean, a year or a bit string.
 
-use super::{NO_PAIR, Range, Rule};
+use super::{NO_PAIR, Range, Reals, Rule};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::typemap::decimal;
 
@@ -72,12 +72,15 @@ fn float<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) 
         // MySQL's deprecated FLOAT(M,D) and DOUBLE(M,D).
         return Rule::No("a floating column with a fixed number of digits rounds what it is given");
     }
-    let finite = from.is_postgres() && !to.is_postgres();
+    let reals = Reals {
+        finite: from.is_postgres() && !to.is_postgres(),
+        no_minus_zero: from != to && to == Engine::Mariadb,
+    };
     let is_double = |ty: &ColumnType| *ty == ColumnType::Double;
     match (is_double(source), is_double(&target.ty)) {
-        (false, true) => Rule::Widen { finite },
-        (true, false) => Rule::Narrow { finite },
-        (_, _) if finite => Rule::Finite,
+        (false, true) => Rule::Widen(reals),
+        (true, false) => Rule::Narrow(reals),
+        (_, _) if reals.words().is_some() => Rule::Float(reals),
         (_, _) => Rule::Move,
     }
 }

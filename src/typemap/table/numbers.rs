@@ -172,6 +172,14 @@ fn floats_bit_for_bit() {
             .is_some()
         );
     }
+    refuses(Value::Float(-0.0), &float, &(T::Double, Mariadb));
+    refuses(Value::Double(-0.0), &double, &(T::Double, Mariadb));
+    back(
+        Value::Double(0.0),
+        &double,
+        &(T::Double, Mariadb),
+        Value::Double(0.0),
+    );
     let rounding = Column {
         sql_type: "double(10,2)".into(),
         ..column(T::Double)

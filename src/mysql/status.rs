@@ -1,0 +1,141 @@
+//! What `status`, `conflicts` and the first start ask of a MySQL or MariaDB server.
+//!
+//! Owns: reading our own database and how long the binlog is kept. Refuses: changing anything.
+//! A server that was never set up answers with empty results, not with errors.
+
+use super::source::current_position;
+use super::{fail, flavor, sql};
+use crate::error::{Error, Result};
+use crate::model::conflict::{ConflictFilter, StoredConflict};
+use crate::model::position::Position;
+use crate::model::schema::TableId;
+use crate::model::sync::{Checkpoint, LinkStatus, Retention};
+use mysql_async::prelude::{FromValue, Queryable};
+use mysql_async::{Conn, Row, Value, params};
+
+/// Where the log ends now.
+pub async fn position(conn: &mut Conn) -> Result<Position> {
+    let flavor = flavor(conn).await?;
+    current_position(conn, flavor).await
+}
+
+pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
+    let row: Result<Option<u8>, _> = conn.query_first(format!("SELECT 1 FROM {} LIMIT 1", sql::table(table))).await;
+    Ok(row.map_err(|error| fail("look for rows", error).table(table))?.is_some())
+}
+
+async fn is_set_up(conn: &mut Conn) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables
+                WHERE table_schema = 'tidelock' AND table_name IN ('conflict', 'checkpoint')";
+    let count: Option<u64> =
+        conn.query_first(sql).await.map_err(|error| fail("look for the control database", error))?;
+    Ok(count == Some(2))
+}
+
+pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<LinkStatus> {
+    let doing = format!("read the status of link {link}");
+    if !is_set_up(conn).await? {
+        return Ok(LinkStatus::default());
+    }
+    let sql = "SELECT (SELECT COUNT(*) FROM tidelock.node WHERE sync = :sync),
+                      CAST(COALESCE(SUM(outcome = 'open'), 0) AS SIGNED), COUNT(*)
+                 FROM tidelock.conflict WHERE sync = :sync AND link = :link";
+    let counts: Option<(u64, u64, u64)> =
+        conn.exec_first(sql, params! { sync, link }).await.map_err(|error| fail(&*doing, error))?;
+    let (nodes, conflicts_open, conflicts_total) = counts.unwrap_or_default();
+    let sql = "SELECT lane, epoch, seq, position, settle, source_identity,
+                      TIMESTAMPDIFF(MICROSECOND, moved_at, NOW(6)) DIV 1000
+                 FROM tidelock.checkpoint WHERE sync = :sync AND link = :link ORDER BY seq DESC LIMIT 1";
+    let row: Option<(i64, i64, i64, String, Option<String>, String, i64)> =
+        conn.exec_first(sql, params! { sync, link }).await.map_err(|error| fail(&*doing, error))?;
+    let mut status = LinkStatus { set_up: nodes > 0, conflicts_open, conflicts_total, ..LinkStatus::default() };
+    if let Some((lane, epoch, seq, position, settle, identity, age)) = row {
+        let checkpoint = Checkpoint::stored(lane, (epoch, seq), &position, settle.as_deref(), identity);
+        status.checkpoint = Some(checkpoint.map_err(|error| Error::definite(doing).because(error))?);
+        status.checkpoint_age_ms = Some(age.max(0).unsigned_abs());
+    }
+    Ok(status)
+}
+
+/// A binlog is kept by time: whether it still begins before the checkpoint, and for how long it is kept.
+pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retention> {
+    let doing = "read how long the binlog is kept";
+    let seconds: Option<u64> = conn
+        .query_first("SELECT @@GLOBAL.binlog_expire_logs_seconds")
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let limit = match seconds {
+        None | Some(0) => "no limit".to_owned(),
+        Some(seconds) => format!("kept {:.1} d", seconds as f64 / 86_400.0),
+    };
+    let lost = match checkpoint {
+        Position::Gtid(taken) => {
+            let purged: Option<String> =
+                conn.query_first("SELECT @@GLOBAL.gtid_purged").await.map_err(|error| fail(doing, error))?;
+            let purged = purged.unwrap_or_default().parse().map_err(|error| Error::bug(doing).because(error))?;
+            !taken.contains_set(&purged)
+        }
+        Position::Lsn(_) | Position::MariaGtid(_) => false,
+    };
+    Ok(Retention { reader_active: None, retained_bytes: None, limit, lost })
+}
+
+/// Newest first.
+pub async fn conflicts(conn: &mut Conn, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
+    if !is_set_up(conn).await? {
+        return Ok(Vec::new());
+    }
+    let doing = "read conflicts";
+    let sql = "SELECT number, id, sync, link, schema_name, table_name, key_json, base_json, local_json,
+                      incoming_json, kind, operation, rule, outcome, detail, local_version, local_origin,
+                      incoming_version, incoming_origin, source_position,
+                      TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', source_committed_at),
+                      TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', recorded_at)
+                 FROM tidelock.conflict
+                WHERE sync = :sync AND (:number IS NULL OR number = :number) AND (:id IS NULL OR id = :id)
+                  AND (:name IS NULL OR table_name = :name OR CONCAT(schema_name, '.', table_name) = :name)
+                  AND (:kind IS NULL OR kind = :kind) AND (NOT :only_open OR outcome = 'open')
+                ORDER BY number DESC LIMIT :limit";
+    let limit = if filter.limit > 0 { u64::from(filter.limit) } else { i64::MAX as u64 };
+    let params = params! {
+        sync, "number" => filter.number, "id" => filter.id.as_deref(), "name" => filter.table.as_deref(),
+        "kind" => filter.kind.as_deref(), "only_open" => filter.only_open, limit,
+    };
+    let rows: Vec<Row> = conn.exec(sql, params).await.map_err(|error| fail(doing, error))?;
+    rows.into_iter().map(|mut row| stored(&mut row).ok_or_else(|| Error::bug(doing).why("a column is missing"))).collect()
+}
+
+/// `None`: a column is not there or of another type.
+fn stored(row: &mut Row) -> Option<StoredConflict> {
+    fn take<T: FromValue>(row: &mut Row, column: usize) -> Option<T> {
+        T::from_value_opt(row.take::<Value, _>(column)?).ok()
+    }
+    let mut stamp = |version: usize, origin: usize| -> Option<Option<(i64, i64)>> {
+        let version: Option<i64> = take(row, version)?;
+        let origin: Option<i64> = take(row, origin)?;
+        Some(version.zip(origin))
+    };
+    let (local_stamp, incoming_stamp) = (stamp(15, 16)?, stamp(17, 18)?);
+    Some(StoredConflict {
+        number: take(row, 0)?,
+        id: take(row, 1)?,
+        sync: take(row, 2)?,
+        link: take(row, 3)?,
+        schema: take(row, 4)?,
+        table: take(row, 5)?,
+        key: take(row, 6)?,
+        base: take(row, 7)?,
+        local: take(row, 8)?,
+        incoming: take(row, 9)?,
+        kind: take(row, 10)?,
+        operation: take(row, 11)?,
+        rule: take(row, 12)?,
+        outcome: take(row, 13)?,
+        detail: take(row, 14)?,
+        local_stamp,
+        incoming_stamp,
+        source_position: take(row, 19)?,
+        source_committed_at_us: take(row, 20)?,
+        recorded_at_us: take(row, 21)?,
+    })
+}

@@ -1,0 +1,145 @@
+//! What `status`, `conflicts` and the first start ask of a PostgreSQL database.
+//!
+//! Owns: reading our own schema and the slot's figures. Refuses: changing anything.
+//! A database that was never set up answers with empty results, not with errors.
+
+use super::{fail, sql};
+use crate::error::{Error, Result};
+use crate::model::conflict::{ConflictFilter, StoredConflict};
+use crate::model::position::{Position, parse_lsn};
+use crate::model::schema::TableId;
+use crate::model::sync::{Checkpoint, LinkStatus, Retention, slot_name};
+use tokio_postgres::{Client, Row};
+
+/// Where the log ends now.
+pub async fn position(client: &Client) -> Result<Position> {
+    let doing = "read where the log ends";
+    let sql = "SELECT pg_current_wal_lsn()::text";
+    let row = client.query_one(sql, &[]).await.map_err(|error| fail(doing, error))?;
+    let text: String = row.try_get(0).map_err(|error| fail(doing, error))?;
+    parse_lsn(&text).map(Position::Lsn).ok_or_else(|| Error::bug(doing).why(format!("{text:?} is no LSN")))
+}
+
+pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
+    let rows = client.query(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), &[]).await;
+    Ok(!rows.map_err(|error| fail("look for rows", error).table(table))?.is_empty())
+}
+
+async fn is_set_up(client: &Client) -> Result<bool> {
+    let sql = "SELECT to_regclass('tidelock.conflict') IS NOT NULL AND to_regclass('tidelock.checkpoint') IS NOT NULL";
+    let row = client.query_one(sql, &[]).await.map_err(|error| fail("look for the control schema", error))?;
+    row.try_get(0).map_err(|error| fail("look for the control schema", error))
+}
+
+pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<LinkStatus> {
+    let doing = format!("read the status of link {link}");
+    if !is_set_up(client).await? {
+        return Ok(LinkStatus::default());
+    }
+    let wrong = |error| fail(&*doing, error);
+    let sql = "SELECT (SELECT count(*) FROM tidelock.node WHERE sync = $1),
+                      count(*) FILTER (WHERE outcome = 'open'), count(*)
+                 FROM tidelock.conflict WHERE sync = $1 AND link = $2";
+    let counts = client.query_one(sql, &[&sync, &link]).await.map_err(wrong)?;
+    let sql = "SELECT lane::bigint, epoch, seq, position, settle, source_identity,
+                      (extract(epoch FROM clock_timestamp() - moved_at) * 1000)::bigint
+                 FROM tidelock.checkpoint WHERE sync = $1 AND link = $2 ORDER BY seq DESC LIMIT 1";
+    let row = client.query_opt(sql, &[&sync, &link]).await.map_err(wrong)?;
+    let checkpoint = row.as_ref().map(|row| checkpoint(row, &doing)).transpose()?;
+    let age: Option<i64> = row.map(|row| row.try_get(6)).transpose().map_err(wrong)?;
+    let count = |column| counts.try_get::<_, i64>(column).map(i64::unsigned_abs).map_err(wrong);
+    Ok(LinkStatus {
+        set_up: count(0)? > 0,
+        checkpoint,
+        checkpoint_age_ms: age.map(|age| age.max(0).unsigned_abs()),
+        conflicts_open: count(1)?,
+        conflicts_total: count(2)?,
+    })
+}
+
+fn checkpoint(row: &Row, doing: &str) -> Result<Checkpoint> {
+    let wrong = |error| fail(doing, error);
+    let (position, settle): (String, Option<String>) =
+        (row.try_get(3).map_err(wrong)?, row.try_get(4).map_err(wrong)?);
+    let order = (row.try_get(1).map_err(wrong)?, row.try_get(2).map_err(wrong)?);
+    let (lane, identity) = (row.try_get(0).map_err(wrong)?, row.try_get(5).map_err(wrong)?);
+    Checkpoint::stored(lane, order, &position, settle.as_deref(), identity)
+        .map_err(|error| Error::definite(doing).because(error))
+}
+
+/// How much log the link's slot holds back.
+pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Retention> {
+    let doing = "read the slot's figures";
+    let sql = "SELECT active, (pg_current_wal_lsn() - restart_lsn)::bigint, wal_status = 'lost',
+                      (SELECT CASE setting WHEN '-1' THEN 'no limit' ELSE setting || ' MB' END
+                         FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
+                 FROM pg_replication_slots WHERE slot_name = $1";
+    let wrong = |error| fail(doing, error);
+    let Some(row) = client.query_opt(sql, &[&slot_name(sync, target)]).await.map_err(wrong)? else {
+        return Ok(Retention { reader_active: Some(false), lost: true, ..Retention::default() });
+    };
+    let bytes: Option<i64> = row.try_get(1).map_err(wrong)?;
+    let limit: Option<String> = row.try_get(3).map_err(wrong)?;
+    Ok(Retention {
+        reader_active: row.try_get(0).map_err(wrong)?,
+        retained_bytes: bytes.map(|bytes| bytes.max(0).unsigned_abs()),
+        limit: limit.unwrap_or_default(),
+        lost: row.try_get::<_, Option<bool>>(2).map_err(wrong)?.unwrap_or(false),
+    })
+}
+
+/// Newest first.
+pub async fn conflicts(client: &Client, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
+    if !is_set_up(client).await? {
+        return Ok(Vec::new());
+    }
+    let doing = "read conflicts";
+    let sql = "SELECT number, id, sync, link, schema_name, table_name, key_json, base_json, local_json,
+                      incoming_json, kind, operation, rule, outcome, detail, local_version, local_origin::bigint,
+                      incoming_version, incoming_origin::bigint, source_position,
+                      (extract(epoch FROM source_committed_at) * 1000000)::bigint,
+                      (extract(epoch FROM recorded_at) * 1000000)::bigint
+                 FROM tidelock.conflict
+                WHERE sync = $1 AND ($2::bigint IS NULL OR number = $2) AND ($3::text IS NULL OR id = $3)
+                  AND ($4::text IS NULL OR table_name = $4 OR schema_name || '.' || table_name = $4)
+                  AND ($5::text IS NULL OR kind = $5) AND (NOT $6::boolean OR outcome = 'open')
+                ORDER BY number DESC LIMIT $7";
+    let limit = (filter.limit > 0).then_some(i64::from(filter.limit));
+    let rows = client
+        .query(
+            sql,
+            &[&sync, &filter.number, &filter.id, &filter.table, &filter.kind, &filter.only_open, &limit],
+        )
+        .await
+        .map_err(|error| fail(doing, error))?;
+    rows.iter().map(|row| stored(row).map_err(|error| fail(doing, error))).collect()
+}
+
+fn stored(row: &Row) -> Result<StoredConflict, tokio_postgres::Error> {
+    let stamp = |version: usize, origin: usize| -> Result<Option<(i64, i64)>, tokio_postgres::Error> {
+        let version: Option<i64> = row.try_get(version)?;
+        Ok(version.zip(row.try_get::<_, Option<i64>>(origin)?))
+    };
+    Ok(StoredConflict {
+        number: row.try_get(0)?,
+        id: row.try_get(1)?,
+        sync: row.try_get(2)?,
+        link: row.try_get(3)?,
+        schema: row.try_get(4)?,
+        table: row.try_get(5)?,
+        key: row.try_get(6)?,
+        base: row.try_get(7)?,
+        local: row.try_get(8)?,
+        incoming: row.try_get(9)?,
+        kind: row.try_get(10)?,
+        operation: row.try_get(11)?,
+        rule: row.try_get(12)?,
+        outcome: row.try_get(13)?,
+        detail: row.try_get(14)?,
+        local_stamp: stamp(15, 16)?,
+        incoming_stamp: stamp(17, 18)?,
+        source_position: row.try_get(19)?,
+        source_committed_at_us: row.try_get(20)?,
+        recorded_at_us: row.try_get(21)?,
+    })
+}
