@@ -131,7 +131,9 @@ macro_rules! on_target {
 impl Target {
     pub async fn open(engine: Engine, access: &Access, merge: bool) -> Result<Target> {
         Ok(match engine {
-            Engine::Postgres => Target::Postgres(Box::new(postgres::target::Target::open(access, merge).await?)),
+            Engine::Postgres => {
+                Target::Postgres(Box::new(postgres::target::Target::open(access, merge).await?))
+            }
             Engine::Mysql | Engine::Mariadb => {
                 Target::Mysql(Box::new(mysql::target::Target::open(access, merge).await?))
             }
@@ -258,12 +260,15 @@ impl Node {
 
     pub async fn execute(&mut self, sql: &str) -> Result<()> {
         match self {
-            Node::Postgres(client, node) => {
-                client.batch_execute(sql).await.map_err(|error| postgres::fail("run a statement", error).node(node))
-            }
+            Node::Postgres(client, node) => client
+                .batch_execute(sql)
+                .await
+                .map_err(|error| postgres::fail("run a statement", error).node(node)),
             Node::Mysql(conn, node) => {
                 use mysql_async::prelude::Queryable;
-                conn.query_drop(sql).await.map_err(|error| mysql::fail("run a statement", error).node(node))
+                conn.query_drop(sql)
+                    .await
+                    .map_err(|error| mysql::fail("run a statement", error).node(node))
             }
         }
     }

@@ -45,8 +45,9 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
     match &sync.seed {
         Seed::From(seeder) => {
             // The way back first: what the peer's users write while its copy runs is in the log already.
-            let (copies, others): (Vec<Start>, Vec<Start>) =
-                missing.into_iter().partition(|start| start.link.source.name == *seeder);
+            let (copies, others): (Vec<Start>, Vec<Start>) = missing
+                .into_iter()
+                .partition(|start| start.link.source.name == *seeder);
             for start in others {
                 start.from_here().await?;
             }
@@ -57,7 +58,8 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
         Seed::None => {
             let merge = missing.iter().all(|start| start.link.is_merge());
             if merge && missing.len() == sync.links.len() && missing.len() == 2 {
-                let [one, other] = <[Start; 2]>::try_from(missing).map_err(|_| Error::bug("start two links"))?;
+                let [one, other] =
+                    <[Start; 2]>::try_from(missing).map_err(|_| Error::bug("start two links"))?;
                 return prove_equal(one, other).await;
             }
             for start in missing {
@@ -98,8 +100,14 @@ impl Start {
         self.refuse_rows(&ends).await?;
         let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
-        if self.target.checkpoint(&self.link.sync, &self.link.id).await?.is_none() {
-            self.checkpoint(&position, None, COPY_PENDING, &ends.identity).await?;
+        if self
+            .target
+            .checkpoint(&self.link.sync, &self.link.id)
+            .await?
+            .is_none()
+        {
+            self.checkpoint(&position, None, COPY_PENDING, &ends.identity)
+                .await?;
         }
         let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
@@ -142,9 +150,19 @@ impl Start {
         let target_tables = flow::tables(&mut target, &target_spec.tables, &target_spec.name).await?;
         let pairs = source_tables.iter().zip(&target_tables);
         let pairs = pairs.map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
-        let planner = Planner::new(link, source.engine().await?, target.engine().await?, pairs.collect());
+        let planner = Planner::new(
+            link,
+            source.engine().await?,
+            target.engine().await?,
+            pairs.collect(),
+        );
         let identity = source.server().await?.identity;
-        Ok(Ends { source_tables, target_tables, planner, identity })
+        Ok(Ends {
+            source_tables,
+            target_tables,
+            planner,
+            identity,
+        })
     }
 
     fn options(&self, ends: &Ends) -> SourceOptions {
@@ -206,10 +224,16 @@ impl Start {
 }
 
 fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
-    let head = Arc::new(Head { transaction: "first copy".to_owned(), committed_at_us: now_us() });
+    let head = Arc::new(Head {
+        transaction: "first copy".to_owned(),
+        committed_at_us: now_us(),
+    });
     let mut layers = Layers::default();
     for (ordinal, row) in (first..).zip(rows) {
-        let address = Address { head: Arc::clone(&head), ordinal };
+        let address = Address {
+            head: Arc::clone(&head),
+            ordinal,
+        };
         layers.push(plan, plan.copied(&row, &address)?);
     }
     Ok(layers)
@@ -249,7 +273,9 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     let (start, other_start) = (here.start().clone(), there.start().clone());
     let (settle, other_settle) = (here.close().await?, there.close().await?);
     one.checkpoint(&start, settle.as_ref(), 0, &ends.identity).await?;
-    other.checkpoint(&other_start, other_settle.as_ref(), 0, &other_ends.identity).await
+    other
+        .checkpoint(&other_start, other_settle.as_ref(), 0, &other_ends.identity)
+        .await
 }
 
 /// A table's rows regardless of their order.
@@ -275,7 +301,9 @@ impl Sum {
             }
             for row in rows {
                 bytes.clear();
-                cells(row)?.iter().for_each(|value| comparable(value).key_bytes(&mut bytes));
+                cells(row)?
+                    .iter()
+                    .for_each(|value| comparable(value).key_bytes(&mut bytes));
                 sum.rows += 1;
                 sum.hashes = sum.hashes.wrapping_add(xxhash_rust::xxh3::xxh3_128(&bytes));
             }
@@ -284,7 +312,10 @@ impl Sum {
 }
 
 fn carried_over(plan: &Plan, row: Row) -> Result<Vec<Value>> {
-    let head = Arc::new(Head { transaction: "comparison".to_owned(), committed_at_us: 0 });
+    let head = Arc::new(Head {
+        transaction: "comparison".to_owned(),
+        committed_at_us: 0,
+    });
     match plan.copied(&row, &Address { head, ordinal: 0 })?.op {
         PlannedOp::Insert { row, .. } => Ok(carried_cells(plan, row)),
         PlannedOp::Refused { why, .. } => Err(Error::definite("compare the two sides")
@@ -296,7 +327,9 @@ fn carried_over(plan: &Plan, row: Row) -> Result<Vec<Value>> {
 }
 
 fn carried_cells(plan: &Plan, row: Row) -> Vec<Value> {
-    plan.carried().map(|place| row.get(place).cloned().unwrap_or(Value::Null)).collect()
+    plan.carried()
+        .map(|place| row.get(place).cloned().unwrap_or(Value::Null))
+        .collect()
 }
 
 /// Each engine writes JSON in its own way: compare what it says.

@@ -13,7 +13,7 @@ BEGIN
     END IF;
     NEW.tidelock_version := greatest(NEW.tidelock_version, OLD.tidelock_version + 1);
     NEW.tidelock_origin := {rank};
-    IF ROW({new_key}) *<> ROW({old_key}) THEN
+    IF ROW({new_key})::record *<> ROW({old_key})::record THEN
         INSERT INTO tidelock.{tombstones} AS d ({key}, tidelock_version, tidelock_origin)
         VALUES ({old_key}, OLD.tidelock_version, {rank})
         ON CONFLICT ({key}) DO UPDATE

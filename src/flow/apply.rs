@@ -48,7 +48,13 @@ struct Contested<'a> {
 impl Applier {
     pub(crate) fn new(target: Target, spec: Arc<LinkSpec>, checkpoint: Checkpoint) -> Self {
         let position = checkpoint.position.clone();
-        Applier { target, spec, checkpoint, position, tally: Tally::default() }
+        Applier {
+            target,
+            spec,
+            checkpoint,
+            position,
+            tally: Tally::default(),
+        }
     }
 
     pub(crate) fn checkpoint(&self) -> &Checkpoint {
@@ -146,21 +152,41 @@ impl Applier {
             .unwrap_or(&layer.changes)
             .iter()
             .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
-        let mut conflicts: Vec<Conflict> = refused.iter().map(|change| record::refusal(&plan, change)).collect();
+        let mut conflicts: Vec<Conflict> = refused
+            .iter()
+            .map(|change| record::refusal(&plan, change))
+            .collect();
         let writes: Vec<Write> = changes.iter().filter_map(|change| write_of(change)).collect();
         let applied = self.target.attempt(&plan.shape, &writes).await?;
-        let rest = changes.iter().zip(applied).filter(|(_, applied)| !applied).map(|(change, _)| *change).collect();
+        let rest = changes
+            .iter()
+            .zip(applied)
+            .filter(|(_, applied)| !applied)
+            .map(|(change, _)| *change)
+            .collect();
         self.settle_contested(&plan, rest, &mut conflicts).await?;
         self.keep_record(conflicts).await
     }
 
     async fn copied(&mut self, layer: &Layer) -> Result<()> {
         let plan = &layer.plan;
-        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) =
-            layer.changes.iter().partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
-        let mut conflicts: Vec<Conflict> = refused.iter().map(|change| record::refusal(plan, change)).collect();
+        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = layer
+            .changes
+            .iter()
+            .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
+        let mut conflicts: Vec<Conflict> = refused
+            .iter()
+            .map(|change| record::refusal(plan, change))
+            .collect();
         let decided = changes.into_iter().filter_map(|change| {
-            Some((write_of(change)?, Contested { change, local: Local::default() }, None))
+            Some((
+                write_of(change)?,
+                Contested {
+                    change,
+                    local: Local::default(),
+                },
+                None,
+            ))
         });
         let decided = decided.collect();
         let lost = self.write_decided(plan, decided, &mut conflicts).await?;
@@ -181,9 +207,11 @@ impl Applier {
             }
             rest = self.contested(plan, rest, conflicts).await?;
         }
-        Err(Error::transient(format!("write {} rows that others keep changing", rest.len()))
-            .table(&plan.shape.table.id)
-            .node(&self.spec.target.name))
+        Err(
+            Error::transient(format!("write {} rows that others keep changing", rest.len()))
+                .table(&plan.shape.table.id)
+                .node(&self.spec.target.name),
+        )
     }
 
     async fn keep_record(&mut self, conflicts: Vec<Conflict>) -> Result<()> {
@@ -191,13 +219,18 @@ impl Applier {
             return Ok(());
         }
         self.tally.conflicts += conflicts.len() as u64;
-        self.target.record(&self.spec.sync, &self.spec.id, &conflicts).await
+        self.target
+            .record(&self.spec.sync, &self.spec.id, &conflicts)
+            .await
     }
 
     /// Completes rows that moved to another key and lack what did not change, from the row they leave.
     /// `None`: there are none.
     async fn filled(&mut self, plan: &Plan, changes: &[Planned]) -> Result<Option<Vec<Planned>>> {
-        let from: Vec<Key> = changes.iter().filter_map(|change| fill_key(&change.op).cloned()).collect();
+        let from: Vec<Key> = changes
+            .iter()
+            .filter_map(|change| fill_key(&change.op).cloned())
+            .collect();
         if from.is_empty() {
             return Ok(None);
         }
@@ -206,7 +239,12 @@ impl Applier {
         for change in changes.iter_mut().filter(|change| fill_key(&change.op).is_some()) {
             let old = found.next().and_then(|local| local.row);
             if let (PlannedOp::Insert { row, .. }, Some(old)) = (&mut change.op, old) {
-                *row = row.0.iter().zip(old.0.iter()).map(|(new, old)| new.clone().or_else(|| old.clone())).collect();
+                *row = row
+                    .0
+                    .iter()
+                    .zip(old.0.iter())
+                    .map(|(new, old)| new.clone().or_else(|| old.clone()))
+                    .collect();
             }
         }
         Ok(Some(changes))
@@ -232,7 +270,13 @@ impl Applier {
                     Some(write) => writes.push((write, contested, conflict.filter(|_| !overlap))),
                     None => {
                         let why = "the row is missing and the log did not carry it whole";
-                        conflicts.push(self.record(plan, &contested, ConflictKind::UpdateMissing, Outcome::Open, why));
+                        conflicts.push(self.record(
+                            plan,
+                            &contested,
+                            ConflictKind::UpdateMissing,
+                            Outcome::Open,
+                            why,
+                        ));
                     }
                 },
                 Decision::Keep { conflict } => {
@@ -247,7 +291,8 @@ impl Applier {
                     reasserts.push(contested);
                 }
                 Decision::Park { conflict } => {
-                    let why = "equal stamps name different rows: a stamp was set by hand or a trigger was off";
+                    let why =
+                        "equal stamps name different rows: a stamp was set by hand or a trigger was off";
                     conflicts.push(self.record(plan, &contested, conflict, Outcome::Open, why));
                 }
             }
@@ -266,8 +311,10 @@ impl Applier {
         if decided.is_empty() {
             return Ok(Vec::new());
         }
-        let (writes, owners): (Vec<Write>, Vec<_>) =
-            decided.into_iter().map(|(write, contested, kind)| (write, (contested, kind))).unzip();
+        let (writes, owners): (Vec<Write>, Vec<_>) = decided
+            .into_iter()
+            .map(|(write, contested, kind)| (write, (contested, kind)))
+            .unzip();
         let written = self.target.write(&plan.shape, &writes).await?;
         let mut lost = Vec::new();
         for ((contested, conflict), written) in owners.into_iter().zip(written) {
@@ -287,7 +334,13 @@ impl Applier {
                     conflicts.push(self.record(plan, &contested, kind, Outcome::Open, &why));
                 }
                 (Written::Refused(why), _) => {
-                    conflicts.push(self.record(plan, &contested, ConflictKind::ValueRefused, Outcome::Open, &why));
+                    conflicts.push(self.record(
+                        plan,
+                        &contested,
+                        ConflictKind::ValueRefused,
+                        Outcome::Open,
+                        &why,
+                    ));
                 }
             }
         }
@@ -299,9 +352,14 @@ impl Applier {
         let Some(incoming) = incoming_of(op) else {
             return merge::decide_one_way(one_way(op), local.row.is_some());
         };
-        let standing = Standing { row: local.row_stamp, tombstone: local.tombstone };
+        let standing = Standing {
+            row: local.row_stamp,
+            tombstone: local.tombstone,
+        };
         let same = match (op, &local.row) {
-            (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => same_cells(row, here),
+            (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => {
+                same_cells(row, here)
+            }
             _ => false,
         };
         merge::decide(self.rule(plan), self.spec.target.rank, incoming, standing, same)
@@ -344,20 +402,44 @@ impl Applier {
 
     /// A standing row gets a stamp above the incoming one. A deleted row is written as it came and deleted again
     /// with its version, because only rows, not tombstones, reach the log of every engine.
-    fn answer(&self, plan: &Plan, change: &Planned, local: &Local, first: &mut Vec<Write>, second: &mut Vec<Write>) {
-        let (Some(stamps), Some(incoming)) = (&plan.shape.stamps, incoming_of(&change.op)) else { return };
+    fn answer(
+        &self,
+        plan: &Plan,
+        change: &Planned,
+        local: &Local,
+        first: &mut Vec<Write>,
+        second: &mut Vec<Write>,
+    ) {
+        let (Some(stamps), Some(incoming)) = (&plan.shape.stamps, incoming_of(&change.op)) else {
+            return;
+        };
         let (me, key) = (self.spec.target.rank, change.key.clone());
         match (local.row_stamp, &change.op) {
             (Some(standing), _) => {
                 let mut cells = vec![None; plan.shape.table.columns.len()];
                 cells[stamps.version] = Some(Value::Int(standing.version.max(incoming.stamp().version) + 1));
                 cells[stamps.origin] = Some(Value::Int(i64::from(me)));
-                first.push(Write { key, op: WriteOp::Update { row: Row(cells.into_boxed_slice()), base: None } });
+                first.push(Write {
+                    key,
+                    op: WriteOp::Update {
+                        row: Row(cells.into_boxed_slice()),
+                        base: None,
+                    },
+                });
             }
             (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) => {
-                first.push(Write { key: key.clone(), op: WriteOp::Insert { row: row.clone() } });
+                first.push(Write {
+                    key: key.clone(),
+                    op: WriteOp::Insert { row: row.clone() },
+                });
                 let tombstone = Some(Stamp::delete(incoming.stamp().version, me));
-                second.push(Write { key, op: WriteOp::Delete { base: None, tombstone } });
+                second.push(Write {
+                    key,
+                    op: WriteOp::Delete {
+                        base: None,
+                        tombstone,
+                    },
+                });
             }
             (None, PlannedOp::Delete { .. } | PlannedOp::Refused { .. }) => {}
         }
@@ -371,8 +453,22 @@ impl Applier {
         outcome: Outcome,
         why: &str,
     ) -> Conflict {
-        let rule = if plan.shape.stamps.is_some() { self.rule(plan).name() } else { "source" };
-        record::contested(plan, contested.change, &contested.local, record::Verdict { kind, outcome, rule, why })
+        let rule = if plan.shape.stamps.is_some() {
+            self.rule(plan).name()
+        } else {
+            "source"
+        };
+        record::contested(
+            plan,
+            contested.change,
+            &contested.local,
+            record::Verdict {
+                kind,
+                outcome,
+                rule,
+                why,
+            },
+        )
     }
 }
 
@@ -387,20 +483,33 @@ fn fill_key(op: &PlannedOp) -> Option<&Key> {
 fn write_of(change: &Planned) -> Option<Write> {
     let op = match &change.op {
         PlannedOp::Insert { row, .. } => WriteOp::Insert { row: row.clone() },
-        PlannedOp::Update { row, base, .. } => WriteOp::Update { row: row.clone(), base: *base },
-        PlannedOp::Delete { base, stamp, .. } => WriteOp::Delete { base: *base, tombstone: *stamp },
+        PlannedOp::Update { row, base, .. } => WriteOp::Update {
+            row: row.clone(),
+            base: *base,
+        },
+        PlannedOp::Delete { base, stamp, .. } => WriteOp::Delete {
+            base: *base,
+            tombstone: *stamp,
+        },
         PlannedOp::Refused { .. } => return None,
     };
-    Some(Write { key: change.key.clone(), op })
+    Some(Write {
+        key: change.key.clone(),
+        op,
+    })
 }
 
 /// The write after a decision, for the row as it was read. `None`: a row to insert that lacks cells.
 fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
     let op = match (&contested.change.op, &contested.local.row) {
-        (PlannedOp::Delete { stamp, .. }, _) => WriteOp::Delete { base: None, tombstone: *stamp },
-        (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(_)) => {
-            WriteOp::Update { row: row.clone(), base: None }
-        }
+        (PlannedOp::Delete { stamp, .. }, _) => WriteOp::Delete {
+            base: None,
+            tombstone: *stamp,
+        },
+        (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(_)) => WriteOp::Update {
+            row: row.clone(),
+            base: None,
+        },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, None) => {
             if plan.carried().any(|place| row.get(place).is_none()) {
                 return None;
@@ -409,19 +518,22 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
         }
         (PlannedOp::Refused { .. }, _) => return None,
     };
-    Some(Write { key: contested.change.key.clone(), op })
+    Some(Write {
+        key: contested.change.key.clone(),
+        op,
+    })
 }
 
 /// `None` without stamps (transactional mode).
 fn incoming_of(op: &PlannedOp) -> Option<Incoming> {
     match op {
         PlannedOp::Insert { stamp, .. } => stamp.map(|stamp| Incoming::Insert { stamp }),
-        PlannedOp::Update { base, stamp, .. } => {
-            base.zip(*stamp).map(|(base, stamp)| Incoming::Update { base, stamp })
-        }
-        PlannedOp::Delete { base, stamp, .. } => {
-            base.zip(*stamp).map(|(base, stamp)| Incoming::Delete { base, stamp })
-        }
+        PlannedOp::Update { base, stamp, .. } => base
+            .zip(*stamp)
+            .map(|(base, stamp)| Incoming::Update { base, stamp }),
+        PlannedOp::Delete { base, stamp, .. } => base
+            .zip(*stamp)
+            .map(|(base, stamp)| Incoming::Delete { base, stamp }),
         PlannedOp::Refused { .. } => None,
     }
 }
@@ -435,5 +547,9 @@ fn one_way(op: &PlannedOp) -> merge::Operation {
 }
 
 fn same_cells(incoming: &Row, here: &Row) -> bool {
-    incoming.0.iter().zip(here.0.iter()).all(|(a, b)| a.is_none() || a == b)
+    incoming
+        .0
+        .iter()
+        .zip(here.0.iter())
+        .all(|(a, b)| a.is_none() || a == b)
 }

@@ -45,7 +45,10 @@ impl Transaction {
 }
 
 pub(super) enum Unit {
-    Idle { position: Position, foreign: u64 },
+    Idle {
+        position: Position,
+        foreign: u64,
+    },
     Whole(Transaction),
     /// The first piece of a transaction that is larger than a group.
     Open(Transaction),
@@ -63,7 +66,13 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(receiver: Receiver, bytes_max: usize) -> Self {
-        Collector { receiver, bytes_max, partial: Vec::new(), partial_bytes: 0, carried: None }
+        Collector {
+            receiver,
+            bytes_max,
+            partial: Vec::new(),
+            partial_bytes: 0,
+            carried: None,
+        }
     }
 
     /// The next unit. Cancel-safe.
@@ -92,7 +101,9 @@ impl Collector {
         let (mut rows, mut bytes) = (first.changes(), first.bytes());
         let mut group = vec![first];
         while rows < rows_max && bytes < self.bytes_max && self.carried.is_none() {
-            let Ok(Ok(received)) = self.receiver.try_recv().map_err(drop) else { break };
+            let Ok(Ok(received)) = self.receiver.try_recv().map_err(drop) else {
+                break;
+            };
             match self.take(received) {
                 None => {}
                 Some(Unit::Whole(next)) if bytes + next.bytes() <= self.bytes_max => {
@@ -115,8 +126,14 @@ impl Collector {
 
     fn take(&mut self, received: Received) -> Option<Unit> {
         let (end, bytes) = match &received.step {
-            Step::Idle { position, foreign_bytes } => {
-                return Some(Unit::Idle { position: position.clone(), foreign: *foreign_bytes });
+            Step::Idle {
+                position,
+                foreign_bytes,
+            } => {
+                return Some(Unit::Idle {
+                    position: position.clone(),
+                    foreign: *foreign_bytes,
+                });
             }
             Step::Part(part) => (part.end.clone(), part.bytes),
         };
@@ -126,7 +143,14 @@ impl Collector {
             return None;
         }
         self.partial_bytes = 0;
-        let transaction = Transaction { received: std::mem::take(&mut self.partial), end };
-        Some(if transaction.end.is_some() { Unit::Whole(transaction) } else { Unit::Open(transaction) })
+        let transaction = Transaction {
+            received: std::mem::take(&mut self.partial),
+            end,
+        };
+        Some(if transaction.end.is_some() {
+            Unit::Whole(transaction)
+        } else {
+            Unit::Open(transaction)
+        })
     }
 }

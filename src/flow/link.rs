@@ -31,7 +31,11 @@ const IDLE_BYTES_MAX: u64 = 16 << 20;
 const IDLE_AFTER: Duration = Duration::from_secs(300);
 
 /// Runs until `stop`, an error, or (with `goal`) until the source's log is applied up to there.
-pub(super) async fn run(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &CancellationToken) -> Result<()> {
+pub(super) async fn run(
+    spec: &Arc<LinkSpec>,
+    goal: Option<Position>,
+    stop: &CancellationToken,
+) -> Result<()> {
     let (applier, mut planner, source) = open(spec).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
@@ -42,7 +46,12 @@ pub(super) async fn run(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &Can
         applier,
         confirm,
         goal,
-        pending: Pending { position, bytes: 0, foreign: 0, since: Instant::now() },
+        pending: Pending {
+            position,
+            bytes: 0,
+            foreign: 0,
+            since: Instant::now(),
+        },
     };
     let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
     let result = link.follow(&mut planner, &mut units, stop).await;
@@ -60,7 +69,10 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
     let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
-    let checkpoint = writer.take_over(&spec.sync, &spec.id).await?.filter(|checkpoint| checkpoint.seq >= 0);
+    let checkpoint = writer
+        .take_over(&spec.sync, &spec.id)
+        .await?
+        .filter(|checkpoint| checkpoint.seq >= 0);
     let checkpoint = checkpoint.ok_or_else(|| {
         Error::definite(format!("start link {}", spec.id))
             .node(&spec.target.name)
@@ -70,9 +82,10 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     })?;
     let identity = source.server().await?.identity;
     same_server(spec, &checkpoint, &identity)?;
-    let pairs = source_tables.iter().zip(target_tables).map(|(source, target)| {
-        (source.table.id.clone(), Arc::new(target.table.clone()))
-    });
+    let pairs = source_tables
+        .iter()
+        .zip(target_tables)
+        .map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
     let planner = Planner::new(spec, source_engine, target_engine, pairs.collect());
     let options = SourceOptions {
         access: spec.source.access.clone(),
@@ -82,7 +95,11 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         mode: spec.mode,
     };
     let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
-    Ok((Applier::new(writer, Arc::clone(spec), checkpoint), planner, source))
+    Ok((
+        Applier::new(writer, Arc::clone(spec), checkpoint),
+        planner,
+        source,
+    ))
 }
 
 fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
@@ -117,7 +134,12 @@ struct Pending {
 }
 
 impl Link {
-    async fn follow(&mut self, planner: &mut Planner, units: &mut Collector, stop: &CancellationToken) -> Result<()> {
+    async fn follow(
+        &mut self,
+        planner: &mut Planner,
+        units: &mut Collector,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         loop {
             if self.is_done().await? {
                 return Ok(());
@@ -157,11 +179,17 @@ impl Link {
 
     /// Applies whole transactions as one, trying again where the cause passes.
     async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
-        let Some(end) = group.last().and_then(|last| last.end.clone()) else { return Ok(()) };
+        let Some(end) = group.last().and_then(|last| last.end.clone()) else {
+            return Ok(());
+        };
         let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
-            let foreign = group.iter().filter(|passed| passed.is_foreign()).map(Transaction::log_bytes).sum();
+            let foreign = group
+                .iter()
+                .filter(|passed| passed.is_foreign())
+                .map(Transaction::log_bytes)
+                .sum();
             return self.passed(end, bytes, foreign).await;
         }
         for attempt in 1.. {
@@ -234,7 +262,12 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
-        self.pending = Pending { position: position.clone(), bytes: 0, foreign: 0, since: Instant::now() };
+        self.pending = Pending {
+            position: position.clone(),
+            bytes: 0,
+            foreign: 0,
+            since: Instant::now(),
+        };
         self.confirm.send_replace(Some(position));
     }
 

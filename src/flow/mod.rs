@@ -51,7 +51,11 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
         }
         for index in 0..sync.links.len() {
             let link = sync.link(index);
-            let goal = if once { Some(end_of_log(&link.source).await?) } else { None };
+            let goal = if once {
+                Some(end_of_log(&link.source).await?)
+            } else {
+                None
+            };
             let stop = work.clone();
             tasks.spawn(async move { supervise(&link, goal, &stop).await });
         }
@@ -138,17 +142,29 @@ async fn ready(sync: &SyncSpec) -> Result<()> {
 }
 
 fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Result<()> {
-    let blockers: Vec<Finding> = findings.into_iter().filter(|finding| finding.level == Level::Blocker).collect();
-    let Some(first) = blockers.first() else { return Ok(()) };
+    let blockers: Vec<Finding> = findings
+        .into_iter()
+        .filter(|finding| finding.level == Level::Blocker)
+        .collect();
+    let Some(first) = blockers.first() else {
+        return Ok(());
+    };
     let whats: Vec<String> = blockers
         .iter()
         .map(|finding| {
-            let table = finding.table.as_ref().map_or(String::new(), |table| format!("{table}: "));
+            let table = finding
+                .table
+                .as_ref()
+                .map_or(String::new(), |table| format!("{table}: "));
             format!("{} {table}{}", finding.code, finding.what)
         })
         .collect();
     let fix = first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned());
-    Err(Error::definite(doing).node(&node.name).why(whats.join("; ")).hint(fix).reason(Reason::Blocked))
+    Err(Error::definite(doing)
+        .node(&node.name)
+        .why(whats.join("; "))
+        .hint(fix)
+        .reason(Reason::Blocked))
 }
 
 /// Settings are dynamic: what was right at the start may be changed while we read.
@@ -187,9 +203,11 @@ pub(crate) async fn tables(node: &mut Node, ids: &[TableId], name: &str) -> Resu
         .zip(found)
         .map(|(id, table)| {
             table.map(Arc::new).ok_or_else(|| {
-                Error::definite("find it").node(name).table(id).why("it does not exist").hint(
-                    "create it as `tidelock check` shows, or take it out of the sync's `tables`",
-                )
+                Error::definite("find it")
+                    .node(name)
+                    .table(id)
+                    .why("it does not exist")
+                    .hint("create it as `tidelock check` shows, or take it out of the sync's `tables`")
             })
         })
         .collect()

@@ -29,7 +29,14 @@ impl Planner {
         targets: HashMap<TableId, Arc<Table>>,
     ) -> Self {
         let (source_rank, merge) = (spec.source.rank, spec.is_merge());
-        Planner { source_rank, source_engine, target_engine, merge, targets, plans: HashMap::default() }
+        Planner {
+            source_rank,
+            source_engine,
+            target_engine,
+            merge,
+            targets,
+            plans: HashMap::default(),
+        }
     }
 
     pub(crate) fn plan(&mut self, table: &Arc<Table>) -> Result<Arc<Plan>> {
@@ -38,7 +45,9 @@ impl Planner {
             return Ok(Arc::clone(plan));
         }
         let target = self.targets.get(&table.id).ok_or_else(|| {
-            Error::bug("plan a change").table(&table.id).why("the source sent a table outside of the sync")
+            Error::bug("plan a change")
+                .table(&table.id)
+                .why("the source sent a table outside of the sync")
         })?;
         let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)?;
         let plan = Arc::new(plan);
@@ -57,7 +66,10 @@ impl Planner {
             };
             for (ordinal, change) in (part.first..).zip(&part.changes) {
                 let plan = self.plan(&change.table)?;
-                let address = Address { head: Arc::clone(&part.head), ordinal };
+                let address = Address {
+                    head: Arc::clone(&part.head),
+                    ordinal,
+                };
                 plan.change(change, writer, &address, &mut planned)?;
                 planned.drain(..).for_each(|change| layers.push(&plan, change));
             }

@@ -74,7 +74,14 @@ async fn read(
             }
         };
         let Ok(share) = share else { return Ok(()) };
-        if sender.send(Ok(Received { step, log_bytes, _share: share })).is_err() {
+        if sender
+            .send(Ok(Received {
+                step,
+                log_bytes,
+                _share: share,
+            }))
+            .is_err()
+        {
             return Ok(());
         }
     }

@@ -26,20 +26,43 @@ pub(super) fn refusal(plan: &Plan, change: &Planned) -> Conflict {
         PlannedOp::Insert { .. } | PlannedOp::Update { .. } | PlannedOp::Delete { .. } => String::new(),
     };
     let kind = ConflictKind::ValueRefused;
-    named(plan, change, describe(plan, change, Verdict { kind, outcome: Outcome::Open, rule: "none", why: &why }))
+    named(
+        plan,
+        change,
+        describe(
+            plan,
+            change,
+            Verdict {
+                kind,
+                outcome: Outcome::Open,
+                rule: "none",
+                why: &why,
+            },
+        ),
+    )
 }
 
 fn describe(plan: &Plan, change: &Planned, verdict: Verdict<'_>) -> Conflict {
     let table = &plan.shape.table;
     let (operation, base, incoming, stamp) = match &change.op {
         PlannedOp::Insert { row, stamp, .. } => ("insert", None, Some(row_json(table, row)), *stamp),
-        PlannedOp::Update { row, before, stamp, .. } => {
-            ("update", before.as_ref().map(|row| row_json(&plan.source, row)), Some(row_json(table, row)), *stamp)
+        PlannedOp::Update {
+            row, before, stamp, ..
+        } => (
+            "update",
+            before.as_ref().map(|row| row_json(&plan.source, row)),
+            Some(row_json(table, row)),
+            *stamp,
+        ),
+        PlannedOp::Delete { before, stamp, .. } => {
+            ("delete", Some(row_json(&plan.source, before)), None, *stamp)
         }
-        PlannedOp::Delete { before, stamp, .. } => ("delete", Some(row_json(&plan.source, before)), None, *stamp),
-        PlannedOp::Refused { incoming, stamp, operation, .. } => {
-            (*operation, None, Some(row_json(&plan.source, incoming)), *stamp)
-        }
+        PlannedOp::Refused {
+            incoming,
+            stamp,
+            operation,
+            ..
+        } => (*operation, None, Some(row_json(&plan.source, incoming)), *stamp),
     };
     Conflict {
         id: String::new(),

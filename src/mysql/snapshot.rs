@@ -10,9 +10,9 @@
 
 use super::codec::decode_select;
 use super::source::{current_position, settings};
-use crate::access::SourceOptions as Options;
 use super::sql::{quote, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
+use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::Table;

@@ -20,15 +20,21 @@ pub async fn position(conn: &mut Conn) -> Result<Position> {
 }
 
 pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
-    let row: Result<Option<u8>, _> = conn.query_first(format!("SELECT 1 FROM {} LIMIT 1", sql::table(table))).await;
-    Ok(row.map_err(|error| fail("look for rows", error).table(table))?.is_some())
+    let row: Result<Option<u8>, _> = conn
+        .query_first(format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)))
+        .await;
+    Ok(row
+        .map_err(|error| fail("look for rows", error).table(table))?
+        .is_some())
 }
 
 async fn is_set_up(conn: &mut Conn) -> Result<bool> {
     let sql = "SELECT COUNT(*) FROM information_schema.tables
                 WHERE table_schema = 'tidelock' AND table_name IN ('conflict', 'checkpoint')";
-    let count: Option<u64> =
-        conn.query_first(sql).await.map_err(|error| fail("look for the control database", error))?;
+    let count: Option<u64> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| fail("look for the control database", error))?;
     Ok(count == Some(2))
 }
 
@@ -40,15 +46,24 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
     let sql = "SELECT (SELECT COUNT(*) FROM tidelock.node WHERE sync = :sync),
                       CAST(COALESCE(SUM(outcome = 'open'), 0) AS SIGNED), COUNT(*)
                  FROM tidelock.conflict WHERE sync = :sync AND link = :link";
-    let counts: Option<(u64, u64, u64)> =
-        conn.exec_first(sql, params! { sync, link }).await.map_err(|error| fail(&*doing, error))?;
+    let counts: Option<(u64, u64, u64)> = conn
+        .exec_first(sql, params! { sync, link })
+        .await
+        .map_err(|error| fail(&*doing, error))?;
     let (nodes, conflicts_open, conflicts_total) = counts.unwrap_or_default();
     let sql = "SELECT lane, epoch, seq, position, settle, source_identity,
                       TIMESTAMPDIFF(MICROSECOND, moved_at, NOW(6)) DIV 1000
                  FROM tidelock.checkpoint WHERE sync = :sync AND link = :link ORDER BY seq DESC LIMIT 1";
-    let row: Option<(i64, i64, i64, String, Option<String>, String, i64)> =
-        conn.exec_first(sql, params! { sync, link }).await.map_err(|error| fail(&*doing, error))?;
-    let mut status = LinkStatus { set_up: nodes > 0, conflicts_open, conflicts_total, ..LinkStatus::default() };
+    let row: Option<(i64, i64, i64, String, Option<String>, String, i64)> = conn
+        .exec_first(sql, params! { sync, link })
+        .await
+        .map_err(|error| fail(&*doing, error))?;
+    let mut status = LinkStatus {
+        set_up: nodes > 0,
+        conflicts_open,
+        conflicts_total,
+        ..LinkStatus::default()
+    };
     if let Some((lane, epoch, seq, position, settle, identity, age)) = row {
         let checkpoint = Checkpoint::stored(lane, (epoch, seq), &position, settle.as_deref(), identity);
         status.checkpoint = Some(checkpoint.map_err(|error| Error::definite(doing).because(error))?);
@@ -70,14 +85,24 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
     };
     let lost = match checkpoint {
         Position::Gtid(taken) => {
-            let purged: Option<String> =
-                conn.query_first("SELECT @@GLOBAL.gtid_purged").await.map_err(|error| fail(doing, error))?;
-            let purged = purged.unwrap_or_default().parse().map_err(|error| Error::bug(doing).because(error))?;
+            let purged: Option<String> = conn
+                .query_first("SELECT @@GLOBAL.gtid_purged")
+                .await
+                .map_err(|error| fail(doing, error))?;
+            let purged = purged
+                .unwrap_or_default()
+                .parse()
+                .map_err(|error| Error::bug(doing).because(error))?;
             !taken.contains_set(&purged)
         }
         Position::Lsn(_) | Position::MariaGtid(_) => false,
     };
-    Ok(Retention { reader_active: None, retained_bytes: None, limit, lost })
+    Ok(Retention {
+        reader_active: None,
+        retained_bytes: None,
+        limit,
+        lost,
+    })
 }
 
 /// Newest first.
@@ -96,13 +121,19 @@ pub async fn conflicts(conn: &mut Conn, sync: &str, filter: &ConflictFilter) -> 
                   AND (:name IS NULL OR table_name = :name OR CONCAT(schema_name, '.', table_name) = :name)
                   AND (:kind IS NULL OR kind = :kind) AND (NOT :only_open OR outcome = 'open')
                 ORDER BY number DESC LIMIT :limit";
-    let limit = if filter.limit > 0 { u64::from(filter.limit) } else { i64::MAX as u64 };
+    let limit = if filter.limit > 0 {
+        u64::from(filter.limit)
+    } else {
+        i64::MAX as u64
+    };
     let params = params! {
         sync, "number" => filter.number, "id" => filter.id.as_deref(), "name" => filter.table.as_deref(),
         "kind" => filter.kind.as_deref(), "only_open" => filter.only_open, limit,
     };
     let rows: Vec<Row> = conn.exec(sql, params).await.map_err(|error| fail(doing, error))?;
-    rows.into_iter().map(|mut row| stored(&mut row).ok_or_else(|| Error::bug(doing).why("a column is missing"))).collect()
+    rows.into_iter()
+        .map(|mut row| stored(&mut row).ok_or_else(|| Error::bug(doing).why("a column is missing")))
+        .collect()
 }
 
 /// `None`: a column is not there or of another type.

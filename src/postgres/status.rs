@@ -15,20 +15,33 @@ use tokio_postgres::{Client, Row};
 pub async fn position(client: &Client) -> Result<Position> {
     let doing = "read where the log ends";
     let sql = "SELECT pg_current_wal_lsn()::text";
-    let row = client.query_one(sql, &[]).await.map_err(|error| fail(doing, error))?;
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| fail(doing, error))?;
     let text: String = row.try_get(0).map_err(|error| fail(doing, error))?;
-    parse_lsn(&text).map(Position::Lsn).ok_or_else(|| Error::bug(doing).why(format!("{text:?} is no LSN")))
+    parse_lsn(&text)
+        .map(Position::Lsn)
+        .ok_or_else(|| Error::bug(doing).why(format!("{text:?} is no LSN")))
 }
 
 pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
-    let rows = client.query(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), &[]).await;
-    Ok(!rows.map_err(|error| fail("look for rows", error).table(table))?.is_empty())
+    let rows = client
+        .query(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), &[])
+        .await;
+    Ok(!rows
+        .map_err(|error| fail("look for rows", error).table(table))?
+        .is_empty())
 }
 
 async fn is_set_up(client: &Client) -> Result<bool> {
     let sql = "SELECT to_regclass('tidelock.conflict') IS NOT NULL AND to_regclass('tidelock.checkpoint') IS NOT NULL";
-    let row = client.query_one(sql, &[]).await.map_err(|error| fail("look for the control schema", error))?;
-    row.try_get(0).map_err(|error| fail("look for the control schema", error))
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| fail("look for the control schema", error))?;
+    row.try_get(0)
+        .map_err(|error| fail("look for the control schema", error))
 }
 
 pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<LinkStatus> {
@@ -47,7 +60,12 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
     let row = client.query_opt(sql, &[&sync, &link]).await.map_err(wrong)?;
     let checkpoint = row.as_ref().map(|row| checkpoint(row, &doing)).transpose()?;
     let age: Option<i64> = row.map(|row| row.try_get(6)).transpose().map_err(wrong)?;
-    let count = |column| counts.try_get::<_, i64>(column).map(i64::unsigned_abs).map_err(wrong);
+    let count = |column| {
+        counts
+            .try_get::<_, i64>(column)
+            .map(i64::unsigned_abs)
+            .map_err(wrong)
+    };
     Ok(LinkStatus {
         set_up: count(0)? > 0,
         checkpoint,
@@ -75,8 +93,16 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
                          FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
                  FROM pg_replication_slots WHERE slot_name = $1";
     let wrong = |error| fail(doing, error);
-    let Some(row) = client.query_opt(sql, &[&slot_name(sync, target)]).await.map_err(wrong)? else {
-        return Ok(Retention { reader_active: Some(false), lost: true, ..Retention::default() });
+    let Some(row) = client
+        .query_opt(sql, &[&slot_name(sync, target)])
+        .await
+        .map_err(wrong)?
+    else {
+        return Ok(Retention {
+            reader_active: Some(false),
+            lost: true,
+            ..Retention::default()
+        });
     };
     let bytes: Option<i64> = row.try_get(1).map_err(wrong)?;
     let limit: Option<String> = row.try_get(3).map_err(wrong)?;
@@ -108,11 +134,21 @@ pub async fn conflicts(client: &Client, sync: &str, filter: &ConflictFilter) -> 
     let rows = client
         .query(
             sql,
-            &[&sync, &filter.number, &filter.id, &filter.table, &filter.kind, &filter.only_open, &limit],
+            &[
+                &sync,
+                &filter.number,
+                &filter.id,
+                &filter.table,
+                &filter.kind,
+                &filter.only_open,
+                &limit,
+            ],
         )
         .await
         .map_err(|error| fail(doing, error))?;
-    rows.iter().map(|row| stored(row).map_err(|error| fail(doing, error))).collect()
+    rows.iter()
+        .map(|row| stored(row).map_err(|error| fail(doing, error)))
+        .collect()
 }
 
 fn stored(row: &Row) -> Result<StoredConflict, tokio_postgres::Error> {

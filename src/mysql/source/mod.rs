@@ -28,8 +28,8 @@ mod assemble;
 mod preflight;
 mod tables;
 
-use crate::access::SourceOptions as Options;
 use super::{Flavor, connect, fail, flavor};
+use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
 use crate::model::position::{GtidSet, Position};

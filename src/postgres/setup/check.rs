@@ -33,7 +33,7 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     accounts(client, scope, &state, &mut findings).await?;
     findings.extend(tables(scope, &state));
     findings.extend(more_tables(client, scope).await?);
-    findings.extend(installed(client, scope, &state, &[]).await?);
+    findings.extend(installed(client, scope, &state).await?);
     Ok(findings)
 }
 
@@ -414,7 +414,8 @@ fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Fin
 /// Requirements that the catalog view does not show.
 async fn more_tables(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     let sql = "SELECT n.nspname::text, c.relname::text, c.relpersistence = 'u', coalesce(NOT i.indimmediate, false),
-                      con.conname::text
+                      con.conname::text,
+                      EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v')
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace n ON n.nspname = want.schema
                  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
@@ -434,6 +435,14 @@ async fn more_tables(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
                     .fix(format!("ALTER TABLE {} SET LOGGED", table(&id))),
             );
         }
+        if scope.is_source && scope.mode == Mode::Merge && cell::<bool>(&row, 5)? {
+            let what = "it has a virtual generated column, with which PostgreSQL cannot log whole old rows";
+            let fix = format!(
+                "ALTER TABLE {} DROP COLUMN ..., ADD COLUMN ... GENERATED ALWAYS AS (...) STORED",
+                table(&id)
+            );
+            findings.push(Finding::blocker("E314", &scope.node, what).table(&id).fix(fix));
+        }
         if cell::<bool>(&row, 3)? {
             let name = cell::<Option<String>>(&row, 4)?.unwrap_or_default();
             let fix = format!(
@@ -449,12 +458,7 @@ async fn more_tables(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
 }
 
 /// What setup has installed for this node.
-async fn installed(
-    client: &Client,
-    scope: &Scope,
-    state: &State,
-    peers: &[(crate::model::stamp::Rank, String)],
-) -> Result<Vec<Finding>> {
+async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<Finding>> {
     if state.control == Control::Closed {
         let what = format!("role {:?} may not use schema tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
@@ -462,7 +466,7 @@ async fn installed(
             "run tidelock setup with the owner's account; it grants what run needs",
         )]);
     }
-    if let Some(what) = state.mismatch(scope, peers) {
+    if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
         return Ok(vec![finding.fix(
             "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
@@ -481,7 +485,7 @@ async fn installed(
         run_user: String::new(),
         ..scope.clone()
     };
-    let steps = steps::steps(client, &carried, state, peers).await?;
+    let steps = steps::steps(client, &carried, state, &[]).await?;
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }

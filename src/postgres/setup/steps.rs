@@ -22,6 +22,9 @@ pub(super) const PUBLICATION: &str = "E404";
 pub(super) const GRANTS: &str = "E405";
 
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+/// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
+/// published. Older servers log them and never publish them.
+const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 const CONTROL_TABLES: [&str; 5] = ["schema_version", "node", "checkpoint", "table_state", "conflict"];
 
 pub(super) async fn steps(
@@ -277,13 +280,16 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
     let name = publication_name(&scope.sync);
     let sql =
         "SELECT p.puballtables OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid),
-                      p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot
+                      p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot,
+                      coalesce(to_jsonb(p)->>'pubgencols', '') = 's'
                  FROM pg_publication p WHERE p.pubname = $1";
+    let with_generated = scope.mode == Mode::Merge && publishes_generated(client).await?;
+    let publish = format!("{PUBLISH}{}", if with_generated { PUBLISH_GENERATED } else { "" });
     let tables: Vec<String> = scope.tables.iter().map(table).collect();
     let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);
     let Some(row) = rows(client, sql, &[&name]).await?.into_iter().next() else {
         let sql = format!(
-            "CREATE PUBLICATION {} FOR TABLE {} WITH ({PUBLISH})",
+            "CREATE PUBLICATION {} FOR TABLE {} WITH ({publish})",
             quote(&name),
             tables.join(", ")
         );
@@ -296,9 +302,9 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
             .why("it publishes whole schemas or all tables, so it was not made by setup")
             .hint(format!("DROP PUBLICATION {}; then tidelock setup", quote(&name))));
     }
-    if !cell::<bool>(&row, 1)? {
+    if !cell::<bool>(&row, 1)? || (with_generated && !cell::<bool>(&row, 2)?) {
         steps.push(missing(format!(
-            "ALTER PUBLICATION {} SET ({PUBLISH})",
+            "ALTER PUBLICATION {} SET ({publish})",
             quote(&name)
         )));
     }
@@ -321,6 +327,12 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
         )));
     }
     Ok(())
+}
+
+async fn publishes_generated(client: &Client) -> Result<bool> {
+    let sql = "SELECT current_setting('server_version_num')::int >= 180000";
+    let rows = rows(client, sql, &[]).await?;
+    rows.first().map_or(Ok(false), |row| cell(row, 0))
 }
 
 /// What the run account needs and does not have. Objects that are still to be made count as not granted.

@@ -1,0 +1,162 @@
+//! `check`, `setup` and `teardown` of one MySQL or MariaDB server.
+//!
+//! Owns: what a node needs to take part in a sync ([`check`]), what is dynamic of that ([`settings`]), and the
+//! statements that install and remove our objects ([`setup_sql`], [`teardown_sql`]), whose texts are templates in
+//! `sql/mysql/`. Refuses: changing anything except through [`setup`] and [`teardown`], which run those statements
+//! under one lock per server, so that syncs set up at the same time do not meet.
+//! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
+
+mod check;
+mod grants;
+mod removal;
+mod state;
+mod steps;
+mod triggers;
+
+use super::fail;
+use crate::error::{Error, Reason, Result};
+use crate::install;
+use crate::model::stamp::Rank;
+use crate::model::sync::{Level, Scope};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use state::State;
+
+pub use check::{check, settings};
+pub use removal::teardown_sql;
+
+const LOCK: &str = "tidelock.setup";
+/// Seconds that setup waits for that lock and for each table it alters. A longer wait would hold up the users of
+/// the table, who queue behind us.
+const LOCK_TIMEOUT_S: u32 = 60;
+/// A trigger may not be made while the binlog is on, by an account without SUPER.
+const TRIGGERS_NOT_TRUSTED: &str = "ERROR 1419";
+
+/// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
+pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
+    let state = State::read(conn, scope).await?;
+    let doing = format!("set up sync {:?}", scope.sync);
+    if let Some(why) = state.mismatch(scope, peers) {
+        return Err(Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::PositionLost)
+            .why(why)
+            .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
+    }
+    let blockers = check::tables(scope, &state);
+    if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
+        let error = Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::Blocked)
+            .why(format!("{}: {}", first.code, first.what))
+            .hint(first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
+        return Err(match &first.table {
+            Some(table) => error.table(table),
+            None => error,
+        });
+    }
+    let steps = steps::steps(conn, scope, &state, peers).await?;
+    Ok(steps.into_iter().map(|step| step.sql).collect())
+}
+
+/// Installs what is missing and returns the statements that were run.
+pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
+    lock(conn).await?;
+    let outcome = match setup_sql(conn, scope, peers).await {
+        Ok(statements) => execute(conn, &statements).await.map(|()| statements),
+        Err(error) => Err(error),
+    };
+    unlock(conn).await?;
+    outcome
+}
+
+/// Removes what setup installed and returns the statements that were run, remarks included.
+pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
+    lock(conn).await?;
+    let outcome = match teardown_sql(conn, scope).await {
+        Ok(statements) => execute(conn, &statements).await.map(|()| statements),
+        Err(error) => Err(error),
+    };
+    unlock(conn).await?;
+    outcome
+}
+
+/// Statements as a script that the `mysql` and `mariadb` programs run.
+pub fn script(statements: &[String]) -> String {
+    if statements.iter().all(|sql| install::is_remark(sql)) {
+        return statements.iter().map(|remark| format!("{remark}\n\n")).collect();
+    }
+    let mut out = "SET NAMES utf8mb4;\n\
+         SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
+         ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION';\n\n"
+        .to_owned();
+    for statement in statements {
+        if install::is_remark(statement) {
+            out.push_str(&format!("{statement}\n\n"));
+        } else if statement.contains(';') {
+            // These programs cut at the delimiter wherever it stands.
+            let mut delimiter = "$$".to_owned();
+            while statement.contains(&delimiter) {
+                delimiter.push('$');
+            }
+            out.push_str(&format!(
+                "DELIMITER {delimiter}\n{statement}{delimiter}\nDELIMITER ;\n\n"
+            ));
+        } else {
+            out.push_str(&format!("{statement};\n\n"));
+        }
+    }
+    out
+}
+
+async fn lock(conn: &mut Conn) -> Result<()> {
+    let doing = "wait for another setup of this server";
+    let sql = format!("SET SESSION lock_wait_timeout = {LOCK_TIMEOUT_S}");
+    conn.query_drop(sql).await.map_err(|error| fail(doing, error))?;
+    let sql = format!("SELECT GET_LOCK('{LOCK}', {LOCK_TIMEOUT_S})");
+    let got: Option<Option<i64>> = conn.query_first(sql).await.map_err(|error| fail(doing, error))?;
+    if got.flatten() != Some(1) {
+        return Err(Error::transient(doing).why(format!("it did not end within {LOCK_TIMEOUT_S} s")));
+    }
+    Ok(())
+}
+
+async fn unlock(conn: &mut Conn) -> Result<()> {
+    for sql in [
+        format!("DO RELEASE_LOCK('{LOCK}')"),
+        "SET SESSION lock_wait_timeout = DEFAULT".to_owned(),
+    ] {
+        conn.query_drop(sql)
+            .await
+            .map_err(|error| fail("release the setup lock", error))?;
+    }
+    Ok(())
+}
+
+async fn execute(conn: &mut Conn, statements: &[String]) -> Result<()> {
+    for statement in statements.iter().filter(|sql| !install::is_remark(sql)) {
+        conn.query_drop(statement).await.map_err(|error| {
+            let first = statement
+                .lines()
+                .find(|line| !line.starts_with("--"))
+                .unwrap_or_default();
+            let error = fail(format!("run {first:?}"), error);
+            if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
+                return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
+            }
+            match error.hint_text() {
+                Some(_) => error,
+                None => error.hint(
+                    "setup needs an account that may ALTER the tables, make triggers on them and create database \
+                     tidelock; tidelock setup --print-sql shows what such an account must run",
+                ),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// A text literal, for sessions with NO_BACKSLASH_ESCAPES.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,160 @@
+//! The statements of teardown: everything of one sync goes, the users' tables stay usable.
+//!
+//! Kept: the stamp columns, because dropping a column cannot be undone and a later setup goes on with them; the
+//! conflict records, as long as another sync uses our database. Remarks in the list say so, with the SQL that drops
+//! them.
+
+use super::state::{Control, State};
+use super::steps::TABLE;
+use super::{literal, triggers};
+use crate::error::Result;
+use crate::install::Step;
+use crate::model::schema::TableId;
+use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::mysql::catalog;
+use crate::mysql::sql::{quote, table};
+use mysql_async::Conn;
+
+/// The statements that are still needed, in order; none when nothing of the sync is left.
+pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
+    let state = State::read(conn, scope).await?;
+    let mut out = Vec::new();
+    let merged = merged_tables(scope, &state);
+    out.extend(tables_sql(conn, &state, &merged).await?);
+    for catalog in catalog::tables(conn, &merged).await?.into_iter().flatten() {
+        if catalog.table.column(VERSION_COLUMN).is_some() {
+            out.push(format!(
+                "-- kept: stamp columns, which drop with: ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};",
+                table(&catalog.table.id).replace(['\n', '\r'], " ")
+            ));
+        }
+    }
+    if state.control == Control::Ready {
+        control(scope, &state, &mut out);
+    }
+    Ok(out)
+}
+
+/// Tables that carry our triggers for this sync: by its state rows, or by the triggers where those are gone.
+fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
+    let elsewhere = |id: &TableId| {
+        state
+            .table_states
+            .iter()
+            .any(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some())
+    };
+    let has_ours = |id: &TableId| {
+        let names = triggers::names(id);
+        state
+            .triggers
+            .iter()
+            .any(|there| there.table == *id && names.contains(&there.trigger))
+    };
+    let mut ids: Vec<TableId> = state
+        .table_states
+        .iter()
+        .filter(|there| there.sync == scope.sync && there.tombstones.is_some())
+        .map(|there| there.id.clone())
+        .chain(scope.tables.iter().filter(|id| has_ours(id)).cloned())
+        .filter(|id| !elsewhere(id))
+        .collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// Our objects on the tables that are there. A table outside the scope can lie in another database, whose triggers
+/// were not read, so its triggers are dropped without a look.
+async fn tables_sql(conn: &mut Conn, state: &State, ids: &[TableId]) -> Result<Vec<String>> {
+    let tombstones: Vec<TableId> = ids
+        .iter()
+        .map(|id| TableId::new("tidelock", triggers::tombstones_name(id)))
+        .collect();
+    let users = catalog::tables(conn, ids).await?;
+    let found = catalog::tables(conn, &tombstones).await?;
+    let mut out = Vec::new();
+    for ((id, user), tombstones) in ids.iter().zip(&users).zip(&found) {
+        let read = state.triggers.iter().any(|there| there.table.schema == id.schema);
+        for name in triggers::names(id) {
+            let there = state
+                .triggers
+                .iter()
+                .any(|there| there.table == *id && there.trigger == name);
+            if user.is_some() && (there || !read) {
+                out.push(format!(
+                    "DROP TRIGGER IF EXISTS {}.{}",
+                    quote(&id.schema),
+                    quote(&name)
+                ));
+            }
+        }
+        if let Some(tombstones) = tombstones {
+            out.push(format!("DROP TABLE IF EXISTS {}", table(&tombstones.table.id)));
+        }
+    }
+    Ok(out)
+}
+
+/// What setup does about tables that have left the sync.
+pub(super) async fn dropped_tables(
+    conn: &mut Conn,
+    scope: &Scope,
+    state: &State,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    for there in &state.table_states {
+        if there.sync != scope.sync || scope.tables.contains(&there.id) {
+            continue;
+        }
+        let mut statements = match there.tombstones {
+            Some(_) => tables_sql(conn, state, std::slice::from_ref(&there.id)).await?,
+            None => Vec::new(),
+        };
+        statements.push(format!(
+            "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
+            literal(&there.id.schema),
+            literal(&there.id.name),
+            literal(&scope.sync)
+        ));
+        let left = |sql| {
+            Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
+        };
+        steps.extend(statements.into_iter().map(left));
+    }
+    Ok(())
+}
+
+/// Our rows; and our database when this was the last sync. That is asked again when it is dropped.
+fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
+    if !state.nodes.iter().any(|node| node.sync != scope.sync) {
+        out.push(format!(
+            "DELETE FROM tidelock.node WHERE sync = {}",
+            literal(&scope.sync)
+        ));
+        out.extend(
+            [
+                "SET @tidelock_last = (SELECT IF(COUNT(*) = 0, 'DROP DATABASE tidelock', 'DO 0') FROM tidelock.node)",
+                "PREPARE tidelock_last FROM @tidelock_last",
+                "EXECUTE tidelock_last",
+                "DEALLOCATE PREPARE tidelock_last",
+            ]
+            .map(str::to_owned),
+        );
+        return;
+    }
+    let nodes = state.nodes.iter().any(|node| node.sync == scope.sync);
+    let tables = state.table_states.iter().any(|there| there.sync == scope.sync);
+    if !nodes && !tables {
+        return;
+    }
+    for name in ["checkpoint", "table_state", "node"] {
+        out.push(format!(
+            "DELETE FROM tidelock.{name} WHERE sync = {}",
+            literal(&scope.sync)
+        ));
+    }
+    out.push(format!(
+        "-- kept: conflict records, which go with: DELETE FROM tidelock.conflict WHERE sync = {};",
+        literal(&scope.sync).replace(['\n', '\r'], " ")
+    ));
+}

@@ -1,0 +1,212 @@
+//! What is there now: our database, our rows, our objects on the tables.
+//!
+//! Owns: reading; a fixed number of queries per database. Refuses: judging (see `check`) and planning (see `steps`).
+
+use super::grants::{self, Grant};
+use crate::error::{Error, Result};
+use crate::model::schema::TableId;
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Mode, Scope, Server};
+use crate::mysql::{Flavor, catalog, fail, flavor, server};
+use mysql_async::prelude::{FromValue, Queryable};
+use mysql_async::{Conn, Params, Row, Value};
+
+const DOING: &str = "read what is set up";
+
+pub(super) struct State {
+    pub flavor: Flavor,
+    pub server: Server,
+    /// `user@host`, as the server knows the session's account.
+    pub current_user: String,
+    pub grants: Vec<Grant>,
+    pub control: Control,
+    pub nodes: Vec<Node>,
+    /// Rows of every sync.
+    pub table_states: Vec<TableState>,
+    /// In the scope's order.
+    pub tables: Vec<Option<CatalogTable>>,
+    /// Every trigger in the tables' databases.
+    pub triggers: Vec<Installed>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    Missing,
+    /// This account may not look into our database. Whether it exists the server does not say then.
+    Closed,
+    Ready,
+}
+
+pub(super) struct Node {
+    pub sync: String,
+    pub rank: Rank,
+    pub name: String,
+    pub is_self: bool,
+    pub identity: String,
+    pub config_hash: String,
+}
+
+pub(super) struct TableState {
+    pub id: TableId,
+    pub sync: String,
+    pub tombstones: Option<String>,
+    pub fingerprint: String,
+}
+
+pub(super) struct Installed {
+    pub table: TableId,
+    pub trigger: String,
+    /// `BEFORE INSERT` and so on.
+    pub moment: String,
+    pub order: i64,
+    pub body: String,
+}
+
+pub(super) async fn rows(conn: &mut Conn, sql: &str, values: &[&str]) -> Result<Vec<Row>> {
+    let values = Params::Positional(values.iter().map(|value| Value::from(*value)).collect());
+    conn.exec(sql, values).await.map_err(|error| fail(DOING, error))
+}
+
+pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
+    match row.get_opt(index) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => Err(Error::definite(DOING).why(format!(
+            "column {index} of the answer is not what it was asked for"
+        ))),
+    }
+}
+
+impl State {
+    pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
+        let flavor = flavor(conn).await?;
+        let control = control(conn).await?;
+        let server = match control {
+            // On MariaDB the identity lies in our own database.
+            Control::Closed if flavor == Flavor::Mariadb => Server {
+                engine: "mariadb",
+                version: String::new(),
+                identity: String::new(),
+            },
+            Control::Closed | Control::Missing | Control::Ready => server(conn, &flavor).await?,
+        };
+        let mut state = State {
+            flavor,
+            server,
+            current_user: String::new(),
+            grants: grants::own(conn, flavor).await?,
+            control,
+            nodes: Vec::new(),
+            table_states: Vec::new(),
+            tables: catalog::tables(conn, &scope.tables).await?,
+            triggers: triggers(conn, scope).await?,
+        };
+        for row in rows(conn, "SELECT CURRENT_USER()", &[]).await? {
+            state.current_user = cell(&row, 0)?;
+        }
+        if control == Control::Ready {
+            state.read_control(conn).await?;
+        }
+        Ok(state)
+    }
+
+    async fn read_control(&mut self, conn: &mut Conn) -> Result<()> {
+        let nodes = "SELECT sync, `rank`, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, `rank`";
+        for row in rows(conn, nodes, &[]).await? {
+            self.nodes.push(Node {
+                sync: cell(&row, 0)?,
+                rank: cell(&row, 1)?,
+                name: cell(&row, 2)?,
+                is_self: cell(&row, 3)?,
+                identity: cell(&row, 4)?,
+                config_hash: cell(&row, 5)?,
+            });
+        }
+        let tables =
+            "SELECT schema_name, table_name, sync, tombstones, fingerprint FROM tidelock.table_state";
+        for row in rows(conn, tables, &[]).await? {
+            self.table_states.push(TableState {
+                id: TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?),
+                sync: cell(&row, 2)?,
+                tombstones: cell(&row, 3)?,
+                fingerprint: cell(&row, 4)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet.
+    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+        let wanted = std::iter::once((scope.rank, scope.node.as_str()))
+            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
+        for (rank, name) in wanted {
+            let differs =
+                |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
+            if let Some(node) = self.nodes.iter().find(differs) {
+                return Some(format!(
+                    "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
+                    node.name, node.rank
+                ));
+            }
+        }
+        let was_merge = |there: &&TableState| there.sync == scope.sync && there.tombstones.is_some();
+        if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
+            return Some("the sync was set up in merge mode, and is transactional now".to_owned());
+        }
+        let own = self
+            .nodes
+            .iter()
+            .find(|node| node.sync == scope.sync && node.is_self)?;
+        if own.rank != scope.rank {
+            return Some(format!(
+                "this server was set up as node {:?} of the sync",
+                own.name
+            ));
+        }
+        if own.identity != self.server.identity {
+            return Some(format!(
+                "the server is not the one that was set up: it was {}, now {}",
+                own.identity, self.server.identity
+            ));
+        }
+        None
+    }
+
+    pub(super) fn is_run_user(&self, scope: &Scope) -> bool {
+        let (name, _) = grants::account(&self.current_user);
+        let (wanted, _) = grants::account(&scope.run_user);
+        wanted.is_empty() || wanted == name
+    }
+}
+
+async fn control(conn: &mut Conn) -> Result<Control> {
+    let sql = "SELECT version FROM tidelock.schema_version WHERE version = 1";
+    let found: Result<Option<i64>, mysql_async::Error> = conn.query_first(sql).await;
+    match found {
+        Ok(Some(_)) => Ok(Control::Ready),
+        Ok(None) => Ok(Control::Missing),
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => Ok(Control::Missing),
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => Ok(Control::Closed),
+        Err(error) => Err(fail(DOING, error)),
+    }
+}
+
+async fn triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<Installed>> {
+    let mut schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let sql = "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT
+                 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = ? ORDER BY ACTION_ORDER";
+    let mut triggers = Vec::new();
+    for schema in schemas {
+        for row in rows(conn, sql, &[schema]).await? {
+            triggers.push(Installed {
+                table: TableId::new(schema, cell::<String>(&row, 0)?),
+                trigger: cell(&row, 1)?,
+                moment: format!("{} {}", cell::<String>(&row, 2)?, cell::<String>(&row, 3)?),
+                order: cell(&row, 4)?,
+                body: cell(&row, 5)?,
+            });
+        }
+    }
+    Ok(triggers)
+}

@@ -1,0 +1,308 @@
+//! The statements that setup still has to run, in their order: control database, nodes, per table the stamp columns,
+//! tombstones, triggers and state row, then the run account's grants.
+//!
+//! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
+
+use super::grants::{account, holds, of, quoted};
+use super::state::{Control, State, cell};
+use super::{literal, triggers};
+use crate::error::{Error, Result};
+use crate::install::{Step, fingerprint, statements};
+use crate::model::schema::TableId;
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::mysql::sql::{quote, table};
+use crate::mysql::{Flavor, catalog, fail};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error as DriverError, Row};
+
+pub(super) const CONTROL: &str = "E401";
+pub(super) const NODES: &str = "E402";
+pub(super) const TABLE: &str = "E403";
+pub(super) const GRANTS: &str = "E405";
+pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
+
+pub(super) async fn steps(
+    conn: &mut Conn,
+    scope: &Scope,
+    state: &State,
+    peers: &[(Rank, String)],
+) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if state.control != Control::Ready {
+        let file = include_str!("../../../sql/mysql/001_control.sql");
+        let control = statements(file).into_iter();
+        steps.extend(control.map(|sql| Step::new(CONTROL, "control database tidelock", sql)));
+    }
+    nodes(scope, state, peers, &mut steps);
+    let tombstones: Vec<TableId> = scope.tables.iter().map(tombstones_id).collect();
+    let tombstones = catalog::tables(conn, &tombstones).await?;
+    for (catalog, tombstones) in state.tables.iter().zip(&tombstones) {
+        if let Some(catalog) = catalog {
+            table_steps(scope, state, catalog, tombstones.as_ref(), &mut steps)?;
+        }
+    }
+    super::removal::dropped_tables(conn, scope, state, &mut steps).await?;
+    if !state.is_run_user(scope) {
+        grants(conn, scope, state, &mut steps).await?;
+    }
+    Ok(steps)
+}
+
+/// MariaDB's servers have no name of their own, so ours gets one, once.
+fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec<Step>) {
+    let what = "names and ranks of the nodes";
+    let mut identity = literal(&state.server.identity);
+    if state.flavor == Flavor::Mariadb {
+        identity = "(SELECT identity FROM tidelock.server_id WHERE only_row = 1)".to_owned();
+        if state.server.identity.is_empty() {
+            let sql = "INSERT IGNORE INTO tidelock.server_id (only_row, identity) VALUES (1, UUID())";
+            steps.push(Step::new(NODES, what, sql));
+        }
+    }
+    let own = (scope.rank, scope.node.as_str(), true, identity);
+    let peers = peers
+        .iter()
+        .map(|(rank, name)| (*rank, name.as_str(), false, "''".to_owned()));
+    for (rank, name, is_self, identity) in std::iter::once(own).chain(peers) {
+        let there = state.nodes.iter().any(|node| {
+            node.sync == scope.sync
+                && node.rank == rank
+                && node.is_self == is_self
+                && node.config_hash == scope.config_hash
+        });
+        if there {
+            continue;
+        }
+        let sql = format!(
+            "INSERT INTO tidelock.node (sync, `rank`, name, is_self, identity, config_hash)\n\
+             VALUES ({sync}, {rank}, {name}, {is_self}, {identity}, {hash})\n\
+             ON DUPLICATE KEY UPDATE config_hash = {hash}",
+            sync = literal(&scope.sync),
+            name = literal(name),
+            hash = literal(&scope.config_hash),
+        );
+        steps.push(Step::new(NODES, what, sql));
+    }
+}
+
+fn tombstones_id(id: &TableId) -> TableId {
+    TableId::new("tidelock", triggers::tombstones_name(id))
+}
+
+fn table_steps(
+    scope: &Scope,
+    state: &State,
+    catalog: &CatalogTable,
+    tombstones: Option<&CatalogTable>,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let id = &catalog.table.id;
+    let mut tombstones_name = None;
+    if scope.mode == Mode::Merge {
+        let missing: Vec<String> = [
+            (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE"),
+            (ORIGIN_COLUMN, "SMALLINT NOT NULL DEFAULT 0 INVISIBLE"),
+        ]
+        .iter()
+        .filter(|(name, _)| catalog.table.column(name).is_none())
+        .map(|(name, definition)| format!("ADD COLUMN {name} {definition}"))
+        .collect();
+        if !missing.is_empty() {
+            let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
+            steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+        }
+        match tombstones {
+            Some(found) => tombstones_type(catalog, found, steps)?,
+            None => {
+                let sql = triggers::tombstones_sql(id, &triggers::key(catalog));
+                steps.push(Step::new(TABLE, "tombstones", sql).table(id));
+            }
+        }
+        trigger_steps(scope, state, catalog, steps);
+        tombstones_name = Some(triggers::tombstones_name(id));
+    }
+    table_state(scope, state, catalog, tombstones_name, steps);
+    Ok(())
+}
+
+/// The key of the tombstones has the types of the table's key, also after those were altered.
+fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec<Step>) -> Result<()> {
+    let id = &catalog.table.id;
+    let (key, there) = (triggers::key(catalog), triggers::key(found));
+    if key.len() != there.len() || key.iter().zip(&there).any(|(a, b)| a.name != b.name) {
+        let names: Vec<&str> = there.iter().map(|column| column.name.as_str()).collect();
+        return Err(Error::definite("set up the tombstones")
+            .table(id)
+            .why(format!(
+                "the primary key was ({}) when the table was set up and is another one now",
+                names.join(", ")
+            ))
+            .hint("tidelock teardown, then tidelock setup, and a new copy"));
+    }
+    for (column, there) in key.iter().zip(&there) {
+        if column.sql_type != there.sql_type || column.collation != there.collation {
+            let sql = format!(
+                "ALTER TABLE {} MODIFY COLUMN {} {}",
+                table(&found.table.id),
+                quote(&column.name),
+                triggers::definition(column)
+            );
+            steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
+        }
+    }
+    Ok(())
+}
+
+/// Ours must be what this version would make, and the last of its moment.
+fn trigger_steps(scope: &Scope, state: &State, catalog: &CatalogTable, steps: &mut Vec<Step>) {
+    let id = &catalog.table.id;
+    for trigger in triggers::triggers(scope, catalog, &state.triggers) {
+        let of_moment = || {
+            state
+                .triggers
+                .iter()
+                .filter(|there| there.table == *id && there.moment == trigger.moment)
+        };
+        let there = of_moment().find(|there| there.trigger == trigger.trigger);
+        let is_last = |own: i64| of_moment().all(|other| other.order <= own);
+        match there {
+            Some(there) if there.body.starts_with(&trigger.mark) && is_last(there.order) => continue,
+            Some(_) => {
+                let name = format!("{}.{}", quote(&id.schema), quote(&trigger.trigger));
+                let sql = format!("DROP TRIGGER IF EXISTS {name}");
+                steps.push(Step::new(TABLE, STAMP_TRIGGERS, sql).table(id));
+            }
+            None => {}
+        }
+        steps.push(Step::new(TABLE, STAMP_TRIGGERS, trigger.sql).table(id));
+    }
+}
+
+fn table_state(
+    scope: &Scope,
+    state: &State,
+    catalog: &CatalogTable,
+    tombstones: Option<String>,
+    steps: &mut Vec<Step>,
+) {
+    let id = &catalog.table.id;
+    let fingerprint = fingerprint(&catalog.table);
+    let there = state
+        .table_states
+        .iter()
+        .find(|there| there.sync == scope.sync && there.id == *id);
+    if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
+        return;
+    }
+    let (tombstones, fingerprint) = (
+        tombstones.map_or("NULL".to_owned(), |name| literal(&name)),
+        literal(&fingerprint),
+    );
+    let sql = format!(
+        "INSERT INTO tidelock.table_state (schema_name, table_name, sync, tombstones, fingerprint)\n\
+         VALUES ({}, {}, {}, {tombstones}, {fingerprint})\n\
+         ON DUPLICATE KEY UPDATE tombstones = {tombstones}, fingerprint = {fingerprint}",
+        literal(&id.schema),
+        literal(&id.name),
+        literal(&scope.sync),
+    );
+    steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
+}
+
+/// What the run account does: privileges on the whole server, on our database, on each of the users' tables.
+pub(super) struct Needs {
+    pub server: Vec<&'static str>,
+    pub control: &'static [&'static str],
+    pub tables: Vec<&'static str>,
+}
+
+/// TRIGGER on the tables lets the account see their triggers, which would otherwise look as if there were none.
+pub(super) fn needs(scope: &Scope, flavor: Flavor) -> Needs {
+    let mut needs = Needs {
+        server: Vec::new(),
+        control: &["SELECT", "INSERT", "UPDATE", "DELETE"],
+        tables: vec!["SELECT"],
+    };
+    if scope.is_source {
+        needs.server = vec!["REPLICATION SLAVE", monitor(flavor)];
+    }
+    if scope.is_target {
+        needs.tables.extend(["INSERT", "UPDATE", "DELETE"]);
+    }
+    if scope.is_target || scope.mode == Mode::Merge {
+        needs.tables.push("TRIGGER");
+    }
+    needs
+}
+
+pub(super) fn monitor(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Mysql => "REPLICATION CLIENT",
+        Flavor::Mariadb => "BINLOG MONITOR",
+    }
+}
+
+async fn grants(conn: &mut Conn, scope: &Scope, state: &State, steps: &mut Vec<Step>) -> Result<()> {
+    let needs = needs(scope, state.flavor);
+    let grant = |sql: String| Step::new(GRANTS, "grants of the run account", sql);
+    for account in accounts(conn, scope).await? {
+        let held = of(conn, &account).await?;
+        if !needs.server.is_empty() && !holds(&held, &needs.server, None, None) {
+            steps.push(grant(format!(
+                "GRANT {} ON *.* TO {account}",
+                needs.server.join(", ")
+            )));
+        }
+        if !holds(&held, needs.control, Some("tidelock"), None) {
+            steps.push(grant(format!(
+                "GRANT {} ON tidelock.* TO {account}",
+                needs.control.join(", ")
+            )));
+        }
+        for id in &scope.tables {
+            if !holds(&held, &needs.tables, Some(&id.schema), Some(&id.name)) {
+                steps.push(grant(format!(
+                    "GRANT {} ON {} TO {account}",
+                    needs.tables.join(", "),
+                    table(id)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The accounts behind the run user's name: a URL tells no host.
+async fn accounts(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
+    let (user, host) = account(&scope.run_user);
+    if let Some(host) = host {
+        return Ok(vec![quoted(user, host)]);
+    }
+    let doing = "find the run account";
+    let found: Result<Vec<Row>, DriverError> = conn
+        .exec("SELECT Host FROM mysql.user WHERE User = ?", (user,))
+        .await;
+    let found = match found {
+        Ok(found) => found,
+        // Who may not look there can still grant; the usual account has no host.
+        Err(DriverError::Server(error)) if matches!(error.code, 1142 | 1044) => {
+            return Ok(vec![quoted(user, "%")]);
+        }
+        Err(error) => return Err(fail(doing, error)),
+    };
+    if found.is_empty() {
+        return Err(Error::definite(doing)
+            .node(&scope.node)
+            .why(format!("there is no account of user {user:?}"))
+            .hint(create_user(user)));
+    }
+    found
+        .iter()
+        .map(|row| Ok(quoted(user, &cell::<String>(row, 0)?)))
+        .collect()
+}
+
+pub(super) fn create_user(user: &str) -> String {
+    format!("CREATE USER {} IDENTIFIED BY '...'", quoted(user, "%"))
+}

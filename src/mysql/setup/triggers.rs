@@ -1,0 +1,222 @@
+//! The stamp triggers of one table: names and texts.
+//!
+//! Pure. A body begins with a label that carries a digest of the body, by which `check` sees whether what is
+//! installed is what this version of Tidelock would install for the table as it is now. It is a label because the
+//! `mysql` program takes comments out of what it sends.
+
+use super::literal;
+use super::state::Installed;
+use crate::install::{digest, render};
+use crate::model::schema::{Column, ColumnType, TableId};
+use crate::model::sync::{CatalogTable, Scope, object_name};
+use crate::mysql::catalog::TRIGGER_PREFIX;
+use crate::mysql::sql::{quote, table};
+
+/// Version of the templates' meaning; part of the mark.
+const VERSION: u32 = 1;
+
+pub(super) struct Trigger {
+    pub trigger: String,
+    pub moment: &'static str,
+    pub mark: String,
+    pub sql: String,
+}
+
+/// Moment, end of the trigger's name, text.
+const KINDS: [(&str, &str, &str); 3] = [
+    (
+        "BEFORE INSERT",
+        "bi",
+        include_str!("../../../sql/mysql/stamp_insert.sql"),
+    ),
+    (
+        "BEFORE UPDATE",
+        "bu",
+        include_str!("../../../sql/mysql/stamp_update.sql"),
+    ),
+    (
+        "AFTER DELETE",
+        "ad",
+        include_str!("../../../sql/mysql/stamp_delete.sql"),
+    ),
+];
+
+pub(super) fn names(id: &TableId) -> [String; 3] {
+    KINDS.map(|(_, end, _)| object_name(&format!("{TRIGGER_PREFIX}{end}"), id))
+}
+
+pub(super) fn tombstones_name(id: &TableId) -> String {
+    object_name("tombstone", id)
+}
+
+/// The key's columns in key order.
+pub(super) fn key(catalog: &CatalogTable) -> Vec<&Column> {
+    catalog
+        .table
+        .key
+        .iter()
+        .map(|&index| &catalog.table.columns[index])
+        .collect()
+}
+
+/// Type and collation, which brings its character set along. Labels are written anew: the server shows them with
+/// backslashes that it would not take back in our SQL mode.
+pub(super) fn definition(column: &Column) -> String {
+    let labels = |labels: &[String]| {
+        labels
+            .iter()
+            .map(|label| literal(label))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let base = match &column.ty {
+        ColumnType::Enum { labels: names } => format!("enum({})", labels(names)),
+        ColumnType::Set { labels: names } => format!("set({})", labels(names)),
+        _ => column.sql_type.clone(),
+    };
+    match column.collation.as_str() {
+        "" => format!("{base} NOT NULL"),
+        collation => format!("{base} COLLATE {collation} NOT NULL"),
+    }
+}
+
+pub(super) fn tombstones_sql(id: &TableId, key: &[&Column]) -> String {
+    let definitions: Vec<String> = key
+        .iter()
+        .map(|column| format!("{} {}", quote(&column.name), definition(column)))
+        .collect();
+    render(
+        include_str!("../../../sql/mysql/tombstones.sql"),
+        &[
+            ("table", &table(id).replace(['\n', '\r'], " ")),
+            ("tombstones", &tombstones_name(id)),
+            ("key_definitions", &definitions.join(",\n    ")),
+            ("key", &list(key, "")),
+        ],
+    )
+}
+
+/// The three triggers of a merge table, each to run after the last of the user's for its moment.
+pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, installed: &[Installed]) -> [Trigger; 3] {
+    let id = &catalog.table.id;
+    let key = key(catalog);
+    let rank = scope.rank.to_string();
+    let same = |columns: &[&Column]| {
+        let terms: Vec<String> = columns.iter().map(|column| unchanged(column)).collect();
+        terms.join("\n        AND ")
+    };
+    let written: Vec<&Column> = catalog
+        .table
+        .columns
+        .iter()
+        .filter(|column| !column.generated && !is_stamp(&column.name))
+        .collect();
+    let nothing_changed = format!(
+        "{}\n        AND NEW.tidelock_version <=> OLD.tidelock_version AND NEW.tidelock_origin <=> OLD.tidelock_origin",
+        same(&written)
+    );
+    let is_greater = format!(
+        "OLD.tidelock_version > tidelock_version OR (OLD.tidelock_version = tidelock_version AND {rank} > tidelock_origin)"
+    );
+    let (table, tombstones) = (table(id), tombstones_name(id));
+    let (schema_name, table_name) = (literal(&id.schema), literal(&id.name));
+    let (key_list, old_key, same_key) = (list(&key, ""), list(&key, "OLD."), same(&key));
+    let (row_key, tombstone_key) = (has_new_key(&key, "r"), has_new_key(&key, "d"));
+    let mut names = names(id).into_iter();
+    KINDS.map(|(moment, _, template)| {
+        let trigger = names.next().unwrap_or_default();
+        let qualified = format!("{}.{}", quote(&id.schema), quote(&trigger));
+        let mut values: Vec<(&str, &str)> = vec![
+            ("trigger", &qualified),
+            ("table", &table),
+            ("tombstones", &tombstones),
+            ("schema_name", &schema_name),
+            ("table_name", &table_name),
+            ("rank", &rank),
+            ("key", &key_list),
+            ("old_key", &old_key),
+            ("same_key", &same_key),
+            ("nothing_changed", &nothing_changed),
+            ("is_greater", &is_greater),
+            ("row_has_new_key", &row_key),
+            ("tombstone_has_new_key", &tombstone_key),
+        ];
+        let mark = format!("tidelock_{VERSION}_{}", digest(&render(template, &values)));
+        let follows = follows(id, moment, installed);
+        values.extend([("mark", mark.as_str()), ("follows", follows.as_str())]);
+        let sql = render(template, &values);
+        Trigger {
+            trigger,
+            moment,
+            mark,
+            sql,
+        }
+    })
+}
+
+fn is_stamp(name: &str) -> bool {
+    name == crate::model::sync::VERSION_COLUMN || name == crate::model::sync::ORIGIN_COLUMN
+}
+
+/// `installed` is in the order in which triggers fire.
+fn follows(id: &TableId, moment: &str, installed: &[Installed]) -> String {
+    installed
+        .iter()
+        .rfind(|there| {
+            there.table == *id && there.moment == moment && !there.trigger.starts_with(TRIGGER_PREFIX)
+        })
+        .map(|last| format!("FOLLOWS {}", quote(&last.trigger)))
+        .unwrap_or_default()
+}
+
+/// Are old and new cell the same to the byte? Plain comparison goes by collation, by number (0 = -0, JSON 1 = 1.0)
+/// and, for TIMESTAMP, by the session's zone, in which two moments can have one name.
+fn unchanged(column: &Column) -> String {
+    let name = quote(&column.name);
+    let by = |form: &str| {
+        let (new, old) = (
+            form.replace("{}", &format!("NEW.{name}")),
+            form.replace("{}", &format!("OLD.{name}")),
+        );
+        format!("{new} <=> {old}")
+    };
+    match &column.ty {
+        ColumnType::Text { .. } | ColumnType::Json { normalised: false } => by("CAST({} AS BINARY)"),
+        ColumnType::Json { normalised: true } => by("CAST(CAST({} AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
+        // The angle tells the two zeros apart.
+        ColumnType::Float | ColumnType::Double => format!("{} AND {}", by("{}"), by("ATAN2({}, -1)")),
+        ColumnType::Enum { .. } | ColumnType::Set { .. } => by("CAST({} AS UNSIGNED)"),
+        ColumnType::TimestampTz { .. } => by("UNIX_TIMESTAMP({})"),
+        ColumnType::Opaque { .. } => by("HEX({})"),
+        ColumnType::Bool
+        | ColumnType::Int { .. }
+        | ColumnType::Decimal { .. }
+        | ColumnType::Bytes { .. }
+        | ColumnType::Bit { .. }
+        | ColumnType::Date
+        | ColumnType::Time { .. }
+        | ColumnType::Timestamp { .. }
+        | ColumnType::Year
+        | ColumnType::Uuid
+        | ColumnType::Interval => by("{}"),
+    }
+}
+
+fn list(key: &[&Column], prefix: &str) -> String {
+    let names: Vec<String> = key
+        .iter()
+        .map(|column| format!("{prefix}{}", quote(&column.name)))
+        .collect();
+    names.join(", ")
+}
+
+fn has_new_key(key: &[&Column], alias: &str) -> String {
+    let terms: Vec<String> = key
+        .iter()
+        .map(|column| {
+            let name = quote(&column.name);
+            format!("{alias}.{name} = NEW.{name}")
+        })
+        .collect();
+    terms.join(" AND ")
+}

@@ -1,0 +1,234 @@
+//! Setup brings everything there, once; teardown takes it away.
+
+use crate::harness::{Kind, Options, private};
+use crate::node::{Engine, Node, codes};
+use crate::on_every_server;
+use tidelock::model::sync::Mode;
+
+/// Names that need every kind of quoting, and a key of two columns.
+const ODD: &str = "we'ird \" t{able}";
+
+fn odd_ddl(kind: Kind) -> String {
+    match kind.is_postgres() {
+        true => "CREATE TABLE \"we'ird \"\" t{able}\" (\"the\"\"Key\" numeric(10,2), b text, \"order\" text, PRIMARY KEY (b, \"the\"\"Key\"))".to_owned(),
+        false => "CREATE TABLE `we'ird \" t{able}` (`the\"Key` decimal(10,2), b varchar(20) CHARACTER SET latin1, `order` enum('a','it''s'), PRIMARY KEY (b, `the\"Key`))".to_owned(),
+    }
+}
+
+async fn the_second_setup_has_nothing_to_do(kind: Kind) {
+    let mut node = Node::new(kind, "twice", &odd_ddl(kind), &[ODD]).await;
+    node.exec("CREATE TABLE plain (id bigint PRIMARY KEY)").await;
+    let mut plain = node.scope.tables[0].clone();
+    plain.name = "plain".to_owned();
+    node.scope.tables.push(plain);
+    let before = codes(&node.check().await).join(" ");
+    assert!(before.contains("E402 E403"), "{before}");
+    assert!(!node.setup().await.is_empty());
+    assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+    let after = codes(&node.check().await).join(" ");
+    assert_eq!(after.replace("W308", ""), "", "after setup");
+    assert_eq!(codes(&node.settings().await), [] as [&str; 0]);
+    let (insert, update, delete) = match node.is_postgres() {
+        true => (
+            "INSERT INTO \"we'ird \"\" t{able}\" VALUES (1.5, 'b', 'c')",
+            "UPDATE \"we'ird \"\" t{able}\" SET \"the\"\"Key\" = 2",
+            "DELETE FROM \"we'ird \"\" t{able}\"",
+        ),
+        false => (
+            "INSERT INTO `we'ird \" t{able}` VALUES (1.5, 'b', 'a')",
+            "UPDATE `we'ird \" t{able}` SET `the\"Key` = 2",
+            "DELETE FROM `we'ird \" t{able}`",
+        ),
+    };
+    for sql in [insert, update, delete] {
+        node.exec(sql).await;
+    }
+    node.teardown().await;
+}
+
+async fn teardown_leaves_usable_tables_and_nothing_else(kind: Kind) {
+    let ddl =
+        "CREATE TABLE t (id int PRIMARY KEY, word varchar(20)); CREATE TABLE other (id int PRIMARY KEY)";
+    let mut node = Node::new(kind, "teardown", ddl, &["t"]).await;
+    node.setup().await;
+    let mut second = Node {
+        scope: node.scope.clone(),
+        engine: Engine::open(&node.db, "tidelock").await,
+        db: node.db,
+    };
+    second.scope.sync.push_str("_second");
+    second.scope.tables[0].name = "other".to_owned();
+    second.setup().await;
+    let first = node.scope;
+    second.db.exec("INSERT INTO t (id) VALUES (1)").await;
+
+    // The second sync still uses our schema.
+    let scope = std::mem::replace(&mut second.scope, first);
+    let done = second.teardown().await;
+    assert!(
+        done.iter().any(|sql| sql.starts_with("-- kept: stamp columns")),
+        "{done:?}"
+    );
+    assert_eq!(second.teardown().await, [] as [&str; 0]);
+    second
+        .db
+        .exec("UPDATE t SET word = 'x'; DELETE FROM t; INSERT INTO t (id) VALUES (1)")
+        .await;
+    assert_eq!(second.db.one("SELECT tidelock_version FROM t").await, "1");
+    second.scope = scope;
+    assert_eq!(second.setup_sql().await, [] as [&str; 0]);
+    second.teardown().await;
+    assert_eq!(second.teardown().await, [] as [&str; 0]);
+    if second.is_postgres() {
+        assert_eq!(
+            second
+                .db
+                .one("SELECT count(*) FROM pg_namespace WHERE nspname = 'tidelock'")
+                .await,
+            "0"
+        );
+        assert_eq!(
+            second
+                .db
+                .one("SELECT count(*) FROM pg_class WHERE relreplident = 'f'")
+                .await,
+            "0"
+        );
+        assert_eq!(second.db.one("SELECT count(*) FROM pg_publication").await, "0");
+    }
+}
+
+/// On MySQL and MariaDB the control database is the server's, so this needs a server of its own.
+#[tokio::test]
+async fn the_last_teardown_drops_the_control_database() {
+    for kind in [Kind::Mysql, Kind::Mariadb] {
+        let db = private(kind, &Options::default()).await;
+        let mut node = Node::on(db, "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+        node.setup().await;
+        node.teardown().await;
+        let sql = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'tidelock'";
+        assert_eq!(node.db.one(sql).await, "0");
+        assert_eq!(node.teardown().await, [] as [&str; 0]);
+    }
+}
+
+async fn transactional_setup_leaves_the_table_alone(kind: Kind) {
+    let mut node = Node::new(kind, "oneway", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+    node.scope.mode = Mode::Transactional;
+    node.scope.is_target = false;
+    let done = node.setup().await.join("\n");
+    assert!(
+        !done.contains("TRIGGER") && !done.contains("ALTER TABLE"),
+        "{done}"
+    );
+    assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+    assert_eq!(codes(&node.check().await), [] as [&str; 0]);
+}
+
+async fn another_rank_or_server_is_refused(kind: Kind) {
+    let mut node = Node::new(kind, "ranks", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+    node.setup().await;
+    node.scope.rank = 5;
+    let error = node.try_setup().await.unwrap_err();
+    assert!(error.to_string().contains("rank"), "{error}");
+    assert_eq!(codes(&node.check().await), ["E409"]);
+    node.scope.rank = 3;
+    let sql = format!(
+        "UPDATE tidelock.node SET identity = 'x' WHERE sync = '{}' AND is_self",
+        node.scope.sync
+    );
+    node.exec(&sql).await;
+    let error = node.try_setup().await.unwrap_err();
+    assert!(
+        error.to_string().contains("not the one that was set up"),
+        "{error}"
+    );
+}
+
+async fn changed_tables_are_set_up_again(kind: Kind) {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE gone (id int PRIMARY KEY)";
+    let mut node = Node::new(kind, "altered", ddl, &["t", "gone"]).await;
+    node.setup().await;
+    let alter = match node.is_postgres() {
+        true => "ALTER TABLE t ALTER COLUMN id TYPE bigint",
+        false => "ALTER TABLE t MODIFY id bigint",
+    };
+    node.exec(alter).await;
+    node.exec("ALTER TABLE t ADD COLUMN extra varchar(10)").await;
+    node.scope.tables.pop();
+    assert_eq!(codes(&node.check().await)[0], "E403");
+    node.setup().await;
+    assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+    node.exec("INSERT INTO t (id) VALUES (5000000000); UPDATE t SET extra = 'x'; DELETE FROM t")
+        .await;
+    node.exec("INSERT INTO gone (id) VALUES (1); DELETE FROM gone")
+        .await;
+}
+
+async fn syncs_are_set_up_at_the_same_time(kind: Kind) {
+    let ddl = "CREATE TABLE t0 (id int PRIMARY KEY); CREATE TABLE t1 (id int PRIMARY KEY); CREATE TABLE t2 (id int PRIMARY KEY)";
+    let node = Node::new(kind, "together", ddl, &["t0"]).await;
+    let mut running = Vec::new();
+    for number in 0..3 {
+        let mut scope = node.scope.clone();
+        scope.sync = format!("{}_{number}", scope.sync);
+        scope.tables[0].name = format!("t{number}");
+        let mut engine = Engine::open(&node.db, "tidelock").await;
+        running.push(tokio::spawn(async move {
+            match &mut engine {
+                Engine::Postgres(client) => {
+                    tidelock::postgres::setup::setup(client, &scope, &[])
+                        .await
+                        .unwrap();
+                    tidelock::postgres::setup::teardown(client, &scope).await.unwrap();
+                }
+                Engine::Mysql(conn) => {
+                    tidelock::mysql::setup::setup(conn, &scope, &[]).await.unwrap();
+                    tidelock::mysql::setup::teardown(conn, &scope).await.unwrap();
+                }
+            }
+        }));
+    }
+    for task in running {
+        task.await.unwrap();
+    }
+}
+
+async fn the_run_account_gets_what_it_needs(kind: Kind) {
+    let mut node = Node::new(kind, "account", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+    let user = format!("run_{}", std::process::id());
+    node.scope.run_user = user.clone();
+    let error = node.try_setup().await.unwrap_err();
+    assert!(error.hint_text().unwrap().starts_with("CREATE "), "{error}");
+    let create = match node.is_postgres() {
+        true => format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'"),
+        false => format!("CREATE USER {user} IDENTIFIED BY '{user}'"),
+    };
+    node.exec(&create).await;
+    node.setup().await;
+    assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+    let mut run = Node {
+        engine: Engine::open(&node.db, &user).await,
+        scope: node.scope,
+        db: node.db,
+    };
+    assert_eq!(codes(&run.check().await), [] as [&str; 0]);
+    assert_eq!(codes(&run.settings().await), [] as [&str; 0]);
+    run.engine = Engine::open(&run.db, "tidelock").await;
+    run.teardown().await;
+    let drop = match run.is_postgres() {
+        true => format!("DROP OWNED BY {user}; DROP ROLE {user}"),
+        false => format!("DROP USER {user}"),
+    };
+    run.exec(&drop).await;
+}
+
+on_every_server!(
+    the_second_setup_has_nothing_to_do,
+    teardown_leaves_usable_tables_and_nothing_else,
+    transactional_setup_leaves_the_table_alone,
+    another_rank_or_server_is_refused,
+    changed_tables_are_set_up_again,
+    syncs_are_set_up_at_the_same_time,
+    the_run_account_gets_what_it_needs,
+);
