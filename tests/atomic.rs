@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::Session;
-use scenario::{Pair, Random, Scene, Side, Table, Way};
+use scenario::{Pair, Random, Scene, Table, Way};
 
 pairs! {
     total_never_changes_from_postgres => |pair| transfers("atom_to_b", pair, Way::AToB);

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use harness::Session;
-use scenario::{LIMIT, Pair, Random, Scene, Side, Table, Way};
+use scenario::{Pair, Random, Scene, Side, Table, Way};
 
 pairs! {
     no_write_vanishes => contested;
@@ -48,7 +48,7 @@ async fn contested(pair: Pair) {
     for writer in writers {
         log.extend(writer.await.unwrap());
     }
-    scene.wait_equal_within(LIMIT).await;
+    scene.wait_equal().await;
 
     let rows = scene.a.rows("SELECT payload FROM hot").await;
     let finals: HashSet<String> = rows.into_iter().flatten().flatten().collect();

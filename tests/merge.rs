@@ -224,6 +224,7 @@ async fn unique_clash_stays_open(pair: Pair) {
     scene.exec(Side::A, a).await;
     scene.exec(Side::B, b).await;
     scene.run().await;
+    scene.crossed().await;
     harness::wait_equal(&scene.a, &scene.b, "item", &["id"], &["note"], LIMIT).await;
     for (side, mine, theirs) in [(Side::A, "1", "2"), (Side::B, "2", "1")] {
         let open = only(&scene, side, "multiple_unique_conflicts", "open").await;

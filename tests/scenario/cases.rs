@@ -96,7 +96,7 @@ const NUMBERS: &[Case] = &[
 const TEXTS: &[Case] = &[
     case("varchar(50)", "varchar(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", &[
         ("''", "''"), ("' lead and trail '", "' lead and trail '"), ("'ä🌊日本'", "'ä🌊日本'"),
-        (r"'it''s \ %_`""'", r"'it''s \\ %_`""'"), (r"E'tab\tline\r\nend'", r"'tab\tline\r\nend'"),
+        (r#"'it''s \ %_`"'"#, r#"'it''s \\ %_`"'"#), (r"E'tab\tline\r\nend'", r"'tab\tline\r\nend'"),
         ("repeat('🌊', 50)", "repeat('🌊', 50)"), ("'e' || chr(769)", "concat('e', _utf8mb4 x'CC81')"),
     ]),
     case("text", "longtext NULL", &[("repeat('long 🌊 ', 40000)", "repeat('long 🌊 ', 40000)"), ("''", "''"), ("'NULL'", "'NULL'")])

@@ -6,6 +6,7 @@
 // Each test binary uses its part.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -23,6 +24,14 @@ mod shop;
 
 /// Far above what anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// What is behind everything else in a log.
+const PROBE: Table = Table {
+    name: "probe",
+    body: "id bigint NOT NULL PRIMARY KEY",
+    key: &["id"],
+    columns: &[],
+};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Pair(pub Kind, pub Kind);
@@ -110,6 +119,7 @@ pub struct Conflict {
 /// The fields are dropped in this order: the program must be gone before its databases are.
 pub struct Scene {
     pub lock: Tidelock,
+    probes: AtomicU64,
     pub a: Db,
     pub b: Db,
     pub sync: String,
@@ -134,6 +144,7 @@ impl Scene {
     }
 
     async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
+        let tables = [tables, &[PROBE]].concat();
         for db in [&a, &b] {
             for table in tables.iter().filter(|table| !table.body.is_empty()) {
                 db.exec(&table.create(db.kind())).await;
@@ -146,7 +157,8 @@ impl Scene {
             lock: Tidelock::new(""),
             sync,
             way,
-            tables: tables.to_vec(),
+            tables,
+            probes: AtomicU64::new(0),
         };
         let seed = if way == Way::BToA { "from:b" } else { "from:a" };
         scene.configure(seed, "");
@@ -239,15 +251,31 @@ impl Scene {
         }
     }
 
-    /// Every table, every column.
-    pub async fn wait_equal(&mut self) {
-        self.wait_equal_within(LIMIT).await;
+    /// Waits until all that was committed so far has been applied, and its conflicts recorded: what is written now
+    /// is behind it in the log.
+    pub async fn crossed(&mut self) {
+        let id = self.probes.fetch_add(1, Ordering::Relaxed);
+        for source in self.way.sources() {
+            let id = if *source == Side::A { id } else { id + 1_000_000 };
+            self.exec(*source, &format!("INSERT INTO probe VALUES ({id})")).await;
+        }
+        for source in self.way.sources() {
+            let (id, target) = if *source == Side::A { (id, Side::B) } else { (id + 1_000_000, Side::A) };
+            let limit = tokio::time::Instant::now() + LIMIT;
+            while self.db(target).count(&format!("probe WHERE id = {id}")).await == 0 {
+                self.assert_running();
+                assert!(tokio::time::Instant::now() < limit, "nothing comes to {target:?} any more");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
     }
 
-    pub async fn wait_equal_within(&mut self, limit: Duration) {
+    /// Every table, every column, after all that was committed so far has crossed.
+    pub async fn wait_equal(&mut self) {
+        self.crossed().await;
         for table in self.tables.clone() {
             self.assert_running();
-            wait_equal(&self.a, &self.b, table.name, table.key, &self.columns(&table), limit).await;
+            wait_equal(&self.a, &self.b, table.name, table.key, &self.columns(&table), LIMIT).await;
         }
     }
 
