@@ -289,6 +289,14 @@ impl Node {
         }
     }
 
+    /// A position behind everything committed so far, which the log will pass by itself.
+    pub async fn barrier(&mut self) -> Result<Position> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::barrier(client).await,
+            Node::Mysql(conn, _) => mysql::status::position(conn).await,
+        }
+    }
+
     /// What this node, as a target, knows of a link.
     pub async fn link_status(&mut self, sync: &str, link: &str) -> Result<LinkStatus> {
         match self {

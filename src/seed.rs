@@ -49,7 +49,7 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
                 .into_iter()
                 .partition(|start| start.link.source.name == *seeder);
             for start in others {
-                start.from_here().await?;
+                start.without_copy().await?;
             }
             for start in copies {
                 start.copy(stop).await?;
@@ -63,7 +63,7 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
                 return prove_equal(one, other).await;
             }
             for start in missing {
-                start.from_here().await?;
+                start.without_copy().await?;
             }
         }
     }
@@ -86,7 +86,7 @@ struct Ends {
 
 impl Start {
     /// No copy: the link begins where the source's log ends now.
-    async fn from_here(mut self) -> Result<()> {
+    async fn without_copy(mut self) -> Result<()> {
         let ends = self.ends().await?;
         let options = self.options(&ends);
         let position = engine::start_position(self.link.source.engine, options).await?;

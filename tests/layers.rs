@@ -2,6 +2,8 @@
 //!
 //! Layers import downwards only (docs/architecture.md). The sources are read as text: what counts are `crate::` paths.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -191,7 +191,7 @@ async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()>
 }
 
 async fn end_of_log(spec: &NodeSpec) -> Result<Position> {
-    let position = Node::connect(&spec.access, spec.engine).await?.position().await?;
+    let position = Node::connect(&spec.access, spec.engine).await?.barrier().await?;
     info!(node = %spec.name, %position, "running once, up to here");
     Ok(position)
 }

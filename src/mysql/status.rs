@@ -28,6 +28,9 @@ pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
         .is_some())
 }
 
+/// lane, epoch, seq, position, settle, source identity, age in milliseconds
+type Moved = (i64, i64, i64, String, Option<String>, String, i64);
+
 async fn is_set_up(conn: &mut Conn) -> Result<bool> {
     let sql = "SELECT COUNT(*) FROM information_schema.tables
                 WHERE table_schema = 'tidelock' AND table_name IN ('conflict', 'checkpoint')";
@@ -54,7 +57,7 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
     let sql = "SELECT lane, epoch, seq, position, settle, source_identity,
                       TIMESTAMPDIFF(MICROSECOND, moved_at, NOW(6)) DIV 1000
                  FROM tidelock.checkpoint WHERE sync = :sync AND link = :link ORDER BY seq DESC LIMIT 1";
-    let row: Option<(i64, i64, i64, String, Option<String>, String, i64)> = conn
+    let row: Option<Moved> = conn
         .exec_first(sql, params! { sync, link })
         .await
         .map_err(|error| fail(&*doing, error))?;

@@ -22,7 +22,6 @@ use tokio_postgres::Client;
 /// A Relation message of a synced table, on its own memory, waiting for its types.
 #[derive(Debug)]
 pub(super) struct Described {
-    pub(super) oid: u32,
     identity: char,
     columns: Vec<DescribedColumn>,
     catalog: Arc<CatalogTable>,
@@ -39,7 +38,6 @@ struct DescribedColumn {
 impl Described {
     pub(super) fn new(relation: &wire::Relation<'_>, catalog: &Arc<CatalogTable>) -> Self {
         Described {
-            oid: relation.oid,
             identity: relation.identity,
             catalog: catalog.clone(),
             columns: relation
@@ -55,7 +53,7 @@ impl Described {
         }
     }
 
-    /// Asks the catalog for the types that are not built in. May be dropped and begun again.
+    /// Asks the catalog for the types that are not built in.
     pub(super) async fn look_up(&self, access: &Access, utf8: bool) -> Result<Relation> {
         let mut found = HashMap::new();
         let foreign =

@@ -222,12 +222,13 @@ pub(super) async fn create(access: &Access, client: &Client, name: &str, export:
 async fn waited_in_vain(client: &Client, doing: &str, name: &str) -> Error {
     let blockers = client
         .query_one(
-            "SELECT coalesce(string_agg(format('%s (%s, open for %s s)', pid, usename,
-                                               extract(epoch FROM now() - xact_start)::int), ', '), '')
-               FROM (SELECT pid, usename, xact_start FROM pg_stat_activity
-                      WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-                      ORDER BY xact_start LIMIT 5) oldest",
-            &[],
+            "SELECT coalesce(string_agg(CASE WHEN b.pid = 0 THEN 'a prepared one (see pg_prepared_xacts)'
+                        ELSE format('of process %s (user %s', b.pid, a.usename)
+                             || coalesce(', open for ' || extract(epoch FROM now() - a.xact_start)::int || ' s', '') || ')'
+                    END, ', '), 'not known')
+               FROM pg_replication_slots s CROSS JOIN unnest(pg_blocking_pids(s.active_pid)) AS b(pid)
+               LEFT JOIN pg_stat_activity a ON a.pid = b.pid WHERE s.slot_name = $1",
+            &[&name],
         )
         .await
         .ok()
@@ -244,7 +245,7 @@ async fn waited_in_vain(client: &Client, doing: &str, name: &str) -> Error {
     }
     Error::transient(doing)
         .why(format!(
-            "it waits for transactions that were open before it; after {} s these still are: {blockers}",
+            "it waits for transactions that were open before it; after {} s still open: {blockers}",
             CREATE_LIMIT.as_secs()
         ))
         .hint("let them end, or end them: SELECT pg_terminate_backend(PID)")

@@ -34,6 +34,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// A part is passed on when it holds this much.
@@ -63,8 +64,9 @@ pub struct Source {
     tables: HashMap<TableId, Arc<CatalogTable>>,
     /// By oid; `None` = a table that is not ours.
     relations: HashMap<u32, Option<Relation>>,
-    /// A table whose types must be looked up before anything else is read.
-    described: Option<Described>,
+    /// A table whose types must be looked up before anything else is read; its own task, because `next` may be
+    /// dropped over and over before the catalog has answered.
+    described: Option<(u32, JoinHandle<Result<Relation>>)>,
     transaction: Option<Transaction>,
     /// Up to here everything was yielded.
     yielded: u64,
@@ -211,11 +213,13 @@ impl Source {
 
     async fn step(&mut self) -> Result<Step> {
         loop {
-            if let Some(described) = &self.described {
-                let relation = Box::pin(described.look_up(&self.options.access, self.utf8)).await?;
-                let before = self.relations.remove(&described.oid).flatten();
-                let relation = relation.sharing(before.as_ref());
-                self.relations.insert(described.oid, Some(relation));
+            if let Some((oid, looking_up)) = &mut self.described {
+                let relation = looking_up
+                    .await
+                    .map_err(|error| Error::bug("look up a table's types").because(error))??;
+                let before = self.relations.remove(oid).flatten();
+                self.relations
+                    .insert(*oid, Some(relation.sharing(before.as_ref())));
                 self.described = None;
             }
             if let Some(step) = self.idle() {
@@ -363,7 +367,12 @@ impl Source {
             Message::Relation(relation) => {
                 let id = TableId::new(relation.schema, relation.name);
                 match self.tables.get(&id) {
-                    Some(catalog) => self.described = Some(Described::new(&relation, catalog)),
+                    Some(catalog) => {
+                        let described = Described::new(&relation, catalog);
+                        let (access, utf8) = (self.options.access.clone(), self.utf8);
+                        let look_up = async move { described.look_up(&access, utf8).await };
+                        self.described = Some((relation.oid, tokio::spawn(look_up)));
+                    }
                     None => {
                         self.relations.insert(relation.oid, None);
                     }

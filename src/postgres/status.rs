@@ -19,6 +19,28 @@ pub async fn position(client: &Client) -> Result<Position> {
         .query_one(sql, &[])
         .await
         .map_err(|error| fail(doing, error))?;
+    lsn(&row, doing)
+}
+
+/// A position that lies behind everything committed so far, and that the log is sure to pass without further
+/// writes: a message of our own, committed and flushed. (The write position alone may lie before a commit that
+/// was not waited for, or at a place no record ends at.)
+pub async fn barrier(client: &Client) -> Result<Position> {
+    let doing = "write a barrier into the log";
+    let sql = "SET synchronous_commit = on";
+    client
+        .batch_execute(sql)
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let sql = "SELECT pg_logical_emit_message(true, 'tidelock.barrier', '')::text";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| fail(doing, error))?;
+    lsn(&row, doing)
+}
+
+fn lsn(row: &Row, doing: &str) -> Result<Position> {
     let text: String = row.try_get(0).map_err(|error| fail(doing, error))?;
     parse_lsn(&text)
         .map(Position::Lsn)

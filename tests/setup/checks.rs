@@ -109,6 +109,12 @@ async fn what_is_taken_away_is_missed(kind: Kind) {
             .await;
         assert_eq!(codes(&node.settings().await), ["E404"]);
         node.setup().await;
+        node.exec(&format!(
+            "DROP PUBLICATION {name}; CREATE PUBLICATION {name} FOR ALL TABLES"
+        ))
+        .await;
+        assert_eq!(codes(&node.check().await), ["E404"]);
+        node.setup().await;
         node.exec(&format!("DROP PUBLICATION {name}")).await;
         assert_eq!(codes(&node.check().await), ["E404"]);
         node.setup().await;

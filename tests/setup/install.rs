@@ -145,6 +145,28 @@ async fn another_rank_or_server_is_refused(kind: Kind) {
     );
 }
 
+async fn another_key_is_refused(kind: Kind) {
+    let ddl = "CREATE TABLE t (id int NOT NULL, other int NOT NULL, CONSTRAINT the_key PRIMARY KEY (id))";
+    let mut node = Node::new(kind, "rekeyed", ddl, &["t"]).await;
+    node.setup().await;
+    let alter = match node.is_postgres() {
+        true => "ALTER TABLE t DROP CONSTRAINT the_key, ADD PRIMARY KEY (other)",
+        false => "ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (other)",
+    };
+    node.exec(alter).await;
+    let error = node.try_setup().await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("was (id) when it was set up and is (other) now"),
+        "{error}"
+    );
+    assert_eq!(codes(&node.check().await), ["E409"]);
+    node.teardown().await;
+    node.setup().await;
+    assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+}
+
 async fn changed_tables_are_set_up_again(kind: Kind) {
     let ddl = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE gone (id int PRIMARY KEY)";
     let mut node = Node::new(kind, "altered", ddl, &["t", "gone"]).await;
@@ -228,6 +250,7 @@ on_every_server!(
     teardown_leaves_usable_tables_and_nothing_else,
     transactional_setup_leaves_the_table_alone,
     another_rank_or_server_is_refused,
+    another_key_is_refused,
     changed_tables_are_set_up_again,
     syncs_are_set_up_at_the_same_time,
     the_run_account_gets_what_it_needs,

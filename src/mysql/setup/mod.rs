@@ -11,6 +11,7 @@ mod grants;
 mod removal;
 mod state;
 mod steps;
+mod tables;
 mod triggers;
 
 use super::fail;
@@ -43,7 +44,7 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
             .why(why)
             .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
     }
-    let blockers = check::tables(scope, &state);
+    let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
         let error = Error::definite(doing)
             .node(&scope.node)
@@ -66,8 +67,9 @@ pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> 
         Ok(statements) => execute(conn, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
-    unlock(conn).await?;
-    outcome
+    let unlocked = unlock(conn).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
@@ -77,8 +79,9 @@ pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         Ok(statements) => execute(conn, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
-    unlock(conn).await?;
-    outcome
+    let unlocked = unlock(conn).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Statements as a script that the `mysql` and `mariadb` programs run.

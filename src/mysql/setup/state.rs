@@ -3,6 +3,7 @@
 //! Owns: reading; a fixed number of queries per database. Refuses: judging (see `check`) and planning (see `steps`).
 
 use super::grants::{self, Grant};
+use super::triggers;
 use crate::error::{Error, Result};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub table_states: Vec<TableState>,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
+    /// Their tombstones, in the same order.
+    pub tombstones: Vec<Option<CatalogTable>>,
     /// Every trigger in the tables' databases.
     pub triggers: Vec<Installed>,
 }
@@ -89,6 +92,7 @@ impl State {
             },
             Control::Closed | Control::Missing | Control::Ready => server(conn, &flavor).await?,
         };
+        let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             flavor,
             server,
@@ -98,6 +102,7 @@ impl State {
             nodes: Vec::new(),
             table_states: Vec::new(),
             tables: catalog::tables(conn, &scope.tables).await?,
+            tombstones: catalog::tables(conn, &tombstones).await?,
             triggers: triggers(conn, scope).await?,
         };
         for row in rows(conn, "SELECT CURRENT_USER()", &[]).await? {
@@ -152,6 +157,9 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
+        if let Some(why) = self.changed_key() {
+            return Some(why);
+        }
         let own = self
             .nodes
             .iter()
@@ -169,6 +177,33 @@ impl State {
             ));
         }
         None
+    }
+
+    /// Tombstones know a row by the key that the table had when it was set up.
+    fn changed_key(&self) -> Option<String> {
+        let key = |catalog: &CatalogTable| -> Vec<String> {
+            let columns = &catalog.table.columns;
+            catalog
+                .table
+                .key
+                .iter()
+                .map(|&index| columns[index].name.clone())
+                .collect()
+        };
+        self.tables
+            .iter()
+            .zip(&self.tombstones)
+            .find_map(|(table, tombstones)| {
+                let (table, was) = (table.as_ref()?, key(tombstones.as_ref()?));
+                (key(table) != was).then(|| {
+                    format!(
+                        "the primary key of {} was ({}) when it was set up and is ({}) now",
+                        table.table.id,
+                        was.join(", "),
+                        key(table).join(", ")
+                    )
+                })
+            })
     }
 
     pub(super) fn is_run_user(&self, scope: &Scope) -> bool {

@@ -8,11 +8,10 @@ use super::state::{Control, State, cell};
 use super::{literal, triggers};
 use crate::error::{Error, Result};
 use crate::install::{Step, fingerprint, statements};
-use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::sql::{quote, table};
-use crate::mysql::{Flavor, catalog, fail};
+use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError, Row};
 
@@ -35,11 +34,9 @@ pub(super) async fn steps(
         steps.extend(control.map(|sql| Step::new(CONTROL, "control database tidelock", sql)));
     }
     nodes(scope, state, peers, &mut steps);
-    let tombstones: Vec<TableId> = scope.tables.iter().map(tombstones_id).collect();
-    let tombstones = catalog::tables(conn, &tombstones).await?;
-    for (catalog, tombstones) in state.tables.iter().zip(&tombstones) {
+    for (catalog, tombstones) in state.tables.iter().zip(&state.tombstones) {
         if let Some(catalog) = catalog {
-            table_steps(scope, state, catalog, tombstones.as_ref(), &mut steps)?;
+            table_steps(scope, state, catalog, tombstones.as_ref(), &mut steps);
         }
     }
     super::removal::dropped_tables(conn, scope, state, &mut steps).await?;
@@ -86,17 +83,13 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
     }
 }
 
-fn tombstones_id(id: &TableId) -> TableId {
-    TableId::new("tidelock", triggers::tombstones_name(id))
-}
-
 fn table_steps(
     scope: &Scope,
     state: &State,
     catalog: &CatalogTable,
     tombstones: Option<&CatalogTable>,
     steps: &mut Vec<Step>,
-) -> Result<()> {
+) {
     let id = &catalog.table.id;
     let mut tombstones_name = None;
     if scope.mode == Mode::Merge {
@@ -113,7 +106,7 @@ fn table_steps(
             steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
         }
         match tombstones {
-            Some(found) => tombstones_type(catalog, found, steps)?,
+            Some(found) => tombstones_type(catalog, found, steps),
             None => {
                 let sql = triggers::tombstones_sql(id, &triggers::key(catalog));
                 steps.push(Step::new(TABLE, "tombstones", sql).table(id));
@@ -123,23 +116,12 @@ fn table_steps(
         tombstones_name = Some(triggers::tombstones_name(id));
     }
     table_state(scope, state, catalog, tombstones_name, steps);
-    Ok(())
 }
 
 /// The key of the tombstones has the types of the table's key, also after those were altered.
-fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec<Step>) -> Result<()> {
+fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let (key, there) = (triggers::key(catalog), triggers::key(found));
-    if key.len() != there.len() || key.iter().zip(&there).any(|(a, b)| a.name != b.name) {
-        let names: Vec<&str> = there.iter().map(|column| column.name.as_str()).collect();
-        return Err(Error::definite("set up the tombstones")
-            .table(id)
-            .why(format!(
-                "the primary key was ({}) when the table was set up and is another one now",
-                names.join(", ")
-            ))
-            .hint("tidelock teardown, then tidelock setup, and a new copy"));
-    }
     for (column, there) in key.iter().zip(&there) {
         if column.sql_type != there.sql_type || column.collation != there.collation {
             let sql = format!(
@@ -151,7 +133,6 @@ fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec
             steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
         }
     }
-    Ok(())
 }
 
 /// Ours must be what this version would make, and the last of its moment.

@@ -80,6 +80,10 @@ pub(super) fn definition(column: &Column) -> String {
     }
 }
 
+pub(super) fn tombstones_id(id: &TableId) -> TableId {
+    TableId::new("tidelock", tombstones_name(id))
+}
+
 pub(super) fn tombstones_sql(id: &TableId, key: &[&Column]) -> String {
     let definitions: Vec<String> = key
         .iter()

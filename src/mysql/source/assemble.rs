@@ -79,7 +79,7 @@ fn malformed(what: &str) -> Error {
 impl Assembler {
     pub(super) fn new(tables: &[Arc<CatalogTable>], position: Position, folds_case: bool) -> Self {
         Assembler {
-            tables: Tables::new(tables, folds_case),
+            tables: Tables::new(tables, folds_case, matches!(position, Position::MariaGtid(_))),
             position,
             open: None,
             ready: VecDeque::new(),

@@ -34,10 +34,11 @@ pub(super) struct Tables {
     known: HashMap<TableId, Known>,
     by_number: HashMap<u64, Mapped>,
     folds_case: bool,
+    is_mariadb: bool,
 }
 
 impl Tables {
-    pub(super) fn new(tables: &[Arc<CatalogTable>], folds_case: bool) -> Self {
+    pub(super) fn new(tables: &[Arc<CatalogTable>], folds_case: bool, is_mariadb: bool) -> Self {
         let checkpoint = Table {
             id: checkpoint_id(),
             columns: Vec::new(),
@@ -58,6 +59,7 @@ impl Tables {
             known,
             by_number: HashMap::new(),
             folds_case,
+            is_mariadb,
         }
     }
 
@@ -84,7 +86,7 @@ impl Tables {
         let reader = match &known.last {
             Some((description, reader)) if description == event.description => reader.clone(),
             _ => {
-                let described = event.describe().ok_or_else(|| {
+                let described = event.describe(self.is_mariadb).ok_or_else(|| {
                     Error::definite("read how the log describes a table")
                         .table(&id)
                         .why("the event is cut or of no known form")

@@ -100,7 +100,7 @@ impl<'a> TableMap<'a> {
         })
     }
 
-    pub fn describe(&self) -> Option<Description<'a>> {
+    pub fn describe(&self, is_mariadb: bool) -> Option<Description<'a>> {
         let mut cursor = Cursor::new(self.description);
         let count = cursor.packed_size()?;
         let types = cursor.take(count)?;
@@ -117,7 +117,7 @@ impl<'a> TableMap<'a> {
         while !cursor.is_empty() {
             let field = cursor.u8()?;
             let mut value = Cursor::new(cursor.packed_bytes()?);
-            description.apply(field, &mut value)?;
+            description.apply(field, &mut value, is_mariadb)?;
         }
         Some(description)
     }
@@ -171,10 +171,19 @@ fn column<'a>(ty: u8, meta: &mut Cursor<'a>) -> Option<LogColumn<'a>> {
     })
 }
 
+/// The columns that signedness bits are written for; YEAR is among them.
 fn is_numeric(ty: u8) -> bool {
     matches!(
         ty,
-        ty::TINY | ty::SHORT | ty::INT24 | ty::LONG | ty::LONGLONG | ty::NEWDECIMAL | ty::FLOAT | ty::DOUBLE
+        ty::TINY
+            | ty::SHORT
+            | ty::INT24
+            | ty::LONG
+            | ty::LONGLONG
+            | ty::NEWDECIMAL
+            | ty::FLOAT
+            | ty::DOUBLE
+            | ty::YEAR
     )
 }
 
@@ -193,17 +202,30 @@ fn is_character(ty: u8) -> bool {
     )
 }
 
+/// The columns that charsets are written for, which both servers count in their own way.
+fn has_charset_on_mysql(ty: u8) -> bool {
+    is_character(ty) || ty == ty::VECTOR
+}
+
+fn has_charset_on_mariadb(ty: u8) -> bool {
+    is_character(ty) || ty == ty::GEOMETRY
+}
+
 fn is_labelled(ty: u8) -> bool {
     matches!(ty, ty::ENUM | ty::SET)
 }
 
 impl<'a> Description<'a> {
     /// One field of the optional metadata; unknown ones are of no use to us.
-    fn apply(&mut self, field: u8, value: &mut Cursor<'a>) -> Option<()> {
+    fn apply(&mut self, field: u8, value: &mut Cursor<'a>, is_mariadb: bool) -> Option<()> {
+        let has_charset = match is_mariadb {
+            true => has_charset_on_mariadb,
+            false => has_charset_on_mysql,
+        };
         match field {
             1 => self.signedness(value),
-            2 => self.default_charset(value, is_character),
-            3 => self.charsets(value, is_character),
+            2 => self.default_charset(value, has_charset),
+            3 => self.charsets(value, has_charset),
             4 => {
                 for column in &mut self.columns {
                     column.name = Some(value.packed_bytes()?);
@@ -321,7 +343,7 @@ mod tests {
         let body = event();
         let map = TableMap::parse(&body).unwrap();
         assert_eq!((map.table_id, map.schema, map.name), (5, &b"db"[..], &b"t"[..]));
-        let description = map.describe().unwrap();
+        let description = map.describe(false).unwrap();
         let [id, c, e, v, b, n] = &description.columns[..] else {
             unreachable!()
         };
@@ -352,7 +374,7 @@ mod tests {
         let body = event();
         for len in 0..body.len() {
             if let Some(map) = TableMap::parse(&body[..len]) {
-                let _ = map.describe();
+                let _ = map.describe(false);
             }
         }
         for at in 0..body.len() {
@@ -360,7 +382,7 @@ mod tests {
                 let mut altered = body.clone();
                 altered[at] = value;
                 if let Some(map) = TableMap::parse(&altered) {
-                    let _ = map.describe();
+                    let _ = map.describe(false);
                 }
             }
         }

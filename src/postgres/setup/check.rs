@@ -5,10 +5,11 @@
 use super::missing;
 use super::state::{Control, State, cell, rows};
 use super::steps;
+use super::tables;
 use crate::error::Result;
 use crate::install::Step;
-use crate::model::schema::{ColumnType, TableId};
-use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, slot_name};
+use crate::model::schema::TableId;
+use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::catalog::TRIGGER_PREFIX;
 use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
@@ -31,8 +32,8 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         findings.push(retention(scope, &server));
     }
     accounts(client, scope, &state, &mut findings).await?;
-    findings.extend(tables(scope, &state));
-    findings.extend(more_tables(client, scope).await?);
+    findings.extend(tables::findings(scope, &state));
+    findings.extend(tables::more(client, scope).await?);
     findings.extend(installed(client, scope, &state).await?);
     Ok(findings)
 }
@@ -66,7 +67,7 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
                         .fix(fix),
                 );
             }
-            false if scope.is_target => findings.push(foreign_trigger(scope, &id, &name)),
+            false if scope.is_target => findings.push(tables::foreign_trigger(scope, &id, &name)),
             false => {}
         }
     }
@@ -273,188 +274,6 @@ pub(super) fn create_role(scope: &Scope) -> String {
         "CREATE ROLE {} LOGIN{replication} PASSWORD '...'",
         quote(&scope.run_user)
     )
-}
-
-/// What the users' tables must be like, from the catalog.
-pub(super) fn tables(scope: &Scope, state: &State) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (id, catalog) in scope.tables.iter().zip(&state.tables) {
-        let Some(catalog) = catalog else {
-            let what = "the table does not exist, or lies in another database";
-            let finding = Finding::blocker("E302", &scope.node, what).table(id);
-            findings.push(
-                finding.fix("create it as on the other node, or correct its name in the configuration"),
-            );
-            continue;
-        };
-        let before = findings.len();
-        kind(scope, catalog, &mut findings);
-        key(scope, catalog, &mut findings);
-        foreign_triggers(scope, catalog, &mut findings);
-        stamp_columns(scope, catalog, &mut findings);
-        other_sync(scope, state, id, &mut findings);
-        if findings.len() == before {
-            findings.push(Finding::ok(&scope.node, "plain table with a primary key").table(id));
-        }
-    }
-    findings
-}
-
-fn kind(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    let kind = match catalog.storage.as_str() {
-        "r" | "p" => return,
-        "v" => "a view",
-        "m" => "a materialized view",
-        _ => "a foreign table",
-    };
-    let what = format!("it is {kind}; only tables are carried");
-    let finding = Finding::blocker("E303", &scope.node, what).table(&catalog.table.id);
-    findings.push(finding.fix("name the tables it is made of in the configuration"));
-}
-
-fn key(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    if !catalog.table.key.is_empty() || !matches!(catalog.storage.as_str(), "r" | "p") {
-        return;
-    }
-    let candidate = catalog
-        .table
-        .uniques
-        .iter()
-        .find(|unique| !unique.is_empty() && unique.iter().all(|&i| !catalog.table.columns[i].nullable));
-    let columns = match candidate {
-        Some(unique) => unique
-            .iter()
-            .map(|&i| quote(&catalog.table.columns[i].name))
-            .collect::<Vec<_>>()
-            .join(", "),
-        None => "...".to_owned(),
-    };
-    let fix = format!(
-        "ALTER TABLE {} ADD PRIMARY KEY ({columns})",
-        table(&catalog.table.id)
-    );
-    let finding = Finding::blocker("E301", &scope.node, "it has no primary key");
-    findings.push(finding.table(&catalog.table.id).fix(fix));
-}
-
-fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    let id = &catalog.table.id;
-    for trigger in &catalog.foreign_triggers {
-        if scope.is_target && !trigger.guarded {
-            findings.push(foreign_trigger(scope, id, &trigger.name));
-        }
-        // Triggers fire in the order of their names: what this one changes, ours would not see.
-        if scope.mode == Mode::Merge && trigger.name.as_str() > TRIGGER_PREFIX {
-            let fix = format!(
-                "ALTER TRIGGER {} ON {} RENAME TO {}",
-                quote(&trigger.name),
-                table(id),
-                quote(&format!("a_{}", trigger.name))
-            );
-            let what = format!(
-                "trigger {:?} sorts after the stamp triggers, which must be last",
-                trigger.name
-            );
-            findings.push(Finding::blocker("E309", &scope.node, what).table(id).fix(fix));
-        }
-    }
-}
-
-fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
-    let what = format!("trigger {name:?} also fires when Tidelock writes (ENABLE ALWAYS or REPLICA)");
-    let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(id), quote(name));
-    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
-}
-
-fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    if scope.mode != Mode::Merge {
-        return;
-    }
-    for (name, bits, definition) in [(VERSION_COLUMN, 64, "bigint"), (ORIGIN_COLUMN, 16, "smallint")] {
-        let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {
-            continue;
-        };
-        let ty = ColumnType::Int {
-            bits,
-            unsigned: false,
-        };
-        if column.ty != ty || column.nullable || column.generated {
-            let fix = format!(
-                "ALTER TABLE {0} ALTER COLUMN {name} TYPE {definition}, ALTER COLUMN {name} SET NOT NULL",
-                table(&catalog.table.id)
-            );
-            let what = format!(
-                "column {name} must be {definition} NOT NULL, and is {}",
-                column.sql_type
-            );
-            findings.push(
-                Finding::blocker("E313", &scope.node, what)
-                    .table(&catalog.table.id)
-                    .fix(fix),
-            );
-        }
-    }
-}
-
-fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
-    let other = state
-        .table_states
-        .iter()
-        .find(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some());
-    if let Some(other) = other.filter(|_| scope.mode == Mode::Merge) {
-        let what = format!(
-            "it is in merge sync {:?} already; a row has one stamp",
-            other.sync
-        );
-        let finding = Finding::blocker("E310", &scope.node, what).table(id);
-        findings.push(finding.fix("take it out of one of the two syncs"));
-    }
-}
-
-/// Requirements that the catalog view does not show.
-async fn more_tables(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
-    let sql = "SELECT n.nspname::text, c.relname::text, c.relpersistence = 'u', coalesce(NOT i.indimmediate, false),
-                      con.conname::text,
-                      EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v')
-                 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
-                 JOIN pg_namespace n ON n.nspname = want.schema
-                 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
-                 LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-                 LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype = 'p'
-                ORDER BY want.number";
-    let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
-    let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
-    let mut findings = Vec::new();
-    for row in rows(client, sql, &[&schemas, &names]).await? {
-        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
-        if scope.is_source && cell::<bool>(&row, 2)? {
-            let finding = Finding::blocker("E304", &scope.node, "it is unlogged: its changes are in no log");
-            findings.push(
-                finding
-                    .table(&id)
-                    .fix(format!("ALTER TABLE {} SET LOGGED", table(&id))),
-            );
-        }
-        if scope.is_source && scope.mode == Mode::Merge && cell::<bool>(&row, 5)? {
-            let what = "it has a virtual generated column, with which PostgreSQL cannot log whole old rows";
-            let fix = format!(
-                "ALTER TABLE {} DROP COLUMN ..., ADD COLUMN ... GENERATED ALWAYS AS (...) STORED",
-                table(&id)
-            );
-            findings.push(Finding::blocker("E314", &scope.node, what).table(&id).fix(fix));
-        }
-        if cell::<bool>(&row, 3)? {
-            let name = cell::<Option<String>>(&row, 4)?.unwrap_or_default();
-            let fix = format!(
-                "ALTER TABLE {0} DROP CONSTRAINT {1}, ADD PRIMARY KEY (...)",
-                table(&id),
-                quote(&name)
-            );
-            let what = "its primary key is deferrable, so it identifies no row in the log";
-            findings.push(Finding::blocker("E307", &scope.node, what).table(&id).fix(fix));
-        }
-    }
-    Ok(findings)
 }
 
 /// What setup has installed for this node.

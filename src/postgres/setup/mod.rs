@@ -10,6 +10,7 @@ mod check;
 mod removal;
 mod state;
 mod steps;
+mod tables;
 mod triggers;
 
 use super::fail;
@@ -40,7 +41,7 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .why(why)
             .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
     }
-    let blockers = check::tables(scope, &state);
+    let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
         let error = Error::definite(doing)
             .node(&scope.node)
@@ -65,8 +66,9 @@ pub async fn setup(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> 
         Ok(statements)
     };
     let outcome = outcome.await;
-    unlock(client).await?;
-    outcome
+    let unlocked = unlock(client).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
@@ -78,8 +80,9 @@ pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
         Ok(statements)
     };
     let outcome = outcome.await;
-    unlock(client).await?;
-    outcome
+    let unlocked = unlock(client).await;
+    // The first error is the one that tells.
+    outcome.and_then(|statements| unlocked.map(|()| statements))
 }
 
 /// Statements as a script that psql runs.

@@ -2,6 +2,7 @@
 //!
 //! Owns: reading; a fixed number of queries. Refuses: judging (see `check`) and planning (see `steps`).
 
+use super::triggers;
 use crate::error::Result;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub table_states: Vec<TableState>,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
+    /// Their tombstones, in the same order.
+    pub tombstones: Vec<Option<CatalogTable>>,
     pub installed: Vec<Installed>,
     pub functions: Vec<(String, String)>,
     /// Tables in our schema.
@@ -79,6 +82,7 @@ impl State {
                           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                    WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version')";
         let found = rows(client, sql, &[&scope.run_user]).await?;
+        let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             server: server(client).await?,
             current_user: String::new(),
@@ -87,6 +91,7 @@ impl State {
             nodes: Vec::new(),
             table_states: Vec::new(),
             tables: catalog::tables(client, &scope.tables).await?,
+            tombstones: catalog::tables(client, &tombstones).await?,
             installed: Vec::new(),
             functions: Vec::new(),
             control_tables: Vec::new(),
@@ -187,6 +192,9 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
+        if let Some(why) = self.changed_key() {
+            return Some(why);
+        }
         let own = self
             .nodes
             .iter()
@@ -204,6 +212,33 @@ impl State {
             ));
         }
         None
+    }
+
+    /// Tombstones know a row by the key that the table had when it was set up.
+    fn changed_key(&self) -> Option<String> {
+        let key = |catalog: &CatalogTable| -> Vec<String> {
+            let columns = &catalog.table.columns;
+            catalog
+                .table
+                .key
+                .iter()
+                .map(|&index| columns[index].name.clone())
+                .collect()
+        };
+        self.tables
+            .iter()
+            .zip(&self.tombstones)
+            .find_map(|(table, tombstones)| {
+                let (table, was) = (table.as_ref()?, key(tombstones.as_ref()?));
+                (key(table) != was).then(|| {
+                    format!(
+                        "the primary key of {} was ({}) when it was set up and is ({}) now",
+                        table.table.id,
+                        was.join(", "),
+                        key(table).join(", ")
+                    )
+                })
+            })
     }
 
     pub(super) fn is_run_user(&self, scope: &Scope) -> bool {

@@ -11,7 +11,6 @@ use crate::install::{Step, fingerprint, statements};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
-use crate::postgres::catalog;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
@@ -41,11 +40,9 @@ pub(super) async fn steps(
     }
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
-    let tombstones: Vec<TableId> = scope.tables.iter().map(tombstones_id).collect();
-    let tombstones = catalog::tables(client, &tombstones).await?;
-    for ((catalog, key), tombstones) in state.tables.iter().zip(&keys).zip(&tombstones) {
+    for ((catalog, key), tombstones) in state.tables.iter().zip(&keys).zip(&state.tombstones) {
         if let Some(catalog) = catalog {
-            table_steps(scope, state, catalog, key, tombstones.as_ref(), &mut steps)?;
+            table_steps(scope, state, catalog, key, tombstones.as_ref(), &mut steps);
         }
     }
     identities(client, scope, &mut steps).await?;
@@ -88,10 +85,6 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
     }
 }
 
-fn tombstones_id(id: &TableId) -> TableId {
-    TableId::new("tidelock", triggers::tombstones_name(id))
-}
-
 fn table_steps(
     scope: &Scope,
     state: &State,
@@ -99,7 +92,7 @@ fn table_steps(
     key: &[KeyColumn],
     tombstones: Option<&CatalogTable>,
     steps: &mut Vec<Step>,
-) -> Result<()> {
+) {
     let id = &catalog.table.id;
     let mut tombstones_name = None;
     if scope.mode == Mode::Merge {
@@ -116,7 +109,7 @@ fn table_steps(
             steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
         }
         match tombstones {
-            Some(found) => tombstones_type(catalog, key, found, steps)?,
+            Some(found) => tombstones_type(catalog, key, found, steps),
             None => {
                 let sql = triggers::tombstones_sql(id, key);
                 steps.push(Step::new(TABLE, "tombstones", sql).table(id));
@@ -126,39 +119,18 @@ fn table_steps(
         tombstones_name = Some(triggers::tombstones_name(id));
     }
     table_state(scope, state, catalog, tombstones_name, steps);
-    Ok(())
 }
 
 /// The key of the tombstones has the types of the table's key, also after those were altered.
-fn tombstones_type(
-    catalog: &CatalogTable,
-    key: &[KeyColumn],
-    found: &CatalogTable,
-    steps: &mut Vec<Step>,
-) -> Result<()> {
+fn tombstones_type(catalog: &CatalogTable, key: &[KeyColumn], found: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
-    let names: Vec<&str> = found
-        .table
-        .key
-        .iter()
-        .map(|&i| found.table.columns[i].name.as_str())
-        .collect();
-    if names != key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>() {
-        return Err(Error::definite("set up the tombstones")
-            .table(id)
-            .why(format!(
-                "the primary key was ({}) when the table was set up and is another one now",
-                names.join(", ")
-            ))
-            .hint("tidelock teardown, then tidelock setup, and a new copy"));
-    }
     for (column, &index) in key.iter().zip(&found.table.key) {
-        let there = &found.table.columns[index].sql_type;
+        let there = &found.table.columns[index];
         let wanted = catalog
             .table
             .column(&column.name)
-            .map(|i| &catalog.table.columns[i].sql_type);
-        if wanted.is_some_and(|wanted| wanted != there) {
+            .map(|i| &catalog.table.columns[i]);
+        if wanted.is_some_and(|own| own.sql_type != there.sql_type || own.collation != there.collation) {
             let sql = format!(
                 "ALTER TABLE {} ALTER COLUMN {} TYPE {}",
                 table(&found.table.id),
@@ -168,7 +140,6 @@ fn tombstones_type(
             steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
         }
     }
-    Ok(())
 }
 
 fn trigger_steps(
@@ -287,20 +258,20 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
     let publish = format!("{PUBLISH}{}", if with_generated { PUBLISH_GENERATED } else { "" });
     let tables: Vec<String> = scope.tables.iter().map(table).collect();
     let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);
+    let create = format!(
+        "CREATE PUBLICATION {} FOR TABLE {} WITH ({publish})",
+        quote(&name),
+        tables.join(", ")
+    );
     let Some(row) = rows(client, sql, &[&name]).await?.into_iter().next() else {
-        let sql = format!(
-            "CREATE PUBLICATION {} FOR TABLE {} WITH ({publish})",
-            quote(&name),
-            tables.join(", ")
-        );
-        steps.push(missing(sql));
+        steps.push(missing(create));
         return Ok(());
     };
+    // Of whole schemas or all tables: it cannot be narrowed.
     if cell(&row, 0)? {
-        return Err(Error::definite(format!("use publication {name:?}"))
-            .node(&scope.node)
-            .why("it publishes whole schemas or all tables, so it was not made by setup")
-            .hint(format!("DROP PUBLICATION {}; then tidelock setup", quote(&name))));
+        steps.push(missing(format!("DROP PUBLICATION {}", quote(&name))));
+        steps.push(missing(create));
+        return Ok(());
     }
     if !cell::<bool>(&row, 1)? || (with_generated && !cell::<bool>(&row, 2)?) {
         steps.push(missing(format!(

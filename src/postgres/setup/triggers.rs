@@ -110,6 +110,10 @@ pub(super) fn tombstones_name(id: &TableId) -> String {
     object_name("tombstone", id)
 }
 
+pub(super) fn tombstones_id(id: &TableId) -> TableId {
+    TableId::new("tidelock", tombstones_name(id))
+}
+
 pub(super) fn tombstones_sql(id: &TableId, key: &[KeyColumn]) -> String {
     let definitions: Vec<String> = key
         .iter()
@@ -188,7 +192,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
 fn dollar_quote(body: &str) -> String {
     let mut quote = "$tidelock$".to_owned();
     while body.contains(&quote) {
-        quote.insert_str(quote.len() - 1, "_");
+        quote.insert(quote.len() - 1, '_');
     }
     quote
 }

@@ -1,0 +1,211 @@
+//! What the users' tables must be like, one small function per requirement.
+//!
+//! Owns: judging what the catalog shows of a table. Refuses: the server's settings and what is installed (see `check`).
+
+use super::state::State;
+use super::triggers;
+use crate::model::schema::{ColumnType, TableId};
+use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::mysql::Flavor;
+use crate::mysql::sql::{quote, table};
+
+/// What the users' tables must be like, from the catalog.
+pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, catalog) in scope.tables.iter().zip(&state.tables) {
+        let Some(catalog) = catalog else {
+            let what = "the table does not exist, or this account may not see it";
+            let finding = Finding::blocker("E302", &scope.node, what).table(id);
+            findings.push(
+                finding.fix("create it as on the other node, or correct its name in the configuration"),
+            );
+            continue;
+        };
+        let before = findings.len();
+        storage(scope, catalog, &mut findings);
+        key(scope, catalog, &mut findings);
+        key_collation(scope, state.flavor, catalog, &mut findings);
+        compressed(scope, catalog, &mut findings);
+        foreign_triggers(scope, catalog, &mut findings);
+        stamp_columns(scope, catalog, &mut findings);
+        other_sync(scope, state, id, &mut findings);
+        if findings.len() == before {
+            findings.push(Finding::ok(&scope.node, "InnoDB table with a primary key").table(id));
+        }
+    }
+    findings
+}
+
+fn storage(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if catalog.storage.eq_ignore_ascii_case("InnoDB") {
+        return;
+    }
+    let id = &catalog.table.id;
+    let plain = !catalog.storage.contains(' ') && catalog.storage != "SEQUENCE" && catalog.storage != "VIEW";
+    let fix = match plain {
+        true => format!("ALTER TABLE {} ENGINE = InnoDB;", table(id)),
+        false => "only plain InnoDB tables are carried: take it out of the configuration".to_owned(),
+    };
+    let what = format!("it is {}, needs to be an InnoDB table", catalog.storage);
+    findings.push(Finding::blocker("E303", &scope.node, what).table(id).fix(fix));
+}
+
+fn key(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if !catalog.table.key.is_empty() || catalog.storage == "VIEW" {
+        return;
+    }
+    let candidate = catalog
+        .table
+        .uniques
+        .iter()
+        .find(|unique| !unique.is_empty() && unique.iter().all(|&i| !catalog.table.columns[i].nullable));
+    let columns = match candidate {
+        Some(unique) => unique
+            .iter()
+            .map(|&i| quote(&catalog.table.columns[i].name))
+            .collect::<Vec<_>>()
+            .join(", "),
+        None => "...".to_owned(),
+    };
+    let fix = format!(
+        "ALTER TABLE {} ADD PRIMARY KEY ({columns});",
+        table(&catalog.table.id)
+    );
+    let finding = Finding::blocker("E301", &scope.node, "it has no primary key over whole columns");
+    findings.push(finding.table(&catalog.table.id).fix(fix));
+}
+
+/// Where the key's collation takes two texts for one, the other engine does not.
+fn key_collation(scope: &Scope, flavor: Flavor, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    let exact = match flavor {
+        Flavor::Mysql => "utf8mb4_0900_bin",
+        Flavor::Mariadb => "utf8mb4_nopad_bin",
+    };
+    for column in triggers::key(catalog) {
+        let (ColumnType::Text { fixed, .. }, collation) = (&column.ty, &column.collation) else {
+            continue;
+        };
+        let pads = !collation.contains("_0900_") && !collation.contains("nopad");
+        if collation.ends_with("_bin") && (*fixed || !pads) {
+            continue;
+        }
+        let fix = format!(
+            "ALTER TABLE {} MODIFY {} {} COLLATE {exact} NOT NULL;",
+            table(&catalog.table.id),
+            quote(&column.name),
+            column.sql_type
+        );
+        let what = format!(
+            "key column {} has collation {collation}, for which different texts (case, accents or trailing blanks) \
+             are one key",
+            column.name
+        );
+        let finding = Finding::warning("W308", &scope.node, what);
+        findings.push(finding.table(&catalog.table.id).fix(fix));
+    }
+}
+
+/// MariaDB logs such columns in a form of their own.
+fn compressed(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    for column in &catalog.table.columns {
+        if scope.is_source && column.sql_type.contains("COMPRESSED") {
+            let plain = column.sql_type.split("/*").next().unwrap_or_default().trim();
+            let fix = format!(
+                "ALTER TABLE {} MODIFY {} {plain};",
+                table(&catalog.table.id),
+                quote(&column.name)
+            );
+            let what = format!(
+                "column {} is COMPRESSED, which the binlog does not describe",
+                column.name
+            );
+            let finding = Finding::blocker("E311", &scope.node, what);
+            findings.push(finding.table(&catalog.table.id).fix(fix));
+        }
+    }
+}
+
+fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if !scope.is_target {
+        return;
+    }
+    let unguarded = catalog.foreign_triggers.iter().filter(|trigger| !trigger.guarded);
+    findings.extend(unguarded.map(|trigger| foreign_trigger(scope, &catalog.table.id, &trigger.name)));
+}
+
+pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
+    let what = format!("trigger {name:?} also fires when Tidelock writes");
+    let fix = "make its body: IF @tidelock_apply IS NULL THEN ... END IF; or drop it";
+    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+}
+
+fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    if scope.mode != Mode::Merge {
+        return;
+    }
+    for (name, bits, definition) in [(VERSION_COLUMN, 64, "BIGINT"), (ORIGIN_COLUMN, 16, "SMALLINT")] {
+        let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {
+            continue;
+        };
+        let ty = ColumnType::Int {
+            bits,
+            unsigned: false,
+        };
+        if column.ty != ty || column.nullable || column.generated {
+            let default = i32::from(name == VERSION_COLUMN);
+            let fix = format!(
+                "ALTER TABLE {} MODIFY {name} {definition} NOT NULL DEFAULT {default} INVISIBLE;",
+                table(&catalog.table.id)
+            );
+            let what = format!(
+                "column {name} must be {definition} NOT NULL, and is {}",
+                column.sql_type
+            );
+            findings.push(
+                Finding::blocker("E313", &scope.node, what)
+                    .table(&catalog.table.id)
+                    .fix(fix),
+            );
+        }
+    }
+}
+
+fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
+    let other = state
+        .table_states
+        .iter()
+        .find(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some());
+    if let Some(other) = other.filter(|_| scope.mode == Mode::Merge) {
+        let what = format!(
+            "it is in merge sync {:?} already; a row has one stamp",
+            other.sync
+        );
+        let finding = Finding::blocker("E310", &scope.node, what).table(id);
+        findings.push(finding.fix("take it out of one of the two syncs"));
+    }
+}
+
+/// Cascades fire no triggers on either server, so rows change without a stamp. Where InnoDB itself does them (all
+/// but MySQL with `innodb_native_foreign_keys=OFF`), the binlog does not have them at all.
+pub(super) fn cascades(scope: &Scope, state: &State, logged: bool) -> Vec<Finding> {
+    let why = match (scope.mode, scope.is_source, logged) {
+        (Mode::Merge, _, _) => "which fires no triggers, so that rows change without a stamp",
+        (Mode::Transactional, true, false) => "which this server does not log",
+        (Mode::Transactional, _, _) => return Vec::new(),
+    };
+    let mut findings = Vec::new();
+    for catalog in state.tables.iter().flatten() {
+        for cascade in &catalog.cascades {
+            let name = cascade.split(": ON ").next().unwrap_or_default();
+            let fix = format!(
+                "ALTER TABLE {0} DROP FOREIGN KEY {1}; ALTER TABLE {0} ADD CONSTRAINT {1} FOREIGN KEY (...) \
+                 REFERENCES ... ON DELETE RESTRICT ON UPDATE RESTRICT; and let the application delete the children",
+                table(&catalog.table.id),
+                quote(name)
+            );
+            let finding = Finding::blocker("E305", &scope.node, format!("foreign key {cascade}, {why}"));
+            findings.push(finding.table(&catalog.table.id).fix(fix));
+        }
+    }
+    findings
+}

@@ -1,0 +1,221 @@
+//! Logins, TLS, grants, silence and dead servers.
+
+use super::harness::{Kind, Options as Server, private};
+use super::*;
+
+/// Silence is told apart from a dead server; a restarted one is read on without a gap.
+async fn idle_and_dead_servers(kind: Kind) {
+    let mut db = private(
+        kind,
+        &Server {
+            durable: true,
+            ..Server::default()
+        },
+    )
+    .await;
+    db.exec("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)")
+        .await;
+    let options = options(&db, &["t"]).await;
+    let mut source = source(&options).await;
+    db.exec("INSERT INTO other VALUES (1), (2)").await;
+    let mut foreign = 0;
+    let mut last = None;
+    for _ in 0..3 {
+        match next(&mut source).await.unwrap() {
+            Step::Idle {
+                position,
+                foreign_bytes,
+            } => {
+                foreign += foreign_bytes;
+                last = Some(position);
+            }
+            Step::Part(part) => panic!("{part:?}"),
+        }
+    }
+    assert!(foreign > 100, "{foreign}");
+    db.exec("INSERT INTO t VALUES (1)").await;
+    db.server().kill().await;
+    let error = loop {
+        match next(&mut source).await {
+            Ok(Step::Part(part)) => last = part.end,
+            Ok(Step::Idle { position, .. }) => last = Some(position),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_transient(), "{error}");
+    let last = last.unwrap();
+    let Err(error) = Source::open(options.clone(), &last).await else {
+        panic!("the server is dead")
+    };
+    assert!(
+        error.is_transient() && error.reason_kind() == Reason::Unreachable,
+        "{error}"
+    );
+    db.server().restart().await.unwrap();
+    let mut source = Source::open(options.clone(), &last).await.unwrap();
+    db.exec("INSERT INTO t VALUES (2)").await;
+    let told = told(&parts(&mut source, &options).await);
+    assert!(told == ["+2"] || told == ["+1", "+2"], "{told:?}");
+}
+
+#[tokio::test]
+async fn mysql_silence() {
+    idle_and_dead_servers(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_silence() {
+    idle_and_dead_servers(Kind::Mariadb).await;
+}
+
+/// Only what `setup` grants: reading the log needs no more than REPLICATION SLAVE, the copy no more than SELECT.
+async fn a_reader_needs_few_grants(kind: Kind) {
+    let db = private(kind, &Server::default()).await;
+    db.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await;
+    db.exec(&format!(
+        "CREATE USER r IDENTIFIED BY 'p'; GRANT SELECT ON {}.* TO r",
+        db.name()
+    ))
+    .await;
+    let mut options = options(&db, &["t"]).await;
+    let from = start_position(&options).await.unwrap();
+    options.access.user = "r".to_owned();
+    options.access.secret = Secret::Plain("p".to_owned().into());
+    let error = refused(&options, &from).await;
+    assert!(
+        error
+            .hint_text()
+            .unwrap_or_default()
+            .contains("GRANT REPLICATION SLAVE"),
+        "{error}"
+    );
+    db.exec("GRANT REPLICATION SLAVE ON *.* TO r").await;
+    let mut snapshot = Snapshot::open(&options).await.unwrap();
+    assert_eq!(copy(&mut snapshot, &options, 0).await.len(), 1);
+    let mut source = Source::open(options.clone(), snapshot.start()).await.unwrap();
+    snapshot.close().await.unwrap();
+    db.exec("INSERT INTO t VALUES (2)").await;
+    assert_eq!(told(&parts(&mut source, &options).await), ["+2"]);
+}
+
+#[tokio::test]
+async fn mysql_grants() {
+    a_reader_needs_few_grants(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_grants() {
+    a_reader_needs_few_grants(Kind::Mariadb).await;
+}
+
+async fn logins_and_tls(kind: Kind) {
+    let mut db = private(
+        kind,
+        &Server {
+            tls: true,
+            ..Server::default()
+        },
+    )
+    .await;
+    let ca_file = db.server().ca_file();
+    let plain = access(&db);
+    let with = |tls: TlsMode, ca: bool| Access {
+        tls,
+        ca_file: ca_file.clone().filter(|_| ca),
+        ..plain.clone()
+    };
+    let cipher = async |access: &Access| -> String {
+        use mysql_async::prelude::Queryable;
+        let mut conn = connect(access).await.unwrap();
+        let row: Option<(String, String)> = conn
+            .query_first("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+            .await
+            .unwrap();
+        row.unwrap().1
+    };
+    assert_eq!(cipher(&with(TlsMode::Disable, false)).await, "");
+    assert_ne!(cipher(&with(TlsMode::Require, false)).await, "");
+    assert_ne!(cipher(&with(TlsMode::VerifyFull, true)).await, "");
+    assert_ne!(cipher(&with(TlsMode::VerifyCa, true)).await, "");
+    let unknown = connect(&with(TlsMode::VerifyFull, false)).await.unwrap_err();
+    assert_eq!(unknown.class(), Class::Definite, "{unknown}");
+    assert!(unknown.hint_text().is_some(), "{unknown}");
+    let wrong = Access {
+        secret: Secret::Plain("wrong".to_owned().into()),
+        ..plain.clone()
+    };
+    let error = connect(&wrong).await.unwrap_err();
+    assert_eq!(
+        (error.class(), error.reason_kind()),
+        (Class::Definite, Reason::Unreachable),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("1045") && error.hint_text().is_some(),
+        "{error}"
+    );
+    let closed = Access {
+        port: 1,
+        ..plain.clone()
+    };
+    let error = connect(&closed).await.unwrap_err();
+    assert_eq!(
+        (error.class(), error.reason_kind()),
+        (Class::Transient, Reason::Unreachable),
+        "{error}"
+    );
+    let missing = Access {
+        database: "not_there".to_owned(),
+        ..plain
+    };
+    let error = connect(&missing).await.unwrap_err();
+    assert_eq!(
+        (error.class(), error.reason_kind()),
+        (Class::Definite, Reason::Unreachable),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn mysql_logins() {
+    logins_and_tls(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_logins() {
+    logins_and_tls(Kind::Mariadb).await;
+}
+
+/// Which server it is: MySQL says so itself, MariaDB only after `setup` has given it a name.
+async fn servers_are_told_apart(kind: Kind) {
+    use mysql_async::prelude::Queryable;
+    use tidelock::mysql::{flavor, server};
+    let db = private(kind, &Server::default()).await;
+    let mut conn = connect(&access(&db)).await.unwrap();
+    let flavor = flavor(&mut conn).await.unwrap();
+    let first = server(&mut conn, &flavor).await.unwrap();
+    assert_eq!(first.engine, kind.name());
+    assert_eq!(first.identity.is_empty(), kind == Kind::Mariadb);
+    db.exec(CONTROL).await;
+    conn.query_drop("INSERT INTO tidelock.server_id VALUES (1, 'me')")
+        .await
+        .unwrap();
+    let second = server(&mut conn, &flavor).await.unwrap();
+    let expected = if kind == Kind::Mariadb {
+        "me"
+    } else {
+        &first.identity
+    };
+    assert_eq!(second.identity, expected);
+}
+
+#[tokio::test]
+async fn mysql_identity() {
+    servers_are_told_apart(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_identity() {
+    servers_are_told_apart(Kind::Mariadb).await;
+}
