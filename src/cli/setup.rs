@@ -117,20 +117,22 @@ async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<
             }
             let mut node = Node::connect(&declared.setup_access, declared.engine).await?;
             let server = node.server().await?;
-            let scope = sync.spec.scope(index);
-            let statements = match deed {
-                Deed::Setup => node.setup_sql(&scope, &sync.peers(index)).await?,
-                Deed::Teardown => node.teardown_sql(&scope).await?,
-            };
             parts.push(Part {
                 sync,
                 index,
                 node,
                 engine: declared.engine,
                 server: format!("{} {}", check::title(server.engine), server.version),
-                statements,
+                statements: Vec::new(),
             });
         }
+    }
+    for part in &mut parts {
+        let (sync, scope) = (part.sync, part.sync.spec.scope(part.index));
+        part.statements = match deed {
+            Deed::Setup => part.node.setup_sql(&scope, &sync.peers(part.index)).await?,
+            Deed::Teardown => part.node.teardown_sql(&scope).await?,
+        };
     }
     if parts.is_empty() {
         let name = options.node.as_deref().unwrap_or_default();
