@@ -4,7 +4,9 @@
 mod harness;
 
 use harness::{Db, Kind, Options, private};
+use harness::{Tidelock, eventually};
 use std::process::Command;
+use std::time::Duration;
 
 struct Shop {
     folder: tempfile::TempDir,
@@ -17,7 +19,7 @@ struct Answer {
 }
 
 impl Shop {
-    fn new(a: &Db, b: &Db) -> Self {
+    fn text(a: &Db, b: &Db) -> String {
         let schema = |db: &Db| {
             if db.kind().is_postgres() {
                 "schema = \"public\"\n"
@@ -25,14 +27,18 @@ impl Shop {
                 ""
             }
         };
-        let text = format!(
+        format!(
             "version = 1\n[node.a]\nurl = \"{}\"\n{}[node.b]\nurl = \"{}\"\n{}[[sync]]\nname = \"shop\"\n\
              nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"customer\"]\nseed = \"from:a\"\n",
             a.url(),
             schema(a),
             b.url(),
             schema(b)
-        );
+        )
+    }
+
+    fn new(a: &Db, b: &Db) -> Self {
+        let text = Self::text(a, b);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tidelock.toml"), text).unwrap();
         Shop { folder }
@@ -124,6 +130,40 @@ async fn a_newcomer_sets_up_postgres_and_mysql() {
 #[tokio::test]
 async fn a_newcomer_sets_up_mariadb_and_postgres() {
     newcomer(Kind::Mariadb, Kind::Postgres15).await;
+}
+
+#[tokio::test]
+async fn run_drains_on_sigterm_and_status_says_who_runs() {
+    let a = private(Kind::Postgres18, &Options::default()).await;
+    let b = private(Kind::Mysql, &Options::default()).await;
+    for db in [&a, &b] {
+        db.exec("CREATE TABLE customer (id int NOT NULL PRIMARY KEY, name varchar(40))")
+            .await;
+    }
+    let mut tidelock = Tidelock::new(&Shop::text(&a, &b));
+    tidelock.ok(&["setup", "--execute"]).await;
+    tidelock.spawn();
+    a.exec("INSERT INTO customer VALUES (1, 'Ann')").await;
+    eventually(Duration::from_secs(20), "the row to cross", async || {
+        b.count("customer").await == 1
+    })
+    .await;
+    // The row may have come with the first copy, before the stream.
+    eventually(Duration::from_secs(20), "the link to run", async || {
+        tidelock.ok(&["status"]).await.contains("a->b  running")
+    })
+    .await;
+    let (code, seconds) = tidelock.term().await;
+    assert!(
+        code == 0 && seconds < 10.0,
+        "{code} after {seconds} s: {}",
+        tidelock.log()
+    );
+    let status = tidelock.ok(&["status"]).await;
+    assert!(
+        status.contains("a->b  stopped") && status.contains("nobody reads this link's slot"),
+        "{status}"
+    );
 }
 
 #[tokio::test]
