@@ -245,10 +245,16 @@ async fn demonstrate(face: &Face, options: &Demo) -> Result<u8> {
         outcome = &mut work => outcome,
         _ = signals.next() => {
             stop.cancel();
-            tokio::select! {
+            let outcome = tokio::select! {
                 outcome = &mut work => outcome,
                 _ = signals.next() => return Ok(run::INTERRUPTED),
+            };
+            // Until the figures are there, leaving is a failure; after them it is how the demo ends.
+            if let Err(error) = &outcome {
+                face.say(&error.to_string());
+                return Ok(run::INTERRUPTED);
             }
+            outcome
         }
     };
     if outcome? {

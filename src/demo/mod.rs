@@ -51,10 +51,12 @@ pub struct Options {
 pub async fn run(options: Options, stop: CancellationToken) -> Result<bool> {
     let talk = Talk { quiet: options.json };
     talk.say("starting PostgreSQL and MySQL");
-    let stage = tokio::select! {
-        stage = Box::pin(Stage::build(|line| talk.say(line))) => stage?,
-        () = stop.cancelled() => return Err(interrupted()),
-    };
+    // Servers in the making are waited for: half made they could not be cleared away.
+    let stage = Box::pin(Stage::build(|line| talk.say(line))).await?;
+    if stop.is_cancelled() {
+        stage.close().await;
+        return Err(interrupted());
+    }
     let told = play(&options, &talk, &stage, &stop).await;
     stage.close().await;
     told
