@@ -74,6 +74,16 @@ pub fn take_over(sync: &str, link: &str) -> Sql {
 
 /// The first row event of the transaction, which is the marker.
 pub fn begin(mv: &Move) -> Sql {
+    movement(mv, "0", mv.from_seq)
+}
+
+/// A further marker, which may take the position further. The counter makes the row change, because an update
+/// that changes nothing is not logged.
+pub fn mark(mv: &Move) -> Sql {
+    movement(mv, "segment_number + 1", mv.marker.seq)
+}
+
+fn movement(mv: &Move, segment_number: &str, from_seq: i64) -> Sql {
     let mut out = format!("UPDATE tidelock.checkpoint SET seq = {}", mv.marker.seq).into_bytes();
     for (name, value) in [
         ("position", Some(&mv.marker.position)),
@@ -85,16 +95,8 @@ pub fn begin(mv: &Move) -> Sql {
         optional(value.map(String::as_str), &mut out);
     }
     push(&mut out, ", ");
-    segment_cells(mv, "0", &mut out);
-    move_condition(mv, mv.from_seq, &mut out);
-    out
-}
-
-/// The counter makes the row change, because an update that changes nothing is not logged.
-pub fn mark(mv: &Move) -> Sql {
-    let mut out = "UPDATE tidelock.checkpoint SET ".into();
-    segment_cells(mv, "segment_number + 1", &mut out);
-    move_condition(mv, mv.marker.seq, &mut out);
+    segment_cells(mv, segment_number, &mut out);
+    move_condition(mv, from_seq, &mut out);
     out
 }
 

@@ -43,12 +43,11 @@ pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WH
 
 /// Moves the checkpoint, and writes the marker only if it moved. Parameters up to $12 as in CREATE_CHECKPOINT.
 pub const MOVE: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, position = $6, settle = $7, \
-    origin = $8, hop = $9, segment = $10, segment_number = 0, config_hash = $11, source_identity = $12, \
+    origin = $8, hop = $9, segment = $10, segment_number = CASE seq WHEN $5 THEN segment_number + 1 ELSE 0 END, \
+    config_hash = $11, source_identity = $12, \
     moved_at = clock_timestamp() \
     WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 RETURNING 1) \
     SELECT pg_logical_emit_message(true, 'tidelock', $14::text)::text FROM moved";
-
-pub const MARK: &str = "SELECT pg_logical_emit_message(true, 'tidelock', $1::text)::text";
 
 /// One array per column; times are microseconds since 1970.
 pub const RECORD: &str = "INSERT INTO tidelock.conflict (id, sync, link, schema_name, table_name, key_json, kind, \

@@ -168,11 +168,22 @@ impl Target {
             .hint("stop the other instance, or leave the link to it"))
     }
 
-    /// A further marker in the open transaction. PostgreSQL logs each message, so the row need not change.
+    /// A further marker in the open transaction, which may take the position further.
     pub async fn segment(&mut self, mv: &Move) -> Result<()> {
-        self.query("write a marker", sql::MARK, &[&mv.marker.to_json()])
-            .await
-            .map(drop)
+        let doing = format!("move the checkpoint of {} again", mv.marker.link);
+        let again = Move {
+            from_seq: mv.marker.seq,
+            ..mv.clone()
+        };
+        let rows = self
+            .query(&doing, sql::MOVE, &MoveValues::new(&again)?.parameters())
+            .await?;
+        if rows.len() == 1 {
+            return Ok(());
+        }
+        Err(Error::bug(doing)
+            .node(&self.node)
+            .why("the checkpoint is not where we moved it"))
     }
 
     /// Writes what is uncontested, in sets. `false` = it is not, and nothing of it was changed.
