@@ -77,11 +77,7 @@ impl Stage {
         for (index, declared) in self.sync.nodes.iter().enumerate() {
             let mut node = Node::connect(&declared.setup_access, declared.engine).await?;
             let scope = self.sync.spec.scope(index);
-            let statements = node.setup_sql(&scope, &self.sync.peers(index)).await?;
-            for statement in &statements {
-                node.execute(statement).await?;
-            }
-            count += statements.len();
+            count += node.setup(&scope, &self.sync.peers(index)).await?.len();
         }
         Ok(count)
     }
