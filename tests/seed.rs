@@ -12,6 +12,7 @@ pairs! {
     equal_sides_start => equal_sides_start;
     unequal_sides_are_refused => unequal_sides_are_refused;
     full_side_is_not_filled => full_side_is_not_filled;
+    old_tombstones_do_not_count => old_tombstones_do_not_count;
 }
 
 const THREE: &str = "INSERT INTO item VALUES (1, 'a', 1, 'x'); INSERT INTO item VALUES (2, 'b', 2, NULL); INSERT INTO item VALUES (3, 'c', 3, 'é🌊')";
@@ -75,20 +76,30 @@ async fn unequal_sides_are_refused(pair: Pair) {
     };
     scene.exec(Side::A, THREE).await;
     scene.exec(Side::B, THREE).await;
-    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.exec(Side::B, "INSERT INTO item VALUES (4, 'd', 4, NULL)").await;
+    let output = scene.lock.run(&["check"]).await;
+    assert_eq!(output.code, 3, "not set up: {}{}", output.stdout, output.stderr);
+    scene.exec(Side::B, "DELETE FROM item WHERE id = 4").await;
     for (spoil, mend) in [
         ("DELETE FROM item WHERE id = 2", "INSERT INTO item VALUES (2, 'b', 2, NULL)"),
-        ("INSERT INTO item VALUES (4, 'd', 4, NULL)", "DELETE FROM item WHERE id = 4"),
         ("UPDATE item SET note = '' WHERE id = 2", "UPDATE item SET note = NULL WHERE id = 2"),
     ] {
+        scene.lock.ok(&["setup", "--execute"]).await;
         scene.exec(Side::B, spoil).await;
         let output = scene.lock.run(&["run", "--once"]).await;
         assert_eq!(output.code, 5, "{spoil}: {}", output.stderr);
         assert!(output.stderr.contains("not the same rows") && output.stderr.contains("item"), "{}", output.stderr);
         assert!(output.stderr.contains("hint:") && output.stderr.contains("from:a"), "{}", output.stderr);
         scene.exec(Side::B, mend).await;
+        // Equal again for its users, but written after set-up: the stamps differ, and the message says so.
+        let output = scene.lock.run(&["run", "--once"]).await;
+        assert_eq!(output.code, 5, "{spoil}: {}", output.stderr);
+        assert!(output.stderr.contains("hold the same rows") && output.stderr.contains("tidelock teardown"), "{}", output.stderr);
+        scene.lock.ok(&["teardown", "--execute"]).await;
     }
+    scene.lock.ok(&["setup", "--execute"]).await;
     scene.lock.ok(&["run", "--once"]).await;
+    scene.assert_equal().await;
 }
 
 async fn full_side_is_not_filled(pair: Pair) {
@@ -103,4 +114,24 @@ async fn full_side_is_not_filled(pair: Pair) {
     scene.exec(Side::B, "DELETE FROM item").await;
     scene.lock.ok(&["run", "--once"]).await;
     scene.assert_equal().await;
+    // What was deleted before the start is nobody's business any more: its key is free on both sides.
+    scene.exec(Side::A, "INSERT INTO item VALUES (7, 'of a', 7, NULL)").await;
+    scene.lock.ok(&["run", "--once"]).await;
+    scene.assert_equal().await;
+}
+
+/// The same for rows that came and went between set-up and start where both sides were declared equal.
+async fn old_tombstones_do_not_count(pair: Pair) {
+    let mut scene = Scene::new("oldtomb", pair, Way::Merge, &[ITEM]).await;
+    scene.configure("none", "");
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.exec(Side::A, "INSERT INTO item VALUES (1, 'x', 1, NULL); UPDATE item SET n = 2; DELETE FROM item").await;
+    scene.exec(Side::B, "INSERT INTO item VALUES (2, 'x', 1, NULL); UPDATE item SET n = 2; DELETE FROM item").await;
+    scene.lock.ok(&["run", "--once"]).await;
+    scene.exec(Side::A, "INSERT INTO item VALUES (2, 'of a', 1, NULL)").await;
+    scene.exec(Side::B, "INSERT INTO item VALUES (1, 'of b', 1, NULL)").await;
+    scene.lock.ok(&["run", "--once"]).await;
+    assert_eq!(scene.a.count("item").await, 2);
+    scene.assert_equal().await;
+    scene.assert_no_conflicts().await;
 }
