@@ -46,6 +46,7 @@ const SINGLE: u64 = 10;
 const RANGE: u64 = 39;
 const COUNTERS: u64 = 200;
 const KILLS: u64 = 10;
+const SMALL_GROUPS: &str = "[limits]\ngroup_bytes_max = 65536";
 /// One in so many transactions inserts so many rows besides.
 const LARGE_EVERY: u64 = 180;
 const LARGE: u64 = 10_000;
@@ -173,6 +174,7 @@ async fn verify(scene: &mut Scene, expected: Vec<Vec<u64>>, transactions: u64) {
 
 async fn tidelock_killed_ten_times(pair: Pair) {
     let mut scene = Scene::new("killed", pair, Way::Merge, &[COUNTER, DONE, BULK]).await;
+    scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
     counters(&scene).await;
     let mut random = Random::new("tidelock_killed_ten_times");
@@ -197,6 +199,7 @@ async fn server_killed(pair: Pair, victim: Side) {
         ..Options::default()
     };
     let mut scene = Scene::private(pair, Way::Merge, &[COUNTER, DONE, BULK], &options).await;
+    scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
     counters(&scene).await;
     let mut random = Random::new("server_killed");
