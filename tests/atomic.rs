@@ -31,8 +31,9 @@ const VAULT: Table = Table {
     columns: &["balance"],
 };
 
-/// More rows than one group holds, so that a transaction over all of them is applied in parts.
-const ACCOUNTS: u64 = 5_000;
+/// More rows than the groups configured below hold, so that a transaction over all of them is applied in parts.
+const ACCOUNTS: u64 = 12_000;
+const SMALL_GROUPS: &str = "[limits]\ngroup_bytes_max = 65536";
 const VAULTS: u64 = 20;
 const EACH: u64 = 1_000;
 const WRITE_FOR: Duration = Duration::from_secs(6);
@@ -43,6 +44,7 @@ const LOOK: &str = "SELECT (SELECT sum(balance) FROM account) + (SELECT sum(bala
 
 async fn transfers(hint: &str, pair: Pair, way: Way) {
     let mut scene = Scene::new(hint, pair, way, &[ACCOUNT, VAULT]).await;
+    scene.configure(if way == Way::BToA { "from:b" } else { "from:a" }, SMALL_GROUPS);
     let (source, target) = (way.sources()[0], scene.targets()[0]);
     for (table, rows) in [("account", ACCOUNTS), ("vault", VAULTS)] {
         let rows: Vec<String> = (0..rows).map(|id| format!("({id}, {EACH})")).collect();
@@ -87,7 +89,7 @@ async fn transfer(mut session: Session, mut random: Random) -> u64 {
                 random.below(VAULTS)
             ),
         ];
-        match count % 20 {
+        match count % 40 {
             3 => {
                 steps.push(format!("INSERT INTO vault VALUES ({extra}, {sum})"));
                 steps.push(format!(

@@ -10,7 +10,7 @@ mod scenario;
 use std::time::Duration;
 
 use harness::Options;
-use scenario::{Loader, NEW, OLD, Pair, Random, Scene, Side, Table, Way};
+use scenario::{Loader, NEW, OLD, Pair, Random, Scene, Side, Table, Way, numbers};
 use tokio::task::JoinHandle;
 
 pairs! {
@@ -32,12 +32,24 @@ const DONE: Table = Table {
     columns: &[],
 };
 
+/// Rows of transactions that are too large for one group.
+const BULK: Table = Table {
+    name: "bulk",
+    body: "id bigint NOT NULL PRIMARY KEY",
+    key: &["id"],
+    columns: &[],
+};
+
 /// Each side runs so many transactions of 50 changes: one insert, single increments, a range of increments.
 const TRANSACTIONS: u64 = 500;
 const SINGLE: u64 = 10;
 const RANGE: u64 = 39;
 const COUNTERS: u64 = 200;
 const KILLS: u64 = 10;
+const SMALL_GROUPS: &str = "[limits]\ngroup_bytes_max = 65536";
+/// One in so many transactions inserts so many rows besides.
+const LARGE_EVERY: u64 = 180;
+const LARGE: u64 = 10_000;
 
 /// The keys of a side's counters begin here, and the ids of its transactions.
 fn base(side: Side) -> u64 {
@@ -100,6 +112,13 @@ async fn write(
         statements.push(format!(
             "UPDATE counter SET n = n + 1 WHERE id >= {from} AND id < {to}"
         ));
+        if number % LARGE_EVERY == LARGE_EVERY / 2 {
+            let first = (base + number) * LARGE;
+            statements.push(format!(
+                "INSERT INTO bulk SELECT {first} + i FROM {}",
+                numbers(LARGE)
+            ));
+        }
         loader.once(base + number, &statements).await;
         single
             .iter()
@@ -146,11 +165,16 @@ async fn verify(scene: &mut Scene, expected: Vec<Vec<u64>>, transactions: u64) {
             "inserts on {side:?}"
         );
     }
+    let large = (0..transactions)
+        .filter(|number| number % LARGE_EVERY == LARGE_EVERY / 2)
+        .count() as i64;
+    assert_eq!(scene.a.count("bulk").await, large * 2 * LARGE as i64);
     scene.assert_no_conflicts().await;
 }
 
 async fn tidelock_killed_ten_times(pair: Pair) {
-    let mut scene = Scene::new("killed", pair, Way::Merge, &[COUNTER, DONE]).await;
+    let mut scene = Scene::new("killed", pair, Way::Merge, &[COUNTER, DONE, BULK]).await;
+    scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
     counters(&scene).await;
     let mut random = Random::new("tidelock_killed_ten_times");
@@ -174,7 +198,8 @@ async fn server_killed(pair: Pair, victim: Side) {
         durable: true,
         ..Options::default()
     };
-    let mut scene = Scene::private(pair, Way::Merge, &[COUNTER, DONE], &options).await;
+    let mut scene = Scene::private(pair, Way::Merge, &[COUNTER, DONE, BULK], &options).await;
+    scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
     counters(&scene).await;
     let mut random = Random::new("server_killed");

@@ -62,7 +62,7 @@ pub(super) struct Collector {
     partial_bytes: usize,
     /// A unit that did not fit into the last group.
     carried: Option<Unit>,
-    /// Why nothing more will come, met while a group was collected.
+    /// What the reader died of, met while a group was filled: told when that group has been applied.
     failed: Option<Error>,
 }
 
@@ -110,6 +110,7 @@ impl Collector {
                     self.failed = Some(error);
                     break;
                 }
+                // Nothing has come yet; an end is met by the next `receive`.
                 Err(_) => break,
             };
             match self.take(received) {
