@@ -89,7 +89,8 @@ async fn both_updated(pair: Pair) {
     let mut scene = agreed("m_update", pair, "").await;
     scene
         .apart(
-            "UPDATE item SET note = 'a 1' WHERE id = 1; UPDATE item SET note = 'a 2' WHERE id = 1; UPDATE item SET note = 'a' WHERE id = 2",
+            // In one transaction, or two groups might carry them and record one conflict each.
+            "BEGIN; UPDATE item SET note = 'a 1' WHERE id = 1; UPDATE item SET note = 'a 2' WHERE id = 1; UPDATE item SET note = 'a' WHERE id = 2; COMMIT",
             "UPDATE item SET note = 'b 1' WHERE id = 1; UPDATE item SET note = 'b' WHERE id = 2",
         )
         .await;
