@@ -3,9 +3,9 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E301 no key, E302 and E303 table missing, E304 column missing, E305 column without a value, E306 keys
-//! differ, E307 type refused, E308 type in a key; W311 NULL, W312 type with a condition, W313 unique, W314 collation
-//! of a key, W315 generated column.
+//! Codes: E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! column missing, E505 column without a value, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
+//! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column.
 
 use crate::ddl;
 use crate::model::schema::{Column, Engine, Table, TableId};
@@ -83,7 +83,7 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, findings: &mut Vec<Finding
                     "create {} on both nodes, or take it out of the sync's tables",
                     end.id
                 );
-                findings.push(end.blocker("E303", "the table exists on neither node".to_owned(), fix));
+                findings.push(end.blocker("E302", "the table exists on neither node".to_owned(), fix));
             }
             return;
         }
@@ -145,14 +145,14 @@ fn keys(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: 
             from.node,
             ours.join(", ")
         );
-        findings.push(to.blocker("E306", what, ddl::add_primary_key(to.id, &ours, true, to.engine)));
+        findings.push(to.blocker("E506", what, ddl::add_primary_key(to.id, &ours, true, to.engine)));
         return;
     }
     for (end, table) in [(from, source), (to, target)] {
         for column in table.key.iter().filter_map(|index| table.columns.get(*index)) {
             if let Err(why) = typemap::can_be_key(&column.ty, end.engine) {
                 let fix = format!("give {} a key of other columns, on both nodes", end.id);
-                findings.push(end.blocker("E308", format!("column {:?}: {why}", column.name), fix));
+                findings.push(end.blocker("E508", format!("column {:?}: {why}", column.name), fix));
             }
         }
     }
@@ -176,7 +176,7 @@ fn collations(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, find
                 "key column {:?} has collation {}: texts that differ in case or trailing blanks may be one key here and two on the other node",
                 column.name, column.collation
             );
-            findings.push(end.warning("W314", what, ddl::change_type(end.id, column, &ty, end.engine)));
+            findings.push(end.warning("W514", what, ddl::change_type(end.id, column, &ty, end.engine)));
         }
     }
 }
@@ -206,7 +206,7 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
                     "column {:?} is generated on node {} and stays there",
                     column.name, from.node
                 );
-                findings.push(Finding::warning("W315", to.node, what).table(to.id));
+                findings.push(Finding::warning("W515", to.node, what).table(to.id));
             }
             None => {
                 let what = format!("column {:?} is missing; node {} has it", column.name, from.node);
@@ -215,7 +215,7 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
                 } else {
                     mend(from, column, to, column)
                 };
-                findings.push(to.blocker("E304", what, fix));
+                findings.push(to.blocker("E504", what, fix));
             }
             Some(counterpart) if counterpart.generated => {}
             Some(counterpart) if is_sent(column, from.engine) => {
@@ -244,7 +244,7 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
         "column {:?} takes no NULL and has no default, and rows from node {} do not bring it",
         column.name, from.node
     );
-    findings.push(to.blocker("E305", what, ddl::allow_null(to.id, column, to.engine)));
+    findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
 }
 
 /// Conditions that no other type of the target would lift, with the columns they are about.
@@ -270,7 +270,7 @@ fn pair(
                     "column {name:?}: values from node {} are carried if: {condition}{REFUSED}",
                     from.node
                 );
-                findings.push(to.warning("W312", what, mend(from, column, to, counterpart)));
+                findings.push(to.warning("W512", what, mend(from, column, to, counterpart)));
             }
         }
         Verdict::Refused(why) => {
@@ -278,12 +278,12 @@ fn pair(
                 "column {name:?} cannot take the values of node {}: {why}",
                 from.node
             );
-            findings.push(to.blocker("E307", what, mend(from, column, to, counterpart)));
+            findings.push(to.blocker("E507", what, mend(from, column, to, counterpart)));
         }
     }
     if column.nullable && !counterpart.nullable {
         let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
-        findings.push(to.warning("W311", what, ddl::allow_null(to.id, counterpart, to.engine)));
+        findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
     }
 }
 
@@ -332,7 +332,7 @@ fn uniques(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
             names.join(", "),
             from.node
         );
-        findings.push(to.warning("W313", what, fix));
+        findings.push(to.warning("W513", what, fix));
     }
 }
 

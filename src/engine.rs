@@ -258,18 +258,27 @@ impl Node {
         }
     }
 
-    pub async fn execute(&mut self, sql: &str) -> Result<()> {
+    /// Runs what `setup_sql` then says, under the setup lock, and returns it.
+    pub async fn setup(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
         match self {
-            Node::Postgres(client, node) => client
-                .batch_execute(sql)
-                .await
-                .map_err(|error| postgres::fail("run a statement", error).node(node)),
-            Node::Mysql(conn, node) => {
-                use mysql_async::prelude::Queryable;
-                conn.query_drop(sql)
-                    .await
-                    .map_err(|error| mysql::fail("run a statement", error).node(node))
-            }
+            Node::Postgres(client, _) => postgres::setup::setup(client, scope, peers).await,
+            Node::Mysql(conn, _) => mysql::setup::setup(conn, scope, peers).await,
+        }
+    }
+
+    /// Runs what `teardown_sql` then says, under the setup lock, and returns it.
+    pub async fn teardown(&mut self, scope: &Scope) -> Result<Vec<String>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::teardown(client, scope).await,
+            Node::Mysql(conn, _) => mysql::setup::teardown(conn, scope).await,
+        }
+    }
+
+    /// Statements as the engine's own client program takes them.
+    pub fn script(&self, statements: &[String]) -> String {
+        match self {
+            Node::Postgres(..) => postgres::setup::script(statements),
+            Node::Mysql(..) => mysql::setup::script(statements),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::flow::{self, Applier};
 use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
+use crate::model::schema::TableId;
 use crate::model::sync::CatalogTable;
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
@@ -252,21 +253,11 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     for (table, peer) in ends.source_tables.iter().zip(&other_ends.source_tables) {
         let source = Arc::new(table.table.clone());
         let plan = ends.planner.plan(&source)?;
-        let ours = Sum::of(&mut here, &source, |row| carried_over(&plan, row)).await?;
+        let ours = Sum::of(&mut here, &source, &plan, |row| carried_over(&plan, row)).await?;
         let peer = Arc::new(peer.table.clone());
-        let theirs = Sum::of(&mut there, &peer, |row| Ok(carried_cells(&plan, row))).await?;
+        let theirs = Sum::of(&mut there, &peer, &plan, Ok).await?;
         if ours != theirs {
-            return Err(Error::definite("start with seed = \"none\"")
-                .table(&source.id)
-                .why(format!(
-                    "{} holds {} rows and {} holds {}, and they are not the same rows",
-                    one.link.source.name, ours.rows, one.link.target.name, theirs.rows
-                ))
-                .hint(format!(
-                    "make them equal while nobody writes, or empty one side and set seed = \"from:{}\"",
-                    one.link.source.name
-                ))
-                .reason(Reason::Refused));
+            return Err(unequal(&one.link, &source.id, &ours, &theirs));
         }
         info!(table = %source.id, rows = ours.rows, "both sides are equal");
     }
@@ -278,20 +269,48 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
         .await
 }
 
+/// Rows of equal content under different stamps are not equal: their next change would look contested.
+fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error {
+    let error = Error::definite("start with seed = \"none\"")
+        .table(table)
+        .reason(Reason::Refused);
+    let (source, target) = (&link.source.name, &link.target.name);
+    if (ours.rows, ours.contents) == (theirs.rows, theirs.contents) {
+        return error
+            .why(format!(
+                "{source} and {target} hold the same rows, but some were written on one side since `tidelock setup`"
+            ))
+            .hint("while nobody writes, begin again: tidelock teardown --execute, then tidelock setup --execute");
+    }
+    error
+        .why(format!(
+            "{source} holds {} rows and {target} holds {}, and they are not the same rows",
+            ours.rows, theirs.rows
+        ))
+        .hint(format!(
+            "make them equal while nobody writes (after that: tidelock teardown --execute, tidelock setup --execute), or empty one side and set seed = \"from:{source}\""
+        ))
+}
+
 /// A table's rows regardless of their order.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Sum {
     rows: u64,
     hashes: u128,
+    /// Without the stamps.
+    contents: u128,
 }
 
 impl Sum {
     async fn of(
         snapshot: &mut Snapshot,
         table: &crate::model::schema::Table,
-        cells: impl Fn(Row) -> Result<Vec<Value>>,
+        plan: &Plan,
+        as_target: impl Fn(Row) -> Result<Row>,
     ) -> Result<Sum> {
         let mut sum = Sum::default();
+        let stamps = plan.shape.stamps.as_ref();
+        let is_stamp = |place| stamps.is_some_and(|stamps| place == stamps.version || place == stamps.origin);
         snapshot.open_table(table).await?;
         let mut bytes = Vec::new();
         loop {
@@ -300,36 +319,35 @@ impl Sum {
                 return Ok(sum);
             }
             for row in rows {
-                bytes.clear();
-                cells(row)?
-                    .iter()
-                    .for_each(|value| comparable(value).key_bytes(&mut bytes));
+                let row = as_target(row)?;
+                let mut hash = |stamped: bool| {
+                    bytes.clear();
+                    for place in plan.carried().filter(|place| stamped || !is_stamp(*place)) {
+                        comparable(row.get(place).unwrap_or(&Value::Null)).key_bytes(&mut bytes);
+                    }
+                    xxhash_rust::xxh3::xxh3_128(&bytes)
+                };
                 sum.rows += 1;
-                sum.hashes = sum.hashes.wrapping_add(xxhash_rust::xxh3::xxh3_128(&bytes));
+                sum.hashes = sum.hashes.wrapping_add(hash(true));
+                sum.contents = sum.contents.wrapping_add(hash(false));
             }
         }
     }
 }
 
-fn carried_over(plan: &Plan, row: Row) -> Result<Vec<Value>> {
+fn carried_over(plan: &Plan, row: Row) -> Result<Row> {
     let head = Arc::new(Head {
         transaction: "comparison".to_owned(),
         committed_at_us: 0,
     });
     match plan.copied(&row, &Address { head, ordinal: 0 })?.op {
-        PlannedOp::Insert { row, .. } => Ok(carried_cells(plan, row)),
+        PlannedOp::Insert { row, .. } => Ok(row),
         PlannedOp::Refused { why, .. } => Err(Error::definite("compare the two sides")
             .table(&plan.source.id)
             .why(format!("column {:?}: {}", why.column, why.why))
             .reason(Reason::Refused)),
         PlannedOp::Update { .. } | PlannedOp::Delete { .. } => Err(Error::bug("plan a copied row")),
     }
-}
-
-fn carried_cells(plan: &Plan, row: Row) -> Vec<Value> {
-    plan.carried()
-        .map(|place| row.get(place).cloned().unwrap_or(Value::Null))
-        .collect()
 }
 
 /// Each engine writes JSON in its own way: compare what it says.

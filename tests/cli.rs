@@ -84,7 +84,7 @@ fn a_good_file_passes_and_says_what_it_means() {
         answer.out
     );
     assert!(
-        answer.out.contains("W101") && !answer.out.contains("geheim"),
+        answer.out.contains("W001") && !answer.out.contains("geheim"),
         "{}",
         answer.out
     );

@@ -63,7 +63,7 @@ struct Answer {
     catalog: Vec<Option<CatalogTable>>,
 }
 
-const UNREACHABLE: &str = "E101";
+const UNREACHABLE: &str = "E001";
 
 pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let config = face.load()?;
@@ -88,7 +88,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
                 render::count(unreachable, "node", "nodes")
             ))
             .reason(Reason::Unreachable)
-            .hint("see the findings E101"));
+            .hint("see the findings E001"));
     }
     if !report.ok {
         let found = [
@@ -127,9 +127,14 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
             });
             answers.push(answer);
         }
+        let findings = between(sync, &answers);
+        let first = nodes.len() - sync.nodes.len();
+        for node in &mut nodes[first..] {
+            drop_repeated(&mut node.findings, &findings);
+        }
         tables.push(TableReport {
             sync: sync.spec.name.clone(),
-            findings: between(sync, &answers),
+            findings,
         });
     }
     let configuration = findings(&config.warnings);
@@ -148,11 +153,7 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
         summary.unreachable += usize::from(finding.code == UNREACHABLE);
     }
     let ok = summary.blockers == 0 && !(strict && summary.warnings > 0);
-    let next_steps = if ok {
-        vec!["tidelock setup --execute".to_owned(), "tidelock run".to_owned()]
-    } else {
-        vec!["tidelock check".to_owned()]
-    };
+    let next_steps = next_steps(ok, &nodes, &tables);
     Ok(Report {
         schema: Schema,
         ok,
@@ -162,6 +163,22 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
         summary,
         next_steps,
     })
+}
+
+/// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand.
+fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport]) -> Vec<String> {
+    let all = nodes
+        .iter()
+        .flat_map(|node| &node.findings)
+        .chain(tables.iter().flat_map(|table| &table.findings));
+    let mut blockers = all.filter(|finding| finding.level == Level::Blocker).peekable();
+    let only_setup = blockers.peek().is_some() && blockers.all(|finding| finding.code.starts_with("E4"));
+    let steps: &[&str] = match (ok, only_setup) {
+        (true, _) => &["tidelock run"],
+        (false, true) => &["tidelock setup --execute"],
+        (false, false) => &["tidelock check"],
+    };
+    steps.iter().map(|step| (*step).to_owned()).collect()
 }
 
 /// A node that cannot be reached is a finding: the others are still worth looking at.
@@ -193,6 +210,16 @@ async fn ask(sync: &Sync, index: usize, findings: &mut Vec<Finding>) -> Result<O
     }))
 }
 
+/// What a node says of a table alone is left out where both together say it with a better mend.
+fn drop_repeated(own: &mut Vec<Finding>, between: &[Finding]) {
+    own.retain(|finding| {
+        let same = |other: &Finding| {
+            (&other.node, other.code, &other.table) == (&finding.node, finding.code, &finding.table)
+        };
+        finding.level == Level::Ok || !between.iter().any(same)
+    });
+}
+
 /// What only both sides together can tell.
 fn between(sync: &Sync, answers: &[Option<Answer>]) -> Vec<Finding> {
     let spec = &sync.spec;
@@ -222,12 +249,14 @@ fn between(sync: &Sync, answers: &[Option<Answer>]) -> Vec<Finding> {
         },
         spec.links.len() > 1,
     );
-    let one_database = from.server.identity == to.server.identity
+    // MariaDB has no identity before setup.
+    let one_database = !from.server.identity.is_empty()
+        && from.server.identity == to.server.identity
         && sync.nodes[source].access.database == sync.nodes[target].access.database;
     if one_database {
         let what = format!("nodes {} and {} are one database", from_side.0, to_side.0);
         findings.push(
-            Finding::blocker("E102", &to_side.0, what).fix("give one of them the URL of the other database"),
+            Finding::blocker("E002", &to_side.0, what).fix("give one of them the URL of the other database"),
         );
     }
     findings

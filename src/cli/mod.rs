@@ -22,6 +22,7 @@ use serde::{Serialize, Serializer};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "Examples:
   tidelock demo                   two databases, a two-way sync, a conflict: nothing to install
@@ -225,16 +226,43 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Status(options) => status::run(face, &options).await?,
         Command::Conflicts(command) => conflicts::run(face, &command).await?,
         Command::Config(command) => config::run(face, &command)?,
-        Command::Demo(options) => {
-            let options = demo::Options {
-                once: options.once,
-                json: face.json,
-                seconds: options.seconds,
-            };
-            demo::run(options).await?;
-        }
+        Command::Demo(options) => return demonstrate(face, &options).await,
     }
     Ok(0)
+}
+
+/// The demo stops in order at the first signal, and at once at the second.
+async fn demonstrate(face: &Face, options: &Demo) -> Result<u8> {
+    let options = demo::Options {
+        once: options.once,
+        json: face.json,
+        seconds: options.seconds,
+    };
+    let mut signals = run::Signals::install()?;
+    let stop = CancellationToken::new();
+    let mut work = Box::pin(demo::run(options, stop.clone()));
+    let outcome = tokio::select! {
+        outcome = &mut work => outcome,
+        _ = signals.next() => {
+            stop.cancel();
+            let outcome = tokio::select! {
+                outcome = &mut work => outcome,
+                _ = signals.next() => return Ok(run::INTERRUPTED),
+            };
+            // Until the figures are there, leaving is a failure; after them it is how the demo ends.
+            if let Err(error) = &outcome {
+                face.say(&error.to_string());
+                return Ok(run::INTERRUPTED);
+            }
+            outcome
+        }
+    };
+    if outcome? {
+        return Ok(0);
+    }
+    Err(Error::definite("make both sides equal")
+        .why("they still differ")
+        .hint("run the demo with -v to see what the links say"))
 }
 
 /// clap's own message; `--help` and `--version` come this way too.

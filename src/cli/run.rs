@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Compose and systemd kill after ten seconds: leave before them.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -33,13 +33,13 @@ struct Document {
     next_steps: Vec<String>,
 }
 
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn install() -> Result<Self> {
+    pub(super) fn install() -> Result<Self> {
         let failed = |error| Error::definite("listen for signals").because(error);
         Ok(Signals {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
@@ -47,7 +47,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

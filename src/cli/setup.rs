@@ -7,7 +7,6 @@ use super::{Face, Schema, check, render, select};
 use crate::config::{Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Result};
-use crate::model::schema::Engine;
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +61,6 @@ struct Part<'a> {
     sync: &'a Sync,
     index: usize,
     node: Node,
-    engine: Engine,
     server: String,
     statements: Vec<String>,
 }
@@ -117,20 +115,21 @@ async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<
             }
             let mut node = Node::connect(&declared.setup_access, declared.engine).await?;
             let server = node.server().await?;
-            let scope = sync.spec.scope(index);
-            let statements = match deed {
-                Deed::Setup => node.setup_sql(&scope, &sync.peers(index)).await?,
-                Deed::Teardown => node.teardown_sql(&scope).await?,
-            };
             parts.push(Part {
                 sync,
                 index,
                 node,
-                engine: declared.engine,
                 server: format!("{} {}", check::title(server.engine), server.version),
-                statements,
+                statements: Vec::new(),
             });
         }
+    }
+    for part in &mut parts {
+        let (sync, scope) = (part.sync, part.sync.spec.scope(part.index));
+        part.statements = match deed {
+            Deed::Setup => part.node.setup_sql(&scope, &sync.peers(part.index)).await?,
+            Deed::Teardown => part.node.teardown_sql(&scope).await?,
+        };
     }
     if parts.is_empty() {
         let name = options.node.as_deref().unwrap_or_default();
@@ -141,29 +140,18 @@ async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<
     Ok(parts)
 }
 
+/// Asks again under the lock that setups of one server share, so what ran replaces what was planned.
 async fn execute(face: &Face, part: &mut Part<'_>, deed: Deed) -> Result<()> {
     let name = &part.sync.nodes[part.index].name;
-    let total = part.statements.len();
-    for (number, statement) in part.statements.iter().enumerate() {
-        part.node.execute(statement).await.map_err(|error| {
-            let doing = format!("run statement {} of {total} of {}", number + 1, deed.name());
-            let reason = error.reason_kind();
-            let hint = error.hint_text().map(str::to_owned).unwrap_or_else(|| {
-                format!(
-                    "it was: {}\nmend the cause and repeat: every statement may run again",
-                    first_line(statement)
-                )
-            });
-            Error::new(error.class(), doing)
-                .node(name)
-                .reason(reason)
-                .because(error)
-                .hint(hint)
-        })?;
-    }
+    let scope = part.sync.spec.scope(part.index);
+    let done = match deed {
+        Deed::Setup => part.node.setup(&scope, &part.sync.peers(part.index)).await,
+        Deed::Teardown => part.node.teardown(&scope).await,
+    };
+    part.statements = done.map_err(|error| error.node(name))?;
     face.say(&format!(
         "{name}: {} done",
-        render::count(total, "statement", "statements")
+        render::count(part.statements.len(), "statement", "statements")
     ));
     Ok(())
 }
@@ -206,12 +194,12 @@ fn plan(face: &Face, parts: &[Part<'_>], executed: bool) -> String {
     out
 }
 
-/// The first line that is no comment.
+/// The first line that is no comment, else what the remark says.
 fn first_line(statement: &str) -> &str {
     let mut lines = statement.lines().map(str::trim);
     lines
         .find(|line| !line.is_empty() && !line.starts_with("--"))
-        .unwrap_or_default()
+        .unwrap_or(statement.trim())
 }
 
 /// SQL as `psql` and `mysql` take it.
@@ -226,21 +214,8 @@ fn script(part: &Part<'_>, deed: Deed) -> String {
     if part.statements.is_empty() {
         out.push_str("-- nothing to do\n");
     }
-    for statement in &part.statements {
-        out.push_str(&terminated(statement, part.engine));
-    }
+    out.push_str(&part.node.script(&part.statements));
     out
-}
-
-/// The `mysql` client cuts at every semicolon: a trigger's body needs another delimiter.
-fn terminated(statement: &str, engine: Engine) -> String {
-    let statement = statement.trim().trim_end_matches(';').trim_end();
-    let compound = engine != Engine::Postgres && statement.contains(';');
-    if compound {
-        format!("DELIMITER $$\n{statement}$$\nDELIMITER ;\n")
-    } else {
-        format!("{statement};\n")
-    }
 }
 
 #[cfg(test)]
@@ -248,16 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_suit_the_clients() {
-        assert_eq!(
-            terminated("CREATE TABLE t (a int);\n", Engine::Postgres),
-            "CREATE TABLE t (a int);\n"
-        );
-        assert_eq!(
-            terminated("CREATE TRIGGER x BEGIN a; END", Engine::Mysql),
-            "DELIMITER $$\nCREATE TRIGGER x BEGIN a; END$$\nDELIMITER ;\n"
-        );
-        assert_eq!(terminated("DO $$ a; $$", Engine::Postgres), "DO $$ a; $$;\n");
+    fn the_first_line_is_no_comment() {
         assert_eq!(first_line("\n-- why\n  CREATE x\n"), "CREATE x");
     }
 }

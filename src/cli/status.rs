@@ -254,7 +254,10 @@ fn text(links: &[LinkReport]) -> String {
     for link in links {
         let none = || "-".to_owned();
         let retained = match (link.retained_bytes, &link.retained_limit) {
-            (Some(bytes), Some(limit)) => format!("{} of {limit}", render::size(bytes)),
+            (Some(bytes), Some(limit)) if limit.starts_with(|c: char| c.is_ascii_digit()) => {
+                format!("{} of {limit}", render::size(bytes))
+            }
+            (Some(bytes), Some(limit)) => format!("{}, {limit}", render::size(bytes)),
             (Some(bytes), None) => render::size(bytes),
             (None, Some(limit)) => limit.clone(),
             (None, None) => none(),

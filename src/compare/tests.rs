@@ -120,7 +120,7 @@ fn a_missing_table_comes_with_its_ddl() {
             .2
             .starts_with("CREATE TABLE `shop`.`t` (\n    `id` int NOT NULL,")
     );
-    assert_eq!(codes(&found(None, None, true)), ["pg E303", "my E303"]);
+    assert_eq!(codes(&found(None, None, true)), ["pg E302", "my E302"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_missing_column_blocks_only_where_rows_would_bring_it() {
         table("shop", &[0], narrow()),
         false,
     );
-    assert_eq!(codes(&one), ["my E304"]);
+    assert_eq!(codes(&one), ["my E504"]);
     assert_eq!(one[0].2, "ALTER TABLE `shop`.`t` ADD COLUMN `name` varchar(20);");
     assert!(
         found(
@@ -143,7 +143,7 @@ fn a_missing_column_blocks_only_where_rows_would_bring_it() {
         .is_empty()
     );
     let both = found(table("public", &[0], narrow()), table("shop", &[0], wide()), true);
-    assert_eq!(codes(&both), ["pg E304"]);
+    assert_eq!(codes(&both), ["pg E504"]);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn an_extra_column_needs_null_or_a_default() {
         table("shop", &[0], vec![int("id"), int("n")]),
         false,
     );
-    assert_eq!(codes(&extra), ["my E305"]);
+    assert_eq!(codes(&extra), ["my E505"]);
     assert_eq!(extra[0].2, "ALTER TABLE `shop`.`t` MODIFY COLUMN `n` int NULL;");
 }
 
@@ -181,7 +181,7 @@ fn keys_are_there_and_the_same() {
         table("shop", &[0, 1], columns()),
         true,
     );
-    assert_eq!(codes(&other), ["my E306"]);
+    assert_eq!(codes(&other), ["my E506"]);
     // The order of the columns in the key does not matter: rows are found by names.
     assert!(
         found(
@@ -204,7 +204,7 @@ fn a_type_that_cannot_hold_the_values_is_named_with_the_one_that_can() {
         table("shop", &[0], vec![int("id"), column("name", blob, "longblob")]),
         false,
     );
-    assert_eq!(codes(&refused), ["my E307"]);
+    assert_eq!(codes(&refused), ["my E507"]);
     assert_eq!(
         refused[0].2,
         "ALTER TABLE `shop`.`t` MODIFY COLUMN `name` varchar(20) NOT NULL;"
@@ -218,7 +218,7 @@ fn a_column_that_takes_no_null_is_a_warning() {
         table("shop", &[0], vec![int("id"), words("name")]),
         true,
     );
-    assert_eq!(codes(&stricter), ["my W311"]);
+    assert_eq!(codes(&stricter), ["my W511"]);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_generated_column_is_carried_only_by_binlogs() {
             table("shop", &[0], plain()),
             false
         )),
-        ["my E305"]
+        ["my E505"]
     );
     assert!(found(table("public", &[0], plain()), table("shop", &[0], made()), false).is_empty());
     let alone = found(
@@ -242,7 +242,7 @@ fn a_generated_column_is_carried_only_by_binlogs() {
         table("shop", &[0], vec![int("id")]),
         false,
     );
-    assert_eq!(codes(&alone), ["my W315"]);
+    assert_eq!(codes(&alone), ["my W515"]);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_coarser_collation_of_a_key_is_a_warning() {
         table("shop", &[0], vec![coarse]),
         true,
     );
-    assert_eq!(codes(&warned), ["my W314"]);
+    assert_eq!(codes(&warned), ["my W514"]);
     assert_eq!(
         warned[0].2,
         "ALTER TABLE `shop`.`t` MODIFY COLUMN `code` varchar(20) COLLATE utf8mb4_0900_bin NOT NULL;"
@@ -268,7 +268,7 @@ fn a_unique_key_of_one_side_is_a_warning() {
     let mut stricter = table("shop", &[0], vec![int("id"), int("n")]);
     stricter.as_mut().unwrap().table.uniques = vec![vec![1], vec![0, 1], vec![]];
     let warned = found(table("public", &[0], vec![int("id"), int("n")]), stricter, true);
-    assert_eq!(codes(&warned), ["my W313"]);
+    assert_eq!(codes(&warned), ["my W513"]);
     assert_eq!(
         warned[0].2,
         "ALTER TABLE \"public\".\"t\" ADD UNIQUE (\"n\"); -- on node pg"

@@ -268,7 +268,7 @@ impl Builder<'_> {
         let mut secret = self.secret(node, prefix, secrets);
         if let Some(password) = address.password {
             self.warnings.push(Warning {
-                code: "W101",
+                code: "W001",
                 node: Some(node.to_owned()),
                 what: format!("the password stands in {key}"),
                 fix: format!("move it to a file and name that in {prefix}password_file"),
@@ -307,7 +307,7 @@ impl Builder<'_> {
         self.show_from(&format!("{prefix}tls"), name, "url or default".to_owned());
         if let Some(weak) = weak {
             self.warnings.push(Warning {
-                code: "W102",
+                code: "W002",
                 node: Some(node.to_owned()),
                 what: format!("{weak} (TLS mode {name})"),
                 fix: "add ?sslmode=verify-full to the URL, with sslrootcert=FILE where the CA is your own"
@@ -406,7 +406,7 @@ impl Builder<'_> {
             let open = std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
             if open {
                 self.warnings.push(Warning {
-                    code: "W103",
+                    code: "W003",
                     node: Some(node.to_owned()),
                     what: format!("everybody on this machine can read {}", path.display()),
                     fix: format!("chmod 600 {}", path.display()),

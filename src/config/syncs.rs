@@ -47,7 +47,7 @@ pub(super) fn build(
         let used = syncs.iter().any(|sync| sync.node(name).is_some());
         if !used && builder.problems.is_empty() {
             builder.warnings.push(super::Warning {
-                code: "W104",
+                code: "W004",
                 node: Some(name.clone()),
                 what: "no sync uses this node".to_owned(),
                 fix: format!("add it to the nodes of a [[sync]], or remove [node.{name}]"),

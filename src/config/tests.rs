@@ -138,7 +138,7 @@ fn the_environment_overrides_a_url_and_says_so() {
         .unwrap();
     assert_eq!(shown.value, "postgres://other:***@localhost/shop");
     assert_eq!(shown.origin, "environment TIDELOCK_NODE_PG_URL");
-    assert!(config.warnings.iter().any(|warning| warning.code == "W101"));
+    assert!(config.warnings.iter().any(|warning| warning.code == "W001"));
     assert!(!format!("{config:?}").contains("geheim"));
 
     let wrong = Environment::from([("TIDELOCK_NODE_PQ_URL", "x")]);

@@ -74,41 +74,37 @@ pub fn take_over(sync: &str, link: &str) -> Sql {
 
 /// The first row event of the transaction, which is the marker.
 pub fn begin(mv: &Move) -> Sql {
-    movement(mv, "0", mv.from_seq)
+    let mut out = move_cells(mv, "0");
+    move_condition(mv, mv.from_seq, &mut out);
+    out
 }
 
-/// A further marker, which may take the position further. The counter makes the row change, because an update
+/// A further marker in that transaction, and where it now goes. The counter makes the row change, because an update
 /// that changes nothing is not logged.
 pub fn mark(mv: &Move) -> Sql {
-    movement(mv, "segment_number + 1", mv.marker.seq)
+    let mut out = move_cells(mv, "segment_number + 1");
+    move_condition(mv, mv.marker.seq, &mut out);
+    out
 }
 
-fn movement(mv: &Move, segment_number: &str, from_seq: i64) -> Sql {
-    let mut out = format!("UPDATE tidelock.checkpoint SET seq = {}", mv.marker.seq).into_bytes();
+fn move_cells(mv: &Move, segment_number: &str) -> Sql {
+    let marker = &mv.marker;
+    let (seq, origin, hop, segment) = (marker.seq, marker.origin, marker.hop, marker.segment.code());
+    let mut out = format!(
+        "UPDATE tidelock.checkpoint SET seq = {seq}, origin = {origin}, hop = {hop}, segment = {segment}, \
+         segment_number = {segment_number}, moved_at = CURRENT_TIMESTAMP(6)"
+    )
+    .into_bytes();
     for (name, value) in [
-        ("position", Some(&mv.marker.position)),
+        ("position", Some(&marker.position)),
         ("settle", mv.settle.as_ref()),
-        ("config_hash", Some(&mv.marker.config_hash)),
+        ("config_hash", Some(&marker.config_hash)),
         ("source_identity", Some(&mv.source_identity)),
     ] {
         push(&mut out, &format!(", {name} = "));
         optional(value.map(String::as_str), &mut out);
     }
-    push(&mut out, ", ");
-    segment_cells(mv, segment_number, &mut out);
-    move_condition(mv, from_seq, &mut out);
     out
-}
-
-fn segment_cells(mv: &Move, number: &str, out: &mut Sql) {
-    let (origin, hop, segment) = (mv.marker.origin, mv.marker.hop, mv.marker.segment.code());
-    push(
-        out,
-        &format!(
-            "origin = {origin}, hop = {hop}, segment = {segment}, segment_number = {number}, \
-             moved_at = CURRENT_TIMESTAMP(6)"
-        ),
-    );
 }
 
 fn move_condition(mv: &Move, seq: i64, out: &mut Sql) {
@@ -352,6 +348,11 @@ fn numbered(
     let mut out = Sql::new();
     rows.select(flavor, from, &selected, shape, &mut out);
     out
+}
+
+/// One row if there is any.
+pub fn has_rows(id: &TableId) -> String {
+    format!("SELECT 1 FROM {} LIMIT 1", table(id))
 }
 
 /// Columns whose cells are stored and not computed, with their indexes.

@@ -95,7 +95,12 @@ impl Plan {
         };
         let mut columns = Vec::with_capacity(source.columns.len());
         for (index, column) in source.columns.iter().enumerate() {
-            let Some(place) = target.column(&column.name) else {
+            let place = target.column(&column.name);
+            // What the source computes and the target has no place for is nobody's data.
+            if place.is_none() && column.generated {
+                continue;
+            }
+            let Some(place) = place else {
                 return Err(failed().why(format!("column {:?} does not exist on the target", column.name)));
             };
             let counterpart = &target.columns[place];

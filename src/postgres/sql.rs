@@ -43,10 +43,16 @@ pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WH
 
 /// Moves the checkpoint, and writes the marker only if it moved. Parameters up to $12 as in CREATE_CHECKPOINT.
 pub const MOVE: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, position = $6, settle = $7, \
-    origin = $8, hop = $9, segment = $10, segment_number = CASE seq WHEN $5 THEN segment_number + 1 ELSE 0 END, \
-    config_hash = $11, source_identity = $12, \
+    origin = $8, hop = $9, segment = $10, segment_number = 0, config_hash = $11, source_identity = $12, \
     moved_at = clock_timestamp() \
     WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 RETURNING 1) \
+    SELECT pg_logical_emit_message(true, 'tidelock', $14::text)::text FROM moved";
+
+/// A further marker in the transaction that moved the checkpoint, and where it now goes. Same parameters; $13 is the
+/// seq it already has.
+pub const MARK: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, position = $6, settle = $7, \
+    origin = $8, hop = $9, segment = $10, segment_number = segment_number + 1, config_hash = $11, \
+    source_identity = $12 WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 RETURNING 1) \
     SELECT pg_logical_emit_message(true, 'tidelock', $14::text)::text FROM moved";
 
 /// One array per column; times are microseconds since 1970.
@@ -191,6 +197,11 @@ pub fn read_tombstones(shape: &Shape, stamps: &StampColumns) -> String {
         tombstones(stamps),
         matches(&shape.table, "x"),
     )
+}
+
+/// One row if there is any.
+pub fn has_rows(id: &TableId) -> String {
+    format!("SELECT 1 FROM {} LIMIT 1", table(id))
 }
 
 /// Columns whose cells are stored and not computed, with their indexes.

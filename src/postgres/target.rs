@@ -123,7 +123,7 @@ impl Target {
     /// The first checkpoint of a link, in a transaction of its own.
     pub async fn create_checkpoint(&mut self, mv: &Move) -> Result<()> {
         let doing = format!("create the checkpoint of {}", mv.marker.link);
-        let values = MoveValues::new(mv)?;
+        let values = MoveValues::new(mv, mv.from_seq)?;
         let statement = self.statement(&doing, sql::CREATE_CHECKPOINT).await?;
         let created = self.client.execute(&statement, &values.parameters()[..12]).await;
         match created.map_err(|error| self.failed(&doing, error))? {
@@ -145,7 +145,7 @@ impl Target {
     /// Opens the transaction, moves the checkpoint and writes the marker, in one round trip.
     pub async fn begin(&mut self, mv: &Move) -> Result<()> {
         let doing = format!("move the checkpoint of {}", mv.marker.link);
-        let values = MoveValues::new(mv)?;
+        let values = MoveValues::new(mv, mv.from_seq)?;
         let statement = self.statement(&doing, sql::MOVE).await?;
         let parameters = values.parameters();
         let (begun, moved) = join(
@@ -168,22 +168,16 @@ impl Target {
             .hint("stop the other instance, or leave the link to it"))
     }
 
-    /// A further marker in the open transaction, which may take the position further.
+    /// A further marker in the open transaction; it may also say anew where the transaction ends.
     pub async fn segment(&mut self, mv: &Move) -> Result<()> {
-        let doing = format!("move the checkpoint of {} again", mv.marker.link);
-        let again = Move {
-            from_seq: mv.marker.seq,
-            ..mv.clone()
-        };
-        let rows = self
-            .query(&doing, sql::MOVE, &MoveValues::new(&again)?.parameters())
-            .await?;
-        if rows.len() == 1 {
-            return Ok(());
+        let doing = "write a marker";
+        let values = MoveValues::new(mv, mv.marker.seq)?;
+        match self.query(doing, sql::MARK, &values.parameters()).await?.len() {
+            1 => Ok(()),
+            _ => Err(Error::bug(doing)
+                .node(&self.node)
+                .why("the checkpoint is not where we moved it")),
         }
-        Err(Error::bug(doing)
-            .node(&self.node)
-            .why("the checkpoint is not where we moved it"))
     }
 
     /// Writes what is uncontested, in sets. `false` = it is not, and nothing of it was changed.
@@ -407,11 +401,11 @@ impl Target {
     /// Runs the steps between SAVEPOINT and RELEASE, all sent at once.
     async fn try_steps(&mut self, shape: &Shape, steps: &[Step<'_>]) -> Result<Tried> {
         let doing = |step: &Step<'_>| format!("{} {} rows", step.verb.name(), step.at.len());
-        let mut statements = Vec::with_capacity(steps.len());
-        for step in steps {
-            let statement = self.statement(&doing(step), &step.sql).await;
-            statements.push(statement.map_err(|error| error.table(&shape.table.id))?);
-        }
+        let statements = match self.statements(steps).await? {
+            Ok(statements) => statements,
+            Err((_, error)) if is_refusal(&error) => return self.undo(error).await,
+            Err((at, error)) => return Err(self.failed(doing(&steps[at]), error).table(&shape.table.id)),
+        };
         let client = &self.client;
         let parameters: Vec<_> = steps.iter().map(Step::parameters).collect();
         // The futures send when first polled, which happens in this order.
@@ -430,11 +424,7 @@ impl Target {
         for (step, result) in steps.iter().zip(results) {
             match result {
                 Ok(rows) => done.push(rows),
-                Err(error) if is_refusal(&error) => {
-                    let undone = self.client.batch_execute(UNDO).await;
-                    undone.map_err(|error| self.failed("roll back to a savepoint", error))?;
-                    return Ok(Tried::Refused(error));
-                }
+                Err(error) if is_refusal(&error) => return self.undo(error).await,
                 Err(error) => return Err(self.failed(doing(step), error).table(&shape.table.id)),
             }
         }
@@ -461,18 +451,56 @@ impl Target {
             .map_err(|error| self.failed(doing, error))
     }
 
-    async fn statement(&mut self, doing: &str, sql: &str) -> Result<Statement> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
+    /// The steps' statements. A new one is prepared under a savepoint, because preparing can be refused too: an
+    /// identity column takes no update.
+    async fn statements(
+        &mut self,
+        steps: &[Step<'_>],
+    ) -> Result<Result<Vec<Statement>, (usize, tokio_postgres::Error)>> {
+        if steps.iter().any(|step| !self.statements.contains_key(&step.sql)) {
+            let opened = self.client.batch_execute(SAVEPOINT).await;
+            opened.map_err(|error| self.failed("set a savepoint", error))?;
+            for (at, step) in steps.iter().enumerate() {
+                if let Err(error) = self.prepare(&step.sql).await {
+                    return Ok(Err((at, error)));
+                }
+            }
+            let released = self.client.batch_execute(RELEASE).await;
+            released.map_err(|error| self.failed("release a savepoint", error))?;
         }
-        let statement = self.client.prepare(sql).await.map_err(|error| {
+        let mut statements = Vec::with_capacity(steps.len());
+        for (at, step) in steps.iter().enumerate() {
+            match self.prepare(&step.sql).await {
+                Ok(statement) => statements.push(statement),
+                Err(error) => return Ok(Err((at, error))),
+            }
+        }
+        Ok(Ok(statements))
+    }
+
+    async fn undo(&self, refused: tokio_postgres::Error) -> Result<Tried> {
+        match self.client.batch_execute(UNDO).await {
+            Ok(()) => Ok(Tried::Refused(refused)),
+            Err(error) => Err(self.failed("roll back to a savepoint", error)),
+        }
+    }
+
+    async fn statement(&mut self, doing: &str, sql: &str) -> Result<Statement> {
+        self.prepare(sql).await.map_err(|error| {
             let is_control = error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.contains("tidelock.");
             let error = self.failed(doing, error);
             match is_control {
                 true => error.hint("run `tidelock setup`"),
                 false => error,
             }
-        })?;
+        })
+    }
+
+    async fn prepare(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();
         }
@@ -546,11 +574,13 @@ struct MoveValues<'a> {
     origin: i16,
     hop: i16,
     segment: i16,
+    /// The seq the row has.
+    seq: i64,
     json: String,
 }
 
 impl<'a> MoveValues<'a> {
-    fn new(mv: &'a Move) -> Result<Self> {
+    fn new(mv: &'a Move, seq: i64) -> Result<Self> {
         let small = |number: u16| {
             i16::try_from(number)
                 .map_err(|_| Error::bug("store a checkpoint").why(format!("{number} is no small number")))
@@ -561,6 +591,7 @@ impl<'a> MoveValues<'a> {
             origin: small(mv.marker.origin)?,
             hop: small(mv.marker.hop)?,
             segment: mv.marker.segment.code(),
+            seq,
             json: mv.marker.to_json(),
         })
     }
@@ -580,7 +611,7 @@ impl<'a> MoveValues<'a> {
             &self.segment,
             &marker.config_hash,
             &self.mv.source_identity,
-            &self.mv.from_seq,
+            &self.seq,
             &self.json,
         ]
     }

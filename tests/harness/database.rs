@@ -231,7 +231,8 @@ impl Session {
             Self::Mysql(Conn::new(options).await.map_err(|e| e.to_string())?)
         };
         let utc = if kind.is_postgres() {
-            "SET timezone = 'UTC'"
+            // The account has the name of our control schema, which would come first on its search path.
+            "SET timezone = 'UTC'; SET search_path = public"
         } else {
             "SET time_zone = '+00:00'"
         };

@@ -163,3 +163,23 @@ async fn execute(conn: &mut Conn, statements: &[String]) -> Result<()> {
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_get_a_delimiter_of_their_own() {
+        let text = script(&[
+            "-- kept: x;".to_owned(),
+            "CREATE a BEGIN b; '$$' END".to_owned(),
+            "DROP c".to_owned(),
+        ]);
+        assert!(text.contains("\n-- kept: x;\n"), "{text}");
+        assert!(
+            text.contains("DELIMITER $$$\nCREATE a BEGIN b; '$$' END$$$\nDELIMITER ;\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\nDROP c;\n\n"), "{text}");
+    }
+}

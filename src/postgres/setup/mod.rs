@@ -88,6 +88,9 @@ pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
 /// Statements as a script that psql runs.
 pub fn script(statements: &[String]) -> String {
     let mut out = String::new();
+    if statements.iter().any(|sql| !install::is_remark(sql)) {
+        out.push_str("SET search_path = pg_catalog;\n\n");
+    }
     for statement in statements {
         out.push_str(statement);
         out.push_str(if install::is_remark(statement) {

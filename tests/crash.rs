@@ -1,0 +1,184 @@
+//! Sudden death of Tidelock and of the servers, in the middle of a two-way load.
+//!
+//! Each side has its own keys, so there is one right answer: every counter shows how often it was raised, every
+//! inserted row is there once, on both sides, and nothing was contested.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod scenario;
+
+use std::time::Duration;
+
+use harness::Options;
+use scenario::{Loader, NEW, OLD, Pair, Random, Scene, Side, Table, Way};
+use tokio::task::JoinHandle;
+
+pairs! {
+    tidelock_killed_ten_times => tidelock_killed_ten_times;
+}
+
+const COUNTER: Table = Table {
+    name: "counter",
+    body: "id int NOT NULL PRIMARY KEY, n int NOT NULL",
+    key: &["id"],
+    columns: &["n"],
+};
+
+/// A row per transaction of a loader: the unique inserts.
+const DONE: Table = Table {
+    name: "done",
+    body: "id bigint NOT NULL PRIMARY KEY",
+    key: &["id"],
+    columns: &[],
+};
+
+/// Each side runs so many transactions of 50 changes: one insert, single increments, a range of increments.
+const TRANSACTIONS: u64 = 500;
+const SINGLE: u64 = 10;
+const RANGE: u64 = 39;
+const COUNTERS: u64 = 200;
+const KILLS: u64 = 10;
+
+/// The keys of a side's counters begin here, and the ids of its transactions.
+fn base(side: Side) -> u64 {
+    match side {
+        Side::A => 0,
+        Side::B => 1_000_000,
+    }
+}
+
+struct Load {
+    tasks: Vec<JoinHandle<Vec<u64>>>,
+}
+
+impl Load {
+    /// Starts a writer on each side.
+    async fn start(scene: &Scene, transactions: u64, pause: Duration, random: &mut Random) -> Self {
+        let mut tasks = vec![];
+        for side in [Side::A, Side::B] {
+            let db = scene.db(side);
+            let loader = Loader::new(db.kind(), db.url(), "done");
+            tasks.push(tokio::spawn(write(loader, base(side), transactions, pause, random.fork())));
+        }
+        Self { tasks }
+    }
+
+    fn is_over(&self) -> bool {
+        self.tasks.iter().all(JoinHandle::is_finished)
+    }
+
+    /// What each counter must show: the counters of one side, then those of the other.
+    async fn expected(self) -> Vec<Vec<u64>> {
+        let mut all = vec![];
+        for task in self.tasks {
+            all.push(task.await.unwrap());
+        }
+        all
+    }
+}
+
+async fn write(
+    mut loader: Loader,
+    base: u64,
+    transactions: u64,
+    pause: Duration,
+    mut random: Random,
+) -> Vec<u64> {
+    let mut counts = vec![0; COUNTERS as usize];
+    for number in 0..transactions {
+        let single: Vec<u64> = (0..SINGLE).map(|_| random.below(COUNTERS)).collect();
+        let first = random.below(COUNTERS - RANGE);
+        let one = |n: &u64| format!("UPDATE counter SET n = n + 1 WHERE id = {}", base + n);
+        let mut statements: Vec<String> = single.iter().map(one).collect();
+        let (from, to) = (base + first, base + first + RANGE);
+        statements.push(format!("UPDATE counter SET n = n + 1 WHERE id >= {from} AND id < {to}"));
+        loader.once(base + number, &statements).await;
+        single.iter().copied().chain(first..first + RANGE).for_each(|n| counts[n as usize] += 1);
+        tokio::time::sleep(pause).await;
+    }
+    counts
+}
+
+async fn counters(scene: &Scene) {
+    for side in [Side::A, Side::B] {
+        let rows: Vec<String> = (0..COUNTERS).map(|n| format!("({}, 0)", base(side) + n)).collect();
+        scene.exec(side, &format!("INSERT INTO counter VALUES {}", rows.join(","))).await;
+    }
+}
+
+async fn verify(scene: &mut Scene, expected: Vec<Vec<u64>>, transactions: u64) {
+    scene.wait_equal().await;
+    for side in [Side::A, Side::B] {
+        for (owner, counts) in [Side::A, Side::B].into_iter().zip(&expected) {
+            let first = base(owner);
+            let sql = format!("SELECT n FROM counter WHERE id >= {first} AND id < {} ORDER BY id", first + COUNTERS);
+            let rows = scene.db(side).rows(&sql).await;
+            let found: Vec<u64> = rows.into_iter().flatten().flatten().map(|n| n.parse().unwrap()).collect();
+            assert_eq!(&found, counts, "counters of {owner:?} on {side:?}");
+        }
+        assert_eq!(scene.db(side).count("done").await as u64, transactions * 2, "inserts on {side:?}");
+    }
+    scene.assert_no_conflicts().await;
+}
+
+async fn tidelock_killed_ten_times(pair: Pair) {
+    let mut scene = Scene::new("killed", pair, Way::Merge, &[COUNTER, DONE]).await;
+    scene.start().await;
+    counters(&scene).await;
+    let mut random = Random::new("tidelock_killed_ten_times");
+    let load = Load::start(&scene, TRANSACTIONS, Duration::from_millis(12), &mut random).await;
+    let mut in_load = 0;
+    for _ in 0..KILLS {
+        tokio::time::sleep(Duration::from_millis(100 + random.below(1300))).await;
+        in_load += u64::from(!load.is_over());
+        scene.assert_running();
+        scene.lock.kill9().await;
+        scene.run().await;
+    }
+    assert!(in_load >= 5, "only {in_load} of {KILLS} kills met the load");
+    let expected = load.expected().await;
+    verify(&mut scene, expected, TRANSACTIONS).await;
+}
+
+/// A server dies under load and comes back; the link goes on by itself.
+async fn server_killed(pair: Pair, victim: Side) {
+    let options = Options {
+        durable: true,
+        ..Options::default()
+    };
+    let mut scene = Scene::private(pair, Way::Merge, &[COUNTER, DONE], &options).await;
+    scene.start().await;
+    counters(&scene).await;
+    let mut random = Random::new("server_killed");
+    let transactions = 120;
+    let load = Load::start(&scene, transactions, Duration::from_millis(20), &mut random).await;
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(300 + random.below(700))).await;
+        assert!(!load.is_over(), "the load ended before the server was killed");
+        let db = if victim == Side::A { &mut scene.a } else { &mut scene.b };
+        db.server().kill().await;
+        db.server().restart().await.unwrap();
+    }
+    let expected = load.expected().await;
+    verify(&mut scene, expected, transactions).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres18_killed() {
+    server_killed(NEW, Side::A).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql_killed() {
+    server_killed(NEW, Side::B).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres15_killed() {
+    server_killed(OLD, Side::A).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_killed() {
+    server_killed(OLD, Side::B).await;
+}

@@ -1,0 +1,189 @@
+//! The commands a newcomer types, in order, on real servers of both engines.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Db, Kind, Options, private};
+use harness::{Tidelock, eventually};
+use std::process::Command;
+use std::time::Duration;
+
+struct Shop {
+    folder: tempfile::TempDir,
+}
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Shop {
+    fn text(a: &Db, b: &Db) -> String {
+        let schema = |db: &Db| {
+            if db.kind().is_postgres() {
+                "schema = \"public\"\n"
+            } else {
+                ""
+            }
+        };
+        format!(
+            "version = 1\n[node.a]\nurl = \"{}\"\n{}[node.b]\nurl = \"{}\"\n{}[[sync]]\nname = \"shop\"\n\
+             nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"customer\"]\nseed = \"from:a\"\n",
+            a.url(),
+            schema(a),
+            b.url(),
+            schema(b)
+        )
+    }
+
+    fn new(a: &Db, b: &Db) -> Self {
+        let text = Self::text(a, b);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tidelock.toml"), text).unwrap();
+        Shop { folder }
+    }
+
+    fn run(&self, arguments: &str) -> Answer {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidelock"))
+            .args(arguments.split(' '))
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let answer = Answer {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        eprintln!(
+            "$ tidelock {arguments} -> {}\n{}{}",
+            answer.code, answer.out, answer.err
+        );
+        answer
+    }
+
+    fn json(&self, arguments: &str) -> serde_json::Value {
+        serde_json::from_str(&self.run(&format!("{arguments} --json")).out).unwrap()
+    }
+}
+
+async fn newcomer(first: Kind, second: Kind) {
+    let a = private(first, &Options::default()).await;
+    let b = private(second, &Options::default()).await;
+    let shop = Shop::new(&a, &b);
+    a.exec("CREATE TABLE customer (id int NOT NULL PRIMARY KEY, name varchar(40))")
+        .await;
+
+    let missing = shop.run("check");
+    assert_eq!(missing.code, 3);
+    assert!(missing.out.contains("E302"), "{}", missing.out);
+    // The mend that `check` prints is one that works.
+    let fix = shop.json("check")["tables"][0]["findings"][0]["fix"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    b.exec(&fix).await;
+    let checked = shop.json("check");
+    assert_eq!(checked["summary"]["unreachable"], 0);
+    let differences = checked["tables"][0]["findings"].as_array().unwrap();
+    assert!(
+        differences.iter().all(|finding| finding["level"] == "ok"),
+        "{differences:?}"
+    );
+
+    assert_eq!(shop.json("status")["links"][0]["state"], "not set up");
+    let plan = shop.run("setup");
+    assert_eq!(plan.code, 0);
+    assert!(plan.err.contains("nothing was changed"), "{}", plan.err);
+    assert_eq!(shop.json("status")["links"][0]["state"], "not set up");
+    let sql = shop.run("setup --print-sql --node b");
+    assert!(
+        sql.out.contains("tidelock_version") && sql.err.is_empty(),
+        "{}",
+        sql.err
+    );
+
+    assert_eq!(shop.run("setup --execute").code, 0);
+    let again = shop.json("setup");
+    for node in again["nodes"].as_array().unwrap() {
+        assert_eq!(node["statements"].as_array().unwrap().len(), 0, "{node}");
+    }
+    let passed = shop.run("check");
+    assert_eq!(passed.code, 0);
+    assert_eq!(shop.json("status")["links"][1]["state"], "not seeded");
+    assert_eq!(
+        shop.json("conflicts list")["conflicts"].as_array().unwrap().len(),
+        0
+    );
+    assert_eq!(shop.run("conflicts show b:1").code, 1);
+
+    assert_eq!(shop.run("teardown --execute").code, 0);
+    assert_eq!(shop.json("status")["links"][0]["state"], "not set up");
+    assert_eq!(a.one("SELECT count(*) FROM customer").await, "0");
+}
+
+#[tokio::test]
+async fn a_newcomer_sets_up_postgres_and_mysql() {
+    newcomer(Kind::Postgres18, Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn a_newcomer_sets_up_mariadb_and_postgres() {
+    newcomer(Kind::Mariadb, Kind::Postgres15).await;
+}
+
+#[tokio::test]
+async fn run_drains_on_sigterm_and_status_says_who_runs() {
+    let a = private(Kind::Postgres18, &Options::default()).await;
+    let b = private(Kind::Mysql, &Options::default()).await;
+    for db in [&a, &b] {
+        db.exec("CREATE TABLE customer (id int NOT NULL PRIMARY KEY, name varchar(40))")
+            .await;
+    }
+    let mut tidelock = Tidelock::new(&Shop::text(&a, &b));
+    tidelock.ok(&["setup", "--execute"]).await;
+    tidelock.spawn();
+    a.exec("INSERT INTO customer VALUES (1, 'Ann')").await;
+    eventually(Duration::from_secs(20), "the row to cross", async || {
+        b.count("customer").await == 1
+    })
+    .await;
+    // The row may have come with the first copy, before the stream.
+    eventually(Duration::from_secs(20), "the link to run", async || {
+        tidelock.ok(&["status"]).await.contains("a->b  running")
+    })
+    .await;
+    let (code, seconds) = tidelock.term().await;
+    assert!(
+        code == 0 && seconds < 10.0,
+        "{code} after {seconds} s: {}",
+        tidelock.log()
+    );
+    let status = tidelock.ok(&["status"]).await;
+    assert!(
+        status.contains("a->b  stopped") && status.contains("nobody reads this link's slot"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_6_and_the_other_one_is_still_looked_at() {
+    let a = private(Kind::Postgres18, &Options::default()).await;
+    let mut b = private(Kind::Mysql, &Options::default()).await;
+    b.server().stop().await.unwrap();
+    let shop = Shop::new(&a, &b);
+    let answer = shop.run("check");
+    assert_eq!(answer.code, 6);
+    assert!(
+        answer.out.contains("E001") && answer.out.contains("PostgreSQL 18"),
+        "{}",
+        answer.out
+    );
+    assert_eq!(shop.run("status").code, 6);
+    assert_eq!(shop.run("setup --execute").code, 6);
+    assert_eq!(
+        a.one("SELECT count(*) FROM pg_namespace WHERE nspname = 'tidelock'")
+            .await,
+        "0"
+    );
+}

@@ -1,0 +1,240 @@
+//! Both sides changed the same rows while Tidelock was away: who wins, and what is on record.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod scenario;
+
+use scenario::{Conflict, ITEM, LIMIT, Pair, SEAT, Scene, Side, Way};
+use serde_json::json;
+
+pairs! {
+    both_inserted => both_inserted;
+    both_updated => both_updated;
+    update_met_delete => update_met_delete;
+    later_delete_met_update => later_delete_met_update;
+    both_deleted => both_deleted;
+    source_of_truth_postgres => |pair| source_of_truth(pair, "a", Side::A);
+    source_of_truth_mysql => |pair| source_of_truth(pair, "b", Side::B);
+    inserted_again => inserted_again;
+    nothing_echoes => nothing_echoes;
+    unique_clash_stays_open => unique_clash_stays_open;
+}
+
+/// Both sides hold rows 1 to 5 and nothing has been contested.
+async fn agreed(hint: &str, pair: Pair, more: &str) -> Scene {
+    let mut scene = Scene::new(hint, pair, Way::Merge, &[ITEM, SEAT]).await;
+    scene.configure("from:a", more);
+    let rows: Vec<String> = (1..=5).map(|n| format!("INSERT INTO item VALUES ({n}, 'item', 0, 'agreed')")).collect();
+    scene.exec(Side::A, &rows.join(";")).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    scene.assert_no_conflicts().await;
+    scene
+}
+
+async fn note(scene: &Scene, side: Side, id: i64) -> String {
+    let rows = scene.db(side).rows(&format!("SELECT note FROM item WHERE id = {id}")).await;
+    rows.into_iter().next().map_or("(none)".to_owned(), |mut row| row.remove(0).unwrap_or_default())
+}
+
+/// The only conflict on a side, with its kind and outcome.
+async fn only(scene: &Scene, side: Side, kind: &str, outcome: &str) -> Conflict {
+    let found = scene.conflicts(side).await;
+    assert_eq!(found.len(), 1, "conflicts on {side:?}: {found:?}");
+    let conflict = found.into_iter().next().unwrap();
+    assert_eq!((conflict.kind.as_str(), conflict.outcome.as_str()), (kind, outcome), "{side:?}: {conflict:?}");
+    conflict
+}
+
+fn note_of(image: &Option<serde_json::Value>) -> Option<&str> {
+    image.as_ref()?.get("note")?.as_str()
+}
+
+/// Equal versions: the node of the greater rank wins.
+async fn both_inserted(pair: Pair) {
+    let mut scene = agreed("m_insert", pair, "").await;
+    scene
+        .apart(
+            "INSERT INTO item VALUES (9, 'x', 1, 'from a')",
+            "INSERT INTO item VALUES (9, 'y', 2, 'from b')",
+        )
+        .await;
+    assert_eq!(note(&scene, Side::A, 9).await, "from b");
+    let lost = only(&scene, Side::A, "insert_exists", "applied").await;
+    assert_eq!((note_of(&lost.local), note_of(&lost.incoming)), (Some("from a"), Some("from b")));
+    assert_eq!((lost.key, lost.table.as_str()), (json!([9]), "item"));
+    let won = only(&scene, Side::B, "insert_exists", "kept").await;
+    assert_eq!((note_of(&won.local), note_of(&won.incoming)), (Some("from b"), Some("from a")));
+}
+
+/// The version decides before the rank: two updates beat one.
+async fn both_updated(pair: Pair) {
+    let mut scene = agreed("m_update", pair, "").await;
+    scene
+        .apart(
+            "UPDATE item SET note = 'a 1' WHERE id = 1; UPDATE item SET note = 'a 2' WHERE id = 1; UPDATE item SET note = 'a' WHERE id = 2",
+            "UPDATE item SET note = 'b 1' WHERE id = 1; UPDATE item SET note = 'b' WHERE id = 2",
+        )
+        .await;
+    assert_eq!(note(&scene, Side::B, 1).await, "a 2");
+    assert_eq!(note(&scene, Side::A, 2).await, "b");
+    for side in [Side::A, Side::B] {
+        let found = scene.conflicts(side).await;
+        assert!(found.iter().all(|c| c.kind == "update_origin_differs"), "{found:?}");
+        let of = |id: i64| found.iter().filter(|c| c.key == json!([id])).collect::<Vec<_>>();
+        assert_eq!((of(1).len(), of(2).len()), (1, 1), "{side:?}: {found:?}");
+        let a_wins = side == Side::A;
+        assert_eq!(of(1)[0].outcome, if a_wins { "kept" } else { "applied" });
+        assert_eq!(of(2)[0].outcome, if a_wins { "applied" } else { "kept" });
+        // Base, local and incoming are all there, so that a person can decide otherwise later.
+        let (local, incoming) = if a_wins { ("a", "b") } else { ("b", "a") };
+        let images = (note_of(&of(2)[0].base), note_of(&of(2)[0].local), note_of(&of(2)[0].incoming));
+        assert_eq!(images, (Some("agreed"), Some(local), Some(incoming)));
+    }
+}
+
+/// One step each: the update has the greater version, so the row lives.
+async fn update_met_delete(pair: Pair) {
+    let mut scene = agreed("m_upddel", pair, "").await;
+    scene.apart("DELETE FROM item WHERE id = 1", "UPDATE item SET note = 'b' WHERE id = 1").await;
+    assert_eq!(note(&scene, Side::A, 1).await, "b");
+    let deleted_here = only(&scene, Side::A, "update_deleted", "applied").await;
+    assert_eq!((deleted_here.operation.as_str(), note_of(&deleted_here.incoming)), ("update", Some("b")));
+    let updated_here = only(&scene, Side::B, "delete_origin_differs", "kept").await;
+    assert_eq!((note_of(&updated_here.base), note_of(&updated_here.local)), (Some("agreed"), Some("b")));
+    // And the other way round.
+    scene.apart("UPDATE item SET note = 'a' WHERE id = 2", "DELETE FROM item WHERE id = 2").await;
+    assert_eq!(note(&scene, Side::B, 2).await, "a");
+}
+
+/// A delete of the same version beats a write.
+async fn later_delete_met_update(pair: Pair) {
+    let mut scene = agreed("m_delupd", pair, "").await;
+    scene
+        .apart(
+            "UPDATE item SET note = 'a' WHERE id = 1; DELETE FROM item WHERE id = 1",
+            "UPDATE item SET note = 'b' WHERE id = 1",
+        )
+        .await;
+    assert_eq!(note(&scene, Side::A, 1).await, "(none)");
+    let kept = only(&scene, Side::A, "update_deleted", "kept").await;
+    assert_eq!(note_of(&kept.incoming), Some("b"));
+    let found = scene.conflicts(Side::B).await;
+    let last = found.last().unwrap();
+    assert_eq!((last.kind.as_str(), last.outcome.as_str()), ("delete_origin_differs", "applied"), "{found:?}");
+    assert_eq!(note_of(&last.local), Some("b"), "{found:?}");
+}
+
+async fn both_deleted(pair: Pair) {
+    let mut scene = agreed("m_deldel", pair, "").await;
+    scene.apart("DELETE FROM item WHERE id = 1", "DELETE FROM item WHERE id = 1").await;
+    assert_eq!(note(&scene, Side::A, 1).await, "(none)");
+    for side in [Side::A, Side::B] {
+        let found = scene.conflicts(side).await;
+        assert!(found.iter().all(|c| c.kind == "delete_missing"), "{found:?}");
+    }
+    // Whoever inserts next has seen both.
+    scene.exec(Side::B, "INSERT INTO item VALUES (1, 'x', 1, 'reborn')").await;
+    scene.wait_equal().await;
+    assert_eq!(note(&scene, Side::A, 1).await, "reborn");
+}
+
+/// The truth's row stands and reaches the other side, however often the other side wrote.
+async fn source_of_truth(pair: Pair, node: &str, truth: Side) {
+    let hint = format!("m_truth_{node}");
+    let mut scene = agreed(&hint, pair, &format!("on_conflict = \"source-of-truth:{node}\"")).await;
+    let own = "UPDATE item SET note = 'truth' WHERE id = 1; INSERT INTO item VALUES (9, 'x', 1, 'truth'); UPDATE item SET note = 'truth' WHERE id = 2; DELETE FROM item WHERE id = 3";
+    let foreign = "UPDATE item SET note = 'f1' WHERE id = 1; UPDATE item SET note = 'f2' WHERE id = 1; UPDATE item SET note = 'f3' WHERE id = 1;
+        INSERT INTO item VALUES (9, 'y', 2, 'f'); UPDATE item SET note = 'f' WHERE id = 9;
+        UPDATE item SET note = 'f' WHERE id = 2; DELETE FROM item WHERE id = 2;
+        UPDATE item SET note = 'f' WHERE id = 3; UPDATE item SET note = 'f again' WHERE id = 3;
+        UPDATE item SET note = 'uncontested' WHERE id = 4";
+    let (on_a, on_b) = if truth == Side::A { (own, foreign) } else { (foreign, own) };
+    scene.stop().await;
+    scene.exec(Side::A, on_a).await;
+    scene.exec(Side::B, on_b).await;
+    scene.run().await;
+    for (id, expected) in [(1, "truth"), (9, "truth"), (2, "truth"), (3, "(none)"), (4, "uncontested")] {
+        harness::eventually(LIMIT, &format!("row {id} to be {expected} on both sides"), async || {
+            note(&scene, Side::A, id).await == expected && note(&scene, Side::B, id).await == expected
+        })
+        .await;
+    }
+    scene.wait_equal().await;
+    let found = scene.conflicts(truth).await;
+    for id in [1, 9, 2, 3] {
+        let of: Vec<_> = found.iter().filter(|c| c.key == json!([id])).collect();
+        assert!(!of.is_empty() && of.iter().all(|c| c.outcome == "kept"), "row {id}: {found:?}");
+    }
+    assert!(!found.iter().any(|c| c.key == json!([4])), "{found:?}");
+}
+
+/// Delete and insert again on either side, seen or not seen by the other: the newest row lives.
+async fn inserted_again(pair: Pair) {
+    let mut scene = agreed("m_again", pair, "").await;
+    for (side, other) in [(Side::A, Side::B), (Side::B, Side::A)] {
+        scene.exec(side, "DELETE FROM item WHERE id = 1").await;
+        scene.wait_equal().await;
+        scene.exec(other, "INSERT INTO item VALUES (1, 'x', 1, 'by the other')").await;
+        scene.wait_equal().await;
+        assert_eq!(note(&scene, side, 1).await, "by the other");
+        scene.exec(side, "DELETE FROM item WHERE id = 1; INSERT INTO item VALUES (1, 'x', 1, 'by itself')").await;
+        scene.wait_equal().await;
+        assert_eq!(note(&scene, other, 1).await, "by itself");
+    }
+    scene.assert_no_conflicts().await;
+    // One side deletes and inserts twice, the other updates once: the later life wins on both.
+    scene
+        .apart(
+            "DELETE FROM item WHERE id = 2; INSERT INTO item VALUES (2, 'x', 1, 'life 2'); DELETE FROM item WHERE id = 2; INSERT INTO item VALUES (2, 'x', 1, 'life 3')",
+            "UPDATE item SET note = 'life 1' WHERE id = 2",
+        )
+        .await;
+    assert_eq!(note(&scene, Side::B, 2).await, "life 3");
+}
+
+/// A change is written once on the other side and never comes back.
+async fn nothing_echoes(pair: Pair) {
+    let mut scene = agreed("m_echo", pair, "").await;
+    scene.exec(Side::A, "UPDATE item SET note = 'a' WHERE id = 1; INSERT INTO item VALUES (11, 'x', 1, 'a')").await;
+    scene.exec(Side::B, "UPDATE item SET note = 'b' WHERE id = 2; INSERT INTO item VALUES (12, 'x', 1, 'b')").await;
+    scene.wait_equal().await;
+    // A change that is behind each echo in its log: when it has crossed, the echoes have been read.
+    for round in 0..3 {
+        scene.exec(Side::A, &format!("UPDATE item SET n = {round} + 10 WHERE id = 4")).await;
+        scene.exec(Side::B, &format!("UPDATE item SET n = {round} + 10 WHERE id = 5")).await;
+        scene.wait_equal().await;
+    }
+    let stamps = "SELECT id, tidelock_version, tidelock_origin FROM item WHERE id IN (1, 2, 11, 12) ORDER BY id";
+    let expected = [["1", "2", "1"], ["2", "2", "2"], ["11", "1", "1"], ["12", "1", "2"]];
+    for side in [Side::A, Side::B] {
+        let rows = scene.db(side).rows(stamps).await;
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+        assert_eq!(rows, expected, "{side:?}");
+    }
+    scene.assert_no_conflicts().await;
+}
+
+/// Two rows want one unique value. Nobody can decide that by stamps: it stays open, and the rest flows.
+async fn unique_clash_stays_open(pair: Pair) {
+    let mut scene = agreed("m_unique", pair, "").await;
+    scene.stop().await;
+    let a = "BEGIN; INSERT INTO item VALUES (21, 'x', 1, 'beside a'); INSERT INTO seat VALUES (1, 'window'); INSERT INTO seat VALUES (3, 'a free one'); COMMIT; INSERT INTO item VALUES (22, 'x', 1, 'behind a')";
+    let b = "BEGIN; INSERT INTO item VALUES (31, 'x', 1, 'beside b'); INSERT INTO seat VALUES (2, 'window'); INSERT INTO seat VALUES (4, 'b free one'); COMMIT; INSERT INTO item VALUES (32, 'x', 1, 'behind b')";
+    scene.exec(Side::A, a).await;
+    scene.exec(Side::B, b).await;
+    scene.run().await;
+    scene.crossed().await;
+    harness::wait_equal(&scene.a, &scene.b, "item", &["id"], &["note"], LIMIT).await;
+    for (side, mine, theirs) in [(Side::A, "1", "2"), (Side::B, "2", "1")] {
+        let open = only(&scene, side, "multiple_unique_conflicts", "open").await;
+        assert_eq!(open.key, json!([theirs.parse::<i64>().unwrap()]));
+        let rows = scene.db(side).rows("SELECT id FROM seat ORDER BY id").await;
+        let ids: Vec<String> = rows.into_iter().flatten().flatten().collect();
+        assert_eq!(ids, [mine, "3", "4"], "{side:?}");
+    }
+    // Freed by hand, the way a person would settle it: the value goes to the row of b.
+    scene.exec(Side::A, "DELETE FROM seat WHERE id = 1").await;
+    scene.exec(Side::B, "UPDATE seat SET place = 'window seat' WHERE id = 2").await;
+    scene.wait_equal().await;
+}
