@@ -6,6 +6,10 @@
 
 use std::fmt;
 
+/// What is left when a log no longer holds what comes next.
+pub const NEW_COPY: &str = "make a new copy: `tidelock teardown --execute`; empty the tables that are copied to, after \
+                            saving rows that only they hold; `tidelock setup --execute`; `tidelock run`";
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Can trying again help?

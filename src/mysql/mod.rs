@@ -16,7 +16,7 @@ pub mod target;
 pub mod wire;
 
 use crate::access::{Access, TlsMode, ca_certificates};
-use crate::error::{Class, Error, Reason, Result};
+use crate::error::{Class, Error, NEW_COPY, Reason, Result};
 use crate::model::sync::Server;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder, ServerError, SslOpts};
@@ -245,7 +245,7 @@ fn log_error(doing: String, message: &str) -> Error {
     }
     Error::definite(doing)
         .reason(Reason::PositionLost)
-        .hint("the binlog no longer holds what comes next: run `tidelock teardown`, `tidelock setup` and seed again")
+        .hint(NEW_COPY)
 }
 
 fn class(code: u16) -> Class {

@@ -7,7 +7,7 @@ use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
 use super::triggers;
-use crate::error::Result;
+use crate::error::{NEW_COPY, Result};
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
@@ -59,7 +59,7 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
                 .filter(|(other, name, _)| other == id && names.contains(name));
             if there.count() < names.len() {
                 let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
-                findings.push(finding.table(id).fix("tidelock setup"));
+                findings.push(finding.table(id).fix("tidelock setup --execute"));
             }
         }
     }
@@ -345,13 +345,13 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         let what = format!("{} may not use database tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run tidelock setup with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
         return Ok(vec![finding.fix(
-            "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
+            format!("if this is meant, {NEW_COPY}"),
         )]);
     }
     // What blocks a table is told above, and setup would refuse.

@@ -6,7 +6,7 @@ use super::missing;
 use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
-use crate::error::Result;
+use crate::error::{NEW_COPY, Result};
 use crate::install::Step;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
@@ -78,7 +78,7 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             .any(|finding| finding.table.as_deref() == Some(&id.to_string()));
         if !listed && ours.iter().filter(|there| *there == id).count() < expected {
             let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
-            findings.push(finding.table(id).fix("tidelock setup"));
+            findings.push(finding.table(id).fix("tidelock setup --execute"));
         }
     }
     Ok(findings)
@@ -282,13 +282,13 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         let what = format!("role {:?} may not use schema tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run tidelock setup with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
         return Ok(vec![finding.fix(
-            "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
+            format!("if this is meant, {NEW_COPY}"),
         )]);
     }
     // What blocks a table is told above, and setup would refuse.

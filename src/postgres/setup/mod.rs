@@ -14,7 +14,7 @@ mod tables;
 mod triggers;
 
 use super::fail;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Finding, Level, Scope};
@@ -39,7 +39,7 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .node(&scope.node)
             .reason(Reason::PositionLost)
             .why(why)
-            .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
+            .hint(format!("if this is meant, {NEW_COPY}")));
     }
     let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
