@@ -15,7 +15,7 @@ use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
-use crate::model::sync::CatalogTable;
+use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Move, Plan, PlannedOp};
@@ -280,7 +280,10 @@ fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error 
             .why(format!(
                 "{source} and {target} hold the same rows, but some were written on one side since `tidelock setup`"
             ))
-            .hint("while nobody writes, begin again: tidelock teardown --execute, then tidelock setup --execute");
+            .hint(format!(
+                "while nobody writes: tidelock teardown --execute; on both sides {}; tidelock setup --execute",
+                drop_stamps(table)
+            ));
     }
     error
         .why(format!(
@@ -288,8 +291,12 @@ fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error 
             ours.rows, theirs.rows
         ))
         .hint(format!(
-            "make them equal while nobody writes (after that: tidelock teardown --execute, tidelock setup --execute), or empty one side and set seed = \"from:{source}\""
+            "make them equal while nobody writes, or empty one side and set seed = \"from:{source}\""
         ))
+}
+
+fn drop_stamps(table: &TableId) -> String {
+    format!("ALTER TABLE {table} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};")
 }
 
 /// A table's rows regardless of their order.

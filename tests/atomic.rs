@@ -46,7 +46,9 @@ async fn transfers(hint: &str, pair: Pair, way: Way) {
     let (source, target) = (way.sources()[0], scene.targets()[0]);
     for (table, rows) in [("account", ACCOUNTS), ("vault", VAULTS)] {
         let rows: Vec<String> = (0..rows).map(|id| format!("({id}, {EACH})")).collect();
-        scene.exec(source, &format!("INSERT INTO {table} VALUES {}", rows.join(","))).await;
+        scene
+            .exec(source, &format!("INSERT INTO {table} VALUES {}", rows.join(",")))
+            .await;
     }
     scene.start().await;
     scene.wait_equal().await;
@@ -59,7 +61,10 @@ async fn transfers(hint: &str, pair: Pair, way: Way) {
     let seen = reader.await.unwrap();
     scene.assert_equal().await;
     eprintln!("{written} transfers, the reader saw {seen} different states");
-    assert!(written > 50 && seen > 5, "too tame: {written} transfers, {seen} states seen");
+    assert!(
+        written > 50 && seen > 5,
+        "too tame: {written} transfers, {seen} states seen"
+    );
 }
 
 /// Moves money between accounts, between tables, in and out of rows that come and go, and over all rows at once.
@@ -68,17 +73,26 @@ async fn transfer(mut session: Session, mut random: Random) -> u64 {
     let mut count = 0;
     let mut extra = VAULTS;
     while start.elapsed() < WRITE_FOR {
-        let (from, to, sum) = (random.below(ACCOUNTS), random.below(ACCOUNTS), random.below(50) + 1);
+        let (from, to, sum) = (
+            random.below(ACCOUNTS),
+            random.below(ACCOUNTS),
+            random.below(50) + 1,
+        );
         let mut steps = vec![
             format!("UPDATE account SET balance = balance - {sum} WHERE id = {from}"),
             format!("UPDATE account SET balance = balance + {sum} WHERE id = {to}"),
             format!("UPDATE account SET balance = balance - {sum} WHERE id = 0"),
-            format!("UPDATE vault SET balance = balance + {sum} WHERE id = {}", random.below(VAULTS)),
+            format!(
+                "UPDATE vault SET balance = balance + {sum} WHERE id = {}",
+                random.below(VAULTS)
+            ),
         ];
         match count % 20 {
             3 => {
                 steps.push(format!("INSERT INTO vault VALUES ({extra}, {sum})"));
-                steps.push(format!("UPDATE account SET balance = balance - {sum} WHERE id = {to}"));
+                steps.push(format!(
+                    "UPDATE account SET balance = balance - {sum} WHERE id = {to}"
+                ));
                 extra += 1;
             }
             13 => {
@@ -89,8 +103,12 @@ async fn transfer(mut session: Session, mut random: Random) -> u64 {
             }
             17 => {
                 let half = ACCOUNTS / 2;
-                steps.push(format!("UPDATE account SET balance = balance - 1 WHERE id < {half}"));
-                steps.push(format!("UPDATE account SET balance = balance + 1 WHERE id >= {half}"));
+                steps.push(format!(
+                    "UPDATE account SET balance = balance - 1 WHERE id < {half}"
+                ));
+                steps.push(format!(
+                    "UPDATE account SET balance = balance + 1 WHERE id >= {half}"
+                ));
             }
             _ => {}
         }

@@ -57,7 +57,9 @@ async fn contested(pair: Pair) {
     for side in [Side::A, Side::B] {
         for conflict in scene.conflicts(side).await {
             assert_ne!(conflict.outcome, "open", "{conflict:?}");
-            let images = [conflict.base, conflict.local, conflict.incoming].into_iter().flatten();
+            let images = [conflict.base, conflict.local, conflict.incoming]
+                .into_iter()
+                .flatten();
             recorded.extend(images.filter_map(|image| Some(image.get("payload")?.as_str()?.to_owned())));
         }
     }
@@ -66,16 +68,32 @@ async fn contested(pair: Pair) {
         .iter()
         .filter(|p| !finals.contains(**p) && !succeeded.contains(**p) && !recorded.contains(**p))
         .collect();
-    let only_recorded = written.iter().filter(|p| !finals.contains(**p) && !succeeded.contains(**p)).count();
+    let only_recorded = written
+        .iter()
+        .filter(|p| !finals.contains(**p) && !succeeded.contains(**p))
+        .count();
     eprintln!(
         "{} writes, {} final, {only_recorded} told by conflict records alone",
         written.len(),
         finals.len()
     );
-    assert!(vanished.is_empty(), "{} of {} writes vanished, such as {:?}", vanished.len(), written.len(), vanished[0]);
-    assert!(finals.iter().all(|p| written.contains(&p)), "a payload that nobody wrote");
+    assert!(
+        vanished.is_empty(),
+        "{} of {} writes vanished, such as {:?}",
+        vanished.len(),
+        written.len(),
+        vanished[0]
+    );
+    assert!(
+        finals.iter().all(|p| written.contains(&p)),
+        "a payload that nobody wrote"
+    );
     // The test could not fail if there had been no contest.
-    assert!(written.len() > 500 && only_recorded > 10, "too tame: {} writes, {only_recorded} lost", written.len());
+    assert!(
+        written.len() > 500 && only_recorded > 10,
+        "too tame: {} writes, {only_recorded} lost",
+        written.len()
+    );
 }
 
 /// Writes a random key again and again; a refused transaction (deadlock, a key taken meanwhile) is not in the log.
@@ -96,17 +114,27 @@ async fn write(mut session: Session, name: String, mut random: Random) -> Vec<En
 async fn transaction(session: &mut Session, payload: &str, random: &mut Random) -> Result<Entry, String> {
     let key = random.below(KEYS);
     session.try_exec("BEGIN").await?;
-    let found = session.try_rows(&format!("SELECT payload FROM hot WHERE id = {key} FOR UPDATE")).await?;
+    let found = session
+        .try_rows(&format!("SELECT payload FROM hot WHERE id = {key} FOR UPDATE"))
+        .await?;
     let before = found.into_iter().flatten().flatten().next();
     let after = Some(payload.to_owned());
     let (statement, after) = match (&before, random.below(10)) {
-        (None, _) => (format!("INSERT INTO hot (id, payload) VALUES ({key}, '{payload}')"), after),
-        (Some(_), 0..=1) => (format!("DELETE FROM hot WHERE id = {key}"), None),
-        (Some(_), 2) => (
-            format!("DELETE FROM hot WHERE id = {key}; INSERT INTO hot (id, payload) VALUES ({key}, '{payload}')"),
+        (None, _) => (
+            format!("INSERT INTO hot (id, payload) VALUES ({key}, '{payload}')"),
             after,
         ),
-        (Some(_), _) => (format!("UPDATE hot SET payload = '{payload}' WHERE id = {key}"), after),
+        (Some(_), 0..=1) => (format!("DELETE FROM hot WHERE id = {key}"), None),
+        (Some(_), 2) => (
+            format!(
+                "DELETE FROM hot WHERE id = {key}; INSERT INTO hot (id, payload) VALUES ({key}, '{payload}')"
+            ),
+            after,
+        ),
+        (Some(_), _) => (
+            format!("UPDATE hot SET payload = '{payload}' WHERE id = {key}"),
+            after,
+        ),
     };
     for statement in statement.split(';') {
         session.try_exec(statement).await?;

@@ -58,7 +58,13 @@ impl Load {
         for side in [Side::A, Side::B] {
             let db = scene.db(side);
             let loader = Loader::new(db.kind(), db.url(), "done");
-            tasks.push(tokio::spawn(write(loader, base(side), transactions, pause, random.fork())));
+            tasks.push(tokio::spawn(write(
+                loader,
+                base(side),
+                transactions,
+                pause,
+                random.fork(),
+            )));
         }
         Self { tasks }
     }
@@ -91,9 +97,15 @@ async fn write(
         let one = |n: &u64| format!("UPDATE counter SET n = n + 1 WHERE id = {}", base + n);
         let mut statements: Vec<String> = single.iter().map(one).collect();
         let (from, to) = (base + first, base + first + RANGE);
-        statements.push(format!("UPDATE counter SET n = n + 1 WHERE id >= {from} AND id < {to}"));
+        statements.push(format!(
+            "UPDATE counter SET n = n + 1 WHERE id >= {from} AND id < {to}"
+        ));
         loader.once(base + number, &statements).await;
-        single.iter().copied().chain(first..first + RANGE).for_each(|n| counts[n as usize] += 1);
+        single
+            .iter()
+            .copied()
+            .chain(first..first + RANGE)
+            .for_each(|n| counts[n as usize] += 1);
         tokio::time::sleep(pause).await;
     }
     counts
@@ -101,8 +113,12 @@ async fn write(
 
 async fn counters(scene: &Scene) {
     for side in [Side::A, Side::B] {
-        let rows: Vec<String> = (0..COUNTERS).map(|n| format!("({}, 0)", base(side) + n)).collect();
-        scene.exec(side, &format!("INSERT INTO counter VALUES {}", rows.join(","))).await;
+        let rows: Vec<String> = (0..COUNTERS)
+            .map(|n| format!("({}, 0)", base(side) + n))
+            .collect();
+        scene
+            .exec(side, &format!("INSERT INTO counter VALUES {}", rows.join(",")))
+            .await;
     }
 }
 
@@ -111,12 +127,24 @@ async fn verify(scene: &mut Scene, expected: Vec<Vec<u64>>, transactions: u64) {
     for side in [Side::A, Side::B] {
         for (owner, counts) in [Side::A, Side::B].into_iter().zip(&expected) {
             let first = base(owner);
-            let sql = format!("SELECT n FROM counter WHERE id >= {first} AND id < {} ORDER BY id", first + COUNTERS);
+            let sql = format!(
+                "SELECT n FROM counter WHERE id >= {first} AND id < {} ORDER BY id",
+                first + COUNTERS
+            );
             let rows = scene.db(side).rows(&sql).await;
-            let found: Vec<u64> = rows.into_iter().flatten().flatten().map(|n| n.parse().unwrap()).collect();
+            let found: Vec<u64> = rows
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|n| n.parse().unwrap())
+                .collect();
             assert_eq!(&found, counts, "counters of {owner:?} on {side:?}");
         }
-        assert_eq!(scene.db(side).count("done").await as u64, transactions * 2, "inserts on {side:?}");
+        assert_eq!(
+            scene.db(side).count("done").await as u64,
+            transactions * 2,
+            "inserts on {side:?}"
+        );
     }
     scene.assert_no_conflicts().await;
 }
@@ -155,7 +183,11 @@ async fn server_killed(pair: Pair, victim: Side) {
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(300 + random.below(700))).await;
         assert!(!load.is_over(), "the load ended before the server was killed");
-        let db = if victim == Side::A { &mut scene.a } else { &mut scene.b };
+        let db = if victim == Side::A {
+            &mut scene.a
+        } else {
+            &mut scene.b
+        };
         db.server().kill().await;
         db.server().restart().await.unwrap();
     }

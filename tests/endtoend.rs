@@ -63,14 +63,29 @@ fn rows(pair: Pair, side: Side, base: i64) -> String {
     let id = |n: i64| base + n;
     let mut list = vec![];
     for n in 1..=30 {
-        let note = if n % 3 == 0 { "NULL".to_owned() } else { format!("'note {n} é 🌊 \"x\" ''y'''") };
-        list.push(format!("INSERT INTO item VALUES ({}, 'item {n}', {n}, {note})", id(n)));
+        let note = if n % 3 == 0 {
+            "NULL".to_owned()
+        } else {
+            format!("'note {n} é 🌊 \"x\" ''y'''")
+        };
+        list.push(format!(
+            "INSERT INTO item VALUES ({}, 'item {n}', {n}, {note})",
+            id(n)
+        ));
     }
     for n in 1..=6 {
-        let (text, bytes) = (long_text(id(n) as u64, 60_000), long_bytes(kind, id(n) as u64, 20_000));
-        list.push(format!("INSERT INTO doc VALUES ({}, 'doc {n}', '{text}', {bytes})", id(n)));
+        let (text, bytes) = (
+            long_text(id(n) as u64, 60_000),
+            long_bytes(kind, id(n) as u64, 20_000),
+        );
+        list.push(format!(
+            "INSERT INTO doc VALUES ({}, 'doc {n}', '{text}', {bytes})",
+            id(n)
+        ));
     }
-    for word in ["alpha", "Alpha", "ALPHA", "ä", "Ä", "straße", "日本", "🌊", "it''s", "a b", "%_\"`", ""] {
+    for word in [
+        "alpha", "Alpha", "ALPHA", "ä", "Ä", "straße", "日本", "🌊", "it''s", "a b", "%_\"`", "",
+    ] {
         list.push(format!("INSERT INTO word VALUES ('{word}{base}', 1)"));
         list.push(format!("INSERT INTO line VALUES ({}, '{word}', 7)", id(1)));
         list.push(format!("INSERT INTO line VALUES ({}, '{word}', 8)", id(2)));
@@ -92,7 +107,11 @@ fn plain(base: i64) -> String {
     [
         format!("UPDATE item SET n = n + 1000, note = NULL WHERE id = {}", id(1)),
         format!("UPDATE item SET note = 'now a note' WHERE id = {}", id(3)),
-        format!("UPDATE item SET n = n * 2 WHERE id BETWEEN {} AND {}", id(4), id(8)),
+        format!(
+            "UPDATE item SET n = n * 2 WHERE id BETWEEN {} AND {}",
+            id(4),
+            id(8)
+        ),
         // Nothing changes.
         format!("UPDATE item SET n = n WHERE id = {}", id(9)),
         format!("UPDATE item SET n = 0 WHERE id = {} AND n = -1", id(9)),
@@ -160,9 +179,21 @@ fn uniques(base: i64) -> String {
     [
         // Two change places, three go round, one takes what a deleted row leaves behind.
         steps(&[set(1, "NULL".into()), set(2, place(1)), set(1, place(2))]),
-        steps(&[set(3, "'nowhere'".into()), set(4, place(3)), set(5, place(4)), set(3, place(5))]),
-        steps(&[format!("DELETE FROM seat WHERE id = {}", id(6)), format!("INSERT INTO seat VALUES ({}, {})", id(26), place(6))]),
-        steps(&[format!("DELETE FROM seat WHERE id = {}", id(7)), set(8, place(7)), format!("INSERT INTO seat VALUES ({}, {})", id(7), place(8))]),
+        steps(&[
+            set(3, "'nowhere'".into()),
+            set(4, place(3)),
+            set(5, place(4)),
+            set(3, place(5)),
+        ]),
+        steps(&[
+            format!("DELETE FROM seat WHERE id = {}", id(6)),
+            format!("INSERT INTO seat VALUES ({}, {})", id(26), place(6)),
+        ]),
+        steps(&[
+            format!("DELETE FROM seat WHERE id = {}", id(7)),
+            set(8, place(7)),
+            format!("INSERT INTO seat VALUES ({}, {})", id(7), place(8)),
+        ]),
         // The same over several transactions that may be applied as one.
         set(9, "NULL".into()),
         format!("INSERT INTO seat VALUES ({}, {})", id(29), place(9)),
@@ -184,7 +215,11 @@ fn long_text(seed: u64, len: usize) -> String {
 fn long_bytes(kind: Kind, seed: u64, len: usize) -> String {
     let digits = long_text(seed, len * 2);
     let digits = &digits[..len * 2];
-    if kind.is_postgres() { format!("'\\x{digits}'") } else { format!("x'{digits}'") }
+    if kind.is_postgres() {
+        format!("'\\x{digits}'")
+    } else {
+        format!("x'{digits}'")
+    }
 }
 
 /// A transaction of 100,000 rows beside small ones, and one that removes most of them.
@@ -214,10 +249,17 @@ async fn large(hint: &str, pair: Pair, way: Way) {
 async fn silence(pair: Pair) {
     let mut scene = Scene::private(pair, Way::Merge, &[ITEM, SEAT], &Options::default()).await;
     scene.start().await;
-    let rows: Vec<String> = (1..=50).map(|n| format!("INSERT INTO item VALUES ({n}, 'a', {n}, NULL)")).collect();
+    let rows: Vec<String> = (1..=50)
+        .map(|n| format!("INSERT INTO item VALUES ({n}, 'a', {n}, NULL)"))
+        .collect();
     scene.exec(Side::A, &rows.join(";")).await;
     scene.wait_equal().await;
-    scene.exec(Side::B, "UPDATE item SET n = n + 1; DELETE FROM item WHERE id < 10").await;
+    scene
+        .exec(
+            Side::B,
+            "UPDATE item SET n = n + 1; DELETE FROM item WHERE id < 10",
+        )
+        .await;
     scene.wait_equal().await;
     // What is still on its way back as an echo arrives first.
     let mut seen = written(&scene).await;
@@ -228,14 +270,26 @@ async fn silence(pair: Pair) {
     })
     .await;
     let stamps = "SELECT sum(tidelock_version), sum(tidelock_origin) FROM item";
-    let before = (written(&scene).await, scene.a.rows(stamps).await, scene.b.rows(stamps).await);
+    let before = (
+        written(&scene).await,
+        scene.a.rows(stamps).await,
+        scene.b.rows(stamps).await,
+    );
     tokio::time::sleep(Duration::from_secs(30)).await;
-    let after = (written(&scene).await, scene.a.rows(stamps).await, scene.b.rows(stamps).await);
+    let after = (
+        written(&scene).await,
+        scene.a.rows(stamps).await,
+        scene.b.rows(stamps).await,
+    );
     assert_eq!(before, after, "somebody wrote while nobody had anything to write");
     scene.assert_running();
     // The links were silent, not dead.
-    scene.exec(Side::A, "INSERT INTO item VALUES (1000, 'x', 1, NULL)").await;
-    scene.exec(Side::B, "INSERT INTO item VALUES (2000, 'x', 1, NULL)").await;
+    scene
+        .exec(Side::A, "INSERT INTO item VALUES (1000, 'x', 1, NULL)")
+        .await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (2000, 'x', 1, NULL)")
+        .await;
     scene.wait_equal().await;
     assert_ne!(written(&scene).await, after.0, "the measure does not see writes");
 }
@@ -243,9 +297,16 @@ async fn silence(pair: Pair) {
 /// Everything that was ever written on either server, in any schema: the next transaction number of PostgreSQL, and
 /// the transactions in the binlog.
 async fn written(scene: &Scene) -> (String, String) {
-    let log = if scene.b.kind() == Kind::Mysql { "SELECT @@global.gtid_executed" } else { "SELECT @@global.gtid_binlog_pos" };
+    let log = if scene.b.kind() == Kind::Mysql {
+        "SELECT @@global.gtid_executed"
+    } else {
+        "SELECT @@global.gtid_binlog_pos"
+    };
     (
-        scene.a.one("SELECT pg_snapshot_xmax(pg_current_snapshot())").await,
+        scene
+            .a
+            .one("SELECT pg_snapshot_xmax(pg_current_snapshot())")
+            .await,
         scene.b.one(log).await,
     )
 }

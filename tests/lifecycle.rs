@@ -45,8 +45,14 @@ impl Writers {
                 while !over.is_cancelled() {
                     count += 1;
                     let id = base + count;
-                    session.exec(&format!("INSERT INTO item VALUES ({id}, 'load', 0, NULL)")).await;
-                    session.exec(&format!("UPDATE item SET n = n + 1 WHERE id > {id} - 5 AND id <= {id}")).await;
+                    session
+                        .exec(&format!("INSERT INTO item VALUES ({id}, 'load', 0, NULL)"))
+                        .await;
+                    session
+                        .exec(&format!(
+                            "UPDATE item SET n = n + 1 WHERE id > {id} - 5 AND id <= {id}"
+                        ))
+                        .await;
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 count
@@ -93,7 +99,10 @@ async fn second_copy_takes_over(pair: Pair) {
     let code = scene.lock.wait(LIMIT).await;
     let log = scene.lock.log();
     assert_eq!(code, 8, "{log}");
-    assert!(log.contains("another instance") || log.contains("took over") || log.contains("taken over"), "{log}");
+    assert!(
+        log.contains("another instance") || log.contains("took over") || log.contains("taken over"),
+        "{log}"
+    );
     tokio::time::sleep(Duration::from_millis(500)).await;
     let inserted = writers.stop().await;
     std::mem::swap(&mut scene.lock, &mut second);
@@ -104,21 +113,35 @@ async fn second_copy_takes_over(pair: Pair) {
 
 async fn setup_twice_and_teardown(pair: Pair) {
     let mut scene = Scene::new("setup", pair, Way::Merge, &[ITEM, SEAT]).await;
-    scene.exec(Side::A, "INSERT INTO item VALUES (1, 'a', 1, 'x')").await;
+    scene
+        .exec(Side::A, "INSERT INTO item VALUES (1, 'a', 1, 'x')")
+        .await;
     // Without --execute it is a plan.
     let plan = document(&scene.lock, &["setup"]).await;
     assert_eq!(plan["executed"], false);
     assert_eq!(ours(&scene).await, [0, 0], "a plan has changed something");
     let script = scene.lock.ok(&["setup", "--print-sql"]).await;
-    assert!(script.contains("tidelock_version") && script.contains("TRIGGER"), "{script}");
+    assert!(
+        script.contains("tidelock_version") && script.contains("TRIGGER"),
+        "{script}"
+    );
     let early = scene.lock.run(&["run", "--once"]).await;
-    assert!(early.code == 3 && early.stderr.contains("tidelock setup"), "{}: {}", early.code, early.stderr);
+    assert!(
+        early.code == 3 && early.stderr.contains("tidelock setup"),
+        "{}: {}",
+        early.code,
+        early.stderr
+    );
 
     scene.lock.ok(&["setup", "--execute"]).await;
     scene.lock.ok(&["setup", "--execute"]).await;
     let plan = document(&scene.lock, &["setup"]).await;
     for node in plan["nodes"].as_array().unwrap() {
-        assert_eq!(node["statements"].as_array().unwrap().len(), 0, "a second set-up finds nothing to do: {node}");
+        assert_eq!(
+            node["statements"].as_array().unwrap().len(),
+            0,
+            "a second set-up finds nothing to do: {node}"
+        );
     }
     scene.lock.ok(&["check"]).await;
     scene.lock.ok(&["run", "--once"]).await;
@@ -131,14 +154,23 @@ async fn setup_twice_and_teardown(pair: Pair) {
     assert_eq!(ours(&scene).await, [0, 0], "teardown left something behind");
     scene.lock.ok(&["teardown", "--execute"]).await;
     for side in [Side::A, Side::B] {
-        assert_eq!(scene.db(side).rows("SELECT id, name, n, note FROM item").await.len(), 1);
+        assert_eq!(
+            scene
+                .db(side)
+                .rows("SELECT id, name, n, note FROM item")
+                .await
+                .len(),
+            1
+        );
         scene.exec(side, "INSERT INTO item VALUES (2, 'b', 2, NULL); UPDATE item SET n = 5; DELETE FROM item WHERE id = 1").await;
     }
     // And anew, from the first copy on.
     scene.exec(Side::B, "DELETE FROM item").await;
     scene.start().await;
     scene.wait_equal().await;
-    scene.exec(Side::B, "INSERT INTO item VALUES (3, 'c', 3, NULL)").await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (3, 'c', 3, NULL)")
+        .await;
     scene.wait_equal().await;
     scene.assert_no_conflicts().await;
 }
@@ -148,15 +180,33 @@ async fn ours(scene: &Scene) -> [i64; 2] {
     let (sync, a, b) = (&scene.sync, scene.a.name(), scene.b.name());
     let mut counts = [0, 0];
     let number = async |side: Side, sql: String| scene.db(side).one(&sql).await.parse::<i64>().unwrap();
-    counts[0] += number(Side::A, format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{a}'")).await;
+    counts[0] += number(
+        Side::A,
+        format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{a}'"),
+    )
+    .await;
     counts[0] += number(Side::A, "SELECT count(*) FROM pg_publication".into()).await;
-    counts[0] += number(Side::A, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".into()).await;
-    counts[1] += number(Side::B, format!("SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{b}'")).await;
+    counts[0] += number(
+        Side::A,
+        "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".into(),
+    )
+    .await;
+    counts[1] += number(
+        Side::B,
+        format!("SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{b}'"),
+    )
+    .await;
     for (index, side) in [Side::A, Side::B].into_iter().enumerate() {
         for table in ["checkpoint", "node", "table_state"] {
-            let exists = format!("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'tidelock' AND table_name = '{table}'");
+            let exists = format!(
+                "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'tidelock' AND table_name = '{table}'"
+            );
             if number(side, exists).await == 1 {
-                counts[index] += number(side, format!("SELECT count(*) FROM tidelock.{table} WHERE sync = '{sync}'")).await;
+                counts[index] += number(
+                    side,
+                    format!("SELECT count(*) FROM tidelock.{table} WHERE sync = '{sync}'"),
+                )
+                .await;
             }
         }
     }
@@ -167,12 +217,22 @@ async fn status_and_conflicts_tell(pair: Pair) {
     let mut scene = Scene::new("status", pair, Way::Merge, &[ITEM]).await;
     let before = document(&scene.lock, &["status"]).await;
     assert_eq!(before["links"][0]["state"], "not set up", "{before}");
-    scene.exec(Side::A, "INSERT INTO item VALUES (1, 'a', 1, 'agreed'); INSERT INTO item VALUES (2, 'a', 1, 'agreed')").await;
+    scene
+        .exec(
+            Side::A,
+            "INSERT INTO item VALUES (1, 'a', 1, 'agreed'); INSERT INTO item VALUES (2, 'a', 1, 'agreed')",
+        )
+        .await;
     scene.start().await;
     scene.wait_equal().await;
     let none = document(&scene.lock, &["conflicts", "list"]).await;
     assert_eq!(none["conflicts"], serde_json::json!([]));
-    scene.apart("UPDATE item SET note = 'of a' WHERE id = 1", "UPDATE item SET note = 'of b' WHERE id = 1").await;
+    scene
+        .apart(
+            "UPDATE item SET note = 'of a' WHERE id = 1",
+            "UPDATE item SET note = 'of b' WHERE id = 1",
+        )
+        .await;
 
     eventually(LIMIT, "both links to be alive in status", async || {
         let status = document(&scene.lock, &["status"]).await;
@@ -184,35 +244,80 @@ async fn status_and_conflicts_tell(pair: Pair) {
     let status = document(&scene.lock, &["status"]).await;
     for (index, name) in [(0, "a->b"), (1, "b->a")] {
         let link = &status["links"][index];
-        assert_eq!((&link["link"], &link["sync"]), (&name.into(), &scene.sync.as_str().into()), "{status}");
-        assert_eq!((&link["conflicts_open"], &link["conflicts_total"]), (&0.into(), &1.into()), "{status}");
-        assert!(link["position"].is_string() && link["seq"].as_i64().unwrap() >= 0, "{status}");
+        assert_eq!(
+            (&link["link"], &link["sync"]),
+            (&name.into(), &scene.sync.as_str().into()),
+            "{status}"
+        );
+        assert_eq!(
+            (&link["conflicts_open"], &link["conflicts_total"]),
+            (&0.into(), &1.into()),
+            "{status}"
+        );
+        assert!(
+            link["position"].is_string() && link["seq"].as_i64().unwrap() >= 0,
+            "{status}"
+        );
     }
     let text = scene.lock.ok(&["status"]).await;
-    assert!(text.contains("a->b") && text.contains("b->a") && text.contains("0 open of 1"), "{text}");
+    assert!(
+        text.contains("a->b") && text.contains("b->a") && text.contains("0 open of 1"),
+        "{text}"
+    );
 
     let list = document(&scene.lock, &["conflicts", "list"]).await;
     let found = list["conflicts"].as_array().unwrap();
     assert_eq!(found.len(), 2, "one on each side: {list}");
-    assert_eq!(found[0]["id"], found[1]["id"], "one conflict has one id on all nodes");
+    assert_eq!(
+        found[0]["id"], found[1]["id"],
+        "one conflict has one id on all nodes"
+    );
     for conflict in found {
-        assert_eq!((&conflict["kind"], &conflict["key"]), (&"update_origin_differs".into(), &serde_json::json!([1])));
+        assert_eq!(
+            (&conflict["kind"], &conflict["key"]),
+            (&"update_origin_differs".into(), &serde_json::json!([1]))
+        );
     }
     let of_a = found.iter().find(|c| c["node"] == "a").unwrap();
-    assert_eq!((&of_a["outcome"], &of_a["rule"]), (&"applied".into(), &"newest".into()), "{of_a}");
+    assert_eq!(
+        (&of_a["outcome"], &of_a["rule"]),
+        (&"applied".into(), &"newest".into()),
+        "{of_a}"
+    );
     let name = format!("a:{}", of_a["number"]);
     let shown = document(&scene.lock, &["conflicts", "show", &name]).await;
     let rows = &shown["conflict"];
-    let notes = [&rows["base"]["note"], &rows["local"]["note"], &rows["incoming"]["note"]];
+    let notes = [
+        &rows["base"]["note"],
+        &rows["local"]["note"],
+        &rows["incoming"]["note"],
+    ];
     assert_eq!(notes, ["agreed", "of a", "of b"], "{shown}");
     let text = scene.lock.ok(&["conflicts", "list"]).await;
-    assert!(text.contains(&name) && text.contains("update_origin_differs"), "{text}");
+    assert!(
+        text.contains(&name) && text.contains("update_origin_differs"),
+        "{text}"
+    );
     let text = scene.lock.ok(&["conflicts", "show", &name]).await;
-    assert!(["agreed", "of a", "of b"].iter().all(|note| text.contains(note)), "{text}");
+    assert!(
+        ["agreed", "of a", "of b"].iter().all(|note| text.contains(note)),
+        "{text}"
+    );
     let unknown = scene.lock.run(&["conflicts", "show", "a:999999999"]).await;
-    assert!(unknown.code != 0 && unknown.stderr.contains("hint:"), "{}", unknown.stderr);
+    assert!(
+        unknown.code != 0 && unknown.stderr.contains("hint:"),
+        "{}",
+        unknown.stderr
+    );
 
     scene.stop().await;
     let status = document(&scene.lock, &["status"]).await;
-    assert!(status["links"].as_array().unwrap().iter().any(|link| link["state"] == "stopped"), "{status}");
+    assert!(
+        status["links"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|link| link["state"] == "stopped"),
+        "{status}"
+    );
 }

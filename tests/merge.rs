@@ -24,7 +24,9 @@ pairs! {
 async fn agreed(hint: &str, pair: Pair, more: &str) -> Scene {
     let mut scene = Scene::new(hint, pair, Way::Merge, &[ITEM, SEAT]).await;
     scene.configure("from:a", more);
-    let rows: Vec<String> = (1..=5).map(|n| format!("INSERT INTO item VALUES ({n}, 'item', 0, 'agreed')")).collect();
+    let rows: Vec<String> = (1..=5)
+        .map(|n| format!("INSERT INTO item VALUES ({n}, 'item', 0, 'agreed')"))
+        .collect();
     scene.exec(Side::A, &rows.join(";")).await;
     scene.start().await;
     scene.wait_equal().await;
@@ -33,8 +35,13 @@ async fn agreed(hint: &str, pair: Pair, more: &str) -> Scene {
 }
 
 async fn note(scene: &Scene, side: Side, id: i64) -> String {
-    let rows = scene.db(side).rows(&format!("SELECT note FROM item WHERE id = {id}")).await;
-    rows.into_iter().next().map_or("(none)".to_owned(), |mut row| row.remove(0).unwrap_or_default())
+    let rows = scene
+        .db(side)
+        .rows(&format!("SELECT note FROM item WHERE id = {id}"))
+        .await;
+    rows.into_iter()
+        .next()
+        .map_or("(none)".to_owned(), |mut row| row.remove(0).unwrap_or_default())
 }
 
 /// The only conflict on a side, with its kind and outcome.
@@ -42,7 +49,11 @@ async fn only(scene: &Scene, side: Side, kind: &str, outcome: &str) -> Conflict 
     let found = scene.conflicts(side).await;
     assert_eq!(found.len(), 1, "conflicts on {side:?}: {found:?}");
     let conflict = found.into_iter().next().unwrap();
-    assert_eq!((conflict.kind.as_str(), conflict.outcome.as_str()), (kind, outcome), "{side:?}: {conflict:?}");
+    assert_eq!(
+        (conflict.kind.as_str(), conflict.outcome.as_str()),
+        (kind, outcome),
+        "{side:?}: {conflict:?}"
+    );
     conflict
 }
 
@@ -61,10 +72,16 @@ async fn both_inserted(pair: Pair) {
         .await;
     assert_eq!(note(&scene, Side::A, 9).await, "from b");
     let lost = only(&scene, Side::A, "insert_exists", "applied").await;
-    assert_eq!((note_of(&lost.local), note_of(&lost.incoming)), (Some("from a"), Some("from b")));
+    assert_eq!(
+        (note_of(&lost.local), note_of(&lost.incoming)),
+        (Some("from a"), Some("from b"))
+    );
     assert_eq!((lost.key, lost.table.as_str()), (json!([9]), "item"));
     let won = only(&scene, Side::B, "insert_exists", "kept").await;
-    assert_eq!((note_of(&won.local), note_of(&won.incoming)), (Some("from b"), Some("from a")));
+    assert_eq!(
+        (note_of(&won.local), note_of(&won.incoming)),
+        (Some("from b"), Some("from a"))
+    );
 }
 
 /// The version decides before the rank: two updates beat one.
@@ -80,7 +97,10 @@ async fn both_updated(pair: Pair) {
     assert_eq!(note(&scene, Side::A, 2).await, "b");
     for side in [Side::A, Side::B] {
         let found = scene.conflicts(side).await;
-        assert!(found.iter().all(|c| c.kind == "update_origin_differs"), "{found:?}");
+        assert!(
+            found.iter().all(|c| c.kind == "update_origin_differs"),
+            "{found:?}"
+        );
         let of = |id: i64| found.iter().filter(|c| c.key == json!([id])).collect::<Vec<_>>();
         assert_eq!((of(1).len(), of(2).len()), (1, 1), "{side:?}: {found:?}");
         let a_wins = side == Side::A;
@@ -88,7 +108,11 @@ async fn both_updated(pair: Pair) {
         assert_eq!(of(2)[0].outcome, if a_wins { "applied" } else { "kept" });
         // Base, local and incoming are all there, so that a person can decide otherwise later.
         let (local, incoming) = if a_wins { ("a", "b") } else { ("b", "a") };
-        let images = (note_of(&of(2)[0].base), note_of(&of(2)[0].local), note_of(&of(2)[0].incoming));
+        let images = (
+            note_of(&of(2)[0].base),
+            note_of(&of(2)[0].local),
+            note_of(&of(2)[0].incoming),
+        );
         assert_eq!(images, (Some("agreed"), Some(local), Some(incoming)));
     }
 }
@@ -96,14 +120,30 @@ async fn both_updated(pair: Pair) {
 /// One step each: the update has the greater version, so the row lives.
 async fn update_met_delete(pair: Pair) {
     let mut scene = agreed("m_upddel", pair, "").await;
-    scene.apart("DELETE FROM item WHERE id = 1", "UPDATE item SET note = 'b' WHERE id = 1").await;
+    scene
+        .apart(
+            "DELETE FROM item WHERE id = 1",
+            "UPDATE item SET note = 'b' WHERE id = 1",
+        )
+        .await;
     assert_eq!(note(&scene, Side::A, 1).await, "b");
     let deleted_here = only(&scene, Side::A, "update_deleted", "applied").await;
-    assert_eq!((deleted_here.operation.as_str(), note_of(&deleted_here.incoming)), ("update", Some("b")));
+    assert_eq!(
+        (deleted_here.operation.as_str(), note_of(&deleted_here.incoming)),
+        ("update", Some("b"))
+    );
     let updated_here = only(&scene, Side::B, "delete_origin_differs", "kept").await;
-    assert_eq!((note_of(&updated_here.base), note_of(&updated_here.local)), (Some("agreed"), Some("b")));
+    assert_eq!(
+        (note_of(&updated_here.base), note_of(&updated_here.local)),
+        (Some("agreed"), Some("b"))
+    );
     // And the other way round.
-    scene.apart("UPDATE item SET note = 'a' WHERE id = 2", "DELETE FROM item WHERE id = 2").await;
+    scene
+        .apart(
+            "UPDATE item SET note = 'a' WHERE id = 2",
+            "DELETE FROM item WHERE id = 2",
+        )
+        .await;
     assert_eq!(note(&scene, Side::B, 2).await, "a");
 }
 
@@ -121,20 +161,28 @@ async fn later_delete_met_update(pair: Pair) {
     assert_eq!(note_of(&kept.incoming), Some("b"));
     let found = scene.conflicts(Side::B).await;
     let last = found.last().unwrap();
-    assert_eq!((last.kind.as_str(), last.outcome.as_str()), ("delete_origin_differs", "applied"), "{found:?}");
+    assert_eq!(
+        (last.kind.as_str(), last.outcome.as_str()),
+        ("delete_origin_differs", "applied"),
+        "{found:?}"
+    );
     assert_eq!(note_of(&last.local), Some("b"), "{found:?}");
 }
 
 async fn both_deleted(pair: Pair) {
     let mut scene = agreed("m_deldel", pair, "").await;
-    scene.apart("DELETE FROM item WHERE id = 1", "DELETE FROM item WHERE id = 1").await;
+    scene
+        .apart("DELETE FROM item WHERE id = 1", "DELETE FROM item WHERE id = 1")
+        .await;
     assert_eq!(note(&scene, Side::A, 1).await, "(none)");
     for side in [Side::A, Side::B] {
         let found = scene.conflicts(side).await;
         assert!(found.iter().all(|c| c.kind == "delete_missing"), "{found:?}");
     }
     // Whoever inserts next has seen both.
-    scene.exec(Side::B, "INSERT INTO item VALUES (1, 'x', 1, 'reborn')").await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (1, 'x', 1, 'reborn')")
+        .await;
     scene.wait_equal().await;
     assert_eq!(note(&scene, Side::A, 1).await, "reborn");
 }
@@ -149,22 +197,39 @@ async fn source_of_truth(pair: Pair, node: &str, truth: Side) {
         UPDATE item SET note = 'f' WHERE id = 2; DELETE FROM item WHERE id = 2;
         UPDATE item SET note = 'f' WHERE id = 3; UPDATE item SET note = 'f again' WHERE id = 3;
         UPDATE item SET note = 'uncontested' WHERE id = 4";
-    let (on_a, on_b) = if truth == Side::A { (own, foreign) } else { (foreign, own) };
+    let (on_a, on_b) = if truth == Side::A {
+        (own, foreign)
+    } else {
+        (foreign, own)
+    };
     scene.stop().await;
     scene.exec(Side::A, on_a).await;
     scene.exec(Side::B, on_b).await;
     scene.run().await;
-    for (id, expected) in [(1, "truth"), (9, "truth"), (2, "truth"), (3, "(none)"), (4, "uncontested")] {
-        harness::eventually(LIMIT, &format!("row {id} to be {expected} on both sides"), async || {
-            note(&scene, Side::A, id).await == expected && note(&scene, Side::B, id).await == expected
-        })
+    for (id, expected) in [
+        (1, "truth"),
+        (9, "truth"),
+        (2, "truth"),
+        (3, "(none)"),
+        (4, "uncontested"),
+    ] {
+        harness::eventually(
+            LIMIT,
+            &format!("row {id} to be {expected} on both sides"),
+            async || {
+                note(&scene, Side::A, id).await == expected && note(&scene, Side::B, id).await == expected
+            },
+        )
         .await;
     }
     scene.wait_equal().await;
     let found = scene.conflicts(truth).await;
     for id in [1, 9, 2, 3] {
         let of: Vec<_> = found.iter().filter(|c| c.key == json!([id])).collect();
-        assert!(!of.is_empty() && of.iter().all(|c| c.outcome == "kept"), "row {id}: {found:?}");
+        assert!(
+            !of.is_empty() && of.iter().all(|c| c.outcome == "kept"),
+            "row {id}: {found:?}"
+        );
     }
     assert!(!found.iter().any(|c| c.key == json!([4])), "{found:?}");
 }
@@ -175,10 +240,17 @@ async fn inserted_again(pair: Pair) {
     for (side, other) in [(Side::A, Side::B), (Side::B, Side::A)] {
         scene.exec(side, "DELETE FROM item WHERE id = 1").await;
         scene.wait_equal().await;
-        scene.exec(other, "INSERT INTO item VALUES (1, 'x', 1, 'by the other')").await;
+        scene
+            .exec(other, "INSERT INTO item VALUES (1, 'x', 1, 'by the other')")
+            .await;
         scene.wait_equal().await;
         assert_eq!(note(&scene, side, 1).await, "by the other");
-        scene.exec(side, "DELETE FROM item WHERE id = 1; INSERT INTO item VALUES (1, 'x', 1, 'by itself')").await;
+        scene
+            .exec(
+                side,
+                "DELETE FROM item WHERE id = 1; INSERT INTO item VALUES (1, 'x', 1, 'by itself')",
+            )
+            .await;
         scene.wait_equal().await;
         assert_eq!(note(&scene, other, 1).await, "by itself");
     }
@@ -196,20 +268,43 @@ async fn inserted_again(pair: Pair) {
 /// A change is written once on the other side and never comes back.
 async fn nothing_echoes(pair: Pair) {
     let mut scene = agreed("m_echo", pair, "").await;
-    scene.exec(Side::A, "UPDATE item SET note = 'a' WHERE id = 1; INSERT INTO item VALUES (11, 'x', 1, 'a')").await;
-    scene.exec(Side::B, "UPDATE item SET note = 'b' WHERE id = 2; INSERT INTO item VALUES (12, 'x', 1, 'b')").await;
+    scene
+        .exec(
+            Side::A,
+            "UPDATE item SET note = 'a' WHERE id = 1; INSERT INTO item VALUES (11, 'x', 1, 'a')",
+        )
+        .await;
+    scene
+        .exec(
+            Side::B,
+            "UPDATE item SET note = 'b' WHERE id = 2; INSERT INTO item VALUES (12, 'x', 1, 'b')",
+        )
+        .await;
     scene.wait_equal().await;
     // A change that is behind each echo in its log: when it has crossed, the echoes have been read.
     for round in 0..3 {
-        scene.exec(Side::A, &format!("UPDATE item SET n = {round} + 10 WHERE id = 4")).await;
-        scene.exec(Side::B, &format!("UPDATE item SET n = {round} + 10 WHERE id = 5")).await;
+        scene
+            .exec(Side::A, &format!("UPDATE item SET n = {round} + 10 WHERE id = 4"))
+            .await;
+        scene
+            .exec(Side::B, &format!("UPDATE item SET n = {round} + 10 WHERE id = 5"))
+            .await;
         scene.wait_equal().await;
     }
-    let stamps = "SELECT id, tidelock_version, tidelock_origin FROM item WHERE id IN (1, 2, 11, 12) ORDER BY id";
-    let expected = [["1", "2", "1"], ["2", "2", "2"], ["11", "1", "1"], ["12", "1", "2"]];
+    let stamps =
+        "SELECT id, tidelock_version, tidelock_origin FROM item WHERE id IN (1, 2, 11, 12) ORDER BY id";
+    let expected = [
+        ["1", "2", "1"],
+        ["2", "2", "2"],
+        ["11", "1", "1"],
+        ["12", "1", "2"],
+    ];
     for side in [Side::A, Side::B] {
         let rows = scene.db(side).rows(stamps).await;
-        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+        let rows: Vec<Vec<String>> = rows
+            .into_iter()
+            .map(|row| row.into_iter().flatten().collect())
+            .collect();
         assert_eq!(rows, expected, "{side:?}");
     }
     scene.assert_no_conflicts().await;
@@ -235,6 +330,8 @@ async fn unique_clash_stays_open(pair: Pair) {
     }
     // Freed by hand, the way a person would settle it: the value goes to the row of b.
     scene.exec(Side::A, "DELETE FROM seat WHERE id = 1").await;
-    scene.exec(Side::B, "UPDATE seat SET place = 'window seat' WHERE id = 2").await;
+    scene
+        .exec(Side::B, "UPDATE seat SET place = 'window seat' WHERE id = 2")
+        .await;
     scene.wait_equal().await;
 }

@@ -38,16 +38,28 @@ impl Column {
     }
 
     fn values(&self, side: Side) -> Vec<&'static str> {
-        self.case.values.iter().map(|value| if side == Side::A { value.0 } else { value.1 }).collect()
+        self.case
+            .values
+            .iter()
+            .map(|value| if side == Side::A { value.0 } else { value.1 })
+            .collect()
     }
 
     /// What this side holds and the other cannot.
     fn refused(&self, side: Side) -> &'static [&'static str] {
-        if side == Side::A { self.case.refused_by_mysql } else { self.case.refused_by_postgres }
+        if side == Side::A {
+            self.case.refused_by_mysql
+        } else {
+            self.case.refused_by_postgres
+        }
     }
 
     fn declared(&self, side: Side) -> &'static str {
-        if side == Side::A { self.case.postgres } else { self.case.mysql }
+        if side == Side::A {
+            self.case.postgres
+        } else {
+            self.case.mysql
+        }
     }
 }
 
@@ -56,7 +68,14 @@ fn other(side: Side) -> Side {
 }
 
 async fn types(hint: &str, pair: Pair, seeder: Side) {
-    let columns: Vec<Column> = cases(pair.1).into_iter().enumerate().map(|(n, case)| Column { case, table: table(n) }).collect();
+    let columns: Vec<Column> = cases(pair.1)
+        .into_iter()
+        .enumerate()
+        .map(|(n, case)| Column {
+            case,
+            table: table(n),
+        })
+        .collect();
     let tables: Vec<Table> = columns.iter().map(|column| column.table).chain([ITEM]).collect();
     let mut scene = Scene::new(hint, pair, Way::Merge, &tables).await;
     scene.configure(if seeder == Side::A { "from:a" } else { "from:b" }, "");
@@ -64,7 +83,9 @@ async fn types(hint: &str, pair: Pair, seeder: Side) {
     for side in [Side::A, Side::B] {
         let create = |column: &Column| {
             let (name, declared) = (column.name(), column.declared(side));
-            format!("CREATE TABLE {name} (id int NOT NULL PRIMARY KEY, v {declared}); CREATE TABLE ref_{name} (id int NOT NULL PRIMARY KEY, v {declared})")
+            format!(
+                "CREATE TABLE {name} (id int NOT NULL PRIMARY KEY, v {declared}); CREATE TABLE ref_{name} (id int NOT NULL PRIMARY KEY, v {declared})"
+            )
         };
         run(scene.db(side), &columns.iter().map(create).collect::<Vec<_>>()).await;
     }
@@ -73,12 +94,21 @@ async fn types(hint: &str, pair: Pair, seeder: Side) {
     for side in [Side::A, Side::B] {
         run(scene.db(side), &streamed(&columns, side)).await;
         let from = offset(side);
-        scene.exec(side, &format!("INSERT INTO item VALUES ({from}, 'behind everything', 1, NULL)")).await;
+        scene
+            .exec(
+                side,
+                &format!("INSERT INTO item VALUES ({from}, 'behind everything', 1, NULL)"),
+            )
+            .await;
     }
     for side in [Side::A, Side::B] {
         eventually(LIMIT, &format!("what {side:?} wrote last"), async || {
             scene.assert_running();
-            scene.db(other(side)).count(&format!("item WHERE id = {}", offset(side))).await == 1
+            scene
+                .db(other(side))
+                .count(&format!("item WHERE id = {}", offset(side)))
+                .await
+                == 1
         })
         .await;
     }
@@ -111,7 +141,9 @@ fn offset(side: Side) -> usize {
 async fn run(db: &Db, statements: &[String]) {
     let mut session = db.session().await;
     if !db.kind().is_postgres() {
-        session.exec("SET sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'").await;
+        session
+            .exec("SET sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'")
+            .await;
     }
     for statement in statements {
         session.exec(statement).await;
@@ -127,9 +159,15 @@ fn copied(columns: &[Column], side: Side) -> Vec<String> {
     let mut list = vec![];
     for column in columns {
         let rows = with_null(column, side);
-        list.extend(rows.iter().enumerate().map(|(n, literal)| insert(column.name(), offset(side) + COPIED + n, literal)));
+        list.extend(
+            rows.iter()
+                .enumerate()
+                .map(|(n, literal)| insert(column.name(), offset(side) + COPIED + n, literal)),
+        );
         let refused = column.refused(side).iter().enumerate();
-        list.extend(refused.map(|(n, literal)| insert(column.name(), offset(side) + REFUSED_COPY + n, literal)));
+        list.extend(
+            refused.map(|(n, literal)| insert(column.name(), offset(side) + REFUSED_COPY + n, literal)),
+        );
     }
     list
 }
@@ -149,7 +187,10 @@ fn streamed(columns: &[Column], side: Side) -> Vec<String> {
             list.push(insert(name, from + INSERTED + n, literal));
             let before = if *literal == "NULL" { first } else { "NULL" };
             list.push(insert(name, from + UPDATED + n, before));
-            list.push(format!("UPDATE {name} SET v = {literal} WHERE id = {}", from + UPDATED + n));
+            list.push(format!(
+                "UPDATE {name} SET v = {literal} WHERE id = {}",
+                from + UPDATED + n
+            ));
         }
         for (n, literal) in column.refused(side).iter().enumerate() {
             list.push(insert(name, from + REFUSED_UPDATE + n, first));
@@ -157,7 +198,10 @@ fn streamed(columns: &[Column], side: Side) -> Vec<String> {
             list.push("BEGIN".to_owned());
             list.push(format!("INSERT INTO item VALUES ({beside}, 'beside', 1, NULL)"));
             list.push(insert(name, from + REFUSED_INSERT + n, literal));
-            list.push(format!("UPDATE {name} SET v = {literal} WHERE id = {}", from + REFUSED_UPDATE + n));
+            list.push(format!(
+                "UPDATE {name} SET v = {literal} WHERE id = {}",
+                from + REFUSED_UPDATE + n
+            ));
             list.push("COMMIT".to_owned());
         }
     }
@@ -166,11 +210,20 @@ fn streamed(columns: &[Column], side: Side) -> Vec<String> {
 
 /// What must have come from `side`, in the words of the side it came to: id and literal of each row.
 fn arrivals(column: &Column, side: Side, copied: bool) -> Vec<(usize, &'static str)> {
-    let ways = if copied { [COPIED, INSERTED, UPDATED].as_slice() } else { &[INSERTED, UPDATED] };
+    let ways = if copied {
+        [COPIED, INSERTED, UPDATED].as_slice()
+    } else {
+        &[INSERTED, UPDATED]
+    };
     let literals = with_null(column, other(side));
     let mut list: Vec<_> = ways
         .iter()
-        .flat_map(|way| literals.iter().enumerate().map(move |(n, literal)| (offset(side) + way + n, *literal)))
+        .flat_map(|way| {
+            literals
+                .iter()
+                .enumerate()
+                .map(move |(n, literal)| (offset(side) + way + n, *literal))
+        })
         .collect();
     // A row whose update was refused stays as it was.
     let first = column.values(other(side))[0];
@@ -181,7 +234,10 @@ fn arrivals(column: &Column, side: Side, copied: bool) -> Vec<(usize, &'static s
 fn reference(columns: &[Column], side: Side, copied: bool) -> Vec<String> {
     let rows = |column: &Column| {
         let name = format!("ref_{}", column.name());
-        arrivals(column, side, copied).into_iter().map(move |(id, literal)| insert(&name, id, literal)).collect::<Vec<_>>()
+        arrivals(column, side, copied)
+            .into_iter()
+            .map(move |(id, literal)| insert(&name, id, literal))
+            .collect::<Vec<_>>()
     };
     columns.iter().flat_map(rows).collect()
 }
@@ -193,10 +249,21 @@ async fn differences(scene: &Scene, column: &Column, side: Side, copied: bool) -
     let found = content(db, column.name(), column, side).await;
     let ids: BTreeSet<usize> = expected.keys().chain(found.keys()).copied().collect();
     assert_eq!(expected.len(), arrivals(column, side, copied).len());
-    let types = format!("{} {} -> {} ({side:?})", column.name(), column.declared(side), column.declared(other(side)));
+    let types = format!(
+        "{} {} -> {} ({side:?})",
+        column.name(),
+        column.declared(side),
+        column.declared(other(side))
+    );
     ids.into_iter()
         .filter(|id| expected.get(id) != found.get(id))
-        .map(|id| format!("{types} row {id}: expected {:.200?}, found {:.200?}", expected.get(&id), found.get(&id)))
+        .map(|id| {
+            format!(
+                "{types} row {id}: expected {:.200?}, found {:.200?}",
+                expected.get(&id),
+                found.get(&id)
+            )
+        })
         .collect()
 }
 
@@ -205,11 +272,17 @@ async fn content(db: &Db, table: &str, column: &Column, from: Side) -> BTreeMap<
     // Printed as it is, MySQL's FLOAT is rounded to six digits.
     let cell = if is_float { "v + 0e0" } else { "v" };
     let (low, high) = (offset(from), offset(from) + OF_B);
-    let rows = db.rows(&format!("SELECT id, {cell} FROM {table} WHERE id >= {low} AND id < {high}")).await;
+    let rows = db
+        .rows(&format!(
+            "SELECT id, {cell} FROM {table} WHERE id >= {low} AND id < {high}"
+        ))
+        .await;
     let is_json = column.case.postgres.starts_with("json");
     rows.into_iter()
         .map(|mut row| {
-            let cell = row.remove(1).map(|text| if is_json { compact(&text) } else { text });
+            let cell = row
+                .remove(1)
+                .map(|text| if is_json { compact(&text) } else { text });
             (row.remove(0).unwrap().parse().unwrap(), cell)
         })
         .collect()
@@ -237,7 +310,9 @@ async fn refusals(scene: &Scene, columns: &[Column], side: Side, copied: bool) -
     let mut expected = BTreeSet::new();
     for column in columns {
         for n in 0..column.refused(side).len() {
-            let ways = [REFUSED_INSERT, REFUSED_UPDATE].into_iter().chain(copied.then_some(REFUSED_COPY));
+            let ways = [REFUSED_INSERT, REFUSED_UPDATE]
+                .into_iter()
+                .chain(copied.then_some(REFUSED_COPY));
             expected.extend(ways.map(|way| (column.name().to_owned(), (offset(side) + way + n) as i64)));
         }
     }
@@ -245,7 +320,10 @@ async fn refusals(scene: &Scene, columns: &[Column], side: Side, copied: bool) -
     let mut found = BTreeSet::new();
     for conflict in scene.conflicts(other(side)).await {
         let key = conflict.key[0].as_i64().unwrap_or(-1);
-        if conflict.kind != "value_refused" || conflict.outcome != "open" || !conflict.detail.contains("column") {
+        if conflict.kind != "value_refused"
+            || conflict.outcome != "open"
+            || !conflict.detail.contains("column")
+        {
             wrong.push(format!("conflict on {:?}: {conflict:?}", other(side)));
         }
         found.insert((conflict.table, key));
@@ -254,13 +332,27 @@ async fn refusals(scene: &Scene, columns: &[Column], side: Side, copied: bool) -
         let column = columns.iter().find(|column| column.name() == table);
         column.and_then(|column| column.refused(side).get(*id as usize % 100).copied())
     };
-    let missing = expected.difference(&found).map(|row| format!("{row:?} was not refused: {:?}", literal(row)));
+    let missing = expected
+        .difference(&found)
+        .map(|row| format!("{row:?} was not refused: {:?}", literal(row)));
     wrong.extend(missing);
-    wrong.extend(found.difference(&expected).map(|row| format!("{row:?} from {side:?} was refused")));
+    wrong.extend(
+        found
+            .difference(&expected)
+            .map(|row| format!("{row:?} from {side:?} was refused")),
+    );
     let count: usize = columns.iter().map(|column| column.refused(side).len()).sum();
-    let beside = scene.db(other(side)).count(&format!("item WHERE name = 'beside' AND id >= {0} AND id < {0} + 15000", offset(side) + 10_000)).await;
+    let beside = scene
+        .db(other(side))
+        .count(&format!(
+            "item WHERE name = 'beside' AND id >= {0} AND id < {0} + 15000",
+            offset(side) + 10_000
+        ))
+        .await;
     if beside < count as i64 {
-        wrong.push(format!("{beside} of {count} rows beside refused ones came from {side:?}"));
+        wrong.push(format!(
+            "{beside} of {count} rows beside refused ones came from {side:?}"
+        ));
     }
     wrong
 }
@@ -272,17 +364,24 @@ async fn heal(scene: &mut Scene, columns: &[Column]) {
             let good = column.values(side)[0];
             for way in [REFUSED_COPY, REFUSED_INSERT, REFUSED_UPDATE] {
                 let from = offset(side) + way;
-                let sql = format!("UPDATE {} SET v = {good} WHERE id >= {from} AND id < {from} + 100", column.name());
+                let sql = format!(
+                    "UPDATE {} SET v = {good} WHERE id >= {from} AND id < {from} + 100",
+                    column.name()
+                );
                 run(scene.db(side), &[sql]).await;
             }
         }
     }
     for column in columns {
         let ids = format!("SELECT id FROM {} ORDER BY id", column.name());
-        eventually(LIMIT, &format!("all rows of {} on both sides", column.name()), async || {
-            scene.assert_running();
-            scene.a.rows(&ids).await == scene.b.rows(&ids).await
-        })
+        eventually(
+            LIMIT,
+            &format!("all rows of {} on both sides", column.name()),
+            async || {
+                scene.assert_running();
+                scene.a.rows(&ids).await == scene.b.rows(&ids).await
+            },
+        )
         .await;
     }
 }

@@ -14,8 +14,10 @@ use super::sql::{quote, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
 use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
+use crate::model::origin::CONTROL;
 use crate::model::position::Position;
-use crate::model::schema::Table;
+use crate::model::schema::{Table, TableId};
+use crate::model::sync::{Mode, object_name};
 use crate::model::value::Row;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -64,6 +66,7 @@ impl Snapshot {
         let mut conn = connect(&options.access).await?;
         let flavor = flavor(&mut conn).await?;
         settings(&mut conn, flavor, options).await?;
+        forget_tombstones(&mut conn, options).await?;
         let before = current_position(&mut conn, flavor).await?;
         for statement in [
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -238,10 +241,36 @@ pub async fn start_position(options: &Options) -> Result<Position> {
         let mut conn = connect(&options.access).await?;
         let flavor = flavor(&mut conn).await?;
         settings(&mut conn, flavor, options).await?;
+        forget_tombstones(&mut conn, options).await?;
         let position = current_position(&mut conn, flavor).await?;
         let _ = conn.disconnect().await;
         Ok(position)
     };
     read.await
         .map_err(|error: Error| error.node(&options.access.node))
+}
+
+/// What was deleted before the log is read never reaches the target, so it must not beat what the target's users
+/// insert under the same key: without this both sides would differ for ever.
+async fn forget_tombstones(conn: &mut Conn, options: &Options) -> Result<()> {
+    if options.mode != Mode::Merge {
+        return Ok(());
+    }
+    for known in &options.tables {
+        let id = &known.table.id;
+        let name = object_name("tombstone", id);
+        let forget = async {
+            let exists = "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?";
+            let found: Option<u8> = conn.exec_first(exists, (CONTROL, &name)).await?;
+            if found.is_some() {
+                let tombstones = quoted_table(&TableId::new(CONTROL, &name));
+                conn.query_drop(format!("DELETE FROM {tombstones}")).await?;
+            }
+            Ok(())
+        };
+        forget
+            .await
+            .map_err(|error| fail("forget what was deleted before the start", error).table(id))?;
+    }
+    Ok(())
 }

@@ -9,8 +9,10 @@ use super::source::slot_of;
 use super::{connect, fail, slot, sql};
 use crate::access::SourceOptions;
 use crate::error::{Error, Result};
+use crate::model::origin::CONTROL;
 use crate::model::position::Position;
-use crate::model::schema::{Column, Table};
+use crate::model::schema::{Column, Table, TableId};
+use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
 use bytes::Bytes;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -122,6 +124,7 @@ async fn open(options: &SourceOptions) -> Result<Snapshot> {
     if let Some(slot) = slot::find(&client, &name).await? {
         slot::remove(&client, &slot).await?;
     }
+    forget_tombstones(&client, options).await?;
     let created = slot::create(&options.access, &client, &name, true).await?;
     let doing = "read by the slot's snapshot";
     let snapshot = created
@@ -152,6 +155,7 @@ pub async fn start_position(options: &SourceOptions) -> Result<Position> {
         let client = connect(&options.access).await?;
         slot::check_publication(&client, &options.sync, &options.tables).await?;
         let Some(slot) = slot::find(&client, &name).await? else {
+            forget_tombstones(&client, options).await?;
             let created = slot::create(&options.access, &client, &name, false).await?;
             return Ok(created.start);
         };
@@ -164,6 +168,31 @@ pub async fn start_position(options: &SourceOptions) -> Result<Position> {
         Ok(start) => Ok(Position::Lsn(start)),
         Err(error) => Err(error.node(&options.access.node)),
     }
+}
+
+/// What was deleted before the log is read never reaches the target, so it must not beat what the target's users
+/// insert under the same key: without this both sides would differ for ever.
+async fn forget_tombstones(client: &Client, options: &SourceOptions) -> Result<()> {
+    if options.mode != Mode::Merge {
+        return Ok(());
+    }
+    for known in &options.tables {
+        let id = &known.table.id;
+        let tombstones = sql::table(&TableId::new(CONTROL, object_name("tombstone", id)));
+        let forget = async {
+            let found = client
+                .query_one("SELECT to_regclass($1) IS NOT NULL", &[&tombstones])
+                .await?;
+            if found.try_get(0)? {
+                client.batch_execute(&format!("DELETE FROM {tombstones}")).await?;
+            }
+            Ok(())
+        };
+        forget
+            .await
+            .map_err(|error| fail("forget what was deleted before the start", error).table(id))?;
+    }
+    Ok(())
 }
 
 /// Columns whose cells are read.

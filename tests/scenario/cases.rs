@@ -16,7 +16,11 @@ pub struct Case {
     pub only: Option<Kind>,
 }
 
-const fn case(postgres: &'static str, mysql: &'static str, values: &'static [(&'static str, &'static str)]) -> Case {
+const fn case(
+    postgres: &'static str,
+    mysql: &'static str,
+    values: &'static [(&'static str, &'static str)],
+) -> Case {
     Case {
         postgres,
         mysql,
@@ -28,7 +32,11 @@ const fn case(postgres: &'static str, mysql: &'static str, values: &'static [(&'
 }
 
 impl Case {
-    const fn refused(mut self, by_mysql: &'static [&'static str], by_postgres: &'static [&'static str]) -> Self {
+    const fn refused(
+        mut self,
+        by_mysql: &'static [&'static str],
+        by_postgres: &'static [&'static str],
+    ) -> Self {
         self.refused_by_mysql = by_mysql;
         self.refused_by_postgres = by_postgres;
         self
@@ -43,12 +51,15 @@ impl Case {
 /// Everything that a pair with this server has.
 pub fn cases(kind: Kind) -> Vec<Case> {
     let all = [NUMBERS, TEXTS, TIMES, OTHERS].concat();
-    all.into_iter().filter(|case| case.only.is_none_or(|only| only == kind)).collect()
+    all.into_iter()
+        .filter(|case| case.only.is_none_or(|only| only == kind))
+        .collect()
 }
 
 /// Types that the cases name, made before the tables.
 pub const POSTGRES_TYPES: &str = "CREATE TYPE mood AS ENUM ('sad', 'so ''so''', 'happy', 'elated'); CREATE DOMAIN positive AS integer CHECK (value > 0)";
 
+#[rustfmt::skip]
 const NUMBERS: &[Case] = &[
     case("smallint", "smallint NULL", &[("-32768", "-32768"), ("0", "0"), ("32767", "32767")]),
     case("integer", "int NULL", &[("-2147483648", "-2147483648"), ("2147483647", "2147483647")]),
@@ -93,6 +104,7 @@ const NUMBERS: &[Case] = &[
     case("positive", "int NULL", &[("7", "7")]),
 ];
 
+#[rustfmt::skip]
 const TEXTS: &[Case] = &[
     case("varchar(50)", "varchar(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", &[
         ("''", "''"), ("' lead and trail '", "' lead and trail '"), ("'ä🌊日本'", "'ä🌊日本'"),
@@ -115,6 +127,7 @@ const TEXTS: &[Case] = &[
     case("bit(64)", "bit(64) NULL", &[("repeat('1', 64)::bit(64)", "18446744073709551615"), ("repeat('0', 64)::bit(64)", "0")]),
 ];
 
+#[rustfmt::skip]
 const TIMES: &[Case] = &[
     case("date", "date NULL", &[
         ("'0001-01-01'", "'0001-01-01'"), ("'1582-10-10'", "'1582-10-10'"), ("'2024-02-29'", "'2024-02-29'"), ("'9999-12-31'", "'9999-12-31'"),
@@ -143,6 +156,7 @@ const TIMES: &[Case] = &[
     case("smallint", "year NULL", &[("0", "0"), ("1901", "1901"), ("2155", "2155")]).refused(&["1900", "2156"], &[]),
 ];
 
+#[rustfmt::skip]
 const OTHERS: &[Case] = &[
     case("mood", "enum('sad','so ''so''','happy') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL", &[("'sad'", "'sad'"), ("'so ''so'''", "'so ''so'''")])
         .refused(&["'elated'"], &["''"]),

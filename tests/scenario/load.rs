@@ -12,9 +12,15 @@ pub fn numbers(n: u64) -> String {
     let digit = "(SELECT 0 AS x UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
                  UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
     let places = n.ilog10().max(1);
-    let sum: Vec<String> = (0..places).map(|p| format!("d{p}.x * {}", 10_u64.pow(p))).collect();
+    let sum: Vec<String> = (0..places)
+        .map(|p| format!("d{p}.x * {}", 10_u64.pow(p)))
+        .collect();
     let from: Vec<String> = (0..places).map(|p| format!("{digit} d{p}")).collect();
-    format!("(SELECT {} AS i FROM {}) numbers", sum.join(" + "), from.join(", "))
+    format!(
+        "(SELECT {} AS i FROM {}) numbers",
+        sum.join(" + "),
+        from.join(", ")
+    )
 }
 
 /// One writer on one server.
@@ -65,13 +71,17 @@ impl Loader {
         let journal = self.journal;
         let session = self.session.as_mut().unwrap();
         if unsure {
-            let found = session.try_rows(&format!("SELECT 1 FROM {journal} WHERE id = {id}")).await?;
+            let found = session
+                .try_rows(&format!("SELECT 1 FROM {journal} WHERE id = {id}"))
+                .await?;
             if !found.is_empty() {
                 return Ok(());
             }
         }
         session.try_exec("BEGIN").await?;
-        session.try_exec(&format!("INSERT INTO {journal} (id) VALUES ({id})")).await?;
+        session
+            .try_exec(&format!("INSERT INTO {journal} (id) VALUES ({id})"))
+            .await?;
         for statement in statements {
             session.try_exec(statement).await?;
         }

@@ -87,7 +87,11 @@ pub struct Table {
 impl Table {
     fn create(&self, kind: Kind) -> String {
         let types = if kind.is_postgres() {
-            [("{text}", "text"), ("{word}", "varchar(60)"), ("{bytes}", "bytea")]
+            [
+                ("{text}", "text"),
+                ("{word}", "varchar(60)"),
+                ("{bytes}", "bytea"),
+            ]
         } else {
             [
                 ("{text}", "longtext"),
@@ -95,9 +99,9 @@ impl Table {
                 ("{bytes}", "longblob"),
             ]
         };
-        let body = types
-            .iter()
-            .fold(self.body.to_owned(), |body, (mark, name)| body.replace(mark, name));
+        let body = types.iter().fold(self.body.to_owned(), |body, (mark, name)| {
+            body.replace(mark, name)
+        });
         format!("CREATE TABLE {} ({body})", self.name)
     }
 }
@@ -197,12 +201,18 @@ impl Scene {
         for target in self.targets() {
             let limit = tokio::time::Instant::now() + LIMIT;
             loop {
-                let sql = format!("SELECT count(*) FROM tidelock.checkpoint WHERE sync = '{}' AND seq >= 0", self.sync);
+                let sql = format!(
+                    "SELECT count(*) FROM tidelock.checkpoint WHERE sync = '{}' AND seq >= 0",
+                    self.sync
+                );
                 if self.db(target).one(&sql).await != "0" {
                     break;
                 }
                 self.assert_running();
-                assert!(tokio::time::Instant::now() < limit, "no checkpoint on {target:?} after {LIMIT:?}");
+                assert!(
+                    tokio::time::Instant::now() < limit,
+                    "no checkpoint on {target:?} after {LIMIT:?}"
+                );
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -257,14 +267,22 @@ impl Scene {
         let id = self.probes.fetch_add(1, Ordering::Relaxed);
         for source in self.way.sources() {
             let id = if *source == Side::A { id } else { id + 1_000_000 };
-            self.exec(*source, &format!("INSERT INTO probe VALUES ({id})")).await;
+            self.exec(*source, &format!("INSERT INTO probe VALUES ({id})"))
+                .await;
         }
         for source in self.way.sources() {
-            let (id, target) = if *source == Side::A { (id, Side::B) } else { (id + 1_000_000, Side::A) };
+            let (id, target) = if *source == Side::A {
+                (id, Side::B)
+            } else {
+                (id + 1_000_000, Side::A)
+            };
             let limit = tokio::time::Instant::now() + LIMIT;
             while self.db(target).count(&format!("probe WHERE id = {id}")).await == 0 {
                 self.assert_running();
-                assert!(tokio::time::Instant::now() < limit, "nothing comes to {target:?} any more");
+                assert!(
+                    tokio::time::Instant::now() < limit,
+                    "nothing comes to {target:?} any more"
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -275,7 +293,15 @@ impl Scene {
         self.crossed().await;
         for table in self.tables.clone() {
             self.assert_running();
-            wait_equal(&self.a, &self.b, table.name, table.key, &self.columns(&table), LIMIT).await;
+            wait_equal(
+                &self.a,
+                &self.b,
+                table.name,
+                table.key,
+                &self.columns(&table),
+                LIMIT,
+            )
+            .await;
         }
     }
 
@@ -309,7 +335,12 @@ impl Scene {
     pub async fn assert_no_conflicts(&self) {
         for side in self.targets() {
             let found = self.conflicts(side).await;
-            assert!(found.is_empty(), "{} conflicts on {side:?}; the first: {:?}", found.len(), found[0]);
+            assert!(
+                found.is_empty(),
+                "{} conflicts on {side:?}; the first: {:?}",
+                found.len(),
+                found[0]
+            );
         }
     }
 }

@@ -7,7 +7,9 @@ pub struct Random(u64);
 impl Random {
     /// From `TIDELOCK_TEST_SEED`, else from the clock; a failed test shows it.
     pub fn new(what: &str) -> Self {
-        let seed = std::env::var("TIDELOCK_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = std::env::var("TIDELOCK_TEST_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok());
         let seed = seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             u64::from(now.subsec_nanos()) ^ (now.as_secs() << 20)
