@@ -62,6 +62,8 @@ pub(super) struct Collector {
     partial_bytes: usize,
     /// A unit that did not fit into the last group.
     carried: Option<Unit>,
+    /// How the source ended, met while a group was filled: what came before it is applied first.
+    failed: Option<Error>,
 }
 
 impl Collector {
@@ -72,6 +74,7 @@ impl Collector {
             partial: Vec::new(),
             partial_bytes: 0,
             carried: None,
+            failed: None,
         }
     }
 
@@ -101,8 +104,14 @@ impl Collector {
         let (mut rows, mut bytes) = (first.changes(), first.bytes());
         let mut group = vec![first];
         while rows < rows_max && bytes < self.bytes_max && self.carried.is_none() {
-            let Ok(Ok(received)) = self.receiver.try_recv().map_err(drop) else {
-                break;
+            let received = match self.receiver.try_recv() {
+                Ok(Ok(received)) => received,
+                Ok(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                // Nothing more yet, or ever, which the next call of `receive` tells.
+                Err(_) => break,
             };
             match self.take(received) {
                 None => {}
@@ -118,6 +127,9 @@ impl Collector {
     }
 
     async fn receive(&mut self) -> Result<Received> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         match self.receiver.recv().await {
             Some(received) => received,
             None => Err(Error::bug("read the source").why("its task ended without a word")),

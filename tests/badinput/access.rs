@@ -50,7 +50,7 @@ async fn wrong_urls(pair: Pair) {
             words.push(&prefix);
             let said = stage.refused_run(6, &words).await;
             assert!(!format!("{said:?}").contains("wrong-word"), "a password: {said:?}");
-            let fix = stage.finding(node, "E101", &words[..1]).await;
+            let fix = stage.finding(node, "E001", &words[..1]).await;
             assert_eq!(fix, said.hint, "check says the same");
             (stage.node_a, stage.node_b) = (right_a.clone(), right_b.clone());
         }

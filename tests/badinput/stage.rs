@@ -247,7 +247,7 @@ impl Stage {
             let right = finding["code"] == code && (node.is_empty() || finding["node"] == node);
             if right && words.iter().all(|word| all.contains(word)) {
                 if finding["level"] == "blocker" {
-                    let expected = if code == "E101" { 6 } else { 3 };
+                    let expected = if code == "E001" { 6 } else { 3 };
                     assert_eq!(output.code, expected, "{}", output.stderr);
                 }
                 return finding["fix"].as_str().expect("a finding has a fix").to_owned();

@@ -31,7 +31,7 @@ async fn demanded_of_servers_without(pair: Pair) {
             stage.configure();
             let prefix = format!("{node}: could not connect");
             let said = stage.refused_run(6, &[&prefix, "TLS", "127.0.0.1", "sslmode=disable"]).await;
-            stage.finding(node, "E101", &["TLS"]).await;
+            stage.finding(node, "E001", &["TLS"]).await;
             hints.push(said.hint);
         }
         (stage.node_a, stage.node_b) = right.clone();

@@ -125,7 +125,7 @@ impl Settings {
         match self.flavor {
             Flavor::Mysql => format!("SET PERSIST {name} = {value};"),
             Flavor::Mariadb => {
-                format!("SET GLOBAL {name} = {value}; and {name} = {value} under [mysqld] in my.cnf")
+                format!("SET GLOBAL {name} = {value}; the same under [mysqld] in my.cnf;")
             }
         }
     }
@@ -199,7 +199,7 @@ fn must_be(scope: &Scope, server: &Settings, code: &'static str, name: &str, val
         return None;
     }
     let shown = if value.is_empty() { "''" } else { value };
-    let what = format!("{name}={found}, needs {shown}");
+    let what = format!("{name}={found}, needs {}", if value.is_empty() { "it empty" } else { value });
     let fix = format!(
         "{} open sessions keep their own value until they reconnect",
         server.set(name, shown)
