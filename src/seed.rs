@@ -49,10 +49,17 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
             let (copies, others): (Vec<Start>, Vec<Start>) = missing
                 .into_iter()
                 .partition(|start| start.link.source.name == *seeder);
+            // Refused before anything is started: what then empties these tables is not to be carried back.
+            let mut ready = Vec::with_capacity(copies.len());
+            for mut start in copies {
+                let ends = start.ends().await?;
+                start.refuse_rows(&ends).await?;
+                ready.push(start);
+            }
             for start in others {
                 start.without_copy().await?;
             }
-            for start in copies {
+            for start in ready {
                 start.copy(stop).await?;
             }
         }

@@ -547,7 +547,10 @@ async fn merge_needs_whole_rows(kind: Kind) {
     };
     assert!(error.to_string().contains("public.a"), "{error}");
     let hint = error.hint_text().unwrap();
-    assert!(hint.starts_with("ALTER TABLE \"public\".\"a\" REPLICA IDENTITY FULL; "), "{hint}");
+    assert!(
+        hint.starts_with("ALTER TABLE \"public\".\"a\" REPLICA IDENTITY FULL; "),
+        "{hint}"
+    );
 }
 
 async fn keys_must_be_in_the_identity(kind: Kind) {

@@ -112,7 +112,9 @@ fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Resu
             "this is not the server that the checkpoint was made on: recorded {}, found {identity}",
             checkpoint.source_identity
         ))
-        .hint(format!("point the URL back to the recorded server; if this one takes its place, {NEW_COPY}"))
+        .hint(format!(
+            "point the URL back to the recorded server; if this one takes its place, {NEW_COPY}"
+        ))
         .reason(Reason::PositionLost))
 }
 

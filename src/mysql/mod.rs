@@ -181,9 +181,7 @@ fn io_error(doing: String, error: std::io::Error) -> Error {
     let kind = error.kind();
     let transient = || Error::transient(doing.clone());
     match kind {
-        ConnectionRefused => transient()
-            .reason(Reason::Unreachable)
-            .hint(IS_IT_THERE),
+        ConnectionRefused => transient().reason(Reason::Unreachable).hint(IS_IT_THERE),
         NotFound => transient()
             .reason(Reason::Unreachable)
             .hint("check the path of the socket file and that the server runs"),
@@ -222,12 +220,12 @@ fn server_error(doing: String, error: &ServerError) -> Error {
         1049 => Error::definite(doing)
             .reason(Reason::Unreachable)
             .hint("check the database name at the end of the URL"),
-        1045 | 1044 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => Error::definite(doing)
-            .reason(Reason::Unreachable)
-            .hint(
+        1045 | 1044 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => {
+            Error::definite(doing).reason(Reason::Unreachable).hint(
                 "check user, password and database of the URL, the account's host and grants, and whether it \
                  demands TLS; give the password by password_file, password_env or password_command",
-            ),
+            )
+        }
         1236 => log_error(doing, &error.message),
         code => Error::new(class(code), doing),
     }
@@ -243,9 +241,7 @@ fn log_error(doing: String, message: &str) -> Error {
     if message.contains("max_allowed_packet") {
         return Error::definite(doing).hint("SET GLOBAL max_allowed_packet = 1073741824;");
     }
-    Error::definite(doing)
-        .reason(Reason::PositionLost)
-        .hint(NEW_COPY)
+    Error::definite(doing).reason(Reason::PositionLost).hint(NEW_COPY)
 }
 
 fn class(code: u16) -> Class {

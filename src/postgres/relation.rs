@@ -193,7 +193,9 @@ impl Relation {
     fn check_mode(&self, mode: Mode) -> Result<()> {
         match (mode, self.identity) {
             (Mode::Transactional, _) | (Mode::Merge, 'f') => Ok(()),
-            (Mode::Merge, _) => Err(self.partial("its replica identity is not FULL, so old rows are not in the log")),
+            (Mode::Merge, _) => {
+                Err(self.partial("its replica identity is not FULL, so old rows are not in the log"))
+            }
         }
     }
 

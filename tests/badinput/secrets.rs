@@ -25,12 +25,36 @@ async fn secrets(pair: Pair) {
         let right = (stage.node_a.clone(), stage.node_b.clone());
         let prefix = format!("{node}: could not");
         for (secret, code, words) in [
-            ("password_file = \"nowhere\"", 78, ["nowhere", "No such file", "password_file"]),
-            ("password_env = \"TIDELOCK_TEST_NONE\"", 78, ["TIDELOCK_TEST_NONE", "not set", "export"]),
-            ("password_command = \"echo wrong-word; exit 3\"", 78, ["password_command", "exit status: 3", "by hand"]),
-            ("password_command = \"no-such-program-here\"", 78, ["password_command", "exit status: 127", "by hand"]),
-            ("password_command = \"true\"", 78, ["password_command", "printed nothing", "one line"]),
-            ("password_env = \"TIDELOCK_TEST_BAD\"", 6, ["connect", "password", "user"]),
+            (
+                "password_file = \"nowhere\"",
+                78,
+                ["nowhere", "No such file", "password_file"],
+            ),
+            (
+                "password_env = \"TIDELOCK_TEST_NONE\"",
+                78,
+                ["TIDELOCK_TEST_NONE", "not set", "export"],
+            ),
+            (
+                "password_command = \"echo wrong-word; exit 3\"",
+                78,
+                ["password_command", "exit status: 3", "by hand"],
+            ),
+            (
+                "password_command = \"no-such-program-here\"",
+                78,
+                ["password_command", "exit status: 127", "by hand"],
+            ),
+            (
+                "password_command = \"true\"",
+                78,
+                ["password_command", "printed nothing", "one line"],
+            ),
+            (
+                "password_env = \"TIDELOCK_TEST_BAD\"",
+                6,
+                ["connect", "password", "user"],
+            ),
             ("", 6, ["connect", "password", "password_file"]),
         ] {
             let lines = format!("url = \"{url}\"\n{secret}");
@@ -39,8 +63,13 @@ async fn secrets(pair: Pair) {
                 _ => stage.node_b = lines,
             }
             stage.configure();
-            let said = stage.refused_run(code, &[&[prefix.as_str()], &words[..]].concat()).await;
-            assert!(!format!("{said:?}").contains("wrong-word"), "a password: {said:?}");
+            let said = stage
+                .refused_run(code, &[&[prefix.as_str()], &words[..]].concat())
+                .await;
+            assert!(
+                !format!("{said:?}").contains("wrong-word"),
+                "a password: {said:?}"
+            );
         }
         let check = stage.lock.run(&["check"]).await;
         assert_eq!(check.code, 6, "check: {}{}", check.stdout, check.stderr);
@@ -75,8 +104,12 @@ async fn accounts_of_mysql(pair: Pair) {
     stage.configure();
     stage.begin().await;
     let sql = "SELECT rolpassword FROM pg_authid WHERE rolname = 'tidelock'";
-    let Session::Postgres(_) = stage.a.session().await else { panic!() };
+    let Session::Postgres(_) = stage.a.session().await else {
+        panic!()
+    };
     assert!(stage.a.one(sql).await.starts_with("SCRAM-SHA-256$"));
     stage.b.exec(&format!("DROP USER '{user}'@'%'")).await;
-    stage.refused_run(6, &["b: could not connect", "check", "user", &user]).await;
+    stage
+        .refused_run(6, &["b: could not connect", "check", "user", &user])
+        .await;
 }

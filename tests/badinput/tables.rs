@@ -3,7 +3,14 @@
 use crate::on_both_pairs;
 use crate::stage::{Pair, Stage, Way, mend};
 
-on_both_pairs!(missing_table, missing_key, dropped_trigger, truncated, added_column, added_column_merge);
+on_both_pairs!(
+    missing_table,
+    missing_key,
+    dropped_trigger,
+    truncated,
+    added_column,
+    added_column_merge
+);
 
 async fn missing_table(pair: Pair) {
     let mut stage = Stage::new("nowhere", pair, Way::Merge).await;
@@ -11,7 +18,9 @@ async fn missing_table(pair: Pair) {
     stage.configure();
     for node in ["a", "b"] {
         stage.finding(node, "E302", &["extra"]).await;
-        let said = stage.refused(&["setup", "--execute"], 3, &["extra", "does not exist"]).await;
+        let said = stage
+            .refused(&["setup", "--execute"], 3, &["extra", "does not exist"])
+            .await;
         assert!(said.hint.contains("create it"), "{said:?}");
         let body = "CREATE TABLE extra (id int NOT NULL PRIMARY KEY, n int)";
         let db = stage.side(node == "a");
@@ -22,7 +31,9 @@ async fn missing_table(pair: Pair) {
     for node in ["a", "b"] {
         let db = stage.side(node == "a");
         db.exec("ALTER TABLE extra RENAME TO hidden").await;
-        let said = stage.refused_run(3, &[&format!("{node}: "), "extra", "does not exist"]).await;
+        let said = stage
+            .refused_run(3, &[&format!("{node}: "), "extra", "does not exist"])
+            .await;
         assert!(said.hint.contains("create it"), "{said:?}");
         db.exec("ALTER TABLE hidden RENAME TO extra").await;
     }
@@ -42,7 +53,13 @@ async fn missing_key(pair: Pair) {
         let db = stage.side(node == "a");
         let words = ["plain", "no primary key", "ADD PRIMARY KEY"];
         let fix = stage.finding(node, "E301", &words).await;
-        stage.refused(&["setup", "--execute"], 3, &["plain", "primary key", "ADD PRIMARY KEY"]).await;
+        stage
+            .refused(
+                &["setup", "--execute"],
+                3,
+                &["plain", "primary key", "ADD PRIMARY KEY"],
+            )
+            .await;
         mend(db, &fix).await;
     }
     stage.begin().await;
@@ -58,14 +75,18 @@ async fn dropped_trigger(pair: Pair) {
     let drop_a = format!("DROP TRIGGER {} ON item", a[0]);
     stage.a.exec(&drop_a).await;
     stage.finding("a", "E403", &["item", "trigger"]).await;
-    let said = stage.refused_run(3, &["a: ", "item", "trigger", "tidelock setup"]).await;
+    let said = stage
+        .refused_run(3, &["a: ", "item", "trigger", "tidelock setup"])
+        .await;
     assert!(said.message.contains("trigger"), "{said:?}");
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.runs().await;
 
     stage.b.exec(&format!("DROP TRIGGER {}", b[0])).await;
     stage.finding("b", "E403", &["item", "trigger"]).await;
-    stage.refused_run(3, &["b: ", "item", "trigger", "tidelock setup"]).await;
+    stage
+        .refused_run(3, &["b: ", "item", "trigger", "tidelock setup"])
+        .await;
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.runs().await;
 
@@ -75,7 +96,10 @@ async fn dropped_trigger(pair: Pair) {
     stage.ends(3, &["a: ", "item", "trigger", "tidelock setup"]).await;
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.start().await;
-    stage.a.exec(&format!("ALTER TABLE item DISABLE TRIGGER {}", a[1])).await;
+    stage
+        .a
+        .exec(&format!("ALTER TABLE item DISABLE TRIGGER {}", a[1]))
+        .await;
     let said = stage.ends(3, &["a: ", "item", "trigger", "ENABLE TRIGGER"]).await;
     mend(&stage.a, &said.hint).await;
     stage.start().await;
@@ -87,7 +111,8 @@ async fn dropped_trigger(pair: Pair) {
 
 async fn triggers(stage: &Stage, on_a: bool) -> Vec<String> {
     let rows = if on_a {
-        let sql = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'item'::regclass AND NOT tgisinternal ORDER BY 1";
+        let sql =
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'item'::regclass AND NOT tgisinternal ORDER BY 1";
         stage.a.rows(sql).await
     } else {
         let sql = "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = database() ORDER BY 1";
@@ -99,7 +124,12 @@ async fn triggers(stage: &Stage, on_a: bool) -> Vec<String> {
 async fn truncated(pair: Pair) {
     let mut stage = Stage::new("truncate", pair, Way::Merge).await;
     stage.begin().await;
-    let words = ["item", "TRUNCATE", "tidelock teardown --execute", "DELETE instead"];
+    let words = [
+        "item",
+        "TRUNCATE",
+        "tidelock teardown --execute",
+        "DELETE instead",
+    ];
     for on_a in [true, false] {
         stage.start().await;
         let rows = stage.side(!on_a).count("item").await;
@@ -111,7 +141,10 @@ async fn truncated(pair: Pair) {
         // As the hint says: both sides, then anew.
         stage.side(!on_a).exec("TRUNCATE TABLE item").await;
         stage.lock.ok(&["teardown", "--execute"]).await;
-        stage.a.exec("INSERT INTO item VALUES (1, 'one'), (2, 'two')").await;
+        stage
+            .a
+            .exec("INSERT INTO item VALUES (1, 'one'), (2, 'two')")
+            .await;
         stage.anew().await;
     }
 }
@@ -131,21 +164,61 @@ async fn column_added(pair: Pair, way: Way) {
     let mut stage = Stage::new("alter", pair, way).await;
     stage.begin().await;
     stage.start().await;
-    stage.seeder().exec("ALTER TABLE item ADD COLUMN extra varchar(40)").await;
-    stage.seeder().exec("INSERT INTO item (id, word, extra) VALUES (50, 'fifty', 'more')").await;
+    stage
+        .seeder()
+        .exec("ALTER TABLE item ADD COLUMN extra varchar(40)")
+        .await;
+    stage
+        .seeder()
+        .exec("INSERT INTO item (id, word, extra) VALUES (50, 'fifty', 'more')")
+        .await;
     let target = if way == Way::BToA { "a" } else { "b" };
     let prefix = format!("{target}: table");
-    let words = [&prefix, "item", "column \"extra\" does not exist", "tidelock check"];
+    let words = [
+        &prefix,
+        "item",
+        "column \"extra\" does not exist",
+        "tidelock check",
+    ];
     stage.ends(1, &words).await;
     assert_eq!(stage.copied().count("item WHERE id = 50").await, 0);
-    let copied = [["b", "a"], ["a", "b"]][usize::from(way == Way::BToA)];
-    stage.refused_run(3, &["extra", "ADD COLUMN"]).await;
-    let fix = stage.finding(copied[0], "E504", &["extra", "ADD COLUMN"]).await;
+    // Setting up again takes the new definition; then the other side lacks the column, until it has it.
+    let (from, to) = if way == Way::BToA { ("b", "a") } else { ("a", "b") };
+    let changed = |node: &str| format!("{node}: could not start");
+    stage
+        .refused_run(
+            3,
+            &[
+                &changed(from),
+                "item",
+                "definition changed",
+                "tidelock setup --execute",
+            ],
+        )
+        .await;
+    stage.lock.ok(&["setup", "--execute"]).await;
+    let said = stage
+        .refused(&["run", "--once"], 1, &[&prefix, "extra", "tidelock check"])
+        .await;
+    assert!(said.message.contains("does not exist"), "{said:?}");
+    let fix = stage.finding(to, "E504", &["extra", "ADD COLUMN"]).await;
     mend(stage.copied(), &fix).await;
-    // What is set up knows the table's definition; setting up again takes the new one.
-    stage.refused_run(3, &["item", "definition changed", "tidelock setup --execute"]).await;
+    stage
+        .refused_run(
+            3,
+            &[
+                &changed(to),
+                "item",
+                "definition changed",
+                "tidelock setup --execute",
+            ],
+        )
+        .await;
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.runs().await;
     crate::harness::equal(&stage.a, &stage.b, "public.item", &["id"], &["word", "extra"]).await;
-    assert_eq!(stage.copied().one("SELECT extra FROM item WHERE id = 50").await, "more");
+    assert_eq!(
+        stage.copied().one("SELECT extra FROM item WHERE id = 50").await,
+        "more"
+    );
 }

@@ -30,7 +30,9 @@ async fn demanded_of_servers_without(pair: Pair) {
             }
             stage.configure();
             let prefix = format!("{node}: could not connect");
-            let said = stage.refused_run(6, &[&prefix, "TLS", "127.0.0.1", "sslmode=disable"]).await;
+            let said = stage
+                .refused_run(6, &[&prefix, "TLS", "127.0.0.1", "sslmode=disable"])
+                .await;
             stage.finding(node, "E001", &["TLS"]).await;
             hints.push(said.hint);
         }
@@ -53,10 +55,16 @@ fn with_tls(extra: &str) -> Options {
 }
 
 async fn trusted_or_not(pair: Pair) {
-    let (open_a, open_b) = (with_tls("listen_addresses=127.0.0.1,127.0.0.2"), with_tls("--bind-address=0.0.0.0"));
+    let (open_a, open_b) = (
+        with_tls("listen_addresses=127.0.0.1,127.0.0.2"),
+        with_tls("--bind-address=0.0.0.0"),
+    );
     let (a, b) = tokio::join!(private(pair.0, &open_a), private(pair.1, &open_b));
     let mut stage = Stage::on(a, b, Way::Merge).await;
-    let (ca_a, ca_b) = (stage.a.server().ca_file().unwrap(), stage.b.server().ca_file().unwrap());
+    let (ca_a, ca_b) = (
+        stage.a.server().ca_file().unwrap(),
+        stage.b.server().ca_file().unwrap(),
+    );
     let (ca_a, ca_b) = (ca_a.display().to_string(), ca_b.display().to_string());
     // Only TLS from here on: what connects without is refused by the server itself.
     stage.lock.ok(&["setup", "--execute"]).await;
@@ -67,13 +75,24 @@ async fn trusted_or_not(pair: Pair) {
     let folder = stage.lock.folder().display().to_string();
     std::fs::write(stage.lock.folder().join("empty.pem"), "").unwrap();
     let elsewhere = |url: &str| url.replace("127.0.0.1", "127.0.0.2");
-    for (node, url, own, other) in [("a", stage.a.url(), &ca_a, &ca_b), ("b", url_b.clone(), &ca_b, &ca_a)] {
+    for (node, url, own, other) in [
+        ("a", stage.a.url(), &ca_a, &ca_b),
+        ("b", url_b.clone(), &ca_b, &ca_a),
+    ] {
         let prefix = format!("{node}: could not");
         for (line, code, words) in [
             (full(&url, other), 6, ["connect", "certificate", "sslrootcert"]),
             (full(&elsewhere(&url), own), 6, ["connect", "127.0.0.2", "name"]),
-            (full(&url, &format!("{folder}/nowhere.pem")), 78, ["nowhere.pem", "CA", "sslrootcert"]),
-            (full(&url, &format!("{folder}/empty.pem")), 78, ["empty.pem", "no certificate", "sslrootcert"]),
+            (
+                full(&url, &format!("{folder}/nowhere.pem")),
+                78,
+                ["nowhere.pem", "CA", "sslrootcert"],
+            ),
+            (
+                full(&url, &format!("{folder}/empty.pem")),
+                78,
+                ["empty.pem", "no certificate", "sslrootcert"],
+            ),
         ] {
             (stage.node_a, stage.node_b) = right.clone();
             match node {
@@ -81,16 +100,24 @@ async fn trusted_or_not(pair: Pair) {
                 _ => stage.node_b = line,
             }
             stage.configure();
-            stage.refused_run(code, &[&[prefix.as_str()], &words[..]].concat()).await;
+            stage
+                .refused_run(code, &[&[prefix.as_str()], &words[..]].concat())
+                .await;
         }
     }
     // The server demands it and we do not offer it.
     stage.node_a = right.0.clone();
     stage.node_b = format!("url = \"{url_b}?sslmode=disable\"");
     stage.configure();
-    stage.refused_run(6, &["b: could not connect", "Access denied"]).await;
+    stage
+        .refused_run(6, &["b: could not connect", "Access denied"])
+        .await;
 
-    for (mode_a, mode_b) in [("verify-full", "verify-full"), ("require", "require"), ("verify-ca", "verify-ca")] {
+    for (mode_a, mode_b) in [
+        ("verify-full", "verify-full"),
+        ("require", "require"),
+        ("verify-ca", "verify-ca"),
+    ] {
         let line = |url: &str, ca: &str, mode: &str| match mode {
             "require" => format!("url = \"{url}?sslmode=require\""),
             _ => format!("url = \"{url}?sslmode={mode}&sslrootcert={ca}\""),
@@ -115,7 +142,10 @@ async fn only_over_tls(stage: &Stage) -> String {
     } else {
         "IDENTIFIED WITH caching_sha2_password BY 'se cret'"
     };
-    stage.b.exec(&format!("CREATE USER safe@'%' {plugin} REQUIRE SSL")).await;
+    stage
+        .b
+        .exec(&format!("CREATE USER safe@'%' {plugin} REQUIRE SSL"))
+        .await;
     stage.b.exec("GRANT ALL ON *.* TO safe@'%'").await;
     "safe".to_owned()
 }
@@ -126,5 +156,9 @@ async fn encrypted(db: &Db) {
                JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'tidelock%' GROUP BY 1";
     let found = db.rows(sql).await;
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0][0].as_deref(), found[0][2].as_deref()), (Some("t"), Some("t")), "{found:?}");
+    assert_eq!(
+        (found[0][0].as_deref(), found[0][2].as_deref()),
+        (Some("t"), Some("t")),
+        "{found:?}"
+    );
 }

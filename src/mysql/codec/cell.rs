@@ -164,7 +164,9 @@ fn key(
             .table(id)
             .why(why.to_owned())
             .reason(Reason::PositionLost)
-            .hint(format!("the primary key was altered while rows of the old form were still to be read: {NEW_COPY}"))
+            .hint(format!(
+                "the primary key was altered while rows of the old form were still to be read: {NEW_COPY}"
+            ))
     };
     let mut key = Vec::with_capacity(catalog.key.len());
     for index in &catalog.key {

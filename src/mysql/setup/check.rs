@@ -199,7 +199,10 @@ fn must_be(scope: &Scope, server: &Settings, code: &'static str, name: &str, val
         return None;
     }
     let shown = if value.is_empty() { "''" } else { value };
-    let what = format!("{name}={found}, needs {}", if value.is_empty() { "it empty" } else { value });
+    let what = format!(
+        "{name}={found}, needs {}",
+        if value.is_empty() { "it empty" } else { value }
+    );
     let fix = format!(
         "{} open sessions keep their own value until they reconnect",
         server.set(name, shown)
@@ -350,9 +353,7 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(
-            format!("if this is meant, {NEW_COPY}"),
-        )]);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
     }
     // What blocks a table is told above, and setup would refuse.
     if state

@@ -29,9 +29,9 @@ const DUMMY_TABLE: u64 = 0xff_ffff;
 
 /// What was written meanwhile is not in the log as we need it, so after the mend only a new copy helps.
 fn new_copy_after(error: Error, mend: &str) -> Error {
-    error
-        .reason(Reason::PositionLost)
-        .hint(format!("{mend} then, because what was written meanwhile cannot be read, {NEW_COPY}"))
+    error.reason(Reason::PositionLost).hint(format!(
+        "{mend} then, because what was written meanwhile cannot be read, {NEW_COPY}"
+    ))
 }
 
 /// One event as the driver framed it, without header and checksum.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::lost;
 use super::missing;
 use super::state::{Control, State, cell, rows};
 use super::steps;
@@ -40,6 +41,11 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
 
 /// What can change while a link runs: publication, replica identity, our triggers, the users' triggers.
 pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    if scope.is_source
+        && let Some(lost) = lost::unpublished(client, scope).await?
+    {
+        return Ok(vec![lost]);
+    }
     let mut missing_steps: Vec<Step> = Vec::new();
     steps::publication(client, scope, &mut missing_steps).await?;
     steps::identities(client, scope, &mut missing_steps).await?;
@@ -287,9 +293,10 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(
-            format!("if this is meant, {NEW_COPY}"),
-        )]);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    if let Some(lost) = lost::unpublished_if_set_up(client, scope, state).await? {
+        return Ok(vec![lost]);
     }
     // What blocks a table is told above, and setup would refuse.
     if state

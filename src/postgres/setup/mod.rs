@@ -7,6 +7,7 @@
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
 mod check;
+mod lost;
 mod removal;
 mod state;
 mod steps;
@@ -40,6 +41,13 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .reason(Reason::PositionLost)
             .why(why)
             .hint(format!("if this is meant, {NEW_COPY}")));
+    }
+    if let Some(lost) = lost::unpublished_if_set_up(client, scope, &state).await? {
+        return Err(Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::PositionLost)
+            .why(lost.what)
+            .hint(NEW_COPY));
     }
     let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
