@@ -102,7 +102,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     ))
 }
 
-fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
+pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
     if checkpoint.source_identity == identity {
         return Ok(());
     }

@@ -12,6 +12,7 @@ mod record;
 pub mod spec;
 
 pub(crate) use apply::Applier;
+pub(crate) use link::same_server;
 
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};

@@ -16,7 +16,7 @@ pub mod target;
 pub mod wire;
 
 use crate::access::{Access, TlsMode, ca_certificates};
-use crate::error::{Class, Error, NEW_COPY, Reason, Result};
+use crate::error::{Class, Error, NEW_COPY, Reason, Result, SEE_GRANTS};
 use crate::model::sync::Server;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder, ServerError, SslOpts};
@@ -220,12 +220,17 @@ fn server_error(doing: String, error: &ServerError) -> Error {
         1049 => Error::definite(doing)
             .reason(Reason::Unreachable)
             .hint("check the database name at the end of the URL"),
-        1045 | 1044 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => {
+        1044 => Error::definite(doing).reason(Reason::Unreachable).hint(
+            "check the database name at the end of the URL; if it is right, `tidelock setup --execute` with the \
+             owner's account as setup_url grants what this one needs",
+        ),
+        1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => {
             Error::definite(doing).reason(Reason::Unreachable).hint(
                 "check user, password and database of the URL, the account's host and grants, and whether it \
                  demands TLS; give the password by password_file, password_env or password_command",
             )
         }
+        1142 | 1143 | 1227 | 1370 => Error::definite(doing).hint(SEE_GRANTS),
         1236 => log_error(doing, &error.message),
         code => Error::new(class(code), doing),
     }

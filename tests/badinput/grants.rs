@@ -38,11 +38,13 @@ async fn missing_grants(pair: Pair) {
     let mut stage = Stage::new("grant", pair, Way::Merge).await;
     let user = with_run_accounts(&mut stage).await;
     // Nothing is granted yet, so that even looking is refused.
-    let said = stage.refused_run(3, &["a: could not start", &user]).await;
-    assert!(
-        said.hint.contains("GRANT") || said.hint.contains("tidelock setup"),
-        "{said:?}"
-    );
+    let words = [
+        "b: could not connect",
+        &user,
+        "tidelock setup --execute",
+        "setup_url",
+    ];
+    stage.refused_run(6, &words).await;
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.runs().await;
 

@@ -161,7 +161,9 @@ impl Stage {
         let n = self.next;
         if self.way != Way::BToA {
             self.a
-                .exec(&format!("INSERT INTO item VALUES ({n}, 'a'), ({n} + 1, 'a')"))
+                .exec(&format!(
+                    "INSERT INTO item (id, word) VALUES ({n}, 'a'), ({n} + 1, 'a')"
+                ))
                 .await;
             self.a
                 .exec(&format!("UPDATE item SET word = 'changed' WHERE id = {n}"))
@@ -169,7 +171,9 @@ impl Stage {
         }
         if self.way != Way::AToB {
             self.b
-                .exec(&format!("INSERT INTO item VALUES ({n} + 5, 'b'), ({n} + 6, 'b')"))
+                .exec(&format!(
+                    "INSERT INTO item (id, word) VALUES ({n} + 5, 'b'), ({n} + 6, 'b')"
+                ))
                 .await;
             self.b
                 .exec(&format!("UPDATE item SET word = 'changed' WHERE id = {n} + 5"))
