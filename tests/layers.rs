@@ -184,6 +184,23 @@ fn nouns_and_rules_do_no_io() {
 }
 
 #[test]
+fn every_code_of_check_is_documented() {
+    let documented =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors.md")).unwrap();
+    let mut missing = BTreeSet::new();
+    for source in sources() {
+        for code in source.text.split('"').filter(|text| text.len() == 4) {
+            let number = code.strip_prefix(['E', 'W']).unwrap_or_default();
+            if !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()) && !documented.contains(code)
+            {
+                missing.insert(code.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/errors.md does not explain {missing:?}");
+}
+
+#[test]
 fn files_and_functions_stay_small() {
     let mut wrong = Vec::new();
     for source in sources() {

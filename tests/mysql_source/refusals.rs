@@ -1,6 +1,6 @@
 //! What would lose rows is refused, says what mends it, and is read on once mended.
 
-use super::harness::{self, Kind, Options as Server, database, private};
+use super::harness::{self, Kind, Options as Server, database, eventually, private};
 use super::*;
 
 /// Reads on until something is refused.
@@ -67,7 +67,9 @@ async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
         assert!(told.contains(hint), "{statements}: {error}; hint {told}");
         drop(session);
         if !undo.is_empty() {
-            db.exec(undo).await;
+            // A prepared XA transaction is free for others only when its session has really ended.
+            let mended = async || db.try_exec(undo).await.is_ok();
+            eventually(Duration::from_secs(10), undo, mended).await;
         }
         // What was mended is read again from there on.
         let mut source = self::source(&options).await;

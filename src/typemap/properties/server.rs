@@ -10,24 +10,7 @@ use ColumnType as T;
 pub(super) fn stored(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
     let pg = engine.is_postgres();
     let kept = match (ty, value) {
-        (
-            T::Text {
-                chars,
-                bytes,
-                fixed,
-                utf8,
-            },
-            Value::Text(text),
-        ) => {
-            let text = if *fixed { text.trim_end_matches(' ') } else { text };
-            let long = chars.is_some_and(|n| text.chars().count() > n as usize)
-                || bytes.is_some_and(|n| text.len() as u64 > n);
-            let foreign = !utf8 && text.chars().any(|c| !c.is_ascii() && c != 'é' && c != '€');
-            if long || foreign || (pg && text.contains('\0')) {
-                return None;
-            }
-            Value::Text(text.to_owned().into())
-        }
+        (T::Text { .. }, Value::Text(text)) => return words(text, ty, pg),
         (
             T::Bytes {
                 limit: Some(limit),
@@ -79,6 +62,24 @@ pub(super) fn stored(value: &Value, ty: &ColumnType, engine: Engine) -> Option<V
         (_, _) => value.clone(),
     };
     Some(kept)
+}
+
+fn words(text: &str, ty: &ColumnType, pg: bool) -> Option<Value> {
+    let T::Text {
+        chars,
+        bytes,
+        fixed,
+        utf8,
+    } = ty
+    else {
+        return None;
+    };
+    let text = if *fixed { text.trim_end_matches(' ') } else { text };
+    let long = chars.is_some_and(|n| text.chars().count() > n as usize)
+        || bytes.is_some_and(|n| text.len() as u64 > n);
+    let foreign = !utf8 && text.chars().any(|c| !c.is_ascii() && c != 'é' && c != '€');
+    let refused = long || foreign || (pg && text.contains('\0'));
+    (!refused).then(|| Value::Text(text.to_owned().into()))
 }
 
 fn moment(value: &Value, ty: &ColumnType, engine: Engine) -> Option<Value> {
