@@ -31,17 +31,23 @@ const COPY_PENDING: i64 = -1;
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
 pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
-    let mut missing = Vec::new();
+    let (mut missing, mut begun) = (Vec::new(), Vec::new());
     for index in 0..sync.links.len() {
         let link = sync.link(index);
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
-        if checkpoint.is_none_or(|checkpoint| checkpoint.seq <= COPY_PENDING) {
-            missing.push(Start { link, target });
+        match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
+            Some(checkpoint) => begun.push((link, checkpoint)),
+            None => missing.push(Start { link, target }),
         }
     }
     if missing.is_empty() {
         return Ok(());
+    }
+    // A link that lost its checkpoint while the other has one: is a node not the server it was? Then nothing is copied.
+    for (link, checkpoint) in &begun {
+        let mut source = Node::connect(&link.source.access, link.source.engine).await?;
+        flow::same_server(link, checkpoint, &source.server().await?.identity)?;
     }
     match &sync.seed {
         Seed::From(seeder) => {
@@ -49,10 +55,17 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
             let (copies, others): (Vec<Start>, Vec<Start>) = missing
                 .into_iter()
                 .partition(|start| start.link.source.name == *seeder);
+            // Refused before anything is started: what then empties these tables is not to be carried back.
+            let mut ready = Vec::with_capacity(copies.len());
+            for mut start in copies {
+                let ends = start.ends().await?;
+                start.refuse_rows(&ends).await?;
+                ready.push(start);
+            }
             for start in others {
                 start.without_copy().await?;
             }
-            for start in copies {
+            for start in ready {
                 start.copy(stop).await?;
             }
         }
