@@ -6,12 +6,16 @@
 use crate::model::conflict::Conflict;
 use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
-use crate::plan::{Key, Shape, Write, WriteOp};
+use crate::plan::{Key, Shape, Write, WriteOp, Written};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// More rows in a statement gain nothing any more (measured on all engines), and less is undone when one is refused.
 const ROWS_MAX: usize = 1000;
+
+/// How often rows that were in each other's way are written again. Each time frees at least one; most chains are
+/// resolved by the first.
+pub const UNTANGLE_MAX: usize = 8;
 
 /// What a statement does, in the order in which the statements of a chunk run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +116,12 @@ pub fn replace(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Option<Vec<G
         }
     }
     Some(groups.finish())
+}
+
+/// Of these writes, those that a unique value was taken from.
+pub fn taken(chunk: &[usize], written: &[Written]) -> Vec<usize> {
+    let is_taken = |index: &&usize| matches!(written[**index], Written::UniqueTaken(_));
+    chunk.iter().filter(is_taken).copied().collect()
 }
 
 #[derive(Default)]

@@ -31,27 +31,52 @@ const COPY_PENDING: i64 = -1;
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
 pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+<<<<<<< HEAD
     let (mut missing, mut begun) = (Vec::new(), Vec::new());
+=======
+    let (mut missing, mut unused) = (Vec::new(), Vec::new());
+>>>>>>> review
     for index in 0..sync.links.len() {
         let link = sync.link(index);
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
+<<<<<<< HEAD
         match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
             Some(checkpoint) => begun.push((link, checkpoint)),
             None => missing.push(Start { link, target }),
+=======
+        match checkpoint.map_or(COPY_PENDING, |checkpoint| checkpoint.seq) {
+            ..=COPY_PENDING => missing.push(Start { link, target }),
+            0 => unused.push(Start { link, target }),
+            1.. => {}
+>>>>>>> review
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
+<<<<<<< HEAD
     // A link that lost its checkpoint while the other has one: is a node not the server it was? Then nothing is copied.
     for (link, checkpoint) in &begun {
         let mut source = Node::connect(&link.source.access, link.source.engine).await?;
         flow::same_server(link, checkpoint, &source.server().await?.identity)?;
+=======
+    let is_copy = |start: &Start| sync.seed == Seed::From(start.link.source.name.clone());
+    if missing.len() < sync.links.len() && !missing.iter().any(is_copy) {
+        refuse_half(&missing)?;
+>>>>>>> review
     }
     match &sync.seed {
-        Seed::From(seeder) => {
+        Seed::From(_) => {
+            let (mut copies, others): (Vec<Start>, Vec<Start>) = missing.into_iter().partition(is_copy);
+            // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the
+            // seeder too.
+            for start in &mut copies {
+                let ends = start.ends().await?;
+                start.refuse_rows(&ends).await?;
+            }
             // The way back first: what the peer's users write while its copy runs is in the log already.
+<<<<<<< HEAD
             let (copies, others): (Vec<Start>, Vec<Start>) = missing
                 .into_iter()
                 .partition(|start| start.link.source.name == *seeder);
@@ -61,6 +86,10 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
                 let ends = start.ends().await?;
                 start.refuse_rows(&ends).await?;
                 ready.push(start);
+=======
+            for start in unused.into_iter().filter(|start| !is_copy(start)) {
+                start.anew().await?;
+>>>>>>> review
             }
             for start in others {
                 start.without_copy().await?;
@@ -82,6 +111,19 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A two-way sync whose first start broke off between its two links: from now on would not be from where both sides
+/// were known to be equal.
+fn refuse_half(missing: &[Start]) -> Result<()> {
+    let Some(start) = missing.iter().find(|start| start.link.is_merge()) else {
+        return Ok(());
+    };
+    Err(Error::definite(format!("start link {}", start.link.id))
+        .node(&start.link.target.name)
+        .why("it has no checkpoint, and the other direction has one: the first start broke off, or the checkpoint was lost")
+        .hint("begin again: tidelock teardown --execute, tidelock setup --execute, then tidelock run with a seed")
+        .reason(Reason::PositionLost))
 }
 
 /// A link without a checkpoint, and the connection that will make it.
@@ -106,6 +148,24 @@ impl Start {
         let position = engine::start_position(self.link.source.engine, options).await?;
         self.checkpoint(&position, None, 0, &ends.identity).await?;
         info!(link = %self.link.id, %position, "link starts without a copy");
+        Ok(())
+    }
+
+    /// The way back of a copy that broke off: it has not run yet, and begins again where the log ends now. What was
+    /// written to make room for the copy is no change.
+    async fn anew(mut self) -> Result<()> {
+        let ends = self.ends().await?;
+        // Of the snapshot only its beginning is wanted: there alone an old slot is not taken over.
+        let snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
+        let position = snapshot.start().clone();
+        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was there"))?;
+        checkpoint.source_identity = ends.identity;
+        let link = Arc::clone(&self.link);
+        let mut applier = Applier::new(self.target, self.link, checkpoint);
+        applier.begin(&position).await?;
+        applier.commit().await?;
+        info!(link = %link.id, %position, "link starts anew");
         Ok(())
     }
 

@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS tidelock.conflict (
     source_position     LONGTEXT     NOT NULL,
     source_committed_at DATETIME(6)  NOT NULL,
     recorded_at         DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    UNIQUE KEY conflict_once (sync, link, id)
+    UNIQUE KEY conflict_once (sync, link, id, schema_name, table_name)
 ) ENGINE=InnoDB;
 
 INSERT IGNORE INTO tidelock.schema_version (version) VALUES (1);

@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS tidelock.conflict (
     source_position     text         NOT NULL,
     source_committed_at timestamptz  NOT NULL,
     recorded_at         timestamptz  NOT NULL DEFAULT now(),
-    UNIQUE (sync, link, id)
+    UNIQUE (sync, link, id, schema_name, table_name)
 );
 
 INSERT INTO tidelock.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;

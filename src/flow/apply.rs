@@ -156,14 +156,13 @@ impl Applier {
             .iter()
             .map(|change| record::refusal(&plan, change))
             .collect();
+        // A new row that lacks cells would get its columns' defaults: it is not attempted, only decided.
+        let (changes, mut rest): (Vec<&Planned>, Vec<&Planned>) =
+            changes.into_iter().partition(|change| is_whole(&plan, change));
         let writes: Vec<Write> = changes.iter().filter_map(|change| write_of(change)).collect();
         let applied = self.target.attempt(&plan.shape, &writes).await?;
-        let rest = changes
-            .iter()
-            .zip(applied)
-            .filter(|(_, applied)| !applied)
-            .map(|(change, _)| *change)
-            .collect();
+        let left = changes.iter().zip(applied).filter(|(_, applied)| !applied);
+        rest.extend(left.map(|(change, _)| *change));
         self.settle_contested(&plan, rest, &mut conflicts).await?;
         self.keep_record(conflicts).await
     }
@@ -285,11 +284,7 @@ impl Applier {
                         conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, why));
                     }
                 }
-                Decision::Reassert { conflict } => {
-                    let why = "this node is the source of truth";
-                    conflicts.push(self.record(plan, &contested, conflict, Outcome::Kept, why));
-                    reasserts.push(contested);
-                }
+                Decision::Reassert { conflict } => reasserts.push((contested, conflict)),
                 Decision::Park { conflict } => {
                     let why =
                         "equal stamps name different rows: a stamp was set by hand or a trigger was off";
@@ -298,7 +293,7 @@ impl Applier {
             }
         }
         let lost = self.write_decided(plan, writes, conflicts).await?;
-        self.reassert(plan, reasserts).await?;
+        self.reassert(plan, reasserts, conflicts).await?;
         Ok(lost)
     }
 
@@ -380,38 +375,61 @@ impl Applier {
 
     /// The source of truth answers a change it does not take: by a touch of its row, or by deleting again. These
     /// are writes on our own account and stand in a segment of their own.
-    async fn reassert(&mut self, plan: &Plan, contested: Vec<Contested<'_>>) -> Result<()> {
+    async fn reassert(
+        &mut self,
+        plan: &Plan,
+        contested: Vec<(Contested<'_>, ConflictKind)>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<()> {
         if contested.is_empty() {
             return Ok(());
         }
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for Contested { change, local } in &contested {
-            self.answer(plan, change, local, &mut first, &mut second);
-        }
+        let answers = contested
+            .iter()
+            .map(|(contested, _)| self.answer(plan, contested));
+        let (first, second): (Vec<Write>, Vec<Option<Write>>) =
+            answers.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         self.target.segment(&self.movement(Segment::Own)).await?;
-        for writes in [first, second].iter().filter(|writes| !writes.is_empty()) {
-            let written = self.target.write(&plan.shape, writes).await?;
-            if let Some(failed) = written.iter().find(|written| **written != Written::Done) {
-                return Err(Error::transient("reassert rows of the source of truth")
-                    .table(&plan.shape.table.id)
-                    .why(format!("{failed:?}")));
-            }
+        let written = self.target.write(&plan.shape, &first).await?;
+        let mut deletes = Vec::new();
+        for (((contested, conflict), written), delete) in contested.iter().zip(written).zip(second) {
+            let (kind, outcome, why) = match written {
+                Written::Done => {
+                    deletes.extend(delete);
+                    (
+                        *conflict,
+                        Outcome::Kept,
+                        "this node is the source of truth".to_owned(),
+                    )
+                }
+                Written::UniqueTaken(key) => (
+                    ConflictKind::MultipleUniqueConflicts,
+                    Outcome::Open,
+                    format!(
+                        "the source of truth deleted this row, and cannot say so while another row holds a value of unique key {key}"
+                    ),
+                ),
+                Written::Refused(why) => (ConflictKind::ValueRefused, Outcome::Open, why),
+                Written::Lost => {
+                    return Err(Error::transient("reassert rows of the source of truth")
+                        .table(&plan.shape.table.id)
+                        .why("somebody inserted one of them meanwhile"));
+                }
+            };
+            conflicts.push(self.record(plan, contested, kind, outcome, &why));
+        }
+        if !deletes.is_empty() {
+            self.target.write(&plan.shape, &deletes).await?;
         }
         self.target.segment(&self.movement(Segment::Applied)).await
     }
 
     /// A standing row gets a stamp above the incoming one. A deleted row is written as it came and deleted again
     /// with its version, because only rows, not tombstones, reach the log of every engine.
-    fn answer(
-        &self,
-        plan: &Plan,
-        change: &Planned,
-        local: &Local,
-        first: &mut Vec<Write>,
-        second: &mut Vec<Write>,
-    ) {
+    fn answer(&self, plan: &Plan, contested: &Contested<'_>) -> Result<(Write, Option<Write>)> {
+        let Contested { change, local } = contested;
         let (Some(stamps), Some(incoming)) = (&plan.shape.stamps, incoming_of(&change.op)) else {
-            return;
+            return Err(Error::bug("reassert a row without stamps"));
         };
         let (me, key) = (self.spec.target.rank, change.key.clone());
         match (local.row_stamp, &change.op) {
@@ -419,29 +437,24 @@ impl Applier {
                 let mut cells = vec![None; plan.shape.table.columns.len()];
                 cells[stamps.version] = Some(Value::Int(standing.version.max(incoming.stamp().version) + 1));
                 cells[stamps.origin] = Some(Value::Int(i64::from(me)));
-                first.push(Write {
-                    key,
-                    op: WriteOp::Update {
-                        row: Row(cells.into_boxed_slice()),
-                        base: None,
-                    },
-                });
+                let row = Row(cells.into_boxed_slice());
+                let op = WriteOp::Update { row, base: None };
+                Ok((Write { key, op }, None))
             }
             (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) => {
-                first.push(Write {
+                let insert = Write {
                     key: key.clone(),
                     op: WriteOp::Insert { row: row.clone() },
-                });
-                let tombstone = Some(Stamp::delete(incoming.stamp().version, me));
-                second.push(Write {
-                    key,
-                    op: WriteOp::Delete {
-                        base: None,
-                        tombstone,
-                    },
-                });
+                };
+                let op = WriteOp::Delete {
+                    base: None,
+                    tombstone: Some(Stamp::delete(incoming.stamp().version, me)),
+                };
+                Ok((insert, Some(Write { key, op })))
             }
-            (None, PlannedOp::Delete { .. } | PlannedOp::Refused { .. }) => {}
+            (None, PlannedOp::Delete { .. } | PlannedOp::Refused { .. }) => {
+                Err(Error::bug("reassert a row that neither stands nor comes"))
+            }
         }
     }
 
@@ -476,6 +489,13 @@ fn fill_key(op: &PlannedOp) -> Option<&Key> {
     match op {
         PlannedOp::Insert { fill_from, .. } => fill_from.as_ref(),
         PlannedOp::Update { .. } | PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => None,
+    }
+}
+
+fn is_whole(plan: &Plan, change: &Planned) -> bool {
+    match &change.op {
+        PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
+        PlannedOp::Update { .. } | PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => true,
     }
 }
 

@@ -161,7 +161,12 @@ impl Link {
                     let group = units.group(first, self.spec.limits.group_rows_max);
                     self.group(planner, group).await?;
                 }
-                Unit::Open(first) => self.large(planner, units, first, stop).await?,
+                Unit::Open(first) => {
+                    if !self.large(planner, units, first, stop).await? {
+                        // The rest of it is still to come and must not be taken for a transaction.
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -221,14 +226,14 @@ impl Link {
     }
 
     /// A transaction larger than a group: applied in parts within one target transaction. Where it ends is known
-    /// only with its last part, so the checkpoint is moved again before COMMIT.
+    /// only with its last part, so the checkpoint is moved again before COMMIT. `false`: told to stop before its end.
     async fn large(
         &mut self,
         planner: &mut Planner,
         units: &mut Collector,
         first: Transaction,
         stop: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let here = self.applier.checkpoint().position.clone();
         self.applier.begin(&here).await?;
         let mut first = Some(first);
@@ -238,7 +243,10 @@ impl Link {
             let piece = match first.take() {
                 Some(piece) => piece,
                 None => tokio::select! {
-                    () = stop.cancelled() => return self.applier.rollback().await,
+                    () = stop.cancelled() => {
+                        self.applier.rollback().await?;
+                        return Ok(false);
+                    }
                     piece = units.rest() => piece?,
                 },
             };
@@ -253,7 +261,7 @@ impl Link {
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
         self.committed(end, tally, 1);
-        Ok(())
+        Ok(true)
     }
 
     fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {

@@ -44,11 +44,13 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
     let mut tasks = JoinSet::new();
     let work = stop.child_token();
     let watch = work.child_token();
+    let mut links = 0;
     for sync in syncs {
         ready(sync).await?;
         seed::start(sync, &work).await?;
+        // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
-            return Ok(());
+            break;
         }
         for index in 0..sync.links.len() {
             let link = sync.link(index);
@@ -58,7 +60,14 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
                 None
             };
             let stop = work.clone();
-            tasks.spawn(async move { supervise(&link, goal, &stop).await });
+            links += 1;
+            tasks.spawn(async move {
+                let result = supervise(&link, goal, &stop).await;
+                if result.is_err() {
+                    stop.cancel();
+                }
+                result
+            });
         }
         let (sync, watch) = (sync.clone(), watch.clone());
         let failed = work.clone();
@@ -70,7 +79,6 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
             result
         });
     }
-    let links = syncs.iter().map(|sync| sync.links.len()).sum();
     finish(tasks, links, &work, &watch).await
 }
 

@@ -96,3 +96,48 @@ fn drop_echo(part: &mut Part, sync: &str) -> u64 {
     part.changes = Vec::new();
     std::mem::take(&mut part.bytes) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::group::{Collector, Unit};
+    use super::*;
+    use crate::error::Error;
+    use crate::model::change::{Head, Writer};
+
+    fn transaction(number: u64, budget: &Arc<Semaphore>) -> Received {
+        let part = Part {
+            head: Arc::new(Head {
+                transaction: number.to_string(),
+                committed_at_us: 0,
+            }),
+            writer: Writer::User,
+            first: 0,
+            changes: Vec::new(),
+            end: Some(Position::Lsn(number)),
+            bytes: 0,
+        };
+        Received {
+            step: Step::Part(part),
+            log_bytes: 1,
+            _share: Arc::clone(budget).try_acquire_owned().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_behind_a_group_is_told_after_it() {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let budget = Arc::new(Semaphore::new(9));
+        for number in [1, 2] {
+            sender.send(Ok(transaction(number, &budget))).ok().unwrap();
+        }
+        sender.send(Err(Error::transient("read"))).ok().unwrap();
+        drop(sender);
+        let mut collector = Collector::new(receiver, 1 << 20);
+        let Unit::Whole(first) = collector.next().await.unwrap() else {
+            panic!("no transaction")
+        };
+        assert_eq!(collector.group(first, 100).len(), 2);
+        assert!(collector.next().await.err().unwrap().is_transient());
+    }
+}

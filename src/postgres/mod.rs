@@ -42,6 +42,7 @@ pub const SESSION: &[(&str, &str)] = &[
     ("lc_monetary", "C"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
     ("lock_timeout", "0"),
     ("search_path", "pg_catalog"),
 ];

@@ -319,13 +319,47 @@ impl Target {
                     }
                 }
                 Tried::Refused(_) => {
-                    for index in chunk {
+                    for &index in &chunk {
                         written[index] = self.write_one(shape, writes, index).await?;
                     }
+                    self.untangle(shape, writes, &chunk, &mut written).await?;
                 }
             }
         }
         Ok(written)
+    }
+
+    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it.
+    async fn untangle(
+        &mut self,
+        shape: &Shape,
+        writes: &[Write],
+        chunk: &[usize],
+        written: &mut [Written],
+    ) -> Result<()> {
+        let mut taken = batch::taken(chunk, written);
+        for _ in 0..batch::UNTANGLE_MAX {
+            if taken.is_empty() {
+                return Ok(());
+            }
+            if let Some(groups) = batch::replace(shape, writes, &taken) {
+                let steps = steps(shape, writes, groups);
+                if let Tried::Done(results) = self.try_steps(shape, &steps).await? {
+                    refuse_vanished(&steps, &results)?;
+                    taken.iter().for_each(|index| written[*index] = Written::Done);
+                    return Ok(());
+                }
+            }
+            for &index in &taken {
+                written[index] = self.write_one(shape, writes, index).await?;
+            }
+            let left = batch::taken(&taken, written);
+            if left.len() == taken.len() {
+                return Ok(());
+            }
+            taken = left;
+        }
+        Ok(())
     }
 
     async fn write_one(&mut self, shape: &Shape, writes: &[Write], index: usize) -> Result<Written> {
