@@ -31,40 +31,33 @@ const COPY_PENDING: i64 = -1;
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
 pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
-<<<<<<< HEAD
-    let (mut missing, mut begun) = (Vec::new(), Vec::new());
-=======
-    let (mut missing, mut unused) = (Vec::new(), Vec::new());
->>>>>>> review
+    let (mut missing, mut unused, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..sync.links.len() {
         let link = sync.link(index);
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
-<<<<<<< HEAD
         match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
-            Some(checkpoint) => begun.push((link, checkpoint)),
             None => missing.push(Start { link, target }),
-=======
-        match checkpoint.map_or(COPY_PENDING, |checkpoint| checkpoint.seq) {
-            ..=COPY_PENDING => missing.push(Start { link, target }),
-            0 => unused.push(Start { link, target }),
-            1.. => {}
->>>>>>> review
+            Some(checkpoint) => {
+                let never_moved = checkpoint.seq == 0;
+                begun.push((Arc::clone(&link), checkpoint));
+                if never_moved {
+                    unused.push(Start { link, target });
+                }
+            }
         }
     }
     if missing.is_empty() {
         return Ok(());
     }
-<<<<<<< HEAD
     // A link that lost its checkpoint while the other has one: is a node not the server it was? Then nothing is copied.
     for (link, checkpoint) in &begun {
         let mut source = Node::connect(&link.source.access, link.source.engine).await?;
         flow::same_server(link, checkpoint, &source.server().await?.identity)?;
-=======
+    }
     let is_copy = |start: &Start| sync.seed == Seed::From(start.link.source.name.clone());
     if missing.len() < sync.links.len() && !missing.iter().any(is_copy) {
         refuse_half(&missing)?;
->>>>>>> review
     }
     match &sync.seed {
         Seed::From(_) => {
@@ -76,25 +69,13 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
                 start.refuse_rows(&ends).await?;
             }
             // The way back first: what the peer's users write while its copy runs is in the log already.
-<<<<<<< HEAD
-            let (copies, others): (Vec<Start>, Vec<Start>) = missing
-                .into_iter()
-                .partition(|start| start.link.source.name == *seeder);
-            // Refused before anything is started: what then empties these tables is not to be carried back.
-            let mut ready = Vec::with_capacity(copies.len());
-            for mut start in copies {
-                let ends = start.ends().await?;
-                start.refuse_rows(&ends).await?;
-                ready.push(start);
-=======
             for start in unused.into_iter().filter(|start| !is_copy(start)) {
                 start.anew().await?;
->>>>>>> review
             }
             for start in others {
                 start.without_copy().await?;
             }
-            for start in ready {
+            for start in copies {
                 start.copy(stop).await?;
             }
         }
