@@ -1,9 +1,11 @@
 //! How a database is reached: address, account, secret, TLS. Layer 2: reading a secret is I/O.
 //!
-//! Owns: [`Access`], which `config` fills, and reading the secret anew for each connection.
+//! Owns: [`Access`], which `config` fills, reading the secret anew for each connection, and CA certificates.
 //! Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
 
 use crate::error::{Error, Reason, Result};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 
@@ -66,7 +68,12 @@ impl Access {
                         .because(error)
                         .hint("check password_file in the configuration and that this user may read it")
                 })?;
-                Ok(Some(SecretString::from(first_line(&text))))
+                let word = first_line(&text).ok_or_else(|| {
+                    failed(&format!("file {}", path.display()))
+                        .why("its first line is empty")
+                        .hint("put the password on the first line")
+                })?;
+                Ok(Some(word))
             }
             Secret::Env(name) => {
                 let text = std::env::var(name).map_err(|_| {
@@ -88,16 +95,52 @@ impl Access {
                         .why(format!("it ended with {}", output.status))
                         .hint("run the command by hand; it must print the password on one line"));
                 }
+                let by_hand = "run the command by hand; it must print the password on one line";
                 let text = String::from_utf8(output.stdout)
-                    .map_err(|_| failed("password_command").why("not UTF-8"))?;
-                Ok(Some(SecretString::from(first_line(&text))))
+                    .map_err(|_| failed("password_command").why("not UTF-8").hint(by_hand))?;
+                let word = first_line(&text)
+                    .ok_or_else(|| failed("password_command").why("it printed nothing").hint(by_hand))?;
+                Ok(Some(word))
             }
         }
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// The certificates that a server's must be signed by: of the CA file, or the system's.
+pub fn ca_certificates(access: &Access) -> Result<Vec<CertificateDer<'static>>> {
+    let Some(path) = &access.ca_file else {
+        let found = rustls_native_certs::load_native_certs().certs;
+        if found.is_empty() {
+            return Err(Error::definite("load the system's CA certificates")
+                .node(&access.node)
+                .reason(Reason::Config)
+                .why("there are none")
+                .hint("install ca-certificates, or name the CA file with sslrootcert"));
+        }
+        return Ok(found);
+    };
+    let failed = |why: String| {
+        Error::definite(format!("read the CA certificates of {}", path.display()))
+            .node(&access.node)
+            .reason(Reason::Config)
+            .why(why)
+            .hint("sslrootcert must name a PEM file with at least one certificate")
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
+    let found: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(error.to_string()))?;
+    if found.is_empty() {
+        return Err(failed("there is no certificate in it".to_owned()));
+    }
+    Ok(found)
+}
+
+/// `None`: there is none, or it is empty. An empty password is never meant: the servers would say "denied" to it, and
+/// nobody would look for the cause here.
+fn first_line(text: &str) -> Option<SecretString> {
+    let line = text.lines().next().filter(|line| !line.is_empty());
+    line.map(SecretString::from)
 }
 
 /// Which log is read, and what of it.

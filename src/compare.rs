@@ -120,11 +120,24 @@ fn key_names(table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// A unique index over columns that are never NULL would do as the key.
+fn candidate(table: Option<&Table>) -> Option<Vec<String>> {
+    let table = table?;
+    let columns = |unique: &Vec<usize>| -> Option<Vec<String>> {
+        let found = unique.iter().filter_map(|index| table.columns.get(*index));
+        let names: Vec<String> = found.filter(|c| !c.nullable).map(|c| c.name.clone()).collect();
+        (!unique.is_empty() && names.len() == unique.len()).then_some(names)
+    };
+    table.uniques.iter().find_map(columns)
+}
+
 fn keys(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
     let (ours, theirs) = (key_names(source), key_names(target));
     for (end, own, other) in [(from, &ours, &theirs), (to, &theirs, &ours)] {
         if own.is_empty() {
-            let fix = if other.is_empty() {
+            let fix = if let (true, Some(columns)) = (other.is_empty(), candidate(end.table)) {
+                ddl::add_primary_key(end.id, &columns, false, end.engine)
+            } else if other.is_empty() {
                 let columns = ["COLUMN".to_owned()];
                 format!(
                     "{} -- COLUMN: what identifies a row",

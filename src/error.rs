@@ -6,6 +6,13 @@
 
 use std::fmt;
 
+/// What is left when a log no longer holds what comes next.
+pub const NEW_COPY: &str = "make a new copy: `tidelock teardown --execute`; empty the tables that are copied to, after \
+                            saving rows that only they hold; `tidelock setup --execute`; `tidelock run`";
+
+/// A right was taken away; the engines' checks know the statement that gives it back.
+pub const SEE_GRANTS: &str = "`tidelock check` says which grant is missing, with the statement that gives it";
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Can trying again help?

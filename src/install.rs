@@ -49,7 +49,7 @@ pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
     }
     let finding = |(step, parts): (&Step, Vec<&str>)| {
         let what = format!("not set up: {}", parts.join(", "));
-        let finding = Finding::blocker(step.code, node, what).fix("tidelock setup");
+        let finding = Finding::blocker(step.code, node, what).fix("tidelock setup --execute");
         match &step.table {
             Some(id) => finding.table(id),
             None => finding,

@@ -102,9 +102,6 @@ fn insert(stamp: Stamp, standing: Standing, same_content: bool) -> Decision {
 fn update(base: Stamp, stamp: Stamp, standing: Standing, same_content: bool) -> Decision {
     match (standing.row, standing.tombstone) {
         (Some(row), _) if row == base => Decision::Write { conflict: None },
-        // Saved without a change, which keeps the stamp: it contradicts nothing that came after it.
-        (Some(row), _) if base == stamp && row > stamp => Decision::Keep { conflict: None },
-        (None, Some(tombstone)) if base == stamp && tombstone > stamp => Decision::Keep { conflict: None },
         (Some(row), _) => contest(stamp, row, same_content, ConflictKind::UpdateOriginDiffers),
         (None, Some(tombstone)) if tombstone > stamp => Decision::Keep {
             conflict: Some(ConflictKind::UpdateDeleted),

@@ -31,19 +31,29 @@ const COPY_PENDING: i64 = -1;
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
 pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
-    let (mut missing, mut unused) = (Vec::new(), Vec::new());
+    let (mut missing, mut unused, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..sync.links.len() {
         let link = sync.link(index);
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
-        match checkpoint.map_or(COPY_PENDING, |checkpoint| checkpoint.seq) {
-            ..=COPY_PENDING => missing.push(Start { link, target }),
-            0 => unused.push(Start { link, target }),
-            1.. => {}
+        match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
+            None => missing.push(Start { link, target }),
+            Some(checkpoint) => {
+                let never_moved = checkpoint.seq == 0;
+                begun.push((Arc::clone(&link), checkpoint));
+                if never_moved {
+                    unused.push(Start { link, target });
+                }
+            }
         }
     }
     if missing.is_empty() {
         return Ok(());
+    }
+    // A link that lost its checkpoint while the other has one: is a node not the server it was? Then nothing is copied.
+    for (link, checkpoint) in &begun {
+        let mut source = Node::connect(&link.source.access, link.source.engine).await?;
+        flow::same_server(link, checkpoint, &source.server().await?.identity)?;
     }
     let is_copy = |start: &Start| sync.seed == Seed::From(start.link.source.name.clone());
     if missing.len() < sync.links.len() && !missing.iter().any(is_copy) {

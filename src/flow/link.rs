@@ -11,7 +11,7 @@ use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
-use crate::error::{Class, Error, Reason, Result};
+use crate::error::{Class, Error, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         Error::definite(format!("start link {}", spec.id))
             .node(&spec.target.name)
             .why("it has no checkpoint")
-            .hint("tidelock teardown --execute, tidelock setup --execute, then tidelock run")
+            .hint(NEW_COPY)
             .reason(Reason::PositionLost)
     })?;
     let identity = source.server().await?.identity;
@@ -102,7 +102,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     ))
 }
 
-fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
+pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
     if checkpoint.source_identity == identity {
         return Ok(());
     }
@@ -112,7 +112,9 @@ fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Resu
             "this is not the server that the checkpoint was made on: recorded {}, found {identity}",
             checkpoint.source_identity
         ))
-        .hint("point the URL back to the recorded server; or, if this server takes its place: tidelock teardown --execute, tidelock setup --execute, and a new seed")
+        .hint(format!(
+            "point the URL back to the recorded server; if this one takes its place, {NEW_COPY}"
+        ))
         .reason(Reason::PositionLost))
 }
 

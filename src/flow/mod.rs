@@ -12,6 +12,7 @@ mod record;
 pub mod spec;
 
 pub(crate) use apply::Applier;
+pub(crate) use link::same_server;
 
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
@@ -141,9 +142,12 @@ async fn supervise(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &Cancella
 
 /// Refuses to start on a node that `check` has blockers for.
 async fn ready(sync: &SyncSpec) -> Result<()> {
-    for index in 0..sync.nodes.len() {
-        let spec = &sync.nodes[index];
-        let mut node = Node::connect(&spec.access, spec.engine).await?;
+    // A wrong URL of one node shows in what the others have recorded of it: tell the cause, not its traces.
+    let mut nodes = Vec::with_capacity(sync.nodes.len());
+    for spec in &sync.nodes {
+        nodes.push(Node::connect(&spec.access, spec.engine).await?);
+    }
+    for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
         refuse_blockers("start", spec, node.check(&sync.scope(index)).await?)?;
     }
     Ok(())
@@ -168,11 +172,15 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
         })
         .collect();
     let fix = first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned());
+    let reason = match first.code == Finding::LOST {
+        true => Reason::PositionLost,
+        false => Reason::Blocked,
+    };
     Err(Error::definite(doing)
         .node(&node.name)
         .why(whats.join("; "))
         .hint(fix)
-        .reason(Reason::Blocked))
+        .reason(reason))
 }
 
 /// Settings are dynamic: what was right at the start may be changed while we read.

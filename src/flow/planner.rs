@@ -11,6 +11,9 @@ use foldhash::HashMap;
 use std::sync::Arc;
 
 pub(crate) struct Planner {
+    /// Names of the nodes, for messages.
+    source: String,
+    target: String,
     source_rank: Rank,
     source_engine: Engine,
     target_engine: Engine,
@@ -30,6 +33,8 @@ impl Planner {
     ) -> Self {
         let (source_rank, merge) = (spec.source.rank, spec.is_merge());
         Planner {
+            source: spec.source.name.clone(),
+            target: spec.target.name.clone(),
             source_rank,
             source_engine,
             target_engine,
@@ -49,7 +54,8 @@ impl Planner {
                 .table(&table.id)
                 .why("the source sent a table outside of the sync")
         })?;
-        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)?;
+        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)
+            .map_err(|error| error.node(&self.target))?;
         let plan = Arc::new(plan);
         self.plans.insert(address, Arc::clone(&plan));
         Ok(plan)
@@ -70,7 +76,8 @@ impl Planner {
                     head: Arc::clone(&part.head),
                     ordinal,
                 };
-                plan.change(change, writer, &address, &mut planned)?;
+                plan.change(change, writer, &address, &mut planned)
+                    .map_err(|error| error.node(&self.source))?;
                 planned.drain(..).for_each(|change| layers.push(&plan, change));
             }
         }

@@ -138,6 +138,9 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The code of a finding after which only a new copy helps.
+    pub const LOST: &str = "E408";
+
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {
             level: Level::Ok,

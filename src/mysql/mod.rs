@@ -15,8 +15,8 @@ pub mod status;
 pub mod target;
 pub mod wire;
 
-use crate::access::{Access, TlsMode};
-use crate::error::{Class, Error, Reason, Result};
+use crate::access::{Access, TlsMode, ca_certificates};
+use crate::error::{Class, Error, NEW_COPY, Reason, Result, SEE_GRANTS};
 use crate::model::sync::Server;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder, ServerError, SslOpts};
@@ -39,6 +39,8 @@ const PINS: [&str; 4] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 
+const IS_IT_THERE: &str = "check host, port and firewall; is the server running?";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
     Mysql,
@@ -47,10 +49,7 @@ pub enum Flavor {
 
 /// Opens a session with the pins set.
 pub async fn connect(access: &Access) -> Result<Conn> {
-    let doing = || match access.is_socket() {
-        true => format!("connect as {:?} by socket {}", access.user, access.host),
-        false => format!("connect as {:?} to {}:{}", access.user, access.host, access.port),
-    };
+    let doing = || connecting(access);
     let options = options(access).await?;
     let opening = async {
         let mut conn = Conn::new(options).await?;
@@ -66,8 +65,20 @@ pub async fn connect(access: &Access) -> Result<Conn> {
             .node(&access.node)
             .reason(Reason::Unreachable)
             .why(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
-            .hint("check host, port and firewall")),
+            .hint(IS_IT_THERE)),
     }
+}
+
+/// What connecting is called in messages.
+fn connecting(access: &Access) -> String {
+    let place = match access.is_socket() {
+        true => format!("socket {}", access.host),
+        false => format!("{}:{}", access.host, access.port),
+    };
+    format!(
+        "connect to MySQL or MariaDB at {place}, database {:?}, as user {:?}",
+        access.database, access.user
+    )
 }
 
 async fn options(access: &Access) -> Result<OptsBuilder> {
@@ -100,21 +111,10 @@ async fn options(access: &Access) -> Result<OptsBuilder> {
 fn tls(access: &Access) -> Result<Option<SslOpts>> {
     let roots = || -> Result<SslOpts> {
         // The driver's certificate type is not exported, but its conversions are.
-        let certificates: Vec<_> = match &access.ca_file {
-            Some(path) => vec![path.clone().into()],
-            None => rustls_native_certs::load_native_certs()
-                .certs
-                .into_iter()
-                .map(|certificate| certificate.as_ref().to_vec().into())
-                .collect(),
-        };
-        if certificates.is_empty() {
-            return Err(Error::definite("find the system's CA certificates")
-                .node(&access.node)
-                .reason(Reason::Config)
-                .why("there are none")
-                .hint("name the server's CA in ca_file"));
-        }
+        let certificates: Vec<_> = ca_certificates(access)?
+            .into_iter()
+            .map(|certificate| certificate.as_ref().to_vec().into())
+            .collect();
         Ok(SslOpts::default()
             .with_root_certs(certificates)
             .with_disable_built_in_roots(true))
@@ -139,6 +139,8 @@ fn refused(doing: String, error: mysql_async::Error, access: &Access) -> Error {
     let error = fail(doing, error).node(&access.node);
     match (is_tls, is_network) {
         (true, _) => tls_refused(error, access),
+        // A name that no resolver knows has no kind of its own.
+        (false, true) if error.hint_text().is_none() => error.reason(Reason::Unreachable).hint(IS_IT_THERE),
         (false, true) => error.reason(Reason::Unreachable),
         (false, false) => error,
     }
@@ -147,11 +149,11 @@ fn refused(doing: String, error: mysql_async::Error, access: &Access) -> Error {
 fn tls_refused(error: Error, access: &Access) -> Error {
     let hint = match access.tls {
         TlsMode::VerifyCa => {
-            "check ca_file; the certificate must also carry the host's name (verify-ca compares it on MySQL and \
-             MariaDB); tls = \"require\" encrypts without checking it"
+            "check sslrootcert; the certificate must also carry the host's name (verify-ca compares it on MySQL and \
+             MariaDB); sslmode=require encrypts without checking it"
         }
         TlsMode::VerifyFull => {
-            "check ca_file and that the certificate carries the host's name as an alternative name"
+            "check sslrootcert; verify-full compares the certificate's names with the host"
         }
         TlsMode::Disable | TlsMode::Require => {
             "check that the server offers TLS 1.2 or newer (have_ssl, ssl_cert)"
@@ -179,9 +181,7 @@ fn io_error(doing: String, error: std::io::Error) -> Error {
     let kind = error.kind();
     let transient = || Error::transient(doing.clone());
     match kind {
-        ConnectionRefused => transient()
-            .reason(Reason::Unreachable)
-            .hint("check that the server runs and listens on this address"),
+        ConnectionRefused => transient().reason(Reason::Unreachable).hint(IS_IT_THERE),
         NotFound => transient()
             .reason(Reason::Unreachable)
             .hint("check the path of the socket file and that the server runs"),
@@ -200,9 +200,12 @@ fn driver_error(doing: String, error: &DriverError) -> Error {
         DriverError::ConnectionClosed => Error::transient(doing),
         DriverError::NoClientSslFlagFromServer => Error::definite(doing)
             .reason(Reason::Unreachable)
-            .hint("the server has no TLS: configure ssl_cert and ssl_key there, or set tls = \"disable\""),
-        DriverError::UnknownAuthPlugin { .. }
-        | DriverError::MysqlOldPasswordDisabled
+            .hint("the server offers no TLS: give it ssl_cert and ssl_key, or say sslmode=disable in the URL"),
+        DriverError::UnknownAuthPlugin { .. } => Error::definite(doing).reason(Reason::Unreachable).hint(
+            "check the user (MySQL asks an unknown one for a plugin at random); the account needs a password by \
+             caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
+        ),
+        DriverError::MysqlOldPasswordDisabled
         | DriverError::CleartextPluginDisabled => Error::definite(doing).reason(Reason::Unreachable).hint(
             "give the account a password by caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
         ),
@@ -214,9 +217,20 @@ fn driver_error(doing: String, error: &DriverError) -> Error {
 fn server_error(doing: String, error: &ServerError) -> Error {
     let why = format!("ERROR {} ({}): {}", error.code, error.state, error.message);
     match error.code {
-        1045 | 1044 | 1049 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => Error::definite(doing)
+        1049 => Error::definite(doing)
             .reason(Reason::Unreachable)
-            .hint("check user, password and database of this node's url, and the account's host and grants"),
+            .hint("check the database name at the end of the URL"),
+        1044 => Error::definite(doing).reason(Reason::Unreachable).hint(
+            "check the database name at the end of the URL; if it is right, `tidelock setup --execute` with the \
+             owner's account as setup_url grants what this one needs",
+        ),
+        1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => {
+            Error::definite(doing).reason(Reason::Unreachable).hint(
+                "check user, password and database of the URL, the account's host and grants, and whether it \
+                 demands TLS; give the password by password_file, password_env or password_command",
+            )
+        }
+        1142 | 1143 | 1227 | 1370 => Error::definite(doing).hint(SEE_GRANTS),
         1236 => log_error(doing, &error.message),
         code => Error::new(class(code), doing),
     }
@@ -232,9 +246,7 @@ fn log_error(doing: String, message: &str) -> Error {
     if message.contains("max_allowed_packet") {
         return Error::definite(doing).hint("SET GLOBAL max_allowed_packet = 1073741824;");
     }
-    Error::definite(doing)
-        .reason(Reason::PositionLost)
-        .hint("the binlog no longer holds what comes next: run `tidelock teardown`, `tidelock setup` and seed again")
+    Error::definite(doing).reason(Reason::PositionLost).hint(NEW_COPY)
 }
 
 fn class(code: u16) -> Class {

@@ -87,7 +87,7 @@ impl Target {
         let doing = "set up the apply session";
         if let Err(error) = target.conn.query_drop(sql::SESSION).await {
             return Err(target.failed(doing, error).hint(
-                "GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url, or run `tidelock setup`",
+                "GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url, or run `tidelock setup --execute`",
             ));
         }
         // Noticed here, before anything is read.
@@ -99,7 +99,7 @@ impl Target {
             Ok(()) => Ok(target),
             Err(error) => Err(target
                 .failed("find the control database", error)
-                .hint("run `tidelock setup`")),
+                .hint("run `tidelock setup --execute`")),
         }
     }
 

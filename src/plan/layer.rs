@@ -257,6 +257,18 @@ mod tests {
     }
 
     #[test]
+    fn a_row_saved_as_it_was_is_not_written_and_one_with_a_forgotten_stamp_is() {
+        let update = |new| Op::Update {
+            old: Some(whole(1, 10, 5)),
+            new,
+        };
+        let layers = layers(&plan(true), vec![update(whole(1, 10, 5))]);
+        assert!(layers.is_empty());
+        let layers = super::tests::layers(&plan(true), vec![update(whole(1, 11, 5))]);
+        assert!(!layers.is_empty());
+    }
+
+    #[test]
     fn delete_and_insert_of_one_key_stay_two_writes_in_order() {
         let layers = layers(
             &plan(true),

@@ -20,7 +20,7 @@ pub mod tls;
 pub mod wire;
 
 use crate::access::{Access, TlsMode};
-use crate::error::{Class, Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result, SEE_GRANTS};
 use crate::model::sync::Server;
 use secrecy::ExposeSecret;
 use std::error::Error as _;
@@ -235,6 +235,7 @@ pub(crate) fn server_error(
         "3D000" => error
             .reason(Reason::Unreachable)
             .hint("check the database name at the end of the URL"),
+        "42501" => error.hint(server_hint.unwrap_or(SEE_GRANTS)),
         _ if state.starts_with("28") => error.reason(Reason::Unreachable),
         "53300" | "57P01" | "57P02" | "57P03" => error.reason(Reason::Unreachable),
         _ => match server_hint {

@@ -8,7 +8,7 @@ use super::codec;
 use super::wire::{self, Cell, OldTuple};
 use super::{connect, fail, sql};
 use crate::access::Access;
-use crate::error::{Error, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::Op;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{CatalogTable, Mode};
@@ -188,18 +188,26 @@ impl Relation {
         &self.table.id
     }
 
-    /// Merge compares and keeps whole rows, so the log must hold them.
-    pub(super) fn check_mode(&self, mode: Mode) -> Result<()> {
+    /// Merge compares and keeps whole old rows, so the log must hold them. (Inserted ones it always does.) The log describes a table as it was when the
+    /// row was written: altering it mends what comes later only.
+    fn check_mode(&self, mode: Mode) -> Result<()> {
         match (mode, self.identity) {
             (Mode::Transactional, _) | (Mode::Merge, 'f') => Ok(()),
-            (Mode::Merge, _) => Err(Error::definite("read the table's changes for a merge")
-                .table(self.id())
-                .why("its replica identity is not FULL, so old rows are not in the log")
-                .hint(format!(
-                    "ALTER TABLE {} REPLICA IDENTITY FULL",
-                    sql::table(self.id())
-                ))),
+            (Mode::Merge, _) => {
+                Err(self.partial("its replica identity is not FULL, so old rows are not in the log"))
+            }
         }
+    }
+
+    fn partial(&self, why: &str) -> Error {
+        Error::definite("read the table's changes for a merge")
+            .table(self.id())
+            .reason(Reason::PositionLost)
+            .why(why)
+            .hint(format!(
+                "ALTER TABLE {} REPLICA IDENTITY FULL; then, because what was written meanwhile cannot be merged, {NEW_COPY}",
+                sql::table(self.id())
+            ))
     }
 
     pub(super) fn insert(&self, message: &Bytes, new: &[Cell<'_>]) -> Result<Op> {
@@ -214,6 +222,7 @@ impl Relation {
         new: &[Cell<'_>],
         mode: Mode,
     ) -> Result<Op> {
+        self.check_mode(mode)?;
         let old = old.map(|old| self.old(message, old)).transpose()?;
         let mut new = self.row(message, new, |_| true)?;
         if let Some(old) = &old {
@@ -226,18 +235,13 @@ impl Relation {
         }
         let whole = new.is_complete() && old.as_ref().is_some_and(Row::is_complete);
         if mode == Mode::Merge && !whole {
-            return Err(Error::definite("read an update for a merge")
-                .table(self.id())
-                .why("the log holds only a part of the row")
-                .hint(format!(
-                    "ALTER TABLE {} REPLICA IDENTITY FULL",
-                    sql::table(self.id())
-                )));
+            return Err(self.partial("the log holds only a part of the row"));
         }
         Ok(Op::Update { old, new })
     }
 
-    pub(super) fn delete(&self, message: &Bytes, old: &OldTuple<'_>) -> Result<Op> {
+    pub(super) fn delete(&self, message: &Bytes, old: &OldTuple<'_>, mode: Mode) -> Result<Op> {
+        self.check_mode(mode)?;
         let old = self.old(message, old)?;
         Ok(Op::Delete { old })
     }

@@ -8,7 +8,7 @@
 use super::replication::Replication;
 use super::{fail, sql};
 use crate::access::Access;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::position::{lsn_text, parse_lsn};
 use crate::model::sync::{CatalogTable, publication_name};
 use std::sync::Arc;
@@ -17,9 +17,6 @@ use tokio_postgres::Client;
 
 /// Creating a slot waits for every transaction that was open when it began. Longer than this is a forgotten session.
 const CREATE_LIMIT: Duration = Duration::from_secs(60);
-
-const WAY_BACK: &str =
-    "make a new copy: `tidelock teardown`, `tidelock setup`, then `tidelock run` with a seed";
 
 pub(super) struct Slot {
     pub(super) name: String,
@@ -62,7 +59,7 @@ pub(super) fn missing(name: &str) -> Error {
     Error::definite(format!("read replication slot {name}"))
         .reason(Reason::PositionLost)
         .why("it does not exist, so the server no longer keeps the log from our checkpoint on")
-        .hint(WAY_BACK)
+        .hint(NEW_COPY)
 }
 
 impl Slot {
@@ -100,7 +97,7 @@ impl Slot {
             ))
             .reason(Reason::PositionLost)
             .why(why)
-            .hint(WAY_BACK))
+            .hint(NEW_COPY))
         };
         if self.lost {
             return lost("the server threw the log it needs away (max_slot_wal_keep_size)".to_owned());
@@ -137,7 +134,7 @@ pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> 
             "the checkpoint stands at {} and the log ends at {end}: was the server restored from a backup?",
             lsn_text(from)
         ))
-        .hint(WAY_BACK))
+        .hint(NEW_COPY))
 }
 
 /// A table outside the publication would silently not be replicated.
@@ -168,7 +165,7 @@ pub(super) async fn check_publication(
     if !exists {
         return Err(Error::definite(doing)
             .why("it does not exist")
-            .hint("run `tidelock setup`"));
+            .hint("run `tidelock setup --execute`"));
     }
     match outside {
         None => Ok(()),

@@ -386,7 +386,7 @@ impl Source {
                 relation.update(bytes, old.as_ref(), &new, mode)
             }),
             Message::Delete { relation, old } => {
-                self.change(relation, |relation, _| relation.delete(bytes, &old))
+                self.change(relation, |relation, mode| relation.delete(bytes, &old, mode))
             }
             Message::Truncate { relations } => {
                 let mut step = None;
@@ -437,7 +437,6 @@ impl Source {
             Some(None) => return Ok(None),
             None => return Err(out_of_order()),
         };
-        relation.check_mode(self.options.mode)?;
         let op = op(relation, self.options.mode)?;
         transaction.push(Change {
             table: relation.table.clone(),

@@ -524,7 +524,7 @@ impl Target {
             let is_control = error.code() == Some(&SqlState::UNDEFINED_TABLE) && sql.contains("tidelock.");
             let error = self.failed(doing, error);
             match is_control {
-                true => error.hint("run `tidelock setup`"),
+                true => error.hint("run `tidelock setup --execute`"),
                 false => error,
             }
         })

@@ -1,15 +1,14 @@
 //! TLS towards PostgreSQL, by rustls with the ring provider given explicitly.
 //!
-//! Owns: the four modes of [`TlsMode`] as one certificate verifier, CA loading, and the hash that binds SCRAM to
+//! Owns: the four modes of [`TlsMode`] as one certificate verifier, and the hash that binds SCRAM to
 //! the channel. Refuses: a process-wide default provider, which a second user of rustls in the process could change.
-//! Fails: definite, naming the CA file; a failed handshake is reported by whoever connects.
+//! Fails: a failed handshake is reported by whoever connects.
 
-use crate::access::{Access, TlsMode};
-use crate::error::{Error, Reason, Result};
+use crate::access::{Access, TlsMode, ca_certificates};
+use crate::error::{Error, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -51,39 +50,11 @@ impl Verifier {
             TlsMode::Require => return Ok(verifier),
             TlsMode::VerifyCa | TlsMode::VerifyFull => {}
         }
-        match &access.ca_file {
-            Some(path) => {
-                let failed = |why: String| {
-                    Error::definite(format!("read the CA certificates of {}", path.display()))
-                        .node(&access.node)
-                        .reason(Reason::Config)
-                        .why(why)
-                        .hint("sslrootcert must name a PEM file with at least one certificate")
-                };
-                for certificate in CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))? {
-                    verifier
-                        .pinned
-                        .push(certificate.map_err(|e| failed(e.to_string()))?);
-                }
-                if verifier.pinned.is_empty() {
-                    return Err(failed("there is no certificate in it".to_owned()));
-                }
-                verifier
-                    .roots
-                    .add_parsable_certificates(verifier.pinned.iter().cloned());
-            }
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                verifier.roots.add_parsable_certificates(found.certs);
-                if verifier.roots.is_empty() {
-                    return Err(Error::definite("load the system's CA certificates")
-                        .node(&access.node)
-                        .reason(Reason::Config)
-                        .why("there are none")
-                        .hint("install ca-certificates, or name the CA file with sslrootcert"));
-                }
-            }
+        let found = ca_certificates(access)?;
+        if access.ca_file.is_some() {
+            verifier.pinned.clone_from(&found);
         }
+        verifier.roots.add_parsable_certificates(found);
         Ok(verifier)
     }
 }

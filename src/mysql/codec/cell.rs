@@ -6,7 +6,7 @@
 
 use super::charset::Charset;
 use super::{binary, bit_text, json, opaque_bytes, padded, trimmed};
-use crate::error::{Error, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::value::{Row, Value};
 use crate::mysql::sql::{quote, table as quoted_table};
@@ -163,7 +163,10 @@ fn key(
         Error::definite("read a row event")
             .table(id)
             .why(why.to_owned())
-            .hint("the primary key was altered while rows of the old form were still to be read: run `tidelock teardown`, `tidelock setup` and seed again")
+            .reason(Reason::PositionLost)
+            .hint(format!(
+                "the primary key was altered while rows of the old form were still to be read: {NEW_COPY}"
+            ))
     };
     let mut key = Vec::with_capacity(catalog.key.len());
     for index in &catalog.key {

@@ -7,7 +7,7 @@ use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
 use super::triggers;
-use crate::error::Result;
+use crate::error::{NEW_COPY, Result};
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
@@ -59,7 +59,7 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
                 .filter(|(other, name, _)| other == id && names.contains(name));
             if there.count() < names.len() {
                 let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
-                findings.push(finding.table(id).fix("tidelock setup"));
+                findings.push(finding.table(id).fix("tidelock setup --execute"));
             }
         }
     }
@@ -125,7 +125,7 @@ impl Settings {
         match self.flavor {
             Flavor::Mysql => format!("SET PERSIST {name} = {value};"),
             Flavor::Mariadb => {
-                format!("SET GLOBAL {name} = {value}; and {name} = {value} under [mysqld] in my.cnf")
+                format!("SET GLOBAL {name} = {value}; the same under [mysqld] in my.cnf;")
             }
         }
     }
@@ -199,7 +199,10 @@ fn must_be(scope: &Scope, server: &Settings, code: &'static str, name: &str, val
         return None;
     }
     let shown = if value.is_empty() { "''" } else { value };
-    let what = format!("{name}={found}, needs {shown}");
+    let what = format!(
+        "{name}={found}, needs {}",
+        if value.is_empty() { "it empty" } else { value }
+    );
     let fix = format!(
         "{} open sessions keep their own value until they reconnect",
         server.set(name, shown)
@@ -345,14 +348,12 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         let what = format!("{} may not use database tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run tidelock setup with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(
-            "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
-        )]);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
     }
     // What blocks a table is told above, and setup would refuse.
     if state

@@ -15,7 +15,7 @@ mod tables;
 mod triggers;
 
 use super::fail;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Level, Scope};
@@ -42,7 +42,7 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
             .node(&scope.node)
             .reason(Reason::PositionLost)
             .why(why)
-            .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
+            .hint(format!("if this is meant, {NEW_COPY}")));
     }
     let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {

@@ -10,7 +10,7 @@ use super::super::wire::rows::{Rows, Verb, table_id};
 use super::super::wire::table_map::TableMap;
 use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind};
 use super::tables::{Mapped, Tables, marker};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
 use crate::model::position::Position;
 use crate::model::schema::{Table, TableId};
@@ -27,8 +27,12 @@ const IDLE_BYTES_MAX: u64 = 4 << 20;
 /// Sent for rows that were all filtered out.
 const DUMMY_TABLE: u64 = 0xff_ffff;
 
-const RESEED: &str = "then `tidelock teardown`, `tidelock setup` and seed again: what was written meanwhile is not \
-                      in the log";
+/// What was written meanwhile is not in the log as we need it, so after the mend only a new copy helps.
+fn new_copy_after(error: Error, mend: &str) -> Error {
+    error.reason(Reason::PositionLost).hint(format!(
+        "{mend} then, because what was written meanwhile cannot be read, {NEW_COPY}"
+    ))
+}
 
 /// One event as the driver framed it, without header and checksum.
 pub(super) struct Event<'a> {
@@ -161,26 +165,29 @@ impl Assembler {
         let error = Error::definite(self.reading("an event"));
         match event.kind {
             kind::PARTIAL_UPDATE_ROWS => match is_of_interest() {
-                Some(table) => Err(error.table(table).why("JSON columns are logged as differences").hint(format!(
-                    "SET GLOBAL binlog_row_value_options = ''; reconnect the writing sessions, {RESEED}"
-                ))),
+                Some(table) => Err(new_copy_after(
+                    error.table(table).why("JSON columns are logged as differences"),
+                    "SET GLOBAL binlog_row_value_options = ''; reconnect the writing sessions;",
+                )),
                 None => Ok(()),
             },
-            kind::TRANSACTION_PAYLOAD => Err(error.why("it is compressed, which this version does not read").hint(
-                format!("SET GLOBAL binlog_transaction_compression = OFF; reconnect the writing sessions, {RESEED}"),
+            kind::TRANSACTION_PAYLOAD => Err(new_copy_after(
+                error.why("it is compressed, which this version does not read"),
+                "SET GLOBAL binlog_transaction_compression = OFF; reconnect the writing sessions;",
             )),
             kind::MARIADB_WRITE_ROWS_COMPRESSED..=kind::MARIADB_DELETE_ROWS_COMPRESSED
                 if is_of_interest().is_none() =>
             {
                 Ok(())
             }
-            kind::MARIADB_QUERY_COMPRESSED..=kind::MARIADB_DELETE_ROWS_COMPRESSED => Err(error
-                .why("it is compressed, which this version does not read")
-                .hint(format!("SET GLOBAL log_bin_compress = OFF; {RESEED}"))),
+            kind::MARIADB_QUERY_COMPRESSED..=kind::MARIADB_DELETE_ROWS_COMPRESSED => Err(new_copy_after(
+                error.why("it is compressed, which this version does not read"),
+                "SET GLOBAL log_bin_compress = OFF;",
+            )),
             kind::INCIDENT => Err(Error::definite("continue reading the binlog")
                 .reason(Reason::PositionLost)
                 .why("the server says that it lost events (an incident event)")
-                .hint("run `tidelock teardown`, `tidelock setup` and seed again")),
+                .hint(NEW_COPY)),
             _ => Ok(()),
         }
     }
@@ -255,12 +262,11 @@ impl Assembler {
         };
         let table = &reader.table;
         if !rows.is_full || rows.width != reader.width() {
-            return Err(Error::definite(self.reading("a row event"))
+            let error = Error::definite(self.reading("a row event"))
                 .table(&table.id)
-                .why("it does not hold all columns")
-                .hint(format!(
-                    "SET GLOBAL binlog_row_image = 'FULL'; reconnect the writing sessions, {RESEED}"
-                )));
+                .why("it does not hold all columns");
+            let mend = "SET GLOBAL binlog_row_image = 'FULL'; reconnect the writing sessions;";
+            return Err(new_copy_after(error, mend));
         }
         if self.open()?.is_xa {
             return Err(Error::definite(self.reading("a row event"))
@@ -411,13 +417,12 @@ impl Assembler {
         });
         match touched {
             None => Ok(()),
-            Some(id) => Err(Error::definite(self.reading("an event"))
-                .table(id)
-                .why("it was logged as a statement instead of rows (binlog_format of its session), in this table's database")
-                .hint(format!(
-                    "SET GLOBAL binlog_format = 'ROW'; reconnect the writing sessions and keep them from setting \
-                     binlog_format, {RESEED}"
-                ))),
+            Some(id) => Err(new_copy_after(
+                Error::definite(self.reading("an event"))
+                    .table(id)
+                    .why("it was logged as a statement instead of rows (binlog_format of its session), in this table's database"),
+                "SET GLOBAL binlog_format = 'ROW'; reconnect the writing sessions and keep them from setting binlog_format;",
+            )),
         }
     }
 
@@ -495,12 +500,10 @@ impl Assembler {
 }
 
 fn rows_removed(id: &TableId) -> Error {
-    Error::definite("follow the log past a statement that removed rows")
+    let error = Error::definite("follow the log past a statement that removed rows")
         .table(id)
-        .why("the table or a part of it was dropped, which leaves no row events")
-        .hint(format!(
-            "bring both sides to one state by hand, or take the table out of the sync, {RESEED}"
-        ))
+        .why("the table or a part of it was dropped, which leaves no row events");
+    new_copy_after(error, "create it again, or take it out of the sync;")
 }
 
 #[cfg(test)]

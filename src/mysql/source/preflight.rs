@@ -4,7 +4,7 @@
 //! Without the right to see `SHOW BINARY LOG STATUS` the database filters go unseen here; `check` asks as the owner.
 
 use crate::access::SourceOptions as Options;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::{GtidSet, MariaGtids, Position, PositionError};
 use crate::mysql::{Flavor, fail};
@@ -169,7 +169,7 @@ fn lost(why: String) -> Error {
     Error::definite("continue reading the binlog")
         .reason(Reason::PositionLost)
         .why(why)
-        .hint("rows are missing between the two sides: run `tidelock teardown`, `tidelock setup` and seed again")
+        .hint(NEW_COPY)
 }
 
 async fn text(conn: &mut Conn, sql: &str) -> Result<String> {

@@ -165,6 +165,6 @@ pub(super) fn marker(table: &Table, row: &Row) -> Result<Marker> {
         Error::definite("read a marker in the log")
             .table(&table.id)
             .why("the row is not of the form this version writes")
-            .hint("run `tidelock setup` with this version")
+            .hint("run `tidelock setup --execute` with this version")
     })
 }

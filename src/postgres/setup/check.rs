@@ -2,11 +2,12 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::lost;
 use super::missing;
 use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
-use crate::error::Result;
+use crate::error::{NEW_COPY, Result};
 use crate::install::Step;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
@@ -40,6 +41,11 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
 
 /// What can change while a link runs: publication, replica identity, our triggers, the users' triggers.
 pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    if scope.is_source
+        && let Some(lost) = lost::unpublished(client, scope).await?
+    {
+        return Ok(vec![lost]);
+    }
     let mut missing_steps: Vec<Step> = Vec::new();
     steps::publication(client, scope, &mut missing_steps).await?;
     steps::identities(client, scope, &mut missing_steps).await?;
@@ -78,7 +84,7 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             .any(|finding| finding.table.as_deref() == Some(&id.to_string()));
         if !listed && ours.iter().filter(|there| *there == id).count() < expected {
             let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
-            findings.push(finding.table(id).fix("tidelock setup"));
+            findings.push(finding.table(id).fix("tidelock setup --execute"));
         }
     }
     Ok(findings)
@@ -282,14 +288,15 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         let what = format!("role {:?} may not use schema tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run tidelock setup with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(
-            "if this is meant: tidelock teardown, then tidelock setup, and a new copy",
-        )]);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    if let Some(lost) = lost::unpublished_if_set_up(client, scope, state).await? {
+        return Ok(vec![lost]);
     }
     // What blocks a table is told above, and setup would refuse.
     if state

@@ -7,6 +7,7 @@
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
 mod check;
+mod lost;
 mod removal;
 mod state;
 mod steps;
@@ -14,7 +15,7 @@ mod tables;
 mod triggers;
 
 use super::fail;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Finding, Level, Scope};
@@ -39,7 +40,14 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .node(&scope.node)
             .reason(Reason::PositionLost)
             .why(why)
-            .hint("if this is meant: tidelock teardown, then tidelock setup, and a new copy"));
+            .hint(format!("if this is meant, {NEW_COPY}")));
+    }
+    if let Some(lost) = lost::unpublished_if_set_up(client, scope, &state).await? {
+        return Err(Error::definite(doing)
+            .node(&scope.node)
+            .reason(Reason::PositionLost)
+            .why(lost.what)
+            .hint(NEW_COPY));
     }
     let blockers = tables::findings(scope, &state);
     if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
