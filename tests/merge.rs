@@ -84,13 +84,13 @@ async fn both_inserted(pair: Pair) {
     );
 }
 
-/// The version decides before the rank: two updates beat one.
+/// The version decides before the rank: two updates beat one. (In one transaction, so that they are one change of
+/// one group: apart, each may meet the other side's row and be recorded.)
 async fn both_updated(pair: Pair) {
     let mut scene = agreed("m_update", pair, "").await;
     scene
         .apart(
-            // In one transaction, or two groups might carry them and record one conflict each.
-            "BEGIN; UPDATE item SET note = 'a 1' WHERE id = 1; UPDATE item SET note = 'a 2' WHERE id = 1; UPDATE item SET note = 'a' WHERE id = 2; COMMIT",
+            "BEGIN; UPDATE item SET note = 'a 1' WHERE id = 1; UPDATE item SET note = 'a 2' WHERE id = 1; COMMIT; UPDATE item SET note = 'a' WHERE id = 2",
             "UPDATE item SET note = 'b 1' WHERE id = 1; UPDATE item SET note = 'b' WHERE id = 2",
         )
         .await;

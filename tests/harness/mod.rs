@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 pub use compare::{difference, equal, wait_equal};
-pub use database::{Db, Session, database, private};
+pub use database::{Db, Rows, Session, database, private};
 pub use program::{Output, Tidelock};
 pub use tidelock::playground::{Kind, Options, Server};
 
