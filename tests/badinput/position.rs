@@ -17,7 +17,16 @@ on_both_pairs!(
     seed_refused_first,
 );
 
+/// The server notices only after a moment that a reader has left.
 async fn slot(stage: &Stage) -> String {
+    let active = format!(
+        "pg_replication_slots WHERE active AND database = '{}'",
+        stage.a.name()
+    );
+    eventually(NOTICED, "nobody reads the slot", async || {
+        stage.a.count(&active).await == 0
+    })
+    .await;
     let sql = format!(
         "SELECT slot_name FROM pg_replication_slots WHERE database = '{}'",
         stage.a.name()

@@ -42,7 +42,7 @@ async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
         (
             "DROP TABLE t",
             "CREATE TABLE t (id int PRIMARY KEY, v int, w int); INSERT INTO t VALUES (1, 1, 1)",
-            "seed again",
+            "make a new copy",
         ),
     ];
     match kind {

@@ -41,9 +41,7 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
 
 /// What can change while a link runs: publication, replica identity, our triggers, the users' triggers.
 pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
-    if scope.is_source
-        && let Some(lost) = lost::unpublished(client, scope).await?
-    {
+    if let Some(lost) = lost::unpublished(client, scope).await? {
         return Ok(vec![lost]);
     }
     let mut missing_steps: Vec<Step> = Vec::new();
@@ -295,7 +293,7 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         let finding = Finding::blocker("E409", &scope.node, what);
         return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
     }
-    if let Some(lost) = lost::unpublished_if_set_up(client, scope, state).await? {
+    if let Some(lost) = lost::unpublished(client, scope).await? {
         return Ok(vec![lost]);
     }
     // What blocks a table is told above, and setup would refuse.

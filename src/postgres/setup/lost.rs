@@ -3,13 +3,19 @@
 //! What is written meanwhile is passed over for good, since the log is read as of its own time. So setting up again,
 //! which would put the table back, is refused: only a new copy makes the two sides equal.
 
-use super::state::{Control, State, cell, rows};
+use super::state::{cell, rows};
 use crate::error::{NEW_COPY, Result};
 use crate::model::sync::{Finding, Scope, publication_name, slot_name};
 use tokio_postgres::Client;
 
 /// The table of the sync that was set up, is read through a slot, and is not published.
 pub(super) async fn unpublished(client: &Client, scope: &Scope) -> Result<Option<Finding>> {
+    let is_set_up =
+        "SELECT to_regclass('tidelock.node') IS NOT NULL AND to_regclass('tidelock.table_state') IS NOT NULL";
+    match rows(client, is_set_up, &[]).await?.first() {
+        Some(row) if scope.is_source && cell(row, 0)? => {}
+        _ => return Ok(None),
+    }
     let peers = "SELECT name::text FROM tidelock.node WHERE sync = $1 AND NOT is_self";
     let mut slots = Vec::new();
     for row in rows(client, peers, &[&scope.sync]).await? {
@@ -41,16 +47,4 @@ pub(super) async fn unpublished(client: &Client, scope: &Scope) -> Result<Option
             format!("{table} was taken out of publication {publication}: what was written since is not sent");
         Finding::blocker(Finding::LOST, &scope.node, what).fix(NEW_COPY)
     }))
-}
-
-/// The same where it is not yet known whether our schema is there.
-pub(super) async fn unpublished_if_set_up(
-    client: &Client,
-    scope: &Scope,
-    state: &State,
-) -> Result<Option<Finding>> {
-    match state.control {
-        Control::Ready if scope.is_source => unpublished(client, scope).await,
-        Control::Ready | Control::Missing | Control::Closed => Ok(None),
-    }
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Finding, Level, Scope};
-use state::State;
+use state::{Control, State};
 use tokio_postgres::Client;
 
 pub use check::{check, settings};
@@ -42,7 +42,9 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
             .why(why)
             .hint(format!("if this is meant, {NEW_COPY}")));
     }
-    if let Some(lost) = lost::unpublished_if_set_up(client, scope, &state).await? {
+    if state.control == Control::Ready
+        && let Some(lost) = lost::unpublished(client, scope).await?
+    {
         return Err(Error::definite(doing)
             .node(&scope.node)
             .reason(Reason::PositionLost)
