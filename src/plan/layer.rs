@@ -262,10 +262,8 @@ mod tests {
             old: Some(whole(1, 10, 5)),
             new,
         };
-        let layers = layers(&plan(true), vec![update(whole(1, 10, 5))]);
-        assert!(layers.is_empty());
-        let layers = super::tests::layers(&plan(true), vec![update(whole(1, 11, 5))]);
-        assert!(!layers.is_empty());
+        assert!(layers(&plan(true), vec![update(whole(1, 10, 5))]).is_empty());
+        assert!(!layers(&plan(true), vec![update(whole(1, 11, 5))]).is_empty());
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub const SESSION: &str = "SET session_replication_role = replica; SET enable_se
     SET plan_cache_mode = force_generic_plan";
 
 /// Deferred constraints are checked by each statement, where a savepoint can still undo it, and not by COMMIT.
-pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE";
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE; \
+    SET LOCAL tidelock.open = 'yes'";
 
 /// The SELECT makes the whole fail in an aborted transaction, where a bare COMMIT would quietly roll back.
 pub const COMMIT: &str = "SELECT 1; COMMIT";
@@ -41,11 +42,14 @@ pub const CREATE_CHECKPOINT: &str = "INSERT INTO tidelock.checkpoint (sync, link
 
 pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WHERE sync = $1 AND link = $2";
 
-/// Moves the checkpoint, and writes the marker only if it moved. Parameters up to $12 as in CREATE_CHECKPOINT.
+/// Moves the checkpoint, and writes the marker only if it moved. It is sent right behind BEGIN: should BEGIN alone
+/// fail, the setting that BEGIN makes is not there, and the checkpoint does not move without its rows.
+/// Parameters up to $12 as in CREATE_CHECKPOINT.
 pub const MOVE: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, position = $6, settle = $7, \
     origin = $8, hop = $9, segment = $10, segment_number = 0, config_hash = $11, source_identity = $12, \
     moved_at = clock_timestamp() \
-    WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 RETURNING 1) \
+    WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 \
+    AND current_setting('tidelock.open', true) = 'yes' RETURNING 1) \
     SELECT pg_logical_emit_message(true, 'tidelock', $14::text)::text FROM moved";
 
 /// A further marker in the transaction that moved the checkpoint, and where it now goes. Same parameters; $13 is the
