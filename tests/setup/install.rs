@@ -3,6 +3,7 @@
 use crate::harness::{Kind, Options, private};
 use crate::node::{Engine, Node, codes};
 use crate::on_every_server;
+use tidelock::model::schema::TableId;
 use tidelock::model::sync::Mode;
 
 /// Names that need every kind of quoting, and a key of two columns.
@@ -145,6 +146,29 @@ async fn another_rank_or_server_is_refused(kind: Kind) {
     );
 }
 
+async fn a_table_that_joins_a_started_sync_is_refused(kind: Kind) {
+    let ddl = "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE late (id int PRIMARY KEY)";
+    let mut node = Node::new(kind, "late", ddl, &["t"]).await;
+    node.setup().await;
+    let sync = node.scope.sync.clone();
+    let checkpoint = format!(
+        "INSERT INTO tidelock.checkpoint (sync, link, lane, epoch, seq, position, origin, hop, segment, \
+         segment_number, config_hash, source_identity) \
+         VALUES ('{sync}', 'there->here', 0, 1, 0, 'lsn:0/1', 4, 1, 0, 0, 'hash', 'x')"
+    );
+    node.exec(&checkpoint).await;
+    let late = TableId::new(node.scope.tables[0].schema.clone(), "late");
+    node.scope.tables.push(late);
+    let error = node.try_setup().await.unwrap_err();
+    assert!(
+        error.to_string().contains("joins the sync after its first start"),
+        "{error}"
+    );
+    assert_eq!(codes(&node.check().await), ["E409"]);
+    node.teardown().await;
+    node.setup().await;
+}
+
 async fn another_key_is_refused(kind: Kind) {
     let ddl = "CREATE TABLE t (id int NOT NULL, other int NOT NULL, CONSTRAINT the_key PRIMARY KEY (id))";
     let mut node = Node::new(kind, "rekeyed", ddl, &["t"]).await;
@@ -250,6 +274,7 @@ on_every_server!(
     teardown_leaves_usable_tables_and_nothing_else,
     transactional_setup_leaves_the_table_alone,
     another_rank_or_server_is_refused,
+    a_table_that_joins_a_started_sync_is_refused,
     another_key_is_refused,
     changed_tables_are_set_up_again,
     syncs_are_set_up_at_the_same_time,

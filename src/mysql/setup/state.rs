@@ -24,6 +24,8 @@ pub(super) struct State {
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
+    /// Syncs with a checkpoint here: their first copy has begun.
+    pub started: Vec<String>,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
@@ -101,6 +103,7 @@ impl State {
             control,
             nodes: Vec::new(),
             table_states: Vec::new(),
+            started: Vec::new(),
             tables: catalog::tables(conn, &scope.tables).await?,
             tombstones: catalog::tables(conn, &tombstones).await?,
             triggers: triggers(conn, scope).await?,
@@ -136,6 +139,10 @@ impl State {
                 fingerprint: cell(&row, 4)?,
             });
         }
+        let started = "SELECT DISTINCT sync FROM tidelock.checkpoint";
+        for row in rows(conn, started, &[]).await? {
+            self.started.push(cell(&row, 0)?);
+        }
         Ok(())
     }
 
@@ -157,7 +164,7 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key() {
+        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
             return Some(why);
         }
         let own = self
@@ -177,6 +184,22 @@ impl State {
             ));
         }
         None
+    }
+
+    /// Rows that a table already holds are copied when its sync first starts, and never later.
+    fn late_table(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let known = |table: &TableId| {
+            self.table_states
+                .iter()
+                .any(|there| there.sync == scope.sync && there.id == *table)
+        };
+        let late = scope.tables.iter().find(|table| !known(table))?;
+        Some(format!(
+            "table {late} joins the sync after its first start, and the rows it holds would never be copied"
+        ))
     }
 
     /// Tombstones know a row by the key that the table had when it was set up.

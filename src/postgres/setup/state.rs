@@ -21,6 +21,8 @@ pub(super) struct State {
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
+    /// Syncs with a checkpoint here: their first copy has begun.
+    pub started: Vec<String>,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
@@ -90,6 +92,7 @@ impl State {
             control: Control::Missing,
             nodes: Vec::new(),
             table_states: Vec::new(),
+            started: Vec::new(),
             tables: catalog::tables(client, &scope.tables).await?,
             tombstones: catalog::tables(client, &tombstones).await?,
             installed: Vec::new(),
@@ -142,6 +145,10 @@ impl State {
                 fingerprint: cell(&row, 4)?,
             });
         }
+        let started = "SELECT DISTINCT sync FROM tidelock.checkpoint";
+        for row in rows(client, started, &[]).await? {
+            self.started.push(cell(&row, 0)?);
+        }
         Ok(())
     }
 
@@ -192,7 +199,7 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key() {
+        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
             return Some(why);
         }
         let own = self
@@ -212,6 +219,22 @@ impl State {
             ));
         }
         None
+    }
+
+    /// Rows that a table already holds are copied when its sync first starts, and never later.
+    fn late_table(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let known = |table: &TableId| {
+            self.table_states
+                .iter()
+                .any(|there| there.sync == scope.sync && there.id == *table)
+        };
+        let late = scope.tables.iter().find(|table| !known(table))?;
+        Some(format!(
+            "table {late} joins the sync after its first start, and the rows it holds would never be copied"
+        ))
     }
 
     /// Tombstones know a row by the key that the table had when it was set up.
