@@ -131,6 +131,26 @@ fn equal_stamps_with_other_contents_are_parked() {
     assert_eq!(decide(&Rule::Newest, A, insert(1, A), row(1, A), false), parked);
 }
 
+#[test]
+fn what_comes_from_the_standing_rows_own_node_is_later() {
+    let later = |incoming, standing| decide(&Rule::SourceOfTruth(B), B, incoming, standing, false);
+    assert_eq!(later(insert(4, A), row(4, A)), write(None));
+    assert_eq!(later(update((3, A), (4, A)), row(4, A)), write(None));
+    assert_eq!(later(insert(4, A), gone(4, A)), write(None));
+    assert_eq!(later(insert(4, A), gone(4, B)), keep(ConflictKind::UpdateDeleted));
+    let unstamped = later(insert(1, 0), row(1, 0));
+    assert_eq!(
+        unstamped,
+        Decision::Park {
+            conflict: ConflictKind::InsertExists
+        }
+    );
+    assert_eq!(
+        decide(&Rule::Newest, B, insert(4, A), row(4, A), true),
+        Decision::Keep { conflict: None }
+    );
+}
+
 /// One node of the model: rows with content, tombstones, and what it has sent.
 #[derive(Default)]
 struct Model {
