@@ -131,7 +131,7 @@ impl Target {
 
     /// The row of the greatest seq over all lanes.
     pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
-        type Stored = (u16, i64, i64, String, Option<String>, String);
+        type Stored = (i64, i64, i64, String, Option<String>, String);
         let doing = format!("read the checkpoint of {link}");
         let row: Option<Stored> = match self.conn.query_first(sql::checkpoint(sync, link)).await {
             Ok(row) => row,
@@ -140,18 +140,9 @@ impl Target {
         let Some((lane, epoch, seq, position, settle, source_identity)) = row else {
             return Ok(None);
         };
-        let parsed = |text: String| {
-            text.parse()
-                .map_err(|error| Error::definite(&*doing).node(&self.node).because(error))
-        };
-        Ok(Some(Checkpoint {
-            lane,
-            epoch,
-            seq,
-            position: parsed(position)?,
-            settle: settle.map(parsed).transpose()?,
-            source_identity,
-        }))
+        Checkpoint::stored(lane, (epoch, seq), &position, settle.as_deref(), source_identity)
+            .map(Some)
+            .map_err(|error| Error::definite(&*doing).node(&self.node).because(error))
     }
 
     /// The first checkpoint of a link, in a transaction of its own.

@@ -104,20 +104,14 @@ impl Target {
         let rows = self.query(&doing, sql::CHECKPOINT, &[&sync, &link]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let wrong = |error| self.failed(&doing, error);
-        let position = |text: String| {
-            text.parse()
-                .map_err(|error| Error::definite(&*doing).node(&self.node).because(error))
-        };
         let lane: i16 = row.try_get(0).map_err(wrong)?;
+        let order = (row.try_get(1).map_err(wrong)?, row.try_get(2).map_err(wrong)?);
+        let position: String = row.try_get(3).map_err(wrong)?;
         let settle: Option<String> = row.try_get(4).map_err(wrong)?;
-        Ok(Some(Checkpoint {
-            lane: u16::try_from(lane).unwrap_or_default(),
-            epoch: row.try_get(1).map_err(wrong)?,
-            seq: row.try_get(2).map_err(wrong)?,
-            position: position(row.try_get(3).map_err(wrong)?)?,
-            settle: settle.map(position).transpose()?,
-            source_identity: row.try_get(5).map_err(wrong)?,
-        }))
+        let identity: String = row.try_get(5).map_err(wrong)?;
+        Checkpoint::stored(lane.into(), order, &position, settle.as_deref(), identity)
+            .map(Some)
+            .map_err(|error| Error::definite(&*doing).node(&self.node).because(error))
     }
 
     /// The first checkpoint of a link, in a transaction of its own.
