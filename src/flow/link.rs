@@ -14,6 +14,7 @@ use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
+use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -185,11 +186,17 @@ impl Link {
     }
 
     /// Applies whole transactions as one, trying again where the cause passes.
-    async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
+    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        group.truncate(carried);
+        self.carried(&layers, &group).await?;
+        stopped
+    }
+
+    async fn carried(&mut self, layers: &Layers, group: &[Transaction]) -> Result<()> {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
-        let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -200,7 +207,7 @@ impl Link {
             return self.passed(end, bytes, foreign).await;
         }
         for attempt in 1.. {
-            match self.try_group(&layers, &end).await {
+            match self.try_group(layers, &end).await {
                 Ok(tally) => {
                     self.committed(end, tally, group.len());
                     return Ok(());
@@ -219,7 +226,7 @@ impl Link {
         Ok(())
     }
 
-    async fn try_group(&mut self, layers: &crate::plan::layer::Layers, end: &Position) -> Result<Tally> {
+    async fn try_group(&mut self, layers: &Layers, end: &Position) -> Result<Tally> {
         self.applier.begin(end).await?;
         self.applier.layers(layers).await?;
         self.applier.commit().await
@@ -250,7 +257,8 @@ impl Link {
                     piece = units.rest() => piece?,
                 },
             };
-            let layers = planner.layers(piece.parts())?;
+            let mut layers = Layers::default();
+            planner.transaction(piece.parts(), &mut layers)?;
             self.applier.layers(&layers).await?;
             pieces += 1;
             if let Some(end) = piece.end {
