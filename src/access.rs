@@ -3,6 +3,8 @@
 //! Owns: [`Access`], which `config` fills, reading the secret anew for each connection, and CA certificates.
 //! Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
 
+pub mod tls;
+
 use crate::error::{Error, Reason, Result};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use std::time::Duration;
 
 /// A server that does not answer within this time is down for us.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Row events can be larger than the server's own `max_allowed_packet`; this is the protocol's limit.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
