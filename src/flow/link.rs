@@ -7,6 +7,7 @@
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::planner::Planner;
+use super::pulse::Pulse;
 use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
@@ -34,9 +35,10 @@ const IDLE_AFTER: Duration = Duration::from_secs(300);
 pub(super) async fn run(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
+    pulse: &Pulse,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let (applier, mut planner, source) = open(spec).await?;
+    let (applier, mut planner, source) = pulse.during(spec, open(spec)).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
     let (confirm, confirmed) = watch::channel(None);
@@ -54,7 +56,8 @@ pub(super) async fn run(
         },
     };
     let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
-    let result = link.follow(&mut planner, &mut units, stop).await;
+    let work = link.follow(&mut planner, &mut units, stop);
+    let result = pulse.during(spec, work).await;
     reader.abort();
     // Wait for it, so that the slot is free when this link starts anew.
     let _ = reader.await;

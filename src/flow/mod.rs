@@ -4,9 +4,11 @@
 //! run, because a two-way sync with one dead direction only drifts apart.
 
 mod apply;
+mod backoff;
 mod group;
 mod link;
 pub(crate) mod planner;
+mod pulse;
 mod reader;
 mod record;
 pub mod spec;
@@ -15,24 +17,20 @@ pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
 
 use crate::engine::Node;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
 use crate::seed;
+use backoff::Backoff;
+use pulse::Pulse;
 use spec::{LinkSpec, NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Pause before a link starts anew; doubled each time up to the greatest.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A link that ran this long has recovered: its next failure starts with the shortest pause again.
-const RECOVERED_AFTER: Duration = Duration::from_secs(30);
 /// How often the settings that may change under us are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Links get this long to finish their group when the run stops.
@@ -46,23 +44,18 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
-        ready(sync).await?;
-        seed::start(sync, &work).await?;
+        let goals = prepare(sync, once, &work).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
             break;
         }
-        for index in 0..sync.links.len() {
+        let pulse = Pulse::new(sync.nodes.iter());
+        for (index, goal) in goals.into_iter().enumerate() {
             let link = sync.link(index);
-            let goal = if once {
-                Some(end_of_log(&link.source).await?)
-            } else {
-                None
-            };
-            let stop = work.clone();
+            let (stop, pulse) = (work.clone(), pulse.clone());
             links += 1;
             tasks.spawn(async move {
-                let result = supervise(&link, goal, &stop).await;
+                let result = supervise(&link, goal, &pulse, &stop).await;
                 if result.is_err() {
                     stop.cancel();
                 }
@@ -72,7 +65,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
         let (sync, watch) = (sync.clone(), watch.clone());
         let failed = work.clone();
         tasks.spawn(async move {
-            let result = watch_settings(&sync, &watch).await;
+            let result = watch_settings(&sync, &pulse, &watch).await;
             if result.is_err() {
                 failed.cancel();
             }
@@ -118,25 +111,53 @@ async fn finish(
     }
 }
 
-/// Starts a link again for as long as its errors are of the kind that passes.
-async fn supervise(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &CancellationToken) -> Result<()> {
-    let mut pause = PAUSE_MIN;
+/// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns what each link is
+/// to reach; nothing when told to stop.
+async fn prepare(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Result<Vec<Option<Position>>> {
+    let mut backoff = Backoff::new(once);
+    let what = format!("sync {}", sync.name);
     loop {
-        let started = Instant::now();
-        let error = match Box::pin(link::run(spec, goal.clone(), stop)).await {
+        match attempt(sync, once, stop).await {
+            Ok(goals) => return Ok(goals),
+            Err(error) => {
+                if !backoff.wait(&what, error, stop).await? {
+                    return Ok(Vec::new());
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Result<Vec<Option<Position>>> {
+    ready(sync).await?;
+    Box::pin(seed::start(sync, stop)).await?;
+    let mut goals = Vec::with_capacity(sync.links.len());
+    for index in 0..sync.links.len() {
+        goals.push(match once && !stop.is_cancelled() {
+            true => Some(end_of_log(&sync.link(index).source).await?),
+            false => None,
+        });
+    }
+    Ok(goals)
+}
+
+/// Starts a link again for as long as its errors are of the kind that passes.
+async fn supervise(
+    spec: &Arc<LinkSpec>,
+    goal: Option<Position>,
+    pulse: &Pulse,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let mut backoff = Backoff::new(goal.is_some());
+    loop {
+        match Box::pin(link::run(spec, goal.clone(), pulse, stop)).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
-        };
-        if started.elapsed() > RECOVERED_AFTER {
-            pause = PAUSE_MIN;
+            Err(error) => {
+                if !backoff.wait(&spec.id, error, stop).await? {
+                    return Ok(());
+                }
+            }
         }
-        warn!(link = %spec.id, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64, "link interrupted");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
@@ -176,15 +197,19 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
         true => Reason::PositionLost,
         false => Reason::Blocked,
     };
-    Err(Error::definite(doing)
+    // A failover, or whoever made the server read-only, ends that.
+    let passes = blockers.iter().all(|finding| finding.code == Finding::READ_ONLY);
+    let class = if passes { Class::Transient } else { Class::Definite };
+    Err(Error::new(class, doing)
         .node(&node.name)
         .why(whats.join("; "))
         .hint(fix)
         .reason(reason))
 }
 
-/// Settings are dynamic: what was right at the start may be changed while we read.
-async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+/// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
+/// the nodes are still there.
+async fn watch_settings(sync: &SyncSpec, pulse: &Pulse, stop: &CancellationToken) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
     loop {
         tokio::select! {
@@ -193,14 +218,17 @@ async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()>
         }
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
-            // A lost connection is the links' business; here it is only opened again.
             if slot.is_none() {
-                *slot = Node::connect(&spec.access, spec.engine).await.ok();
+                *slot = pulse.connect(spec).await;
             }
             let Some(node) = slot else { continue };
-            match node.settings(&sync.scope(index)).await {
-                Ok(findings) => refuse_blockers("go on", spec, findings)?,
-                Err(_) => *slot = None,
+            match pulse.answer(node.settings(&sync.scope(index))).await {
+                Some(findings) => match refuse_blockers("go on", spec, findings) {
+                    // Links meet it themselves and wait.
+                    Err(error) if !error.is_transient() => return Err(error),
+                    _ => {}
+                },
+                None => *slot = pulse.connect(spec).await,
             }
         }
     }
