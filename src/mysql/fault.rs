@@ -13,90 +13,116 @@ pub(super) struct Fault {
     pub hint: Option<&'static str>,
 }
 
+use Class::{Definite, Transient};
+use Reason::{Other, Unreachable};
+
 const READ_ONLY: &str = "it goes on when the server takes writes again; after a failover the URL must lead to the new \
                          primary (several hosts in one URL: the first that takes writes)";
 const DISK: &str = "free space on the server; it goes on by itself then";
-const LOGIN: &str = "check user, password and database of the URL, the account's host and grants, and whether it \
-                     demands TLS or a client certificate (sslcert, sslkey); give the password by password_file, \
-                     password_env or password_command";
+
+const TABLE: &[(&[u16], Class, Reason, Option<&str>)] = &[
+    // Deadlock; rolled back by group replication.
+    (&[1213, 3101], Transient, Other, None),
+    (
+        &[1205],
+        Transient,
+        Other,
+        Some("somebody holds a lock on these rows: SELECT * FROM information_schema.innodb_trx;"),
+    ),
+    (&[1792], Transient, Other, Some(READ_ONLY)),
+    (&[1021, 1114, 3675], Transient, Other, Some(DISK)),
+    (
+        &[1037, 1038, 1041, 1135],
+        Transient,
+        Other,
+        Some("the server is out of memory or threads; it goes on by itself when there are some"),
+    ),
+    (
+        &[1040, 1203, 1226],
+        Transient,
+        Unreachable,
+        Some("raise max_connections, max_user_connections or the account's limit, or close sessions"),
+    ),
+    // Statement time limits of MySQL and MariaDB, KILL QUERY.
+    (
+        &[3024, 1969, 1317],
+        Transient,
+        Other,
+        Some("it is tried again; `tidelock pause` keeps Tidelock away for longer"),
+    ),
+    // KILL, idle limits; cut connections.
+    (&[1927, 3169, 4031], Transient, Other, None),
+    (
+        &[1152, 1158, 1159, 1160, 1161, 1184, 2006, 2013],
+        Transient,
+        Other,
+        None,
+    ),
+    // Shutdown, offline mode.
+    (&[1053, 1077, 1079, 3032], Transient, Unreachable, None),
+    (
+        &[1049],
+        Definite,
+        Unreachable,
+        Some("check the database name at the end of the URL"),
+    ),
+    (
+        &[1044],
+        Definite,
+        Unreachable,
+        Some(
+            "check the database name at the end of the URL; if it is right, `tidelock setup --execute` with the owner's \
+             account as setup_url grants what this one needs",
+        ),
+    ),
+    (
+        &[1045, 1130, 1251, 1524, 1698],
+        Definite,
+        Unreachable,
+        Some(
+            "check user, password and database of the URL, the account's host and grants, and whether it demands TLS or \
+             a client certificate (sslcert, sslkey); give the password by password_file, password_env or \
+             password_command",
+        ),
+    ),
+    (
+        &[1820, 1862],
+        Definite,
+        Unreachable,
+        Some("the account's password has expired: ALTER USER .. IDENTIFIED BY ..; and give the new one"),
+    ),
+    (
+        &[3118, 4151],
+        Definite,
+        Unreachable,
+        Some("the account is locked: ALTER USER .. ACCOUNT UNLOCK;"),
+    ),
+    (
+        &[1129],
+        Definite,
+        Unreachable,
+        Some(
+            "the server shut out this machine after failed logins: FLUSH HOSTS; or raise max_connect_errors",
+        ),
+    ),
+    (&[1142, 1143, 1227, 1370], Definite, Other, Some(SEE_GRANTS)),
+    (
+        &[1197],
+        Definite,
+        Other,
+        Some("SET GLOBAL max_binlog_cache_size = DEFAULT; a transaction is applied as one"),
+    ),
+];
 
 /// Numbers whose meaning is in the text are told apart by it.
 pub(super) fn of(code: u16, message: &str) -> Fault {
-    use Class::{Definite, Transient};
-    use Reason::{Other, Unreachable};
-    let (class, reason, hint) = match code {
-        // Deadlock; rolled back by group replication.
-        1213 | 3101 => (Transient, Other, None),
-        1205 => (
-            Transient,
-            Other,
-            Some("somebody holds a lock on these rows: SELECT * FROM information_schema.innodb_trx;"),
-        ),
-        1290 | 1836 if message.contains("read") => (Transient, Other, Some(READ_ONLY)),
-        1792 => (Transient, Other, Some(READ_ONLY)),
-        1021 | 1114 | 3675 => (Transient, Other, Some(DISK)),
+    let listed = TABLE.iter().find(|(codes, ..)| codes.contains(&code));
+    let (class, reason, hint) = match (code, listed) {
+        (_, Some((_, class, reason, hint))) => (*class, *reason, *hint),
+        (1290 | 1836, None) if message.contains("read") => (Transient, Other, Some(READ_ONLY)),
         // "Got error N": the operating system's number; 28 is a full disk.
-        1026 | 1030 | 1180 if is_disk_full(message) => (Transient, Other, Some(DISK)),
-        1037 | 1038 | 1041 | 1135 => (
-            Transient,
-            Other,
-            Some("the server is out of memory or threads; it goes on by itself when there are some"),
-        ),
-        1040 | 1203 | 1226 => (
-            Transient,
-            Unreachable,
-            Some("raise max_connections, max_user_connections or the account's limit, or close sessions"),
-        ),
-        // Statement time limits of MySQL and MariaDB, KILL QUERY.
-        3024 | 1969 | 1317 => (
-            Transient,
-            Other,
-            Some("it is tried again; `tidelock pause` keeps Tidelock away for longer"),
-        ),
-        // KILL, idle limits.
-        1927 | 3169 | 4031 => (Transient, Other, None),
-        // Shutdown, offline mode.
-        1053 | 1077 | 1079 | 3032 => (Transient, Unreachable, None),
-        // Cut connections.
-        1152 | 1158..=1161 | 1184 | 2006 | 2013 => (Transient, Other, None),
-        1049 => (
-            Definite,
-            Unreachable,
-            Some("check the database name at the end of the URL"),
-        ),
-        1044 => (
-            Definite,
-            Unreachable,
-            Some(
-                "check the database name at the end of the URL; if it is right, `tidelock setup --execute` with the \
-                 owner's account as setup_url grants what this one needs",
-            ),
-        ),
-        1045 | 1130 | 1251 | 1524 | 1698 => (Definite, Unreachable, Some(LOGIN)),
-        1820 | 1862 => (
-            Definite,
-            Unreachable,
-            Some("the account's password has expired: ALTER USER .. IDENTIFIED BY ..; and give the new one"),
-        ),
-        3118 | 4151 => (
-            Definite,
-            Unreachable,
-            Some("the account is locked: ALTER USER .. ACCOUNT UNLOCK;"),
-        ),
-        1129 => (
-            Definite,
-            Unreachable,
-            Some(
-                "the server shut out this machine after failed logins: FLUSH HOSTS; or raise max_connect_errors",
-            ),
-        ),
-        1142 | 1143 | 1227 | 1370 => (Definite, Other, Some(SEE_GRANTS)),
-        1197 => (
-            Definite,
-            Other,
-            Some("SET GLOBAL max_binlog_cache_size = DEFAULT; a transaction is applied as one"),
-        ),
-        1236 => return log(message),
+        (1026 | 1030 | 1180, None) if is_disk_full(message) => (Transient, Other, Some(DISK)),
+        (1236, None) => return log(message),
         _ => (Definite, Other, None),
     };
     Fault { class, reason, hint }

@@ -11,78 +11,100 @@ pub(super) struct Fault {
     pub hint: Option<&'static str>,
 }
 
-const READ_ONLY: &str = "it goes on when the server takes writes again; after a failover the URL must lead to the new \
-                         primary (several hosts in one URL: the first that takes writes)";
-const DISK: &str = "free space on the server; it goes on by itself then";
+use Class::{Definite, Transient};
+use Reason::{Other, Unreachable};
+
+const TABLE: &[(&[&str], Class, Reason, Option<&str>)] = &[
+    // Serialization, deadlock; a slot of ours that the lost connection still holds.
+    (&["40001", "40P01", "55006"], Transient, Other, None),
+    (
+        &["55P03"],
+        Transient,
+        Other,
+        Some("somebody holds a lock on these rows: SELECT * FROM pg_locks WHERE NOT granted;"),
+    ),
+    (
+        &["25006"],
+        Transient,
+        Other,
+        Some(
+            "it goes on when the server takes writes again; after a failover the URL must lead to the new primary \
+             (several hosts in one URL: the first that takes writes)",
+        ),
+    ),
+    // Idle in transaction, a whole transaction, a session: ended by their limits.
+    (
+        &["25P03", "25P04", "57P05"],
+        Transient,
+        Other,
+        Some(
+            "a time limit of the server ended our session; exempt the account from it: ALTER ROLE .. SET .. = 0;",
+        ),
+    ),
+    (
+        &["53100"],
+        Transient,
+        Other,
+        Some("free space on the server; it goes on by itself then"),
+    ),
+    (
+        &["53200"],
+        Transient,
+        Other,
+        Some("the server is out of memory; it goes on by itself when there is some"),
+    ),
+    (
+        &["53300"],
+        Transient,
+        Unreachable,
+        Some("raise max_connections or the role's CONNECTION LIMIT, or close sessions"),
+    ),
+    // Somebody, or a time limit, cancelled a statement of ours.
+    (
+        &["57014"],
+        Transient,
+        Other,
+        Some("it is tried again; `tidelock pause` keeps Tidelock away for longer"),
+    ),
+    // Shutdown, crash of another session, start-up: also how pg_terminate_backend looks.
+    (&["57P01", "57P02", "57P03"], Transient, Unreachable, None),
+    (
+        &["28P01"],
+        Definite,
+        Unreachable,
+        Some("check user and password; the server's log has the exact cause"),
+    ),
+    (
+        &["28000"],
+        Definite,
+        Unreachable,
+        Some(
+            "check pg_hba.conf for this host, database and user, whether it asks for a client certificate (sslcert, \
+             sslkey), and that the role has LOGIN (and REPLICATION)",
+        ),
+    ),
+    (
+        &["3D000"],
+        Definite,
+        Unreachable,
+        Some("check the database name at the end of the URL"),
+    ),
+    (&["42501"], Definite, Other, Some(SEE_GRANTS)),
+    (
+        &["XX001", "XX002"],
+        Definite,
+        Other,
+        Some("the server found damaged data: look into its log before anything else"),
+    ),
+];
 
 pub(super) fn of(state: &str) -> Fault {
-    use Class::{Definite, Transient};
-    use Reason::{Other, Unreachable};
-    let (class, reason, hint) = match state {
-        // Serialization, deadlock.
-        "40001" | "40P01" => (Transient, Other, None),
-        "55P03" => (
-            Transient,
-            Other,
-            Some("somebody holds a lock on these rows: SELECT * FROM pg_blocking_pids(PID);"),
-        ),
-        // A slot of ours is still held by the connection that was lost.
-        "55006" => (Transient, Other, None),
-        "25006" => (Transient, Other, Some(READ_ONLY)),
-        // Idle in transaction, a whole transaction, a session: ended by their limits.
-        "25P03" | "25P04" | "57P05" => (
-            Transient,
-            Other,
-            Some(
-                "a time limit of the server ended our session; exempt the account from it: ALTER ROLE .. SET .. = 0;",
-            ),
-        ),
-        "53100" => (Transient, Other, Some(DISK)),
-        "53200" => (
-            Transient,
-            Other,
-            Some("the server is out of memory; it goes on by itself when there is some"),
-        ),
-        "53300" => (
-            Transient,
-            Unreachable,
-            Some("raise max_connections or the role's CONNECTION LIMIT, or close sessions"),
-        ),
-        // Somebody, or statement_timeout, cancelled a statement of ours.
-        "57014" => (
-            Transient,
-            Other,
-            Some("it is tried again; `tidelock pause` keeps Tidelock away for longer"),
-        ),
-        // Shutdown, crash of another session, start-up: also how pg_terminate_backend looks.
-        "57P01" | "57P02" | "57P03" => (Transient, Unreachable, None),
-        "28P01" => (
-            Definite,
-            Unreachable,
-            Some("check user and password; the server's log has the exact cause"),
-        ),
-        "28000" => (
-            Definite,
-            Unreachable,
-            Some(
-                "check pg_hba.conf for this host, database and user, whether it asks for a client certificate \
-                 (sslcert, sslkey), and that the role has LOGIN (and REPLICATION)",
-            ),
-        ),
-        "3D000" => (
-            Definite,
-            Unreachable,
-            Some("check the database name at the end of the URL"),
-        ),
-        "42501" => (Definite, Other, Some(SEE_GRANTS)),
-        "XX001" | "XX002" => (
-            Definite,
-            Other,
-            Some("the server found damaged data: look into its log before anything else"),
-        ),
-        _ if state.starts_with("28") => (Definite, Unreachable, None),
-        _ if state.starts_with("08") => (Transient, Other, None),
-        _ => (Definite, Other, None),
+    let listed = TABLE.iter().find(|(states, ..)| states.contains(&state));
+    let (class, reason, hint) = match listed {
+        Some((_, class, reason, hint)) => (*class, *reason, *hint),
+        None if state.starts_with("28") => (Definite, Unreachable, None),
+        None if state.starts_with("08") => (Transient, Other, None),
+        None => (Definite, Other, None),
     };
     Fault { class, reason, hint }
 }
