@@ -33,7 +33,12 @@ pub fn client_config(access: &Access) -> Result<ClientConfig> {
     let Some(identity) = &access.identity else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = certificates(access, &identity.certificate, "sslcert")?;
+    let chain = certificates(
+        access,
+        "read the client certificate",
+        &identity.certificate,
+        "sslcert",
+    )?;
     let key = private_key(access, &identity.key)?;
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         broken_file(access, "use the client certificate", &identity.certificate, "sslcert")
@@ -157,7 +162,7 @@ fn alert_hint(access: &Access, alert: AlertDescription) -> String {
 /// The certificates that a server's must be signed by: of the CA file, or the system's.
 fn authorities(access: &Access) -> Result<Vec<CertificateDer<'static>>> {
     if let Some(path) = &access.ca_file {
-        return certificates(access, path, "sslrootcert");
+        return certificates(access, "read the CA certificates", path, "sslrootcert");
     }
     let found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {
@@ -170,13 +175,16 @@ fn authorities(access: &Access) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-fn certificates(access: &Access, path: &Path, parameter: &str) -> Result<Vec<CertificateDer<'static>>> {
+fn certificates(
+    access: &Access,
+    doing: &str,
+    path: &Path,
+    parameter: &str,
+) -> Result<Vec<CertificateDer<'static>>> {
     let failed = |why: String| {
-        broken_file(access, "read the certificates", path, parameter)
-            .why(why)
-            .hint(format!(
-                "{parameter} must name a PEM file with at least one certificate"
-            ))
+        broken_file(access, doing, path, parameter).why(why).hint(format!(
+            "{parameter} must name a PEM file with at least one certificate"
+        ))
     };
     let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
     let found: Vec<_> = found

@@ -16,7 +16,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// What ran this long has recovered: its next failure starts with the shortest pause again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(30);
 /// `run --once` is started again by whoever started it; it waits for a hiccup, not for an outage.
-const ONCE_PATIENCE: Duration = Duration::from_secs(15);
+const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Backoff {
     pause: Duration,
@@ -47,10 +47,14 @@ impl Backoff {
             self.failing_since = None;
         }
         let since = *self.failing_since.get_or_insert(self.started);
-        if self.once && since.elapsed() > ONCE_PATIENCE {
-            return Err(error);
+        let mut pause = self.pause.mul_f64(spread());
+        if self.once {
+            let left = ONCE_PATIENCE.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(error);
+            }
+            pause = pause.min(left);
         }
-        let pause = self.pause.mul_f64(spread());
         warn!(
             name, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64,
             "interrupted: tried again until it works"
