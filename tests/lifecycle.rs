@@ -177,26 +177,25 @@ async fn setup_twice_and_teardown(pair: Pair) {
 
 /// Slots, publications and triggers of this sync, and its rows in the control tables, on each side.
 async fn ours(scene: &Scene) -> [i64; 2] {
-    let (sync, a, b) = (&scene.sync, scene.a.name(), scene.b.name());
+    let sync = &scene.sync;
     let mut counts = [0, 0];
     let number = async |side: Side, sql: String| scene.db(side).one(&sql).await.parse::<i64>().unwrap();
-    counts[0] += number(
-        Side::A,
-        format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{a}'"),
-    )
-    .await;
-    counts[0] += number(Side::A, "SELECT count(*) FROM pg_publication".into()).await;
-    counts[0] += number(
-        Side::A,
-        "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".into(),
-    )
-    .await;
-    counts[1] += number(
-        Side::B,
-        format!("SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{b}'"),
-    )
-    .await;
     for (index, side) in [Side::A, Side::B].into_iter().enumerate() {
+        let db = scene.db(side);
+        let queries = match db.kind().is_postgres() {
+            true => vec![
+                "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()".to_owned(),
+                "SELECT count(*) FROM pg_publication".to_owned(),
+                "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".to_owned(),
+            ],
+            false => vec![format!(
+                "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{}'",
+                db.name()
+            )],
+        };
+        for sql in queries {
+            counts[index] += number(side, sql).await;
+        }
         for table in ["checkpoint", "node", "table_state"] {
             let exists = format!(
                 "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'tidelock' AND table_name = '{table}'"
