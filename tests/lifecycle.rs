@@ -137,10 +137,14 @@ async fn setup_twice_and_teardown(pair: Pair) {
     scene.lock.ok(&["setup", "--execute"]).await;
     let plan = document(&scene.lock, &["setup"]).await;
     for node in plan["nodes"].as_array().unwrap() {
-        assert_eq!(
-            node["statements"].as_array().unwrap().len(),
-            0,
-            "a second set-up finds nothing to do: {node}"
+        let mut statements = node["statements"].as_array().unwrap().clone();
+        // An owner who may not look into `mysql.user` cannot see what others hold, so it is granted again.
+        if !node["server"].as_str().unwrap().starts_with("PostgreSQL") {
+            statements.retain(|sql| !sql.as_str().unwrap().starts_with("GRANT "));
+        }
+        assert!(
+            statements.is_empty(),
+            "a second set-up finds nothing to do: {statements:?}"
         );
     }
     scene.lock.ok(&["check"]).await;
