@@ -161,6 +161,11 @@ impl Target {
         on_target!(self, target => target.segment(movement).await)
     }
 
+    /// Deletes every row of the table.
+    pub async fn empty(&mut self, shape: &Shape) -> Result<()> {
+        on_target!(self, target => target.empty(shape).await)
+    }
+
     pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {
         on_target!(self, target => target.attempt(shape, writes).await)
     }

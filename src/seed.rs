@@ -233,6 +233,7 @@ impl Start {
             target: self.link.target.name.clone(),
             tables: ends.source_tables.clone(),
             mode: self.link.mode,
+            spill: self.link.limits.spill.clone(),
         }
     }
 

@@ -147,6 +147,10 @@ impl Applier {
 
     async fn layer(&mut self, layer: &Layer) -> Result<()> {
         let plan = Arc::clone(&layer.plan);
+        if layer.empties {
+            self.target.empty(&plan.shape).await?;
+            self.tally.changes += 1;
+        }
         self.tally.changes += layer.changes.len() as u64;
         let filled = self.filled(&plan, &layer.changes).await?;
         let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = filled

@@ -15,6 +15,7 @@ use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
+use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -97,6 +98,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         target: spec.target.name.clone(),
         tables: source_tables,
         mode: spec.mode,
+        spill: spec.limits.spill.clone(),
     };
     let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
     Ok((
@@ -190,13 +192,19 @@ impl Link {
     }
 
     /// Applies whole transactions as one, trying again where the cause passes.
-    async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
+    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        group.truncate(carried);
+        self.carried(&layers, &group).await?;
+        stopped
+    }
+
+    async fn carried(&mut self, layers: &Layers, group: &[Transaction]) -> Result<()> {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
         self.pulse
             .applying(group.first().and_then(Transaction::committed_at_us));
-        let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -207,10 +215,10 @@ impl Link {
             return self.passed(end, bytes, foreign).await;
         }
         for attempt in 1.. {
-            match self.try_group(&layers, &end).await {
+            match self.try_group(layers, &end).await {
                 Ok(tally) => {
                     self.committed(end, tally, group.len());
-                    for done in &group {
+                    for done in group {
                         self.visible(done.committed_at_us(), done.ops());
                     }
                     return Ok(());
@@ -230,7 +238,7 @@ impl Link {
         Ok(())
     }
 
-    async fn try_group(&mut self, layers: &crate::plan::layer::Layers, end: &Position) -> Result<Tally> {
+    async fn try_group(&mut self, layers: &Layers, end: &Position) -> Result<Tally> {
         self.applier.begin(end).await?;
         self.applier.layers(layers).await?;
         self.applier.commit().await
@@ -263,7 +271,8 @@ impl Link {
                     piece = units.rest() => piece?,
                 },
             };
-            let layers = planner.layers(piece.parts())?;
+            let mut layers = Layers::default();
+            planner.transaction(piece.parts(), &mut layers)?;
             self.applier.layers(&layers).await?;
             pieces += 1;
             ops += piece.ops();
@@ -322,6 +331,7 @@ impl Link {
 
     async fn idle_checkpoint(&mut self) -> Result<()> {
         let position = self.pending.position.clone();
+        self.pulse.applying(None);
         self.applier.begin(&position).await?;
         let tally = self.applier.commit().await?;
         self.committed(position, tally, 0);
