@@ -7,6 +7,7 @@
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::planner::Planner;
+use super::pulse::{Ops, Pulse};
 use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
@@ -36,14 +37,17 @@ pub(super) async fn run(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
     stop: &CancellationToken,
+    pulse: &Arc<Pulse>,
 ) -> Result<()> {
     let (applier, mut planner, source) = open(spec).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
+    pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(None);
-    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone());
+    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
     let mut link = Link {
         spec: Arc::clone(spec),
+        pulse: Arc::clone(pulse),
         applier,
         confirm,
         goal,
@@ -122,6 +126,7 @@ pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &s
 
 struct Link {
     spec: Arc<LinkSpec>,
+    pulse: Arc<Pulse>,
     applier: Applier,
     confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
@@ -244,6 +249,8 @@ impl Link {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
+        self.pulse
+            .applying(group.first().and_then(Transaction::committed_at_us));
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -257,10 +264,14 @@ impl Link {
             match self.try_group(layers, &end).await {
                 Ok(tally) => {
                     self.committed(end, tally, group.len());
+                    for done in group {
+                        self.visible(done.committed_at_us(), done.ops());
+                    }
                     return Ok(());
                 }
                 Err(error) if error.class() == Class::Transient && attempt < GROUP_TRIES_MAX => {
                     debug!(link = %self.spec.id, attempt, %error, "group is tried again");
+                    self.pulse.tried_again();
                     // Fails on a lost connection, and then so does the link, with the first cause.
                     if self.applier.rollback().await.is_err() {
                         return Err(error);
@@ -289,9 +300,11 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<bool> {
         let here = self.applier.checkpoint().position.clone();
+        let committed_at_us = first.committed_at_us();
+        self.pulse.applying(committed_at_us);
         self.applier.begin(&here).await?;
         let mut first = Some(first);
-        let mut pieces = 0;
+        let (mut pieces, mut ops) = (0, Ops::default());
         let end = loop {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
@@ -310,6 +323,7 @@ impl Link {
             let applied = self.applier.layers(&layers).await;
             applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
+            ops += piece.ops();
             if let Some(end) = piece.end {
                 break end;
             }
@@ -318,7 +332,15 @@ impl Link {
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
         self.committed(end, tally, 1);
+        self.visible(committed_at_us, ops);
         Ok(true)
+    }
+
+    fn visible(&self, committed_at_us: Option<i64>, ops: Ops) {
+        // Echoes alone make nothing visible.
+        if let Some(committed_at_us) = committed_at_us.filter(|_| ops.total() > 0) {
+            self.pulse.visible(committed_at_us, ops);
+        }
     }
 
     fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
@@ -329,6 +351,7 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
+        self.pulse.committed(&position, tally.changes, &tally.by_kind);
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,
@@ -343,6 +366,8 @@ impl Link {
         if self.pending.foreign == 0 {
             self.pending.since = Instant::now();
         }
+        self.pulse.idle();
+        self.pulse.took(&position);
         self.pending.position = position;
         self.pending.bytes += bytes;
         self.pending.foreign += foreign;
@@ -354,6 +379,7 @@ impl Link {
 
     async fn idle_checkpoint(&mut self) -> Result<()> {
         let position = self.pending.position.clone();
+        self.pulse.applying(None);
         self.applier.begin(&position).await?;
         let tally = self.applier.commit().await?;
         self.committed(position, tally, 0);

@@ -378,14 +378,20 @@ async fn grants(client: &Client, scope: &Scope, state: &State, steps: &mut Vec<S
         }
     }
     if scope.is_source && !replicates(client, &scope.run_user).await? {
-        steps.push(grant(format!("ALTER ROLE {role} REPLICATION")));
+        steps.push(grant(format!("{LET_REPLICATE}{role} REPLICATION")));
     }
     if scope.is_target && !sets_replica_role(client, &scope.run_user).await? {
-        steps.push(grant(format!(
-            "GRANT SET ON PARAMETER session_replication_role TO {role}"
-        )));
+        steps.push(grant(format!("{LET_BE_SILENT}{role}")));
     }
     Ok(())
+}
+
+const LET_REPLICATE: &str = "ALTER ROLE ";
+const LET_BE_SILENT: &str = "GRANT SET ON PARAMETER session_replication_role TO ";
+
+/// All else an owner of the tables may do who may create in the database.
+pub(super) fn is_for_a_superuser(statement: &str) -> bool {
+    statement.starts_with(LET_REPLICATE) || statement.starts_with(LET_BE_SILENT)
 }
 
 /// Has the role all of the privileges on each table?
