@@ -3,8 +3,10 @@
 //! Owns: pauses that double up to a cap, spread at random so that many links do not knock in step.
 //! Fails: with the error itself, when it is not of that kind or the patience of `run --once` is at its end.
 
+use super::pulse::Pulse;
 use crate::error::{Error, Result};
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,10 +39,33 @@ impl Backoff {
         }
     }
 
-    /// Waits before the next attempt of `name`. `false`: told to stop meanwhile.
-    pub(super) async fn wait(&mut self, name: &str, error: Error, stop: &CancellationToken) -> Result<bool> {
+    /// Waits before the next attempt of `name`, which shows in `pulses`. `false`: told to stop meanwhile.
+    pub(super) async fn wait(
+        &mut self,
+        name: &str,
+        error: Error,
+        pulses: &[Arc<Pulse>],
+        stop: &CancellationToken,
+    ) -> Result<bool> {
+        let pause = self.pause_after(&error);
+        pulses.iter().for_each(|pulse| pulse.failed(&error, pause));
+        let Some(pause) = pause else { return Err(error) };
+        warn!(
+            name, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64,
+            "interrupted: tried again until it works"
+        );
+        tokio::select! {
+            () = stop.cancelled() => return Ok(false),
+            () = tokio::time::sleep(pause) => {}
+        }
+        self.started = Instant::now();
+        Ok(true)
+    }
+
+    /// `None`: it is not to be tried again.
+    fn pause_after(&mut self, error: &Error) -> Option<Duration> {
         if !error.is_transient() {
-            return Err(error);
+            return None;
         }
         if self.started.elapsed() > RECOVERED_AFTER {
             self.pause = PAUSE_MIN;
@@ -51,21 +76,12 @@ impl Backoff {
         if self.once {
             let left = ONCE_PATIENCE.saturating_sub(since.elapsed());
             if left.is_zero() {
-                return Err(error);
+                return None;
             }
             pause = pause.min(left);
         }
-        warn!(
-            name, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64,
-            "interrupted: tried again until it works"
-        );
-        tokio::select! {
-            () = stop.cancelled() => return Ok(false),
-            () = tokio::time::sleep(pause) => {}
-        }
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        self.started = Instant::now();
-        Ok(true)
+        Some(pause)
     }
 }
 
@@ -86,7 +102,12 @@ mod tests {
         let mut backoff = Backoff::new(false);
         let pause = async |backoff: &mut Backoff| {
             let start = Instant::now();
-            assert!(backoff.wait("x", Error::transient("x"), &stop).await.unwrap());
+            assert!(
+                backoff
+                    .wait("x", Error::transient("x"), &[], &stop)
+                    .await
+                    .unwrap()
+            );
             start.elapsed()
         };
         let mut last = Duration::ZERO;
@@ -107,14 +128,24 @@ mod tests {
         let stop = CancellationToken::new();
         let start = Instant::now();
         let mut backoff = Backoff::new(true);
-        while backoff.wait("x", Error::transient("x"), &stop).await.is_ok() {}
+        while backoff.wait("x", Error::transient("x"), &[], &stop).await.is_ok() {}
         assert!(start.elapsed() < ONCE_PATIENCE * 2, "{:?}", start.elapsed());
         let mut backoff = Backoff::new(false);
         for _ in 0..100 {
-            assert!(backoff.wait("x", Error::transient("x"), &stop).await.unwrap());
+            assert!(
+                backoff
+                    .wait("x", Error::transient("x"), &[], &stop)
+                    .await
+                    .unwrap()
+            );
         }
-        assert!(backoff.wait("x", Error::definite("x"), &stop).await.is_err());
+        assert!(backoff.wait("x", Error::definite("x"), &[], &stop).await.is_err());
         stop.cancel();
-        assert!(!backoff.wait("x", Error::transient("x"), &stop).await.unwrap());
+        assert!(
+            !backoff
+                .wait("x", Error::transient("x"), &[], &stop)
+                .await
+                .unwrap()
+        );
     }
 }

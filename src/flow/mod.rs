@@ -6,9 +6,12 @@
 mod apply;
 mod backoff;
 mod group;
+pub mod lag;
 mod link;
 pub(crate) mod planner;
-mod pulse;
+mod poll;
+mod presence;
+pub mod pulse;
 mod reader;
 mod record;
 pub mod spec;
@@ -23,7 +26,8 @@ use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
 use crate::seed;
 use backoff::Backoff;
-use pulse::Pulse;
+use presence::Presence;
+use pulse::{Live, Pulse, State};
 use spec::{LinkSpec, NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,25 +41,27 @@ const WATCH_EVERY: Duration = Duration::from_secs(5);
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs all links of all syncs until `stop` or the first error that a person must see to. With `once`: until each
-/// source's log is applied up to where it stood at the start.
-pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Result<()> {
+/// source's log is applied up to where it stood at the start. What happens shows in `live`.
+pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Live) -> Result<()> {
     let mut tasks = JoinSet::new();
     let work = stop.child_token();
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
-        let goals = prepare(sync, once, &work).await?;
+        let goals = prepare(sync, once, &work, live).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
             break;
         }
-        let pulse = Pulse::new(sync.nodes.iter());
+        let presence = Presence::new(sync.nodes.iter());
         for (index, goal) in goals.into_iter().enumerate() {
             let link = sync.link(index);
-            let (stop, pulse) = (work.clone(), pulse.clone());
+            let (stop, presence) = (work.clone(), presence.clone());
+            let pulse = live.of(&link.sync, &link.id);
             links += 1;
+            tasks.spawn(poll::run(Arc::clone(&link), Arc::clone(&pulse), watch.clone()));
             tasks.spawn(async move {
-                let result = supervise(&link, goal, &pulse, &stop).await;
+                let result = supervise(&link, goal, &stop, &pulse, &presence).await;
                 if result.is_err() {
                     stop.cancel();
                 }
@@ -65,7 +71,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
         let (sync, watch) = (sync.clone(), watch.clone());
         let failed = work.clone();
         tasks.spawn(async move {
-            let result = watch_settings(&sync, &pulse, &watch).await;
+            let result = watch_settings(&sync, &presence, &watch).await;
             if result.is_err() {
                 failed.cancel();
             }
@@ -113,14 +119,21 @@ async fn finish(
 
 /// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns what each link is
 /// to reach; nothing when told to stop.
-async fn prepare(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Result<Vec<Option<Position>>> {
+async fn prepare(
+    sync: &SyncSpec,
+    once: bool,
+    stop: &CancellationToken,
+    live: &Live,
+) -> Result<Vec<Option<Position>>> {
     let mut backoff = Backoff::new(once);
     let what = format!("sync {}", sync.name);
+    let links = (0..sync.links.len()).map(|index| sync.link(index));
+    let pulses: Vec<Arc<Pulse>> = links.map(|link| live.of(&link.sync, &link.id)).collect();
     loop {
-        match attempt(sync, once, stop).await {
+        match Box::pin(attempt(sync, once, stop, live)).await {
             Ok(goals) => return Ok(goals),
             Err(error) => {
-                if !backoff.wait(&what, error, stop).await? {
+                if !backoff.wait(&what, error, &pulses, stop).await? {
                     return Ok(Vec::new());
                 }
             }
@@ -128,9 +141,14 @@ async fn prepare(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Resul
     }
 }
 
-async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Result<Vec<Option<Position>>> {
+async fn attempt(
+    sync: &SyncSpec,
+    once: bool,
+    stop: &CancellationToken,
+    live: &Live,
+) -> Result<Vec<Option<Position>>> {
     ready(sync).await?;
-    Box::pin(seed::start(sync, stop)).await?;
+    seed::start(sync, stop, live).await?;
     let mut goals = Vec::with_capacity(sync.links.len());
     for index in 0..sync.links.len() {
         goals.push(match once && !stop.is_cancelled() {
@@ -145,15 +163,20 @@ async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken) -> Resul
 async fn supervise(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
-    pulse: &Pulse,
     stop: &CancellationToken,
+    pulse: &Arc<Pulse>,
+    presence: &Presence,
 ) -> Result<()> {
     let mut backoff = Backoff::new(goal.is_some());
     loop {
-        match Box::pin(link::run(spec, goal.clone(), pulse, stop)).await {
-            Ok(()) => return Ok(()),
+        match Box::pin(link::run(spec, goal.clone(), stop, pulse, presence)).await {
+            Ok(()) => {
+                pulse.set(State::Stopped, "");
+                return Ok(());
+            }
             Err(error) => {
-                if !backoff.wait(&spec.id, error, stop).await? {
+                let shown = std::slice::from_ref(pulse);
+                if !backoff.wait(&spec.id, error, shown, stop).await? {
                     return Ok(());
                 }
             }
@@ -209,7 +232,7 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
 
 /// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
 /// the nodes are still there.
-async fn watch_settings(sync: &SyncSpec, pulse: &Pulse, stop: &CancellationToken) -> Result<()> {
+async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &CancellationToken) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
     loop {
         tokio::select! {
@@ -219,16 +242,16 @@ async fn watch_settings(sync: &SyncSpec, pulse: &Pulse, stop: &CancellationToken
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
             if slot.is_none() {
-                *slot = pulse.connect(spec).await;
+                *slot = presence.connect(spec).await;
             }
             let Some(node) = slot else { continue };
-            match pulse.answer(node.settings(&sync.scope(index))).await {
+            match presence.answer(node.settings(&sync.scope(index))).await {
                 Some(findings) => match refuse_blockers("go on", spec, findings) {
                     // Links meet it themselves and wait.
                     Err(error) if !error.is_transient() => return Err(error),
                     _ => {}
                 },
-                None => *slot = pulse.connect(spec).await,
+                None => *slot = presence.connect(spec).await,
             }
         }
     }

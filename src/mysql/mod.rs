@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod codec;
 mod fault;
+pub mod log;
 mod relay;
 pub mod setup;
 pub mod snapshot;
@@ -75,15 +76,13 @@ async fn connect_in_time(access: &Access) -> Result<Conn> {
 async fn connect_to(access: &Access) -> Result<Conn> {
     let doing = connecting(access);
     let options = options(access).await?;
-    let mut conn = if access.is_socket() || access.tls == TlsMode::Disable {
-        Conn::new(options).await.map_err(|error| refused(&doing, error))?
-    } else {
-        let relay = Relay::new(access)?;
-        let opening = Conn::new(options.socket(Some(relay.socket.clone())));
-        let (conn, relayed) = tokio::join!(opening, relay.log_in(access, &doing));
-        relayed?;
-        conn.map_err(|error| refused(&doing, error))?
-    };
+    let mut opened = open(access, &doing, options.clone()).await?;
+    // Nothing in that database is granted yet. Every name we write carries its database, and what is missing `check`
+    // says with its GRANT.
+    if matches!(&opened, Err(mysql_async::Error::Server(error)) if error.code == 1044) {
+        opened = open(access, &doing, options.db_name(None::<String>)).await?;
+    }
+    let mut conn = opened.map_err(|error| refused(&doing, error))?;
     for pin in PINS {
         conn.query_drop(pin)
             .await
@@ -93,6 +92,21 @@ async fn connect_to(access: &Access) -> Result<Conn> {
         writable(&mut conn, &doing).await?;
     }
     Ok(conn)
+}
+
+/// What the driver says; before that, what stood in the way of TLS.
+async fn open(
+    access: &Access,
+    doing: &str,
+    options: OptsBuilder,
+) -> Result<Result<Conn, mysql_async::Error>> {
+    if access.is_socket() || access.tls == TlsMode::Disable {
+        return Ok(Conn::new(options).await);
+    }
+    let relay = Relay::new(access)?;
+    let opening = Conn::new(options.socket(Some(relay.socket.clone())));
+    let (opened, relayed) = tokio::join!(opening, relay.log_in(access, doing));
+    relayed.map(|()| opened)
 }
 
 async fn writable(conn: &mut Conn, doing: &str) -> Result<()> {
@@ -246,8 +260,8 @@ pub async fn server(conn: &mut Conn, flavor: &Flavor) -> Result<Server> {
         ),
     };
     let identity: Option<String> = match identity {
-        // No such database or table yet: not set up.
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => None,
+        // No such database or table yet, or none that this account may see: not set up.
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049 | 1142) => None,
         other => other.map_err(|error| fail(doing, error))?,
     };
     Ok(Server {

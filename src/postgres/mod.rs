@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod codec;
 mod fault;
+pub mod log;
 mod relation;
 pub mod replication;
 mod rows;
