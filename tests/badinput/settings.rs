@@ -51,14 +51,8 @@ fn wrong_settings(stage: &Stage) -> Vec<(&'static str, &'static str, &'static st
         ("binlog_format", "MIXED", "E202"),
     ]);
     match stage.mariadb() {
-        true => list.extend([
-            ("binlog_row_metadata", "NO_LOG", "E203"),
-            ("log_bin_compress", "ON", "E207"),
-        ]),
-        false => list.extend([
-            ("binlog_row_value_options", "PARTIAL_JSON", "E205"),
-            ("binlog_transaction_compression", "ON", "E207"),
-        ]),
+        true => list.extend([("binlog_row_metadata", "NO_LOG", "E203")]),
+        false => list.extend([("binlog_row_value_options", "PARTIAL_JSON", "E205")]),
     }
     list
 }

@@ -1,7 +1,7 @@
 //! The forms in which a server may write its log: compressed, without GTIDs, with large events, over several files, cut
 //! by a crash. The same transactions must come out of each.
 
-use super::harness::{Kind, Options as Server, database, eventually, private};
+use super::harness::{Kind, Options as Server, database, private};
 use super::transactions::*;
 use super::*;
 

@@ -5,18 +5,16 @@
 //! (`transaction`): there the events are held, and read once more when it has. A ROLLBACK of a mixed transaction is an
 //! error once rows of interest were handed on.
 //!
-//! **XA.** Rows come with the prepare, the decision is a transaction of its own. With MySQL's GTIDs the prepare stays
-//! out of the position until the decision, so a restart reads it again. A position of one number cannot leave a hole:
-//! there a prepared transaction with rows of interest stops the link before them.
 //! **Compressed transactions** end only when their last byte was seen and checked.
+
+mod endings;
+mod files;
 
 use super::super::codec::decode_row;
 use super::super::wire::query::{Name, Statement, classify, mentions};
 use super::super::wire::rows::{Rows, Verb, table_id};
 use super::super::wire::table_map::TableMap;
-use super::super::wire::{
-    Cursor, FormatDescription, Gtid, MariaGtid, Query, Rotate, XaPrepare, kind, payload,
-};
+use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind, payload};
 use super::tables::{Mapped, Tables, marker};
 use super::transaction::{Ending, Event, Id, Open, Prepared, record, recorded};
 use crate::error::{Error, NEW_COPY, Reason, Result};
@@ -28,7 +26,6 @@ use crate::mysql::codec::Reader;
 use crate::spill::{self, Space, Spill};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tracing::warn;
 
 /// Bounds of a part: what one hand-over may keep in memory.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -263,127 +260,6 @@ impl Assembler {
         let ending = self.ending.take();
         let ending = ending.ok_or_else(|| malformed("a compressed transaction").why("it has no end"))?;
         self.ends(ending)
-    }
-
-    /// Files and offsets are followed where they are the position. Made-up events and heartbeats stand in no file.
-    /// True: the event ends before our position, so it was taken already.
-    fn advance_place(&mut self, event: &Event<'_>) -> Result<bool> {
-        let (Position::File(position), Some(place)) = (&self.position, &mut self.place) else {
-            return Ok(false);
-        };
-        let is_made_up = event.is_artificial || event.end == 0;
-        if is_made_up || matches!(event.kind, kind::HEARTBEAT | kind::HEARTBEAT_V2) {
-            return Ok(false);
-        }
-        let begin = place.offset;
-        place.offset += u64::from(event.size);
-        if place.offset as u32 != event.end {
-            return Err(Error::definite("follow the place in the binlog").why(format!(
-                "an event ends at {} where {} was expected",
-                event.end, place.offset
-            )));
-        }
-        // A position that was made is the end of a transaction.
-        let is_in_file = self.open.is_none() && place.file() == position.file();
-        if is_in_file && begin < position.offset && position.offset < place.offset {
-            return Err(Error::definite("continue reading the binlog")
-                .reason(Reason::PositionLost)
-                .why(format!(
-                    "at {position} there is no begin of an event: the log was reset"
-                ))
-                .hint(NEW_COPY));
-        }
-        let is_first = matches!(event.kind, kind::FORMAT_DESCRIPTION);
-        Ok(is_in_file && place.offset <= position.offset && !is_first)
-    }
-
-    fn format_description(&mut self, event: &Event<'_>) -> Result<()> {
-        let format = FormatDescription::parse(event.body).ok_or_else(|| malformed("a format description"))?;
-        self.has_started = true;
-        self.tables.forget_numbers();
-        self.begin_file(event)?;
-        if format.is_first
-            && let Some(open) = &self.open
-        {
-            if !open.is_untold() {
-                return Err(Error::definite(self.reading("the end"))
-                    .why("its server restarted inside of it, after rows of it were read")
-                    .hint("restart; if it happens again, report it with the server's version"));
-            }
-            warn!(transaction = %open.head.transaction, "the server crashed inside this transaction: nothing of it happened");
-            self.open = None;
-        }
-        self.between_transactions()
-    }
-
-    /// Follows into a file, and compares when it was made where we have been in it before.
-    fn begin_file(&mut self, event: &Event<'_>) -> Result<()> {
-        let (Position::File(position), Some(place)) = (&self.position, &mut self.place) else {
-            return Ok(());
-        };
-        place.created = event.timestamp;
-        if position.file() == place.file() && position.created != event.timestamp {
-            return Err(Error::definite("continue reading the binlog")
-                .reason(Reason::PositionLost)
-                .why(format!(
-                    "{} is not the file that was read: it was made at {} and not at {} (seconds since 1970), so the log \
-                     was reset",
-                    place.file(),
-                    event.timestamp,
-                    position.created
-                ))
-                .hint(NEW_COPY));
-        }
-        Ok(())
-    }
-
-    /// Between transactions the position goes along: a file that was read to its end may be purged at any time.
-    fn follow_file(&mut self, event: &Event<'_>) {
-        let is_between = self.open.is_none() && self.has_started;
-        let (Position::File(position), Some(place)) = (&mut self.position, &self.place) else {
-            return;
-        };
-        let is_ahead = position.file() != place.file() || position.offset < place.offset;
-        // The made-up begin of a file has no time yet.
-        if is_between && is_ahead && place.created != 0 {
-            position.clone_from(place);
-            *self.idle.get_or_insert(0) += u64::from(event.size);
-        }
-    }
-
-    fn rotate(&mut self, event: &Event<'_>) -> Result<()> {
-        self.tables.forget_numbers();
-        if let Position::File(position) = &self.position {
-            let rotate = Rotate::parse(event.body).ok_or_else(|| malformed("a file's name"))?;
-            let is_same = self
-                .place
-                .as_ref()
-                .is_some_and(|place| place.file() == rotate.file);
-            if !is_same {
-                let created = if position.file() == rotate.file {
-                    position.created
-                } else {
-                    0
-                };
-                let place = FilePosition::new(&rotate.file, rotate.offset, created);
-                self.place = Some(place.ok_or_else(|| malformed("a file's name"))?);
-            }
-        }
-        match event.is_artificial {
-            // Tells where the dump goes on; a crash leaves the file before without an end.
-            true => Ok(()),
-            false => self.between_transactions(),
-        }
-    }
-
-    /// A file ends between transactions, and only a crash ends it elsewhere.
-    fn between_transactions(&self) -> Result<()> {
-        match &self.open {
-            None => Ok(()),
-            Some(_) => Err(Error::definite(self.reading("the end"))
-                .why("the log's file ended inside of it")
-                .hint("restart; if it happens again, report it with the server's version")),
-        }
     }
 
     /// Kinds that hold rows in forms this version does not read; all others say nothing about rows.
@@ -673,153 +549,6 @@ impl Assembler {
         Err(Error::definite(self.reading("an event"))
             .why("rows of synced tables were rolled back in a transaction that also changed other storage engines' tables")
             .hint("convert those tables: ALTER TABLE .. ENGINE = InnoDB; then seed again"))
-    }
-
-    fn xa_start(&mut self) -> Result<()> {
-        let space = self.space.clone();
-        let open = self.open()?;
-        open.has_begun = true;
-        open.is_xa = true;
-        open.held.get_or_insert_with(|| Spill::new(&space));
-        Ok(())
-    }
-
-    fn xa_prepare(&mut self, event: &Event<'_>) -> Result<()> {
-        let prepare =
-            XaPrepare::parse(event.body).ok_or_else(|| malformed("the end of an XA transaction"))?;
-        self.ends(match prepare.is_commit {
-            true => Ending::Commit,
-            false => Ending::Prepared(prepare.xid),
-        })
-    }
-
-    /// The transaction is complete; a compressed one once it was seen to be whole.
-    fn ends(&mut self, ending: Ending) -> Result<()> {
-        if self.is_in_payload {
-            self.ending = Some(ending);
-            return Ok(());
-        }
-        match ending {
-            Ending::Commit => {
-                self.replay = self.open()?.held.take().map(Spill::into_reader);
-                match self.replay {
-                    Some(_) => Ok(()),
-                    None => self.finish(),
-                }
-            }
-            Ending::Prepared(xid) => self.prepare(xid),
-            Ending::Decided { is_commit, xid } => self.decide(is_commit, &xid),
-        }
-    }
-
-    /// Puts the rows aside. With a set of GTIDs this one stays out of it until the decision.
-    fn prepare(&mut self, xid: String) -> Result<()> {
-        let reading = self.reading("an XA transaction");
-        let Some(open) = self.open.take() else {
-            return self.open().map(|_| ());
-        };
-        if matches!(self.position, Position::Gtid(_)) {
-            let held = open.held.unwrap_or_else(|| Spill::new(&self.space));
-            self.prepared.insert(xid, Prepared { id: open.id, held });
-        } else if let Some(table) = open.held_table {
-            return Err(new_copy_after(
-                Error::definite(reading).table(table).why(
-                    "it was prepared in two phases, and this server's positions cannot leave out what is not decided \
-                     yet: its rows could be lost over a restart",
-                ),
-                "write synced tables without XA, or in one phase (XA COMMIT .. ONE PHASE); decide what is prepared;",
-            ));
-        } else {
-            self.advance_position(&open.id)?;
-        }
-        *self.idle.get_or_insert(0) += open.log_bytes;
-        Ok(())
-    }
-
-    fn decide(&mut self, is_commit: bool, xid: &str) -> Result<()> {
-        let found = self.prepared.remove(xid);
-        let is_set = matches!(self.position, Position::Gtid(_));
-        let reading = self.reading("the decision");
-        let open = self.open()?;
-        match found {
-            Some(Prepared { id, held }) => {
-                open.decided = Some(id);
-                if is_commit {
-                    self.replay = Some(held.into_reader());
-                    return Ok(());
-                }
-            }
-            // Its rows came before our position, and only that they were not of interest lets us pass.
-            None if is_set && is_commit => {
-                return Err(Error::definite(reading)
-                    .reason(Reason::PositionLost)
-                    .why("it was prepared (XA PREPARE) before this link's first position, so its rows were not read")
-                    .hint(NEW_COPY));
-            }
-            None => {}
-        }
-        self.finish()
-    }
-
-    /// Hands on the rest of the open transaction with the position after it.
-    fn finish(&mut self) -> Result<()> {
-        let Some(open) = &self.open else {
-            return self.open().map(|_| ());
-        };
-        let (id, decided, log_bytes) = (open.id.clone(), open.decided.clone(), open.log_bytes);
-        let is_of_interest = open.count > 0 || open.has_marker;
-        if is_of_interest {
-            self.report_idle();
-        }
-        self.advance_position(&id)?;
-        if let Some(decided) = decided {
-            self.advance_position(&decided)?;
-        }
-        match is_of_interest {
-            true => {
-                let end = self.position.clone();
-                self.cut(Some(end))?;
-            }
-            false => *self.idle.get_or_insert(0) += log_bytes,
-        }
-        self.open = None;
-        if self
-            .idle
-            .is_some_and(|foreign_bytes| foreign_bytes >= IDLE_BYTES_MAX)
-        {
-            self.report_idle();
-        }
-        Ok(())
-    }
-
-    /// Tells earlier progress before a transaction of interest, which may turn out to be an echo: the log bytes of
-    /// others would be lost with it.
-    fn report_idle(&mut self) {
-        match self.idle {
-            Some(0) | None => self.idle = None,
-            Some(_) => {
-                let idle = self.idle();
-                self.ready.extend(idle);
-            }
-        }
-    }
-
-    fn advance_position(&mut self, id: &Id) -> Result<()> {
-        match (&mut self.position, id) {
-            (Position::Gtid(set), Id::Gtid(gtid)) => set.add(&gtid.source, gtid.number),
-            (Position::MariaGtid(list), Id::Maria(gtid, server)) => {
-                list.set(gtid.domain, *server, gtid.sequence)
-            }
-            (Position::File(position), Id::Gtid(_) | Id::Anonymous) => {
-                let place = self.place.as_ref();
-                let place = place.ok_or_else(|| malformed("the begin").why("it does not name its file"))?;
-                position.clone_from(place);
-            }
-            (position, _) => {
-                return Err(Error::bug("advance a position").why(format!("{position} is of another kind")));
-            }
-        }
-        Ok(())
     }
 }
 

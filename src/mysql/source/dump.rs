@@ -7,18 +7,21 @@
 
 use crate::access::{Access, TlsMode, tls};
 use crate::error::{Error, Reason, Result};
+use crate::mysql::fail;
 use crate::mysql::wire::framing::{Framing, FramingError, Item};
 use crate::mysql::wire::kind;
 use crate::mysql::wire::login::{self, Answer, Greeting};
-use crate::mysql::{CONNECT_TIMEOUT, fail};
 use bytes::BytesMut;
 use mysql_async::{Opts, ServerError};
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Read at once.
 const READ_BYTES: usize = 256 << 10;
+/// The first event of a file comes at once.
+const FILE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps of one login; the longest known has five.
 const LOGIN_STEPS_MAX: usize = 8;
 
@@ -69,17 +72,18 @@ impl Dump {
     /// `options`: of the driver's session, which has chosen among the hosts and read the password.
     pub(super) async fn open(access: &Access, options: &Opts) -> Result<Dump> {
         let doing = "open the session that reads the binlog";
-        match tokio::time::timeout(CONNECT_TIMEOUT, Self::log_in(doing, access, options)).await {
+        match tokio::time::timeout(access.connect_timeout, Self::log_in(doing, access, options)).await {
             Ok(dump) => dump,
             Err(_) => Err(Error::transient(doing)
                 .reason(Reason::Unreachable)
-                .why(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+                .why(format!("no answer within {} s", access.connect_timeout.as_secs()))),
         }
     }
 
     async fn log_in(doing: &str, access: &Access, options: &Opts) -> Result<Dump> {
         let failed = |error| broken(doing, error);
-        if let Some(path) = options.socket() {
+        // Another socket is the driver's own way to TLS (`mysql::relay`).
+        if let Some(path) = options.socket().filter(|path| path.starts_with('/')) {
             let mut dump = Dump::over(UnixStream::connect(path).await.map_err(failed)?);
             let greeting = dump.greeting(doing).await?;
             dump.prove(doing, options, &greeting, Channel::Local).await?;
@@ -285,7 +289,7 @@ impl<S: Socket> Dump<S> {
                 }
             }
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, reading).await {
+        match tokio::time::timeout(FILE_TIME_MAX, reading).await {
             Ok(time) => time,
             Err(_) => Err(Error::transient(doing)
                 .reason(Reason::Unreachable)
