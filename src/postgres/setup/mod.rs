@@ -7,6 +7,7 @@
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
 mod check;
+mod grants;
 mod lost;
 mod removal;
 mod state;
