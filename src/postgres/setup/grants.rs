@@ -21,6 +21,14 @@ const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.
 const PLACES: [&str; 2] = ["ctid", "tableoid"];
 
+const ALTER_ROLE: &str = "ALTER ROLE ";
+const LET_BE_SILENT: &str = "GRANT SET ON PARAMETER session_replication_role TO ";
+
+/// All else an owner of the tables may do who may create in the database.
+pub(super) fn is_for_a_superuser(statement: &str) -> bool {
+    statement.starts_with(ALTER_ROLE) || statement.starts_with(LET_BE_SILENT)
+}
+
 /// A right that is lacking.
 pub(super) struct Lack {
     pub code: &'static str,
@@ -88,15 +96,12 @@ pub(super) async fn lacking(
         }
     }
     if scope.is_source && !replicates(client, role).await? {
-        let fix = format!("ALTER ROLE {} REPLICATION", quote(role));
+        let fix = format!("{ALTER_ROLE}{} REPLICATION", quote(role));
         lacks.push(Lack::new("E102", "may not replicate", fix));
     }
     if scope.is_target && !sets_replica_role(client, scope, state, role).await? {
         let what = "may not set session_replication_role, which keeps triggers silent";
-        let fix = format!(
-            "GRANT SET ON PARAMETER session_replication_role TO {}",
-            quote(role)
-        );
+        let fix = format!("{LET_BE_SILENT}{}", quote(role));
         lacks.push(Lack::new("E104", what, fix));
     }
     lacks.extend(hidden_rows(client, scope, role).await?);
@@ -290,7 +295,7 @@ async fn hidden_rows(client: &Client, scope: &Scope, role: &str) -> Result<Vec<L
             }
             false => "is under the table's row-level security, which would hide rows from it",
         };
-        let fix = format!("ALTER ROLE {} BYPASSRLS", quote(role));
+        let fix = format!("{ALTER_ROLE}{} BYPASSRLS", quote(role));
         lacks.push(Lack::new("E250", what, fix).table(&id));
     }
     Ok(lacks)

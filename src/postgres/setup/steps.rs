@@ -25,6 +25,11 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
+/// The control schema's versions, oldest first.
+const CONTROL_FILES: [(i64, &str); 2] = [
+    (1, include_str!("../../../sql/postgres/001_control.sql")),
+    (2, include_str!("../../../sql/postgres/002_operations.sql")),
+];
 
 pub(super) async fn steps(
     client: &Client,
@@ -33,10 +38,16 @@ pub(super) async fn steps(
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    if state.control != Control::Ready {
-        let file = include_str!("../../../sql/postgres/001_control.sql");
+    for (_, file) in CONTROL_FILES
+        .iter()
+        .filter(|(version, _)| *version > state.version)
+    {
+        let what = match state.control {
+            Control::Ready => "control schema tidelock of this version",
+            Control::Missing | Control::Closed => "control schema tidelock",
+        };
         let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, "control schema tidelock", sql)));
+        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
     }
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
