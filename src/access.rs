@@ -153,4 +153,6 @@ pub struct SourceOptions {
     /// This node's tables of the sync, as its catalog shows them.
     pub tables: Vec<std::sync::Arc<crate::model::sync::CatalogTable>>,
     pub mode: crate::model::sync::Mode,
+    /// For what is received before its fate is known.
+    pub spill: crate::spill::Space,
 }

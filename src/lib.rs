@@ -22,4 +22,5 @@ pub mod plan;
 pub mod playground;
 pub mod postgres;
 pub mod seed;
+pub mod spill;
 pub mod typemap;

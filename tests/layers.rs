@@ -31,6 +31,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("mysql::wire", 1),
     ("access", 2),
     ("postgres", 2),
+    ("spill", 2),
     ("mysql", 2),
     ("engine", 3),
     ("flow", 4),

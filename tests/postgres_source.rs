@@ -82,6 +82,7 @@ async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
         target: "peer".to_owned(),
         tables: found.into_iter().map(|table| Arc::new(table.unwrap())).collect(),
         mode,
+        spill: tidelock::spill::Space::default(),
     }
 }
 

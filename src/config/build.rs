@@ -9,6 +9,7 @@ use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, ur
 use crate::access::{Access, Secret, TlsMode};
 use crate::flow::spec::Limits;
 use crate::model::schema::Engine;
+use crate::spill::Space;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub(super) const RANK_MAX: i64 = 32_767;
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
 /// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
 const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
+
+/// Less than this would refuse what memory nearly holds.
+const SPILL_BYTES: (usize, usize) = (16 << 20, 1 << 50);
 
 pub(super) struct Builder<'a> {
     pub text: &'a str,
@@ -63,7 +67,7 @@ pub(super) fn config(
     }
     let nodes = builder.nodes(file.node);
     let limits = builder.limits(file.limits);
-    let syncs = syncs::build(&mut builder, file.sync, &nodes, limits);
+    let syncs = syncs::build(&mut builder, file.sync, &nodes, &limits);
     let log = builder.log(file.log);
     if !builder.problems.is_empty() {
         builder
@@ -459,6 +463,7 @@ impl Builder<'_> {
         Limits {
             group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
+            spill: self.spill(file.spill_dir, file.spill_bytes_max),
         }
     }
 
@@ -483,6 +488,41 @@ impl Builder<'_> {
                 usual
             }
         }
+    }
+
+    /// One space for the whole process: its cap counts all links.
+    fn spill(&mut self, dir: Text, bytes_max: Option<Spanned<i64>>) -> Space {
+        const DIR: &str = "limits.spill_dir";
+        const BYTES_MAX: &str = "limits.spill_bytes_max";
+        let folder = match dir {
+            None => {
+                let folder = std::env::temp_dir();
+                self.show_from(DIR, folder.display(), "the system's temporary folder".to_owned());
+                folder
+            }
+            Some(dir) => {
+                let folder = self.beside(Path::new(dir.get_ref()));
+                self.show(DIR, folder.display(), Some(dir.span()));
+                if !folder.is_dir() {
+                    self.problem(
+                        Problem::new(format!("{} is no folder", folder.display()))
+                            .hint(
+                                "limits.spill_dir names a folder that exists and that this user may write to",
+                            )
+                            .at(dir.span()),
+                    );
+                }
+                folder
+            }
+        };
+        let bytes_max = match bytes_max {
+            None => {
+                self.show(BYTES_MAX, "no limit", None);
+                None
+            }
+            Some(_) => Some(self.bounded(BYTES_MAX, bytes_max, SPILL_BYTES.1, SPILL_BYTES) as u64),
+        };
+        Space::new(folder, bytes_max)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn build(
     builder: &mut Builder<'_>,
     files: Vec<SyncFile>,
     nodes: &Nodes,
-    limits: Limits,
+    limits: &Limits,
 ) -> Vec<Sync> {
     if files.is_empty() {
         builder.problem(
@@ -58,7 +58,7 @@ pub(super) fn build(
 }
 
 /// `None` when a problem was noted.
-fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: Limits) -> Option<Sync> {
+fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limits) -> Option<Sync> {
     let before = builder.problems.len();
     let key = |suffix: &str| format!("sync.{}.{suffix}", file.name.get_ref());
     let members = members(builder, &file, nodes);
@@ -109,7 +109,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: Limits
         nodes: specs,
         links,
         rules,
-        limits,
+        limits: limits.clone(),
     };
     spec.config_hash = config_hash(&spec);
     let nodes = members.into_iter().map(|(node, _)| node).collect();

@@ -241,6 +241,11 @@ fn every_wrong_node_has_its_message() {
             "group_rows_max = 0 is out of bounds",
         ),
         (with("[limits]\ngroup_bytes_max = 1"), "from 65536 to 33554432"),
+        (
+            with("[limits]\nspill_dir = \"nowhere\""),
+            "/etc/tidelock/nowhere is no folder",
+        ),
+        (with("[limits]\nspill_bytes_max = 1"), "from 16777216 to"),
         (with("[log]\nformat = \"xml\""), "known are auto, text, json"),
         (with("[http]"), "unknown key \"http\""),
     ] {

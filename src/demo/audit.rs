@@ -66,6 +66,7 @@ impl Auditor {
             target: NAME.to_owned(),
             tables,
             mode: sync.mode,
+            spill: sync.limits.spill.clone(),
         };
         let from = engine::start_position(spec.engine, options.clone()).await?;
         let source = Source::open(spec.engine, options, &from).await?;

@@ -4,6 +4,7 @@
 //! is larger than a group comes piece by piece, and nothing else comes before its end.
 
 use super::link::Receiver;
+use super::pulse::Ops;
 use super::reader::Received;
 use crate::error::{Error, Result};
 use crate::model::change::{Part, Step, Writer};
@@ -32,6 +33,18 @@ impl Transaction {
     /// Log it took, echoes included.
     pub(super) fn log_bytes(&self) -> u64 {
         self.received.iter().map(|received| received.log_bytes).sum()
+    }
+
+    /// Its changes by kind, those of Tidelock left out.
+    pub(super) fn ops(&self) -> Ops {
+        let mut sum = Ops::default();
+        self.received.iter().for_each(|received| sum += received.ops);
+        sum
+    }
+
+    /// By the source's clock.
+    pub(super) fn committed_at_us(&self) -> Option<i64> {
+        self.parts().next().map(|part| part.head.committed_at_us)
     }
 
     fn changes(&self) -> usize {

@@ -7,6 +7,7 @@
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::planner::Planner;
+use super::pulse::{Ops, Pulse};
 use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
@@ -14,6 +15,7 @@ use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
+use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -35,14 +37,17 @@ pub(super) async fn run(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
     stop: &CancellationToken,
+    pulse: &Arc<Pulse>,
 ) -> Result<()> {
     let (applier, mut planner, source) = open(spec).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
+    pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(None);
-    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone());
+    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
     let mut link = Link {
         spec: Arc::clone(spec),
+        pulse: Arc::clone(pulse),
         applier,
         confirm,
         goal,
@@ -93,6 +98,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         target: spec.target.name.clone(),
         tables: source_tables,
         mode: spec.mode,
+        spill: spec.limits.spill.clone(),
     };
     let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
     Ok((
@@ -120,6 +126,7 @@ pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &s
 
 struct Link {
     spec: Arc<LinkSpec>,
+    pulse: Arc<Pulse>,
     applier: Applier,
     confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
@@ -185,11 +192,19 @@ impl Link {
     }
 
     /// Applies whole transactions as one, trying again where the cause passes.
-    async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
+    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        group.truncate(carried);
+        self.carried(&layers, &group).await?;
+        stopped
+    }
+
+    async fn carried(&mut self, layers: &Layers, group: &[Transaction]) -> Result<()> {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
-        let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
+        self.pulse
+            .applying(group.first().and_then(Transaction::committed_at_us));
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -200,13 +215,17 @@ impl Link {
             return self.passed(end, bytes, foreign).await;
         }
         for attempt in 1.. {
-            match self.try_group(&layers, &end).await {
+            match self.try_group(layers, &end).await {
                 Ok(tally) => {
                     self.committed(end, tally, group.len());
+                    for done in group {
+                        self.visible(done.committed_at_us(), done.ops());
+                    }
                     return Ok(());
                 }
                 Err(error) if error.class() == Class::Transient && attempt < GROUP_TRIES_MAX => {
                     debug!(link = %self.spec.id, attempt, %error, "group is tried again");
+                    self.pulse.tried_again();
                     // Fails on a lost connection, and then so does the link, with the first cause.
                     if self.applier.rollback().await.is_err() {
                         return Err(error);
@@ -219,7 +238,7 @@ impl Link {
         Ok(())
     }
 
-    async fn try_group(&mut self, layers: &crate::plan::layer::Layers, end: &Position) -> Result<Tally> {
+    async fn try_group(&mut self, layers: &Layers, end: &Position) -> Result<Tally> {
         self.applier.begin(end).await?;
         self.applier.layers(layers).await?;
         self.applier.commit().await
@@ -235,9 +254,11 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<bool> {
         let here = self.applier.checkpoint().position.clone();
+        let committed_at_us = first.committed_at_us();
+        self.pulse.applying(committed_at_us);
         self.applier.begin(&here).await?;
         let mut first = Some(first);
-        let mut pieces = 0;
+        let (mut pieces, mut ops) = (0, Ops::default());
         let end = loop {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
@@ -250,9 +271,11 @@ impl Link {
                     piece = units.rest() => piece?,
                 },
             };
-            let layers = planner.layers(piece.parts())?;
+            let mut layers = Layers::default();
+            planner.transaction(piece.parts(), &mut layers)?;
             self.applier.layers(&layers).await?;
             pieces += 1;
+            ops += piece.ops();
             if let Some(end) = piece.end {
                 break end;
             }
@@ -261,7 +284,15 @@ impl Link {
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
         self.committed(end, tally, 1);
+        self.visible(committed_at_us, ops);
         Ok(true)
+    }
+
+    fn visible(&self, committed_at_us: Option<i64>, ops: Ops) {
+        // Echoes alone make nothing visible.
+        if let Some(committed_at_us) = committed_at_us.filter(|_| ops.total() > 0) {
+            self.pulse.visible(committed_at_us, ops);
+        }
     }
 
     fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
@@ -272,6 +303,7 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
+        self.pulse.committed(&position, tally.changes, &tally.by_kind);
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,
@@ -286,6 +318,8 @@ impl Link {
         if self.pending.foreign == 0 {
             self.pending.since = Instant::now();
         }
+        self.pulse.idle();
+        self.pulse.took(&position);
         self.pending.position = position;
         self.pending.bytes += bytes;
         self.pending.foreign += foreign;
@@ -297,6 +331,7 @@ impl Link {
 
     async fn idle_checkpoint(&mut self) -> Result<()> {
         let position = self.pending.position.clone();
+        self.pulse.applying(None);
         self.applier.begin(&position).await?;
         let tally = self.applier.commit().await?;
         self.committed(position, tally, 0);

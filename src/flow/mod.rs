@@ -5,8 +5,11 @@
 
 mod apply;
 mod group;
+pub mod lag;
 mod link;
 pub(crate) mod planner;
+mod poll;
+pub mod pulse;
 mod reader;
 mod record;
 pub mod spec;
@@ -20,6 +23,7 @@ use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
 use crate::seed;
+use pulse::{Live, Pulse, State};
 use spec::{LinkSpec, NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,15 +43,15 @@ const WATCH_EVERY: Duration = Duration::from_secs(5);
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs all links of all syncs until `stop` or the first error that a person must see to. With `once`: until each
-/// source's log is applied up to where it stood at the start.
-pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Result<()> {
+/// source's log is applied up to where it stood at the start. What happens shows in `live`.
+pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Live) -> Result<()> {
     let mut tasks = JoinSet::new();
     let work = stop.child_token();
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
         ready(sync).await?;
-        seed::start(sync, &work).await?;
+        seed::start(sync, &work, live).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
             break;
@@ -60,9 +64,11 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Re
                 None
             };
             let stop = work.clone();
+            let pulse = live.of(&link.sync, &link.id);
             links += 1;
+            tasks.spawn(poll::run(Arc::clone(&link), Arc::clone(&pulse), watch.clone()));
             tasks.spawn(async move {
-                let result = supervise(&link, goal, &stop).await;
+                let result = supervise(&link, goal, &stop, &pulse).await;
                 if result.is_err() {
                     stop.cancel();
                 }
@@ -119,18 +125,30 @@ async fn finish(
 }
 
 /// Starts a link again for as long as its errors are of the kind that passes.
-async fn supervise(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &CancellationToken) -> Result<()> {
+async fn supervise(
+    spec: &Arc<LinkSpec>,
+    goal: Option<Position>,
+    stop: &CancellationToken,
+    pulse: &Arc<Pulse>,
+) -> Result<()> {
     let mut pause = PAUSE_MIN;
     loop {
         let started = Instant::now();
-        let error = match Box::pin(link::run(spec, goal.clone(), stop)).await {
-            Ok(()) => return Ok(()),
+        let error = match Box::pin(link::run(spec, goal.clone(), stop, pulse)).await {
+            Ok(()) => {
+                pulse.set(State::Stopped, "");
+                return Ok(());
+            }
             Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
+            Err(error) => {
+                pulse.failed(&error, None);
+                return Err(error);
+            }
         };
         if started.elapsed() > RECOVERED_AFTER {
             pause = PAUSE_MIN;
         }
+        pulse.failed(&error, Some(pause));
         warn!(link = %spec.id, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64, "link interrupted");
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

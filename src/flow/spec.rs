@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, Rule, Scope};
+use crate::spill::Space;
 use foldhash::HashMap;
 use std::sync::Arc;
 
@@ -27,11 +28,12 @@ pub enum Seed {
     None,
 }
 
-/// Bounds of one group.
-#[derive(Debug, Clone, Copy)]
+/// Bounds of one group, and where larger things than memory should hold go.
+#[derive(Debug, Clone)]
 pub struct Limits {
     pub group_rows_max: usize,
     pub group_bytes_max: usize,
+    pub spill: Space,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
         Limits {
             group_rows_max: 1_000,
             group_bytes_max: 4 << 20,
+            spill: Space::default(),
         }
     }
 }
@@ -91,7 +94,7 @@ impl SyncSpec {
             source,
             target,
             config_hash: self.config_hash.clone(),
-            limits: self.limits,
+            limits: self.limits.clone(),
         })
     }
 

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod log;
 pub mod setup;
 pub mod snapshot;
 pub mod source;

@@ -198,6 +198,14 @@ impl Target {
         }
     }
 
+    /// A DELETE and no TRUNCATE, which would commit what stands before it.
+    pub async fn empty(&mut self, shape: &Shape) -> Result<()> {
+        match self.packet(&[&sql::empty(&shape.table.id)]).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed("empty the table", error).table(&shape.table.id)),
+        }
+    }
+
     /// Writes what is uncontested, in sets. `false` = it, or another row of its chunk, is not, and nothing of it was
     /// changed.
     pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {

@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod log;
 mod relation;
 pub mod replication;
 mod rows;

@@ -174,6 +174,15 @@ impl Target {
         }
     }
 
+    /// A DELETE and no TRUNCATE: readers of the table are not locked out, and foreign keys that point to it, which
+    /// TRUNCATE checks even in a replica's session, are the source's business.
+    pub async fn empty(&mut self, shape: &Shape) -> Result<()> {
+        self.query("empty the table", &sql::empty(&shape.table.id), &[])
+            .await
+            .map(|_| ())
+            .map_err(|error| error.table(&shape.table.id))
+    }
+
     /// Writes what is uncontested, in sets. `false` = it is not, and nothing of it was changed.
     pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {
         let mut applied = vec![false; writes.len()];

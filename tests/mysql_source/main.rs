@@ -59,6 +59,7 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         target: "pg".to_owned(),
         tables,
         mode: Mode::Merge,
+        spill: tidelock::spill::Space::default(),
     }
 }
 
