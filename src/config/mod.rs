@@ -8,6 +8,7 @@ mod build;
 mod file;
 mod problem;
 mod syncs;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod url;

@@ -12,6 +12,7 @@ mod poll;
 pub mod pulse;
 mod reader;
 mod record;
+pub mod select;
 pub mod spec;
 
 pub(crate) use apply::Applier;
@@ -50,6 +51,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
+        let sync = &selected(sync).await?;
         ready(sync).await?;
         seed::start(sync, &work, live).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
@@ -86,6 +88,27 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
         });
     }
     finish(tasks, links, &work, &watch).await
+}
+
+/// The sync with the tables that were set up. What else matches is only said.
+async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+    if sync.choice.is_fixed() {
+        return Ok(sync.clone());
+    }
+    let mut nodes = Vec::with_capacity(sync.nodes.len());
+    for node in &sync.nodes {
+        nodes.push(Some(Node::connect(&node.access, node.engine).await?));
+    }
+    let selected = select::current(sync, &mut nodes).await?;
+    for note in &selected.notes {
+        if note.level == Level::Blocker {
+            return Err(select::refusal(note));
+        }
+        let table = note.table.as_deref().unwrap_or_default();
+        warn!(sync = %sync.name, node = %note.node, table, code = note.code, fix = note.fix.as_deref(), "{}", note.what);
+    }
+    info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
+    Ok(selected.spec)
 }
 
 /// Waits for the links; the first error stops the others.
