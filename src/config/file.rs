@@ -66,11 +66,14 @@ pub(super) struct TableFile {
     pub names: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Column to node or `skip`.
     #[serde(default)]
-    pub column: BTreeMap<Spanned<String>, Spanned<BTreeMap<Spanned<String>, Spanned<Word>>>>,
+    pub column: BTreeMap<Spanned<String>, Spanned<ColumnFile>>,
     #[serde(rename = "where")]
     pub filter: Option<Spanned<FilterText>>,
     pub on_filter_exit: Text,
 }
+
+/// Node or `skip` to what it says.
+pub(super) type ColumnFile = BTreeMap<Spanned<String>, Spanned<Word>>;
 
 /// Node to schema, of one schema that has several names.
 pub(super) type SchemaNames = BTreeMap<Spanned<String>, Spanned<String>>;

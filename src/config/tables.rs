@@ -5,7 +5,7 @@
 
 use super::Node;
 use super::build::Builder;
-use super::file::{SyncFile, TableFile, Word};
+use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::syncs::known_node;
 use crate::expr::Condition;
@@ -309,40 +309,8 @@ fn columns(
     given.sort_by_key(|(name, _)| name.span().start);
     let mut columns: Vec<ColumnMapping> = Vec::new();
     for (name, words) in given {
-        let mut column = ColumnMapping {
-            name: name.get_ref().clone(),
-            names: vec![name.get_ref().clone(); around.nodes.len()],
-            skip: false,
-        };
         let prefix = around.key(&format!("table.{table}.column.{}", name.get_ref()));
-        for (key, word) in words.get_ref() {
-            match (key.get_ref().as_str(), word.get_ref()) {
-                ("skip", Word::Bool(skip)) => {
-                    builder.show(&format!("{prefix}.skip"), skip, Some(word.span()));
-                    column.skip = *skip;
-                }
-                ("skip", Word::Text(_)) => {
-                    let problem = Problem::new("skip is true or false");
-                    builder.problem(problem.hint("write skip = true").at(word.span()));
-                }
-                (node, Word::Text(text)) => {
-                    builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
-                    if known_node(builder, node, key.span(), around.nodes)
-                        && let Some(index) = around.node(node)
-                    {
-                        column.names[index].clone_from(text);
-                    }
-                }
-                (_, Word::Bool(_)) => {
-                    let problem = Problem::new("a node is given the column's name there");
-                    builder.problem(
-                        problem
-                            .hint("write my = \"mail\", or skip = true")
-                            .at(word.span()),
-                    );
-                }
-            }
-        }
+        let column = column(builder, around, &prefix, name.get_ref(), words.get_ref());
         let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
         if column
             .names
@@ -380,6 +348,50 @@ fn columns(
         }
     }
     columns
+}
+
+/// What is said of one column.
+fn column(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    prefix: &str,
+    name: &str,
+    words: &ColumnFile,
+) -> ColumnMapping {
+    let mut column = ColumnMapping {
+        name: name.to_owned(),
+        names: vec![name.to_owned(); around.nodes.len()],
+        skip: false,
+    };
+    for (key, word) in words {
+        match (key.get_ref().as_str(), word.get_ref()) {
+            ("skip", Word::Bool(skip)) => {
+                builder.show(&format!("{prefix}.skip"), skip, Some(word.span()));
+                column.skip = *skip;
+            }
+            ("skip", Word::Text(_)) => {
+                let problem = Problem::new("skip is true or false");
+                builder.problem(problem.hint("write skip = true").at(word.span()));
+            }
+            (node, Word::Text(text)) => {
+                builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
+                if known_node(builder, node, key.span(), around.nodes)
+                    && let Some(index) = around.node(node)
+                {
+                    column.names[index].clone_from(text);
+                }
+            }
+            (_, Word::Bool(_)) => {
+                let problem = Problem::new("a node is given the column's name there");
+                builder.problem(
+                    problem
+                        .hint("write my = \"mail\", or skip = true")
+                        .at(word.span()),
+                );
+            }
+        }
+    }
+    column
 }
 
 fn filter(

@@ -363,7 +363,6 @@ fn tables_are_named_per_node_and_columns_and_rows_are_mapped() {
 
 #[test]
 fn every_wrong_mapping_has_its_message() {
-    let one_way = |text: String| text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
     for (text, expected) in [
         (
             but("[\"customers\", \"sales.orders\"]", "[\"!a\"]"),
@@ -393,6 +392,16 @@ fn every_wrong_mapping_has_its_message() {
             section("column.tidelock_version = { skip = true }"),
             "cannot be mapped",
         ),
+    ] {
+        let message = bad(&text);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn every_wrong_filter_has_its_message() {
+    let one_way = |text: String| text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
+    for (text, expected) in [
         (section("where = { my = \"a = 1\" }"), "one condition as a text"),
         (section("where = \"\""), "the condition is empty"),
         (
