@@ -263,3 +263,63 @@ async fn mysql_crashes() {
 async fn mariadb_crashes() {
     a_crash_inside_of_a_transaction(Kind::Mariadb).await;
 }
+
+/// The size of the newest binlog file.
+fn log_size(folder: &std::path::Path) -> (std::path::PathBuf, u64) {
+    let files = std::fs::read_dir(folder.join("data"))
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let is_log = |path: &std::path::PathBuf| {
+        path.file_stem().is_some_and(|stem| stem == "binlog")
+            && path
+                .extension()
+                .is_some_and(|end| end != "index" && end != "state")
+    };
+    let newest = files.filter(is_log).max().unwrap();
+    let size = std::fs::metadata(&newest).unwrap().len();
+    (newest, size)
+}
+
+/// The server dies while it copies a transaction into its binlog: the begin of it stays there on MariaDB.
+async fn a_transaction_that_the_log_cuts(kind: Kind) {
+    let mut db = server(kind).await;
+    db.exec("CREATE TABLE ten (n int); INSERT INTO ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)")
+        .await;
+    let options = options(&db, &["t"]).await;
+    let from = start_position(&options).await.unwrap();
+    db.exec("INSERT INTO t VALUES (-1, 'before')").await;
+    let folder = db.server().socket_dir().to_owned();
+    let (file, before) = log_size(&folder);
+    let session = db.session().await;
+    let task = tokio::spawn(async move {
+        let mut session = session;
+        let rows = "SELECT a.n + 10*b.n + 100*c.n + 1000*d.n + 10000*e.n + 100000*f.n, REPEAT('x', 290) FROM ten a, ten b, ten c, ten d, ten e, ten f WHERE f.n < 4";
+        let _ = session.try_exec(&format!("INSERT INTO t {rows}")).await;
+    });
+    let deadline = std::time::Instant::now() + LIMIT * 3;
+    while std::fs::metadata(&file).unwrap().len() < before + (8 << 20) {
+        assert!(std::time::Instant::now() < deadline, "nothing was logged");
+        std::thread::yield_now();
+    }
+    db.server().kill().await;
+    task.await.unwrap();
+    let cut = std::fs::metadata(&file).unwrap().len() - before;
+    assert!(cut < 116_000_000, "all of it was logged: {cut} bytes");
+    db.server().restart().await.unwrap();
+    db.exec("INSERT INTO t VALUES (-2, 'after')").await;
+    assert_eq!(db.count("t").await, 2, "the server took it back");
+    let mut source = Source::open(options.clone(), &from).await.unwrap();
+    assert_eq!(told(&parts(&mut source, &options).await), ["+-1", "+-2"]);
+}
+
+// The loop that watches the file takes a thread of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_cut() {
+    a_transaction_that_the_log_cuts(Kind::Mysql).await;
+}
+
+// The loop that watches the file takes a thread of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_cut() {
+    a_transaction_that_the_log_cuts(Kind::Mariadb).await;
+}

@@ -97,6 +97,21 @@ impl Assembler {
         self.has_started
     }
 
+    /// Behind all that was read and is decided.
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Nothing was told of what is open, if anything is.
+    pub(super) fn is_untold(&self) -> bool {
+        self.open.as_ref().is_none_or(Open::is_untold)
+    }
+
+    /// What is open never happened. Only for what [`Assembler::is_untold`].
+    pub(super) fn forget_open(&mut self) {
+        self.open = None;
+    }
+
     pub(super) fn step(&mut self) -> Option<Step> {
         self.ready.pop_front()
     }
