@@ -5,6 +5,7 @@
 
 pub mod compile;
 pub mod evidence;
+pub mod evolve;
 pub mod layer;
 
 pub use compile::{Address, Plan, Planned, PlannedOp};
