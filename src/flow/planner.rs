@@ -61,8 +61,6 @@ impl Planner {
                 .table(&table.id)
                 .why("the source sent a table outside of the sync")
         })?;
-        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)
-            .map_err(|error| error.node(&self.target))?;
         if let Some(before) = self.described.get(&table.id) {
             let evolution = Evolution {
                 before,
@@ -73,6 +71,8 @@ impl Planner {
             };
             evolution.check().map_err(|error| error.node(&self.target))?;
         }
+        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)
+            .map_err(|error| error.node(&self.target))?;
         let plan = Arc::new(plan);
         self.described.insert(table.id.clone(), Arc::clone(table));
         self.plans.insert(address, Arc::clone(&plan));
@@ -81,8 +81,7 @@ impl Planner {
 
     /// Is a table described for the first time, or anew? Then the target's may have been altered too.
     pub(super) fn is_news<'a>(&self, mut parts: impl Iterator<Item = &'a Part>) -> bool {
-        let is_new =
-            |change: &Change| !self.plans.contains_key(&(Arc::as_ptr(&change.table) as usize));
+        let is_new = |change: &Change| !self.plans.contains_key(&(Arc::as_ptr(&change.table) as usize));
         parts.any(|part| part.changes.iter().any(is_new))
     }
 

@@ -4,9 +4,8 @@
 //! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
-use super::evolve::THEN;
+use super::differ::Differing;
 use super::{Key, Shape, StampColumns};
-use crate::ddl;
 use crate::error::{Error, NEW_COPY, Result};
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{Engine, Table};
@@ -90,16 +89,13 @@ impl Plan {
         target_engine: Engine,
         merge: bool,
     ) -> Result<Plan> {
-        let failed = || {
-            Error::definite("plan how its rows are carried over")
-                .table(&target.id)
-                .hint("run `tidelock check`: it prints each difference of the two tables with the DDL that mends it")
+        let differing = Differing {
+            source,
+            source_engine,
+            target,
+            target_engine,
         };
-        let mended = |sql: String| {
-            failed().hint(format!(
-                "{sql} {THEN}; `tidelock check` tells each difference of the two tables"
-            ))
-        };
+        let failed = || differing.failed();
         let mut columns = Vec::with_capacity(source.columns.len());
         for (index, column) in source.columns.iter().enumerate() {
             let place = target.column(&column.name);
@@ -107,22 +103,14 @@ impl Plan {
             if place.is_none() && column.generated {
                 continue;
             }
-            let Some(place) = place else {
-                let sql = ddl::add_column(&target.id, column, source_engine, target_engine);
-                return Err(mended(format!(
-                    "{sql} with the same DEFAULT, if it has one: what a default gave to rows that were there is in no log;"
-                ))
-                .why(format!("column {:?} does not exist on the target", column.name)));
-            };
+            let place = place.ok_or_else(|| differing.missing(column))?;
             let counterpart = &target.columns[place];
             if counterpart.generated {
                 continue;
             }
             if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
             {
-                let ty = ddl::type_for(column, source_engine, target_engine);
-                let sql = ddl::change_type(&target.id, counterpart, &ty, target_engine);
-                return Err(mended(sql).why(format!("column {:?}: {why}", column.name)));
+                return Err(differing.refused(column, counterpart, &why));
             }
             columns.push(Carried {
                 source: index,
@@ -137,13 +125,7 @@ impl Plan {
         // Rows that are one by one side's key may be two by the other's.
         let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
         if !source.key.is_empty() && !(source.key.len() == key.len() && source.key.iter().all(is_keyed)) {
-            let (here, there) = (key_names(source), key_names(target));
-            let why = format!(
-                "the primary key is ({}), and on the source ({})",
-                there.join(", "),
-                here.join(", ")
-            );
-            return Err(mended(ddl::add_primary_key(&target.id, &here, true, target_engine)).why(why));
+            return Err(differing.keyed());
         }
         let stamps = match merge {
             true => Some(
@@ -396,12 +378,6 @@ impl Plan {
             "the log must carry whole rows: REPLICA IDENTITY FULL on PostgreSQL, binlog_row_image=FULL on MySQL/MariaDB; run `tidelock check`",
         )
     }
-}
-
-/// Names of a table's key, in its order.
-fn key_names(table: &Table) -> Vec<String> {
-    let columns = table.key.iter().filter_map(|place| table.columns.get(*place));
-    columns.map(|column| column.name.clone()).collect()
 }
 
 fn stamp_columns(table: &Table) -> Option<(usize, usize)> {

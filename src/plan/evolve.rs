@@ -7,7 +7,7 @@
 
 use crate::ddl;
 use crate::error::{Error, Result};
-use crate::model::schema::{Column, Engine, Table};
+use crate::model::schema::{Column, ColumnType, Engine, Table};
 use crate::typemap::{Verdict, verdict};
 
 /// The source's side of it, and the target's as its catalog shows it now.
@@ -41,8 +41,10 @@ impl Evolution<'_> {
         let (before, now) = (&self.before.columns, &self.now.columns);
         let gone = |column: &&Column| self.now.column(&column.name).is_none();
         let come = |column: &&Column| self.before.column(&column.name).is_none();
-        let (gone, come): (Vec<&Column>, Vec<&Column>) =
-            (before.iter().filter(gone).collect(), now.iter().filter(come).collect());
+        let (gone, come): (Vec<&Column>, Vec<&Column>) = (
+            before.iter().filter(gone).collect(),
+            now.iter().filter(come).collect(),
+        );
         for (old, new) in gone.iter().zip(&come) {
             let kept = verdict(old, self.source, new, self.source) == Verdict::Exact;
             let has_followed =
@@ -98,13 +100,21 @@ impl Evolution<'_> {
     /// A type that does not hold every value of the one before it.
     fn retyped(&self) -> Result<()> {
         for now in &self.now.columns {
-            let Some(before) = self.before.column(&now.name).map(|place| &self.before.columns[place]) else {
+            let Some(before) = self
+                .before
+                .column(&now.name)
+                .map(|place| &self.before.columns[place])
+            else {
                 continue;
             };
-            if before.ty == now.ty || verdict(before, self.source, now, self.source) == Verdict::Exact {
+            if holds_all(before, now) || verdict(before, self.source, now, self.source) == Verdict::Exact {
                 continue;
             }
-            let Some(there) = self.target.column(&now.name).map(|place| &self.target.columns[place]) else {
+            let Some(there) = self
+                .target
+                .column(&now.name)
+                .map(|place| &self.target.columns[place])
+            else {
                 continue;
             };
             let has_followed = verdict(now, self.source, there, self.target_engine) == Verdict::Exact
@@ -127,11 +137,22 @@ impl Evolution<'_> {
     }
 }
 
+/// The same type, or one with more labels: values are kept by label, not by number.
+fn holds_all(before: &Column, now: &Column) -> bool {
+    match (&before.ty, &now.ty) {
+        (ColumnType::Enum { labels: old }, ColumnType::Enum { labels: new })
+        | (ColumnType::Set { labels: old }, ColumnType::Set { labels: new }) => {
+            old.iter().all(|label| new.contains(label))
+        }
+        (old, new) => old == new,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::schema::{ColumnType, TableId};
+    use crate::model::schema::TableId;
 
     fn column(text: &str) -> Column {
         let (name, ty) = text.split_once(' ').unwrap();
@@ -174,9 +195,19 @@ mod tests {
 
     /// From PostgreSQL to PostgreSQL; `""` = the link goes on, else a word of what it says.
     const CASES: [(&str, &str, &str, &str); 15] = [
-        ("id int, a int", "id int, a int, b text", "id int, a int, b text", ""),
+        (
+            "id int, a int",
+            "id int, a int, b text",
+            "id int, a int, b text",
+            "",
+        ),
         ("id int, a int", "id int, a int, b text", "id int, a int", ""),
-        ("id int, a int, b int", "id int, b int", "id int, a int, b int", ""),
+        (
+            "id int, a int, b int",
+            "id int, b int",
+            "id int, a int, b int",
+            "",
+        ),
         ("id int, a int", "id int, a bigint", "id int, a bigint", ""),
         ("id int, a varchar", "id int, a text", "id int, a text", ""),
         // The target has followed.
@@ -184,14 +215,49 @@ mod tests {
         ("id int, a bigint", "id int, a int", "id int, a int", ""),
         ("id int, a int", "id int, a text", "id int, a text", ""),
         // It has not.
-        ("id int, a int", "id int, b int", "id int, a int", "RENAME COLUMN \"a\" TO \"b\""),
-        ("id int, a int", "id int, b int", "id int, a int, b int", "DROP COLUMN \"b\"; ALTER"),
-        ("id int, a bigint", "id int, a int", "id int, a bigint", "TYPE integer"),
-        ("id int, a varchar", "id int, a int", "id int, a varchar", "TYPE integer"),
-        ("id int, a text", "id int, a varchar", "id int, a text", "TYPE varchar(20)"),
+        (
+            "id int, a int",
+            "id int, b int",
+            "id int, a int",
+            "RENAME COLUMN \"a\" TO \"b\"",
+        ),
+        (
+            "id int, a int",
+            "id int, b int",
+            "id int, a int, b int",
+            "DROP COLUMN \"b\"; ALTER",
+        ),
+        (
+            "id int, a bigint",
+            "id int, a int",
+            "id int, a bigint",
+            "TYPE integer",
+        ),
+        (
+            "id int, a varchar",
+            "id int, a int",
+            "id int, a varchar",
+            "TYPE integer",
+        ),
+        (
+            "id int, a text",
+            "id int, a varchar",
+            "id int, a text",
+            "TYPE varchar(20)",
+        ),
         // Nobody can see whether it has.
-        ("id int, a int, b int", "id int, b int, a int", "id int, a int, b int", "do the same"),
-        ("id int, a int, b text", "id int, b text, a int", "id int, b text, a int", "do the same"),
+        (
+            "id int, a int, b int",
+            "id int, b int, a int",
+            "id int, a int, b int",
+            "do the same",
+        ),
+        (
+            "id int, a int, b text",
+            "id int, b text, a int",
+            "id int, b text, a int",
+            "do the same",
+        ),
     ];
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`layer`] the compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
 
 pub mod compile;
+mod differ;
 pub mod evidence;
 pub mod evolve;
 pub mod layer;

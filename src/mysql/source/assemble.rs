@@ -411,7 +411,9 @@ impl Assembler {
     fn renamed(&self, pairs: &[(Name, Name)], database: &str) -> Result<()> {
         let synced = |name: &Name| {
             let schema = name.schema.as_deref().unwrap_or(database);
-            self.tables.by_name(schema, &name.name).map(|table| table.id.clone())
+            self.tables
+                .by_name(schema, &name.name)
+                .map(|table| table.id.clone())
         };
         let came = pairs.iter().find_map(|(from, to)| Some((synced(to)?, from)));
         let Some((id, other)) = came else {

@@ -96,7 +96,15 @@ impl Tables {
                         "the log does not tell its type in full: the catalog is read again, and the link starts anew",
                     ));
                 }
-                let reader = Arc::new(Reader::new(&id, &described, &known.catalog)?);
+                let reader =
+                    Reader::new(&id, &described, &known.catalog).map_err(|error| match &known.last {
+                        // Its key may have changed since the catalog was read.
+                        Some(_) => Error::transient("read its new definition")
+                            .table(&id)
+                            .because(error),
+                        None => error,
+                    });
+                let reader = Arc::new(reader?);
                 known.last = Some((event.description.to_vec(), reader.clone()));
                 reader
             }

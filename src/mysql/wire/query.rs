@@ -419,8 +419,14 @@ mod tests {
         let of = |names: &[&str]| Statement::Remove(names.iter().map(|text| name(None, text)).collect());
         for (text, names) in [
             ("ALTER TABLE t TRUNCATE PARTITION p", &["t"][..]),
-            ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE x", &["t", "t", "x"]),
-            ("ALTER TABLE t CONVERT TABLE x TO PARTITION p VALUES LESS THAN (9)", &["t", "x"]),
+            (
+                "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE x",
+                &["t", "t", "x"],
+            ),
+            (
+                "ALTER TABLE t CONVERT TABLE x TO PARTITION p VALUES LESS THAN (9)",
+                &["t", "x"],
+            ),
             ("ALTER TABLE t CONVERT PARTITION p TO TABLE x", &["t"]),
             ("ALTER TABLE t IMPORT TABLESPACE", &["t"]),
             ("CREATE OR REPLACE TABLE t (id int)", &["t"]),
