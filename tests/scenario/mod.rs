@@ -18,7 +18,9 @@ pub use random::Random;
 pub use shop::{DOC, ITEM, LINE, ORDER_HEAD, ORDER_LINE, SEAT, SHOP, WORD};
 
 pub mod cases;
+pub mod changes;
 mod load;
+pub mod own;
 mod random;
 mod shop;
 
