@@ -10,7 +10,7 @@ use harness::{Tidelock, eventually};
 use scenario::{ITEM, LIMIT, Pair, SEAT, Scene, Side, Way};
 use serde_json::Value as Json;
 
-pairs! {
+all_pairs! {
     leaves_on_sigterm_under_load => leaves_on_sigterm_under_load;
     second_copy_takes_over => second_copy_takes_over;
     setup_twice_and_teardown => setup_twice_and_teardown;

@@ -209,6 +209,7 @@ impl Own {
     /// The first cell that differs, by each server's own text of it.
     pub async fn difference(&self, a: &Db, b: &Db) -> Option<String> {
         let (left, right) = (self.read(a).await, self.read(b).await);
+        assert!(!left.is_empty(), "there is nothing to compare");
         for (one, other) in left.iter().zip(&right) {
             let cell = one.iter().zip(other).position(|(x, y)| x != y);
             if let Some(cell) = cell {
@@ -240,9 +241,9 @@ impl Own {
         let json = (0..self.columns.len()).filter(|&n| !db.kind().is_postgres() && is(n, &["json"]));
         for n in json {
             for cell in rows.iter_mut().filter_map(|row| row[n + 1].as_mut()) {
-                *cell = serde_json::from_str::<serde_json::Value>(cell)
-                    .unwrap()
-                    .to_string();
+                let mut value: serde_json::Value = serde_json::from_str(cell).unwrap();
+                value.sort_all_objects();
+                *cell = value.to_string();
             }
         }
         rows
