@@ -314,13 +314,10 @@ async fn status_and_conflicts_tell(pair: Pair) {
     );
 
     scene.stop().await;
-    let status = document(&scene.lock, &["status"]).await;
-    assert!(
-        status["links"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|link| link["state"] == "stopped"),
-        "{status}"
-    );
+    eventually(LIMIT, "a link to be told as stopped", async || {
+        let status = document(&scene.lock, &["status"]).await;
+        let links = status["links"].as_array().unwrap();
+        links.iter().any(|link| link["state"] == "stopped")
+    })
+    .await;
 }
