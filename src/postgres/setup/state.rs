@@ -18,6 +18,8 @@ pub(super) struct State {
     pub current_user: String,
     pub run_user_exists: bool,
     pub control: Control,
+    /// Of the control schema; 0 = there is none.
+    pub version: i64,
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
@@ -82,14 +84,23 @@ impl State {
         let sql = "SELECT current_user::text, EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
                           (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tidelock'),
                           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version')";
-        let found = rows(client, sql, &[&scope.run_user]).await?;
+                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version'),
+                          (SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
+                             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'tidelock' AND c.relname = ANY($2::text[]))";
+        let found = rows(
+            client,
+            sql,
+            &[&scope.run_user, &&super::grants::CONTROL_TABLES[..]],
+        )
+        .await?;
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             server: server(client).await?,
             current_user: String::new(),
             run_user_exists: false,
             control: Control::Missing,
+            version: 0,
             nodes: Vec::new(),
             table_states: Vec::new(),
             started: Vec::new(),
@@ -104,6 +115,7 @@ impl State {
             state.run_user_exists = cell(row, 1)?;
             state.control = match (cell::<Option<bool>>(row, 2)?, cell::<bool>(row, 3)?) {
                 (Some(false), _) => Control::Closed,
+                (Some(true), true) if cell::<Option<bool>>(row, 4)? == Some(false) => Control::Closed,
                 (Some(true), true) => Control::Ready,
                 (Some(true) | None, _) => Control::Missing,
             };
@@ -116,12 +128,13 @@ impl State {
     }
 
     async fn read_control(&mut self, client: &Client) -> Result<()> {
-        let version = "SELECT count(*) FROM tidelock.schema_version WHERE version = 1";
+        let version = "SELECT coalesce(max(version), 0)::bigint FROM tidelock.schema_version";
         for row in rows(client, version, &[]).await? {
-            if cell::<i64>(&row, 0)? == 0 {
-                self.control = Control::Missing;
-                return Ok(());
-            }
+            self.version = cell(&row, 0)?;
+        }
+        if self.version == 0 {
+            self.control = Control::Missing;
+            return Ok(());
         }
         let nodes =
             "SELECT sync, rank, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, rank";
