@@ -124,7 +124,8 @@ impl Plan {
             .ok_or_else(|| failed().why("its primary key is not carried"))?;
         // Rows that are one by one side's key may be two by the other's.
         let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
-        if !source.key.is_empty() && !(source.key.len() == key.len() && source.key.iter().all(is_keyed)) {
+        let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
+        if !(is_same || source.key.is_empty()) {
             return Err(differing.keyed());
         }
         let stamps = match merge {
