@@ -228,6 +228,7 @@ impl Start {
             tables: ends.source_tables.clone(),
             mode: self.link.mode,
             spill: self.link.limits.spill.clone(),
+            stream: self.link.limits.stream,
         }
     }
 

@@ -52,6 +52,11 @@ on_both_servers! {
     a_table_that_changes_is_described_anew,
 }
 
+#[path = "postgres_source/prepared.rs"]
+mod prepared;
+#[path = "postgres_source/streaming.rs"]
+mod streaming;
+
 fn access(url: &str) -> Access {
     let url = url::Url::parse(url).unwrap();
     Access {
@@ -83,6 +88,7 @@ async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
         tables: found.into_iter().map(|table| Arc::new(table.unwrap())).collect(),
         mode,
         spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod snapshot;
 pub mod source;
 pub mod sql;
 pub mod status;
+mod stream;
 pub mod target;
 pub mod tls;
 pub mod wire;
@@ -289,6 +290,16 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
         cause = next.source();
     }
     false
+}
+
+fn malformed(error: wire::WireError) -> Error {
+    Error::definite("read the change stream").because(error)
+}
+
+fn out_of_order() -> Error {
+    Error::definite("read the change stream")
+        .why("messages came in an order that the protocol does not have")
+        .hint("is something between Tidelock and the server, such as a proxy?")
 }
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         tables,
         mode: Mode::Merge,
         spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 
