@@ -9,6 +9,7 @@
 //! - **Descriptions** of tables are sent anew in each streamed transaction, and hold for it alone. They stay when the
 //!   subtransaction they came with is rolled back: the server takes them as sent. After StreamCommit the server takes
 //!   them as sent for all, unless it has described the table otherwise since: so the description *received* last wins.
+//!   (Newer minor versions describe the table once more then; older ones do not.)
 //! - **Markers** name no subtransaction. Tidelock writes its own outside of savepoints, and before any row. One that
 //!   comes later, in a transaction of somebody else's that rolled a subtransaction back, may be rolled back itself:
 //!   nobody can tell, so it is refused.
