@@ -4,6 +4,7 @@ use crate::access::{Access, SourceOptions};
 use crate::error::Result;
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
+use crate::model::log::{Distance, LogEnd, Place};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
@@ -160,6 +161,11 @@ impl Target {
         on_target!(self, target => target.segment(movement).await)
     }
 
+    /// Deletes every row of the table.
+    pub async fn empty(&mut self, shape: &Shape) -> Result<()> {
+        on_target!(self, target => target.empty(shape).await)
+    }
+
     pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {
         on_target!(self, target => target.attempt(shape, writes).await)
     }
@@ -295,6 +301,30 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::status::position(client).await,
             Node::Mysql(conn, _) => mysql::status::position(conn).await,
+        }
+    }
+
+    /// The end of this server's log as position, place and the server's time.
+    pub async fn log_end(&mut self) -> Result<LogEnd> {
+        match self {
+            Node::Postgres(client, _) => postgres::log::end(client).await,
+            Node::Mysql(conn, _) => mysql::log::end(conn).await,
+        }
+    }
+
+    /// Bytes of log between two places.
+    pub async fn log_bytes(&mut self, from: &Place, to: &Place) -> Result<u64> {
+        match self {
+            Node::Postgres(..) => postgres::log::bytes(from, to),
+            Node::Mysql(conn, _) => mysql::log::bytes(conn, from, to).await,
+        }
+    }
+
+    /// How far a position is behind the end of this server's log.
+    pub async fn log_distance(&mut self, from: &Position) -> Result<Distance> {
+        match self {
+            Node::Postgres(client, _) => postgres::log::distance(client, from).await,
+            Node::Mysql(conn, _) => mysql::log::distance(conn, from).await,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::access::SourceOptions;
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
 use crate::flow::planner::Planner;
+use crate::flow::pulse::{Live, Pulse, State};
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::flow::{self, Applier};
 use crate::model::change::Head;
@@ -30,7 +31,7 @@ const COPY_PENDING: i64 = -1;
 
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
-pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Result<()> {
     let (mut missing, mut unused, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..sync.links.len() {
         let link = sync.link(index);
@@ -76,7 +77,8 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
                 start.without_copy().await?;
             }
             for start in copies {
-                start.copy(stop).await?;
+                let pulse = live.of(&start.link.sync, &start.link.id);
+                start.copy(stop, &pulse).await?;
             }
         }
         Seed::None => {
@@ -150,7 +152,8 @@ impl Start {
         Ok(())
     }
 
-    async fn copy(mut self, stop: &CancellationToken) -> Result<()> {
+    async fn copy(mut self, stop: &CancellationToken, pulse: &Pulse) -> Result<()> {
+        pulse.set(State::Copying, "");
         let mut ends = self.ends().await?;
         self.refuse_rows(&ends).await?;
         let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
@@ -186,13 +189,16 @@ impl Start {
                 }
                 let layers = copied_rows(&plan, rows, first)?;
                 first += ROWS_MAX as u64;
-                copied += applier.copy(&layers).await?;
+                let written = applier.copy(&layers).await?;
+                pulse.copied(written);
+                copied += written;
             }
             info!(link = %link.id, table = %source.id, "table copied");
         }
         let settle = snapshot.close().await?.filter(|settle| *settle != position);
         applier.settle(settle).await?;
         let tally = applier.commit().await?;
+        pulse.set(State::Starting, "");
         info!(link = %link.id, rows = copied, conflicts = tally.conflicts, %position, "first copy committed");
         Ok(())
     }

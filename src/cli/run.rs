@@ -6,6 +6,7 @@
 use super::{Face, Schema, logs};
 use crate::error::{Error, Result};
 use crate::flow;
+use crate::flow::pulse::Live;
 use crate::flow::spec::SyncSpec;
 use serde::Serialize;
 use std::time::Duration;
@@ -75,6 +76,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
     }
     let mut signals = Signals::install()?;
     let stop = CancellationToken::new();
+    let live = Live::new(&syncs);
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
@@ -83,7 +85,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
         once = options.once,
         "tidelock runs"
     );
-    let mut work = std::pin::pin!(flow::run(&syncs, options.once, &stop));
+    let mut work = std::pin::pin!(flow::run(&syncs, options.once, &stop, &live));
     tokio::select! {
         outcome = &mut work => return finished(face, options, outcome),
         name = signals.next() => tracing::info!(event = "stopping", signal = name, "draining"),

@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod parameter;
 mod problem;
 mod syncs;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::config::{self, Environment};
 use crate::engine::Node;
 use crate::error::{Error, Result};
 use crate::flow;
+use crate::flow::pulse::Live;
 use crate::playground::{self, ACCOUNT, Kind, Server};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -129,7 +130,8 @@ impl Links {
     pub(super) fn start(sync: &config::Sync) -> Links {
         let stop = CancellationToken::new();
         let (syncs, token) = ([sync.spec.clone()], stop.clone());
-        let task = tokio::spawn(async move { flow::run(&syncs, false, &token).await });
+        let live = Live::new(&syncs);
+        let task = tokio::spawn(async move { flow::run(&syncs, false, &token, &live).await });
         Links { task, stop }
     }
 

@@ -5,6 +5,7 @@
 //! Fails: `Transient` = the group may be tried again from its start; `Ambiguous` = COMMIT's outcome is unknown, the
 //! link must start anew from the checkpoint; anything else stops the link.
 
+use super::pulse::Conflicts;
 use super::record;
 use super::spec::LinkSpec;
 use crate::engine::Target;
@@ -24,10 +25,11 @@ use std::sync::Arc;
 const ROUNDS_MAX: usize = 8;
 
 /// Counts of one group, for status and logs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) changes: u64,
     pub(crate) conflicts: u64,
+    pub(crate) by_kind: Conflicts,
 }
 
 pub(crate) struct Applier {
@@ -112,7 +114,7 @@ impl Applier {
                 self.checkpoint.settle = None;
             }
         }
-        Ok(self.tally)
+        Ok(std::mem::take(&mut self.tally))
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<()> {
@@ -145,6 +147,10 @@ impl Applier {
 
     async fn layer(&mut self, layer: &Layer) -> Result<()> {
         let plan = Arc::clone(&layer.plan);
+        if layer.empties {
+            self.target.empty(&plan.shape).await?;
+            self.tally.changes += 1;
+        }
         self.tally.changes += layer.changes.len() as u64;
         let filled = self.filled(&plan, &layer.changes).await?;
         let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = filled
@@ -218,6 +224,11 @@ impl Applier {
             return Ok(());
         }
         self.tally.conflicts += conflicts.len() as u64;
+        for conflict in &conflicts {
+            let table = format!("{}.{}", conflict.schema, conflict.table);
+            let what = (table, conflict.kind.name(), conflict.outcome.name());
+            *self.tally.by_kind.entry(what).or_default() += 1;
+        }
         self.target
             .record(&self.spec.sync, &self.spec.id, &conflicts)
             .await

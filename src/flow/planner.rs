@@ -2,11 +2,11 @@
 
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
-use crate::model::change::{Part, Writer};
+use crate::model::change::{Op, Part, Writer};
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
 use crate::plan::layer::Layers;
-use crate::plan::{Address, Plan};
+use crate::plan::{Address, Plan, Planned};
 use foldhash::HashMap;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(crate) struct Planner {
     source_engine: Engine,
     target_engine: Engine,
     merge: bool,
+    /// For the command that passes a transaction over.
+    link: String,
     /// The target's table by the source's name.
     targets: HashMap<TableId, Arc<Table>>,
     /// By the address of the source's table, which the plan keeps alive.
@@ -39,6 +41,7 @@ impl Planner {
             source_engine,
             target_engine,
             merge,
+            link: spec.id.clone(),
             targets,
             plans: HashMap::default(),
         }
@@ -61,9 +64,33 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Echoes have lost their changes already; what is left is to be written.
-    pub(super) fn layers<'a>(&mut self, parts: impl Iterator<Item = &'a Part>) -> Result<Layers> {
-        let mut layers = Layers::default();
+    /// Layers of the transactions up to the first that cannot be carried, how many those are, and its error: what
+    /// stands before it is applied before it is told, so that a stopped link stands right at what stopped it.
+    pub(super) fn carry<'a, P>(
+        &mut self,
+        transactions: impl Iterator<Item = P>,
+    ) -> (Layers, usize, Result<()>)
+    where
+        P: Iterator<Item = &'a Part>,
+    {
+        let (mut layers, mut carried) = (Layers::default(), 0);
+        for parts in transactions {
+            if let Err(error) = self.transaction(parts, &mut layers) {
+                return (layers, carried, Err(error));
+            }
+            carried += 1;
+        }
+        (layers, carried, Ok(()))
+    }
+
+    /// Adds a transaction, or a piece of one, as a whole or not at all. Echoes have lost their changes already; what
+    /// is left is to be written.
+    pub(super) fn transaction<'a>(
+        &mut self,
+        parts: impl Iterator<Item = &'a Part>,
+        layers: &mut Layers,
+    ) -> Result<()> {
+        let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
         let mut planned = Vec::new();
         for part in parts {
             let writer = match &part.writer {
@@ -72,15 +99,35 @@ impl Planner {
             };
             for (ordinal, change) in (part.first..).zip(&part.changes) {
                 let plan = self.plan(&change.table)?;
+                if matches!(change.op, Op::Truncate) {
+                    plan.truncates(&self.skip(part))
+                        .map_err(|error| error.node(&self.source))?;
+                    entries.push((plan, None));
+                    continue;
+                }
                 let address = Address {
                     head: Arc::clone(&part.head),
                     ordinal,
                 };
                 plan.change(change, writer, &address, &mut planned)
                     .map_err(|error| error.node(&self.source))?;
-                planned.drain(..).for_each(|change| layers.push(&plan, change));
+                entries.extend(planned.drain(..).map(|change| (Arc::clone(&plan), Some(change))));
             }
         }
-        Ok(layers)
+        for (plan, change) in entries {
+            match change {
+                Some(change) => layers.push(&plan, change),
+                None => layers.empty(&plan),
+            }
+        }
+        Ok(())
+    }
+
+    /// The command that passes the part's transaction over.
+    fn skip(&self, part: &Part) -> String {
+        format!(
+            "tidelock skip '{}' --at '{}' --execute",
+            self.link, part.head.transaction
+        )
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod conflict;
+pub mod log;
 pub mod origin;
 pub mod position;
 pub mod schema;

@@ -140,6 +140,8 @@ pub struct Finding {
 impl Finding {
     /// The code of a finding after which only a new copy helps.
     pub const LOST: &str = "E408";
+    /// The code of the finding that the server takes no writes, which a failover ends.
+    pub const READ_ONLY: &str = "E209";
 
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {
@@ -236,8 +238,15 @@ pub struct LinkStatus {
 pub struct Retention {
     /// Somebody reads this link's slot now; `None` where the server cannot tell (binlogs).
     pub reader_active: Option<bool>,
+    /// The reader has said nothing for so long; it should every ten seconds.
+    pub reader_silent_ms: Option<u64>,
+    /// Up to here, the reader says, everything is applied or of no interest.
+    pub taken: Option<super::position::Position>,
     /// Log kept for this link.
     pub retained_bytes: Option<u64>,
+    /// More log than this, or more time, and what the link needs may be removed.
+    pub left_bytes: Option<u64>,
+    pub left_seconds: Option<u64>,
     /// Where the server stops keeping it, in words: `10 GB`, `log left 6.5 d`, `no limit`.
     pub limit: String,
     /// The slot or the binlog at the checkpoint is gone.

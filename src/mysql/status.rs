@@ -3,6 +3,7 @@
 //! Owns: reading our own database and how long the binlog is kept. Refuses: changing anything.
 //! A server that was never set up answers with empty results, not with errors.
 
+use super::log;
 use super::source::current_position;
 use super::{fail, flavor, sql};
 use crate::error::{Error, Result};
@@ -100,12 +101,29 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         }
         Position::Lsn(_) | Position::MariaGtid(_) => false,
     };
-    Ok(Retention {
-        reader_active: None,
-        retained_bytes: None,
+    let mut kept = Retention {
         limit,
         lost,
-    })
+        ..Retention::default()
+    };
+    if !lost && !matches!(checkpoint, Position::Lsn(_)) {
+        let found = log::find(conn, checkpoint).await?;
+        let files = &found.files.0;
+        let older: u64 = files.iter().skip(found.needed).map(|(_, size)| *size).sum();
+        kept.retained_bytes = Some(older);
+        kept.left_seconds = match (seconds, files.get(found.needed + 1)) {
+            (None | Some(0), _) => None,
+            // It is written to yet, so its time has not begun.
+            (Some(seconds), None) => Some(seconds),
+            (Some(seconds), Some((next, _))) => {
+                let written_last = log::began(conn, next).await?;
+                let now = log::end(conn).await?.now_us / 1_000_000;
+                let age = written_last.map(|at| u64::try_from(now).unwrap_or_default().saturating_sub(at));
+                age.map(|age| seconds.saturating_sub(age))
+            }
+        };
+    }
+    Ok(kept)
 }
 
 /// Newest first.

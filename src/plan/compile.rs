@@ -5,7 +5,7 @@
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
 use super::{Key, Shape, StampColumns};
-use crate::error::{Error, Result};
+use crate::error::{Error, NEW_COPY, Result};
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
@@ -169,15 +169,28 @@ impl Plan {
                 Some(old) if self.stamps.is_some() && old == new => {}
                 old => out.push(self.update(old.as_ref(), new, address)?),
             },
+            // It names no rows: see `truncates`.
             Op::Truncate => {
-                return Err(Error::definite("apply a TRUNCATE").table(&self.source.id).why(
-                    "TRUNCATE of a replicated table is not carried over: the log does not say which rows it removed",
-                ).hint(
-                    "truncate the table on the other side too, then `tidelock teardown --execute`, `tidelock setup --execute` and `tidelock run` with a new seed; use DELETE instead of TRUNCATE from now on",
-                ));
+                return Err(Error::bug("plan a TRUNCATE as a change of rows").table(&self.source.id));
             }
         }
         Ok(())
+    }
+
+    /// May the target's table be emptied as the source's was? One way the source's rows are all there are. Two ways
+    /// the log would have to say which rows went: the target may hold others, whose stamps are not below anything.
+    /// `skip`: the command that passes the statement over.
+    pub fn truncates(&self, skip: &str) -> Result<()> {
+        if self.stamps.is_none() {
+            return Ok(());
+        }
+        Err(Error::definite("apply a TRUNCATE")
+            .table(&self.source.id)
+            .why("the log does not say which rows it removed, and rows of the other side may be among them")
+            .hint(format!(
+                "`{skip}` passes it over and marks the table as out of sync: DELETE the rows on the other side then, \
+                 if they are to go there too; or {NEW_COPY}. Use DELETE instead of TRUNCATE from now on"
+            )))
     }
 
     /// Target columns that are written.

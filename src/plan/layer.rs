@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Layer {
     pub plan: Arc<Plan>,
+    /// The table is emptied before the changes are written.
+    pub empties: bool,
     pub changes: Vec<Planned>,
     index: HashMap<Vec<u8>, usize>,
 }
@@ -24,6 +26,14 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// The source emptied the table: what the group did to it before is gone with it, and what follows meets an
+    /// empty table.
+    pub fn empty(&mut self, plan: &Arc<Plan>) {
+        let table = &plan.shape.table.id;
+        self.layers.retain(|layer| layer.plan.shape.table.id != *table);
+        self.layers.push(Layer::new(plan, true));
+    }
+
     pub fn push(&mut self, plan: &Arc<Plan>, change: Planned) {
         let layer = self
             .layers
@@ -44,11 +54,7 @@ impl Layers {
             },
             _ => change,
         };
-        let mut layer = Layer {
-            plan: Arc::clone(plan),
-            changes: Vec::new(),
-            index: HashMap::default(),
-        };
+        let mut layer = Layer::new(plan, false);
         layer.index.insert(change.key_bytes.clone(), 0);
         layer.changes.push(change);
         self.layers.push(layer);
@@ -64,6 +70,15 @@ impl Layers {
 }
 
 impl Layer {
+    fn new(plan: &Arc<Plan>, empties: bool) -> Self {
+        Layer {
+            plan: Arc::clone(plan),
+            empties,
+            changes: Vec::new(),
+            index: HashMap::default(),
+        }
+    }
+
     /// Takes the change in, or gives it back when it needs a layer of its own.
     fn offer(&mut self, change: Planned) -> Option<Planned> {
         let Some(place) = self.index.get(&change.key_bytes) else {
@@ -254,6 +269,26 @@ mod tests {
             ],
         );
         assert_eq!(ops(&layers).len(), 2);
+    }
+
+    #[test]
+    fn what_a_truncated_table_held_is_not_written_and_what_follows_is_written_after() {
+        let plan = plan(false);
+        let insert = |id| Op::Insert { new: whole(id, 1, 1) };
+        let mut layers = layers(&plan, vec![insert(1), insert(2)]);
+        layers.empty(&plan);
+        let after = self::layers(&plan, vec![insert(1)]);
+        for change in &after.layers[0].changes {
+            layers.push(&plan, change.clone());
+        }
+        let told: Vec<(bool, usize)> = layers
+            .iter()
+            .map(|layer| (layer.empties, layer.changes.len()))
+            .collect();
+        assert_eq!(told, [(true, 1)]);
+        layers.empty(&plan);
+        assert_eq!((layers.layers.len(), layers.layers[0].changes.len()), (1, 0));
+        assert!(!layers.is_empty(), "emptying a table is something to write");
     }
 
     #[test]

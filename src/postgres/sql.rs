@@ -70,6 +70,10 @@ pub const RECORD: &str = "INSERT INTO tidelock.conflict (id, sync, link, schema_
     $19::text[], $20::int8[]) AS c(id, s, t, k, kind, op, rule, outcome, detail, base, local, incoming, lv, lo, \
     iv, io, position, at) ON CONFLICT DO NOTHING";
 
+pub fn empty(id: &TableId) -> String {
+    format!("DELETE FROM {}", table(id))
+}
+
 /// Columns sent: key, then (guarded) the base stamp, then (buried) the tombstone. Returns the numbers of the rows
 /// that were there.
 pub fn delete(shape: &Shape, guarded: bool, buried: bool) -> String {

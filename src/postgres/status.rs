@@ -112,8 +112,12 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     let doing = "read the slot's figures";
     let sql = "SELECT active, (pg_current_wal_lsn() - restart_lsn)::bigint, wal_status = 'lost',
                       (SELECT CASE setting WHEN '-1' THEN 'no limit' ELSE setting || ' MB' END
-                         FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
-                 FROM pg_replication_slots WHERE slot_name = $1";
+                         FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+                      safe_wal_size, reader.replay_lsn::text,
+                      (extract(epoch FROM clock_timestamp() - reader.reply_time) * 1000)::bigint
+                 FROM pg_replication_slots AS slot
+                 LEFT JOIN pg_stat_replication AS reader ON reader.pid = slot.active_pid
+                WHERE slot_name = $1";
     let wrong = |error| fail(doing, error);
     let Some(row) = client
         .query_opt(sql, &[&slot_name(sync, target)])
@@ -128,8 +132,15 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     };
     let bytes: Option<i64> = row.try_get(1).map_err(wrong)?;
     let limit: Option<String> = row.try_get(3).map_err(wrong)?;
+    let left: Option<i64> = row.try_get(4).map_err(wrong)?;
+    let taken: Option<String> = row.try_get(5).map_err(wrong)?;
+    let silent: Option<i64> = row.try_get(6).map_err(wrong)?;
     Ok(Retention {
         reader_active: row.try_get(0).map_err(wrong)?,
+        reader_silent_ms: silent.map(|ms| ms.max(0).unsigned_abs()),
+        taken: taken.and_then(|text| parse_lsn(&text)).map(Position::Lsn),
+        left_bytes: left.map(|left| left.max(0).unsigned_abs()),
+        left_seconds: None,
         retained_bytes: bytes.map(|bytes| bytes.max(0).unsigned_abs()),
         limit: limit.unwrap_or_default(),
         lost: row.try_get::<_, Option<bool>>(2).map_err(wrong)?.unwrap_or(false),

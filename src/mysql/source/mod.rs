@@ -205,7 +205,7 @@ async fn dump(conn: Conn, from: &Position, user: &str) -> Result<BinlogStream> {
 
 /// Replicas of one server need different numbers; ours is drawn anew for each connection, from the upper half,
 /// where nobody numbers by hand.
-fn server_id() -> u32 {
+pub(super) fn server_id() -> u32 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     random as u32 | 0x8000_0000
 }
