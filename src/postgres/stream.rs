@@ -309,6 +309,9 @@ mod tests {
         found
     }
 
+    /// The xids of a transaction and its subtransactions, and its rows of ours that count.
+    type Modelled = ([u32; 4], Vec<(u32, u32)>);
+
     /// A step of one of three transactions that run at once.
     #[derive(Debug, Clone)]
     enum Act {
@@ -332,8 +335,7 @@ mod tests {
         #[test]
         fn what_is_left_at_commit_is_what_was_not_rolled_back(acts in prop::collection::vec((0_u32..3, act()), 0..60)) {
             let mut streams = Streams::new("s", &Space::default());
-            // By transaction: the xids of it and its subtransactions, and the rows of ours that count.
-            let mut model: [Option<([u32; 4], Vec<(u32, u32)>)>; 3] = Default::default();
+            let mut model: [Option<Modelled>; 3] = Default::default();
             let mut next = 100;
             let mut number = || { next += 10; next };
             for (place, act) in acts {
