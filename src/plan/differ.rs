@@ -5,6 +5,7 @@
 use super::evolve::THEN;
 use crate::ddl;
 use crate::error::Error;
+use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, Engine, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{Verdict, verdict};
@@ -31,7 +32,8 @@ impl Differing<'_> {
     }
 
     /// It is new, or was renamed: then the target has it under a name that the source does not have any more.
-    pub(super) fn missing(&self, column: &Column) -> Error {
+    pub(super) fn missing(&self, column: &Column, passage: &Passage) -> Error {
+        let column = &in_words_of_the_target(column, passage).unwrap_or_else(|| column.clone());
         let (id, engine) = (&self.target.id, self.target_engine);
         let add = format!(
             "{} with the same DEFAULT, if it has one: what a default gave to rows that were there is in no log;",
@@ -78,5 +80,35 @@ impl Differing<'_> {
             self.target_engine,
         ))
         .why(why)
+    }
+}
+
+/// The column under the name that the target has for it; `None`: it is not carried.
+fn in_words_of_the_target(column: &Column, passage: &Passage) -> Option<Column> {
+    match passage.place(&column.name) {
+        Place::Named(name) => Some(Column {
+            name: name.to_owned(),
+            ..column.clone()
+        }),
+        Place::Skipped | Place::Taken(_) => None,
+    }
+}
+
+/// A source table with the target's names, without what is not carried.
+pub fn named(table: &Table, passage: &Passage) -> Table {
+    let columns: Vec<Option<Column>> = table
+        .columns
+        .iter()
+        .map(|column| in_words_of_the_target(column, passage))
+        .collect();
+    let place = |index: &usize| {
+        let is_carried = columns.get(*index).is_some_and(Option::is_some);
+        is_carried.then(|| columns[..*index].iter().flatten().count())
+    };
+    Table {
+        id: table.id.clone(),
+        key: table.key.iter().filter_map(place).collect(),
+        uniques: Vec::new(),
+        columns: columns.iter().flatten().cloned().collect(),
     }
 }
