@@ -5,7 +5,9 @@
 mod harness;
 mod scenario;
 
-use harness::{Db, Kind, eventually};
+use std::time::Duration;
+
+use harness::{Db, Kind};
 use scenario::{LIMIT, Pair, Scene, Side, Way};
 
 all_pairs! {
@@ -239,17 +241,12 @@ impl Hostile {
 
     async fn equal(&self, scene: &mut Scene) {
         scene.crossed().await;
-        eventually(LIMIT, "the hostile tables to be equal", async || {
+        let limit = tokio::time::Instant::now() + LIMIT;
+        while let Some(difference) = self.difference(scene).await {
             scene.assert_running();
-            match self.difference(scene).await {
-                None => true,
-                Some(text) => {
-                    eprintln!("{text}");
-                    false
-                }
-            }
-        })
-        .await;
+            assert!(tokio::time::Instant::now() < limit, "not equal: {difference}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
