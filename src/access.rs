@@ -4,6 +4,7 @@
 //! Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
 
 use crate::error::{Error, Reason, Result};
+use crate::model::operation::SessionName;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
@@ -44,9 +45,17 @@ pub struct Access {
     pub tls: TlsMode,
     /// CA file in PEM; `None` = the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whose sessions these are; `None`: nobody else's business.
+    pub session: Option<SessionName>,
 }
 
 impl Access {
+    /// What a PostgreSQL server calls the session.
+    pub fn session_name(&self) -> String {
+        let name = self.session.as_ref().map(SessionName::text);
+        name.unwrap_or_else(|| "tidelock".to_owned())
+    }
+
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }

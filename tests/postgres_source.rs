@@ -65,6 +65,7 @@ fn access(url: &str) -> Access {
         database: url.path().trim_start_matches('/').to_owned(),
         tls: TlsMode::Disable,
         ca_file: None,
+        session: None,
     }
 }
 

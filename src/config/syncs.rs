@@ -110,6 +110,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         links,
         rules,
         limits: limits.clone(),
+        instance: String::new(),
     };
     spec.config_hash = config_hash(&spec);
     let nodes = members.into_iter().map(|(node, _)| node).collect();

@@ -1,12 +1,14 @@
 //! What the flows need to know of a sync; `config` fills it, so that no flow knows the configuration file.
 
 use crate::access::Access;
+use crate::model::operation::SessionName;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, Rule, Scope};
 use crate::spill::Space;
 use foldhash::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct NodeSpec {
@@ -34,6 +36,8 @@ pub struct Limits {
     pub group_rows_max: usize,
     pub group_bytes_max: usize,
     pub spill: Space,
+    /// How long a copy of the program that says nothing keeps its links.
+    pub lease_ttl: Duration,
 }
 
 impl Default for Limits {
@@ -44,6 +48,8 @@ impl Default for Limits {
             group_rows_max: 1_000,
             group_bytes_max: 4 << 20,
             spill: Space::default(),
+            // A restarted machine is back later than that, and a hiccup of the network is over sooner.
+            lease_ttl: Duration::from_secs(15),
         }
     }
 }
@@ -60,6 +66,8 @@ pub struct SyncSpec {
     /// One per table, in the tables' order.
     pub rules: Vec<Rule>,
     pub limits: Limits,
+    /// The copy of the program that runs it; empty until one does.
+    pub instance: String,
 }
 
 /// One running direction.
@@ -75,15 +83,26 @@ pub struct LinkSpec {
     pub rules: HashMap<TableId, Rule>,
     pub config_hash: String,
     pub limits: Limits,
+    pub instance: String,
 }
 
 impl SyncSpec {
     pub fn link(&self, index: usize) -> Arc<LinkSpec> {
         let (source, target) = self.links[index];
-        let (source, target) = (self.nodes[source].clone(), self.nodes[target].clone());
+        let (mut source, mut target) = (self.nodes[source].clone(), self.nodes[target].clone());
+        let id = link_id(&source.name, &target.name);
+        if !self.instance.is_empty() {
+            let name = SessionName {
+                sync: self.name.clone(),
+                link: id.clone(),
+                instance: self.instance.clone(),
+            };
+            source.access.session = Some(name.clone());
+            target.access.session = Some(name);
+        }
         Arc::new(LinkSpec {
             sync: self.name.clone(),
-            id: link_id(&source.name, &target.name),
+            id,
             mode: self.mode,
             rules: target
                 .tables
@@ -95,6 +114,7 @@ impl SyncSpec {
             target,
             config_hash: self.config_hash.clone(),
             limits: self.limits.clone(),
+            instance: self.instance.clone(),
         })
     }
 

@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod codec;
 pub mod log;
+pub mod operations;
 pub mod setup;
 pub mod snapshot;
 pub mod source;
@@ -63,6 +64,9 @@ pub async fn connect(access: &Access) -> Result<Conn> {
         };
         for pin in PINS {
             conn.query_drop(pin).await?;
+        }
+        if let Some(name) = &access.session {
+            operations::note_session(&mut conn, name).await;
         }
         Ok(conn)
     };

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod codec;
 pub mod log;
+pub mod operations;
 mod relation;
 pub mod replication;
 mod rows;
@@ -72,7 +73,7 @@ async fn connect_untimed(access: &Access) -> Result<Client> {
         .port(access.port)
         .user(&access.user)
         .dbname(&access.database)
-        .application_name("tidelock")
+        .application_name(access.session_name())
         .options(session_options())
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives(true)

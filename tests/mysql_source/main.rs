@@ -40,6 +40,7 @@ fn access(db: &Db) -> Access {
         database: db.name().to_owned(),
         tls: TlsMode::Disable,
         ca_file: None,
+        session: None,
     }
 }
 

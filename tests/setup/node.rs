@@ -33,6 +33,7 @@ pub(crate) fn access(db: &Db, user: &str) -> Access {
         database: db.name().to_owned(),
         tls: TlsMode::Disable,
         ca_file: None,
+        session: None,
     }
 }
 
