@@ -415,7 +415,8 @@ impl Keeper {
             // Somebody deleted the row: nobody has come for it yet.
             asked = Instant::now();
             if !node.take_lease(name, &self.me, ttl, "").await? {
-                return Err(lost(&link, ""));
+                let lease = node.lease(&link.sync, &link.id).await?;
+                return Err(lost(&link, lease.as_ref().map_or("", |lease| &lease.holder)));
             }
             warn!(link = %link.id, "the row of the lease was gone, and is there again");
             renewal = Renewal {

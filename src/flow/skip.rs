@@ -56,7 +56,7 @@ pub async fn plan(sync: &SyncSpec, index: usize, at: &str) -> Result<Skip> {
             .hint(format!("tidelock skip '{}' --at '{}'", link.id, halt.transaction)));
     }
     Ok(Skip {
-        tables: on_target(&link, &halt),
+        tables: halt.tables,
         transaction: halt.transaction,
         past,
         changes: halt.changes,
@@ -69,18 +69,6 @@ fn refused(link: &LinkSpec, at: &str) -> Error {
     Error::definite(format!("skip transaction {at} of link {}", link.id))
         .node(&link.target.name)
         .reason(Reason::Refused)
-}
-
-/// The names that the source's tables have on the target.
-fn on_target(link: &LinkSpec, halt: &Halt) -> Vec<TableId> {
-    let name = |table: &TableId| {
-        let place = link.source.tables.iter().position(|known| known == table)?;
-        link.target.tables.get(place).cloned()
-    };
-    halt.tables
-        .iter()
-        .map(|table| name(table).unwrap_or_else(|| table.clone()))
-        .collect()
 }
 
 /// Does it, in one transaction on the target.

@@ -61,13 +61,13 @@ pub fn not_leased(doing: &str, is_ours: bool, holder: &str) -> Error {
     if is_ours {
         return Error::transient(doing).why("the lease ran out before it could be renewed");
     }
-    let why = match holder {
-        "" => "this copy does not hold its lease".to_owned(),
-        holder => format!("{holder} has taken it over"),
-    };
-    Error::definite(doing).reason(Reason::Fenced).why(why).hint(
-        "nothing is lost: the other copy goes on where this one was; start this one again and it stands by",
-    )
+    if holder.is_empty() {
+        return Error::transient(doing).why("the row of its lease is gone; its keeper takes it again");
+    }
+    Error::definite(doing)
+        .reason(Reason::Fenced)
+        .why(format!("{holder} has taken it over"))
+        .hint("nothing is lost: the other copy goes on where this one was; start this one again and it stands by")
 }
 
 /// Somebody wants a link to rest.
