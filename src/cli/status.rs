@@ -136,6 +136,20 @@ async fn ask<'a>(sync: &'a Sync, link: &Link) -> Result<Facts<'a>> {
     Ok(facts)
 }
 
+/// Tables that lack something are told whatever else there is to say.
+fn with_out_of_sync(why: &str, target: &LinkStatus) -> String {
+    let tables: Vec<String> = target
+        .out_of_sync
+        .iter()
+        .map(|lacks| lacks.table.to_string())
+        .collect();
+    match (tables.is_empty(), why) {
+        (true, _) => why.to_owned(),
+        (false, "") => format!("out of sync: {}", tables.join(", ")),
+        (false, _) => format!("{why}; out of sync: {}", tables.join(", ")),
+    }
+}
+
 fn paused(pause: &Pause) -> String {
     let since = jiff::Timestamp::from_microsecond(pause.at_us)
         .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
@@ -237,7 +251,7 @@ fn report(sync: &Sync, link: &Link, facts: &Facts<'_>, verdict: &Verdict) -> Lin
         sync: sync.spec.name.clone(),
         link: link.id.clone(),
         state: verdict.state,
-        why: verdict.why.clone(),
+        why: with_out_of_sync(&verdict.why, target),
         position: target
             .checkpoint
             .as_ref()

@@ -93,6 +93,7 @@ pub struct Stop {
 /// A table that lacks what a skipped transaction changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfSync {
+    pub link: String,
     pub table: TableId,
     /// The transaction that was left out last.
     pub position: String,

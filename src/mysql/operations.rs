@@ -249,16 +249,18 @@ pub async fn link_state(conn: &mut Conn, sync: &str, link: &str) -> Result<(Opti
     Ok((pause, stop))
 }
 
-pub async fn out_of_sync(conn: &mut Conn, sync: &str, link: &str) -> Result<Vec<OutOfSync>> {
-    let read = "SELECT schema_name, table_name, position, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', since)
-                  FROM tidelock.out_of_sync WHERE sync = :sync AND link = :link ORDER BY 1, 2";
-    let rows: Vec<(String, String, String, i64)> = conn
+/// Of one link, or of all that write into this server.
+pub async fn out_of_sync(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec<OutOfSync>> {
+    let read = "SELECT schema_name, table_name, position, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', since), link
+                  FROM tidelock.out_of_sync WHERE sync = :sync AND (:link IS NULL OR link = :link) ORDER BY 1, 2, 5";
+    let rows: Vec<(String, String, String, i64, String)> = conn
         .exec(read, params! { sync, link })
         .await
-        .map_err(|error| fail(format!("read which tables of {link} are out of sync"), error))?;
+        .map_err(|error| fail(format!("read which tables of sync {sync} are out of sync"), error))?;
     Ok(rows
         .into_iter()
-        .map(|(schema, name, position, since_us)| OutOfSync {
+        .map(|(schema, name, position, since_us, link)| OutOfSync {
+            link,
             table: TableId::new(schema, name),
             position,
             since_us,

@@ -222,10 +222,11 @@ fn stop(row: &Row) -> Result<Option<Stop>, tokio_postgres::Error> {
     }))
 }
 
-pub async fn out_of_sync(client: &Client, sync: &str, link: &str) -> Result<Vec<OutOfSync>> {
-    let doing = format!("read which tables of {link} are out of sync");
-    let read = "SELECT schema_name, table_name, position, (extract(epoch FROM since) * 1000000)::bigint
-                  FROM tidelock.out_of_sync WHERE sync = $1 AND link = $2 ORDER BY 1, 2";
+/// Of one link, or of all that write into this database.
+pub async fn out_of_sync(client: &Client, sync: &str, link: Option<&str>) -> Result<Vec<OutOfSync>> {
+    let doing = format!("read which tables of sync {sync} are out of sync");
+    let read = "SELECT schema_name, table_name, position, (extract(epoch FROM since) * 1000000)::bigint, link
+                  FROM tidelock.out_of_sync WHERE sync = $1 AND ($2::text IS NULL OR link = $2) ORDER BY 1, 2, 5";
     let rows = client
         .query(read, &[&sync, &link])
         .await
@@ -235,6 +236,7 @@ pub async fn out_of_sync(client: &Client, sync: &str, link: &str) -> Result<Vec<
             table: TableId::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?),
             position: row.try_get(2)?,
             since_us: row.try_get(3)?,
+            link: row.try_get(4)?,
         })
     };
     rows.iter()

@@ -132,7 +132,7 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
     if has_operations(client).await? {
         status.lease = operations::lease(client, sync, link).await?;
         (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
-        status.out_of_sync = operations::out_of_sync(client, sync, link).await?;
+        status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
     }
     Ok(status)
 }
