@@ -235,6 +235,22 @@ impl Node {
         }
     }
 
+    /// The users' tables there are, in these schemas or in all.
+    pub async fn list(&mut self, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
+        match self {
+            Node::Postgres(client, _) => postgres::catalog::list(client, schemas).await,
+            Node::Mysql(conn, _) => mysql::catalog::list(conn, schemas).await,
+        }
+    }
+
+    /// The tables that were set up for a sync.
+    pub async fn recorded_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::recorded_tables(client, sync).await,
+            Node::Mysql(conn, _) => mysql::status::recorded_tables(conn, sync).await,
+        }
+    }
+
     pub async fn check(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
         match self {
             Node::Postgres(client, _) => postgres::setup::check(client, scope).await,

@@ -58,6 +58,20 @@ pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
     groups.into_iter().map(finding).collect()
 }
 
+/// The other answer to a missing right on columns: not to carry them.
+pub fn or_skip(table: &str, mut columns: Vec<String>) -> String {
+    columns.sort();
+    columns.dedup();
+    if columns.is_empty() {
+        return String::new();
+    }
+    let columns: Vec<String> = columns.iter().map(|name| format!("{name:?}")).collect();
+    format!(
+        "; or leave them out: skip = [{}] in [sync.table.{table:?}]",
+        columns.join(", ")
+    )
+}
+
 /// Changes when the user's part of a table's definition does.
 pub fn fingerprint(table: &Table) -> String {
     let mut text = String::new();
@@ -74,6 +88,19 @@ pub fn fingerprint(table: &Table) -> String {
         text.push_str(&format!("key {:?}\n", table.columns[index].name));
     }
     digest(&text)
+}
+
+/// What the state row keeps of a table: its definition, and how it passes where that is not plain.
+pub fn recorded(table: &Table, signature: &str) -> String {
+    match signature {
+        "" => fingerprint(table),
+        _ => format!("{}/{signature}", fingerprint(table)),
+    }
+}
+
+/// How the table passed when it was set up.
+pub fn recorded_signature(recorded: &str) -> &str {
+    recorded.split_once('/').map_or("", |(_, signature)| signature)
 }
 
 /// Puts the values in.

@@ -9,6 +9,7 @@ mod file;
 mod parameter;
 mod problem;
 mod syncs;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod url;

@@ -14,6 +14,7 @@ mod presence;
 pub mod pulse;
 mod reader;
 mod record;
+pub mod select;
 pub mod spec;
 
 pub(crate) use apply::Applier;
@@ -48,11 +49,12 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
-        let goals = prepare(sync, once, &work, live).await?;
+        let prepared = prepare(sync, once, &work, live).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
             break;
         }
+        let Some((sync, goals)) = prepared else { break };
         let presence = Presence::new(sync.nodes.iter());
         for (index, goal) in goals.into_iter().enumerate() {
             let link = sync.link(index);
@@ -68,7 +70,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
                 result
             });
         }
-        let (sync, watch) = (sync.clone(), watch.clone());
+        let watch = watch.clone();
         let failed = work.clone();
         tasks.spawn(async move {
             let result = watch_settings(&sync, &presence, &watch).await;
@@ -79,6 +81,27 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
         });
     }
     finish(tasks, links, &work, &watch).await
+}
+
+/// The sync with the tables that were set up. What else matches is only said.
+async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+    if sync.choice.is_fixed() {
+        return Ok(sync.clone());
+    }
+    let mut nodes = Vec::with_capacity(sync.nodes.len());
+    for node in &sync.nodes {
+        nodes.push(Some(Node::connect(&node.access, node.engine).await?));
+    }
+    let selected = select::current(sync, &mut nodes).await?;
+    for note in &selected.notes {
+        if note.level == Level::Blocker {
+            return Err(select::refusal(note));
+        }
+        let table = note.table.as_deref().unwrap_or_default();
+        warn!(sync = %sync.name, node = %note.node, table, code = note.code, fix = note.fix.as_deref(), "{}", note.what);
+    }
+    info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
+    Ok(selected.spec)
 }
 
 /// Waits for the links; the first error stops the others.
@@ -117,38 +140,37 @@ async fn finish(
     }
 }
 
-/// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns what each link is
-/// to reach; nothing when told to stop.
+/// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns the
+/// sync with its tables and what each link is to reach; nothing when told to stop.
 async fn prepare(
     sync: &SyncSpec,
     once: bool,
     stop: &CancellationToken,
     live: &Live,
-) -> Result<Vec<Option<Position>>> {
+) -> Result<Option<Prepared>> {
     let mut backoff = Backoff::new(once);
     let what = format!("sync {}", sync.name);
     let links = (0..sync.links.len()).map(|index| sync.link(index));
     let pulses: Vec<Arc<Pulse>> = links.map(|link| live.of(&link.sync, &link.id)).collect();
     loop {
         match Box::pin(attempt(sync, once, stop, live)).await {
-            Ok(goals) => return Ok(goals),
+            Ok(prepared) => return Ok(Some(prepared)),
             Err(error) => {
                 if !backoff.wait(&what, error, &pulses, stop).await? {
-                    return Ok(Vec::new());
+                    return Ok(None);
                 }
             }
         }
     }
 }
 
-async fn attempt(
-    sync: &SyncSpec,
-    once: bool,
-    stop: &CancellationToken,
-    live: &Live,
-) -> Result<Vec<Option<Position>>> {
-    ready(sync).await?;
-    seed::start(sync, stop, live).await?;
+/// The sync with its tables, and the goal of each link.
+type Prepared = (SyncSpec, Vec<Option<Position>>);
+
+async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken, live: &Live) -> Result<Prepared> {
+    let sync = selected(sync).await?;
+    ready(&sync).await?;
+    seed::start(&sync, stop, live).await?;
     let mut goals = Vec::with_capacity(sync.links.len());
     for index in 0..sync.links.len() {
         goals.push(match once && !stop.is_cancelled() {
@@ -156,7 +178,7 @@ async fn attempt(
             false => None,
         });
     }
-    Ok(goals)
+    Ok((sync, goals))
 }
 
 /// Starts a link again for as long as its errors are of the kind that passes.

@@ -37,6 +37,8 @@ pub struct Scope {
     pub mode: Mode,
     /// Names on this node, in the order of the configuration.
     pub tables: Vec<TableId>,
+    /// How each of them passes; the same order.
+    pub mapped: Vec<Mapped>,
     /// This node's log is read.
     pub is_source: bool,
     /// This node is written to.
@@ -44,6 +46,39 @@ pub struct Scope {
     pub config_hash: String,
     /// The account that `run` uses, which `setup` grants to.
     pub run_user: String,
+}
+
+impl Scope {
+    /// How a table passes.
+    pub fn mapped(&self, table: &TableId) -> Mapped {
+        let place = self.tables.iter().position(|known| known == table);
+        place
+            .and_then(|place| self.mapped.get(place))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Tables of which the log must hold whole old rows.
+    pub fn whole_rows(&self) -> Vec<&TableId> {
+        let wanted = |(place, _): &(usize, &TableId)| {
+            let filtered = self
+                .mapped
+                .get(*place)
+                .is_some_and(|mapped| !mapped.filter_columns.is_empty());
+            self.is_source && (self.mode == Mode::Merge || filtered)
+        };
+        let tables = self.tables.iter().enumerate().filter(wanted);
+        tables.map(|(_, table)| table).collect()
+    }
+}
+
+/// What setup must know of a table's mapping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// Changes when other columns or rows pass; empty for a plain table.
+    pub signature: String,
+    /// This node's names of the columns that the row filter reads: the log must hold their old values.
+    pub filter_columns: Vec<String>,
 }
 
 /// Stamp columns of a merge row.

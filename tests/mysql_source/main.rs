@@ -2,6 +2,7 @@
 //! and their markers, restarts, and every setting that would lose rows.
 #![allow(clippy::unwrap_used)]
 
+mod forms;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod refusals;
@@ -55,6 +56,7 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         tables,
         mode: Mode::Merge,
         spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 

@@ -62,6 +62,7 @@ impl Node {
             rank: 3,
             mode: Mode::Merge,
             tables: tables.iter().map(|name| TableId::new(schema, *name)).collect(),
+            mapped: Vec::new(),
             is_source: true,
             is_target: true,
             config_hash: "hash".to_owned(),
