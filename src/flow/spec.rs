@@ -41,6 +41,8 @@ pub struct Limits {
     pub spill: Space,
     /// How long a copy of the program that says nothing keeps its links.
     pub lease_ttl: Duration,
+    /// Receive large transactions while they run, where the engine can send them.
+    pub stream: bool,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             spill: Space::default(),
             // A restarted machine is back later than that, and a hiccup of the network is over sooner.
             lease_ttl: Duration::from_secs(15),
+            stream: true,
         }
     }
 }
