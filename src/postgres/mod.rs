@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod codec;
 mod fault;
 pub mod log;
+pub mod operations;
 mod relation;
 pub mod replication;
 mod rows;
@@ -17,6 +18,7 @@ pub mod snapshot;
 pub mod source;
 pub mod sql;
 pub mod status;
+mod stream;
 pub mod target;
 mod tls;
 pub mod wire;
@@ -92,7 +94,7 @@ async fn connect_to(access: &Access) -> Result<Client> {
         .port(access.port)
         .user(&access.user)
         .dbname(&access.database)
-        .application_name("tidelock")
+        .application_name(access.session_name())
         .options(session_options())
         .keepalives(true)
         .keepalives_idle(Duration::from_secs(15))
@@ -292,6 +294,16 @@ fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
         cause = next.source();
     }
     None
+}
+
+fn malformed(error: wire::WireError) -> Error {
+    Error::definite("read the change stream").because(error)
+}
+
+fn out_of_order() -> Error {
+    Error::definite("read the change stream")
+        .why("messages came in an order that the protocol does not have")
+        .hint("is something between Tidelock and the server, such as a proxy?")
 }
 
 #[cfg(test)]
