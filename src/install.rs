@@ -4,6 +4,8 @@
 //! A placeholder is `{name}`; what is put in is not looked at again, so names of users' tables may hold braces.
 //! A placeholder without a value is a mistake in our own files and stays as it is, which the server refuses.
 
+use crate::error::NEW_COPY;
+use crate::model::operation::OutOfSync;
 use crate::model::schema::{Table, TableId};
 use crate::model::sync::{Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 
@@ -58,6 +60,30 @@ pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
     groups.into_iter().map(finding).collect()
 }
 
+/// The other answer to a missing right on columns: not to carry them.
+pub fn or_skip(table: &str, mut columns: Vec<String>) -> String {
+    columns.sort();
+    columns.dedup();
+    if columns.is_empty() {
+        return String::new();
+    }
+    let columns: Vec<String> = columns.iter().map(|name| format!("{name:?}")).collect();
+    format!(
+        "; or leave them out: skip = [{}] in [sync.table.{table:?}]",
+        columns.join(", ")
+    )
+}
+
+/// A table lacks what skipped transactions changed. `statement` forgets that.
+pub fn out_of_sync(node: &str, lacks: &OutOfSync, statement: &str) -> Finding {
+    let what = format!(
+        "link {} left out transaction {}: the table lacks what it changed",
+        lacks.link, lacks.position
+    );
+    let fix = format!("make the two sides equal while nobody writes, then: {statement}; or {NEW_COPY}");
+    Finding::warning("W441", node, what).table(&lacks.table).fix(fix)
+}
+
 /// Changes when the user's part of a table's definition does.
 pub fn fingerprint(table: &Table) -> String {
     let mut text = String::new();
@@ -74,6 +100,19 @@ pub fn fingerprint(table: &Table) -> String {
         text.push_str(&format!("key {:?}\n", table.columns[index].name));
     }
     digest(&text)
+}
+
+/// What the state row keeps of a table: its definition, and how it passes where that is not plain.
+pub fn recorded(table: &Table, signature: &str) -> String {
+    match signature {
+        "" => fingerprint(table),
+        _ => format!("{}/{signature}", fingerprint(table)),
+    }
+}
+
+/// How the table passed when it was set up.
+pub fn recorded_signature(recorded: &str) -> &str {
+    recorded.split_once('/').map_or("", |(_, signature)| signature)
 }
 
 /// Puts the values in.

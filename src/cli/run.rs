@@ -6,8 +6,10 @@
 use super::{Face, Schema, logs};
 use crate::error::{Error, Result};
 use crate::flow;
+use crate::flow::pulse::Live;
 use crate::flow::spec::SyncSpec;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -75,6 +77,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
     }
     let mut signals = Signals::install()?;
     let stop = CancellationToken::new();
+    let live = Arc::new(Live::new(&syncs));
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),
@@ -83,7 +86,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
         once = options.once,
         "tidelock runs"
     );
-    let mut work = std::pin::pin!(flow::run(&syncs, options.once, &stop));
+    let mut work = std::pin::pin!(flow::run(&syncs, options.once, &stop, &live));
     tokio::select! {
         outcome = &mut work => return finished(face, options, outcome),
         name = signals.next() => tracing::info!(event = "stopping", signal = name, "draining"),

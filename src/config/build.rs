@@ -6,13 +6,15 @@
 use super::file::{File, LimitsFile, LogFile, NodeFile, Text};
 use super::problem::{Problem, nearest};
 use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, url};
-use crate::access::{Access, Secret, TlsMode};
+use crate::access::{Access, Host, Identity, Secret, TlsMode};
 use crate::flow::spec::Limits;
 use crate::model::schema::Engine;
+use crate::spill::Space;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
 
 /// A name of a node or a sync: it becomes part of slot, publication and variable names.
@@ -21,8 +23,13 @@ pub(super) const NAME_CHARS_MAX: usize = 32;
 pub(super) const RANK_MAX: i64 = 32_767;
 /// A group is one target transaction in memory: enough to pay for a COMMIT, little enough to hold locks briefly.
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
+/// Shorter, and a busy machine loses it all the time.
+const LEASE_TTL_S: (usize, usize) = (1, 3_600);
 /// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
 const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
+
+/// Less than this would refuse what memory nearly holds.
+const SPILL_BYTES: (usize, usize) = (16 << 20, 1 << 50);
 
 pub(super) struct Builder<'a> {
     pub text: &'a str,
@@ -63,7 +70,7 @@ pub(super) fn config(
     }
     let nodes = builder.nodes(file.node);
     let limits = builder.limits(file.limits);
-    let syncs = syncs::build(&mut builder, file.sync, &nodes, limits);
+    let syncs = syncs::build(&mut builder, file.sync, &nodes, &limits);
     let log = builder.log(file.log);
     if !builder.problems.is_empty() {
         builder
@@ -279,22 +286,38 @@ impl Builder<'_> {
             }
             secret = Secret::Plain(password);
         }
-        self.show_tls(node, prefix, &address.host, address.tls);
+        self.show_tls(node, prefix, &address.hosts, address.tls);
+        let identity = address.identity.map(|identity| Identity {
+            certificate: self.beside(&identity.certificate),
+            key: self.beside(&identity.key),
+        });
+        if let Some(identity) = &identity {
+            self.warn_if_readable_by_all("W110", node, &identity.key);
+        }
+        let mut hosts = address.hosts.into_iter();
+        let first = hosts.next()?;
         let access = Access {
             node: node.to_owned(),
-            host: address.host,
-            port: address.port,
+            host: first.name,
+            port: first.port,
+            other_hosts: hosts.collect(),
+            must_write: address.must_write,
+            connect_timeout: address.connect_timeout,
             user: address.user,
             secret,
             database: address.database,
             tls: address.tls,
             ca_file: address.ca_file.map(|path| self.beside(&path)),
+            session: None,
+            identity,
         };
         Some((address.engine, access))
     }
 
-    fn show_tls(&mut self, node: &str, prefix: &str, host: &str, tls: TlsMode) {
-        let local = host.starts_with('/') || url::is_loopback(host);
+    fn show_tls(&mut self, node: &str, prefix: &str, hosts: &[Host], tls: TlsMode) {
+        let local = hosts
+            .iter()
+            .all(|host| host.name.starts_with('/') || url::is_loopback(&host.name));
         let (name, weak) = match tls {
             TlsMode::Disable => ("disable", (!local).then_some("traffic is not encrypted")),
             TlsMode::Require => (
@@ -368,7 +391,7 @@ impl Builder<'_> {
                 path.display(),
                 Some(file.span()),
             );
-            self.warn_if_readable_by_all(node, &path);
+            self.warn_if_readable_by_all("W003", node, &path);
             return Secret::File(path);
         }
         if let Some(env) = env {
@@ -399,14 +422,14 @@ impl Builder<'_> {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    fn warn_if_readable_by_all(&mut self, node: &str, path: &Path) {
+    fn warn_if_readable_by_all(&mut self, code: &'static str, node: &str, path: &Path) {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let open = std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
             if open {
                 self.warnings.push(Warning {
-                    code: "W003",
+                    code,
                     node: Some(node.to_owned()),
                     what: format!("everybody on this machine can read {}", path.display()),
                     fix: format!("chmod 600 {}", path.display()),
@@ -456,9 +479,14 @@ impl Builder<'_> {
     fn limits(&mut self, file: LimitsFile) -> Limits {
         let usual = Limits::default();
         let (rows, bytes) = (usual.group_rows_max, usual.group_bytes_max);
+        let usual_ttl = usize::try_from(usual.lease_ttl.as_secs()).unwrap_or(1);
+        let ttl = self.bounded("limits.lease_ttl_s", file.lease_ttl_s, usual_ttl, LEASE_TTL_S);
         Limits {
+            lease_ttl: Duration::from_secs(ttl as u64),
             group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
+            spill: self.spill(file.spill_dir, file.spill_bytes_max),
+            stream: self.switch("limits.stream", file.stream, usual.stream),
         }
     }
 
@@ -483,6 +511,47 @@ impl Builder<'_> {
                 usual
             }
         }
+    }
+
+    fn switch(&mut self, key: &str, given: Option<Spanned<bool>>, usual: bool) -> bool {
+        let value = given.as_ref().map_or(usual, |given| *given.get_ref());
+        self.show(key, value, given.map(|given| given.span()));
+        value
+    }
+
+    /// One space for the whole process: its cap counts all links.
+    fn spill(&mut self, dir: Text, bytes_max: Option<Spanned<i64>>) -> Space {
+        const DIR: &str = "limits.spill_dir";
+        const BYTES_MAX: &str = "limits.spill_bytes_max";
+        let folder = match dir {
+            None => {
+                let folder = std::env::temp_dir();
+                self.show_from(DIR, folder.display(), "the system's temporary folder".to_owned());
+                folder
+            }
+            Some(dir) => {
+                let folder = self.beside(Path::new(dir.get_ref()));
+                self.show(DIR, folder.display(), Some(dir.span()));
+                if !folder.is_dir() {
+                    self.problem(
+                        Problem::new(format!("{} is no folder", folder.display()))
+                            .hint(
+                                "limits.spill_dir names a folder that exists and that this user may write to",
+                            )
+                            .at(dir.span()),
+                    );
+                }
+                folder
+            }
+        };
+        let bytes_max = match bytes_max {
+            None => {
+                self.show(BYTES_MAX, "no limit", None);
+                None
+            }
+            Some(_) => Some(self.bounded(BYTES_MAX, bytes_max, SPILL_BYTES.1, SPILL_BYTES) as u64),
+        };
+        Space::new(folder, bytes_max)
     }
 }
 

@@ -10,10 +10,12 @@ use crate::config::{self, Environment};
 use crate::engine::Node;
 use crate::error::{Error, Result};
 use crate::flow;
+use crate::flow::pulse::Live;
 use crate::playground::{self, ACCOUNT, Kind, Server};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -129,7 +131,8 @@ impl Links {
     pub(super) fn start(sync: &config::Sync) -> Links {
         let stop = CancellationToken::new();
         let (syncs, token) = ([sync.spec.clone()], stop.clone());
-        let task = tokio::spawn(async move { flow::run(&syncs, false, &token).await });
+        let live = Arc::new(Live::new(&syncs));
+        let task = tokio::spawn(async move { flow::run(&syncs, false, &token, &live).await });
         Links { task, stop }
     }
 

@@ -4,10 +4,12 @@
 //! is larger than a group comes piece by piece, and nothing else comes before its end.
 
 use super::link::Receiver;
+use super::pulse::Ops;
 use super::reader::Received;
-use crate::error::{Error, Result};
+use crate::error::{Error, Halt, Result};
 use crate::model::change::{Part, Step, Writer};
 use crate::model::position::Position;
+use crate::model::schema::TableId;
 
 /// A whole transaction, or a piece of a large one.
 pub(super) struct Transaction {
@@ -24,6 +26,21 @@ impl Transaction {
         })
     }
 
+    /// What `tidelock skip` has to know of it, when it is what stops the link.
+    pub(super) fn halt(&self) -> Option<Halt> {
+        let transaction = self.parts().next()?.head.transaction.clone();
+        let changes = self.parts().flat_map(|part| &part.changes);
+        let mut tables: Vec<TableId> = changes.map(|change| change.table.id.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        Some(Halt {
+            transaction,
+            past: self.end.as_ref().map(ToString::to_string),
+            tables,
+            changes: self.changes() as u64,
+        })
+    }
+
     /// Memory of its changes.
     pub(super) fn bytes(&self) -> usize {
         self.parts().map(|part| part.bytes).sum()
@@ -32,6 +49,18 @@ impl Transaction {
     /// Log it took, echoes included.
     pub(super) fn log_bytes(&self) -> u64 {
         self.received.iter().map(|received| received.log_bytes).sum()
+    }
+
+    /// Its changes by kind, those of Tidelock left out.
+    pub(super) fn ops(&self) -> Ops {
+        let mut sum = Ops::default();
+        self.received.iter().for_each(|received| sum += received.ops);
+        sum
+    }
+
+    /// By the source's clock.
+    pub(super) fn committed_at_us(&self) -> Option<i64> {
+        self.parts().next().map(|part| part.head.committed_at_us)
     }
 
     fn changes(&self) -> usize {

@@ -7,18 +7,22 @@
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::planner::Planner;
+use super::presence::Presence;
+use super::pulse::{Ops, Pulse};
 use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
-use crate::error::{Class, Error, NEW_COPY, Reason, Result};
+use crate::error::{Class, Error, Halt, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
+use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 /// How often one group is tried again after a deadlock or a lock wait before the link starts anew.
@@ -35,14 +39,20 @@ pub(super) async fn run(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
     stop: &CancellationToken,
+    pulse: &Arc<Pulse>,
+    presence: &Presence,
 ) -> Result<()> {
-    let (applier, mut planner, source) = open(spec).await?;
+    let (applier, mut planner, source) = presence.during(spec, open(spec)).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
+    pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(None);
-    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone());
+    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
+    // Whoever drops this link drops its reader with it.
+    let reader = AbortOnDropHandle::new(reader);
     let mut link = Link {
         spec: Arc::clone(spec),
+        pulse: Arc::clone(pulse),
         applier,
         confirm,
         goal,
@@ -54,7 +64,8 @@ pub(super) async fn run(
         },
     };
     let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
-    let result = link.follow(&mut planner, &mut units, stop).await;
+    let work = link.follow(&mut planner, &mut units, stop);
+    let result = presence.during(spec, work).await;
     reader.abort();
     // Wait for it, so that the slot is free when this link starts anew.
     let _ = reader.await;
@@ -68,9 +79,12 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
     let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
+    for node in [&mut source, &mut target] {
+        node.end_sessions(&spec.sync, &spec.id, &spec.instance).await?;
+    }
     let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
     let checkpoint = writer
-        .take_over(&spec.sync, &spec.id)
+        .take_over(&spec.sync, &spec.id, &spec.instance)
         .await?
         .filter(|checkpoint| checkpoint.seq >= 0);
     let checkpoint = checkpoint.ok_or_else(|| {
@@ -93,6 +107,8 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         target: spec.target.name.clone(),
         tables: source_tables,
         mode: spec.mode,
+        spill: spec.limits.spill.clone(),
+        stream: spec.limits.stream,
     };
     let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
     Ok((
@@ -120,6 +136,7 @@ pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &s
 
 struct Link {
     spec: Arc<LinkSpec>,
+    pulse: Arc<Pulse>,
     applier: Applier,
     confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
@@ -153,7 +170,7 @@ impl Link {
                     self.idle_checkpoint().await?;
                     continue;
                 }
-                unit = units.next() => unit?,
+                unit = units.next() => unit.map_err(|error| self.halted(error, None))?,
             };
             match unit {
                 Unit::Idle { position, foreign } => self.passed(position, foreign, foreign).await?,
@@ -184,12 +201,90 @@ impl Link {
         Ok(true)
     }
 
-    /// Applies whole transactions as one, trying again where the cause passes.
-    async fn group(&mut self, planner: &mut Planner, group: Vec<Transaction>) -> Result<()> {
+    /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
+    /// one by one, so that the checkpoint stands right before it.
+    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        if planner.is_news(group.iter().flat_map(Transaction::parts)) {
+            self.look_again(planner).await?;
+        }
+        let (mut layers, mut carried, mut stopped) = planner.carry(group.iter().map(Transaction::parts));
+        if layers.has_refusals() && self.look_again(planner).await? {
+            (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        }
+        let stopper = group.get(carried).and_then(Transaction::halt);
+        group.truncate(carried);
+        match self.carried(&layers, &group).await {
+            Err(error) if is_of_the_data(&error) => {
+                // Fails on a lost connection, and then so does the link, with the first cause.
+                if self.applier.rollback().await.is_err() {
+                    return Err(error);
+                }
+                if let [only] = &group[..] {
+                    return Err(self.halted(error, only.halt()));
+                }
+                for one in group {
+                    let (layers, _, planned) = planner.carry(std::iter::once(one.parts()));
+                    planned.map_err(|error| self.halted(error, one.halt()))?;
+                    let halt = one.halt();
+                    let outcome = self.carried(&layers, std::slice::from_ref(&one)).await;
+                    outcome.map_err(|error| self.halted(error, halt))?;
+                }
+            }
+            outcome => outcome?,
+        }
+        stopped.map_err(|error| self.halted(error, stopper))
+    }
+
+    /// The target's tables as they are now, where a plan is to be made or a value is about to be refused: they may have
+    /// been altered since. `false`: they are as they were.
+    async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
+        let target = &self.spec.target;
+        let mut node = Node::connect(&target.access, target.engine).await?;
+        let tables = super::tables(&mut node, &target.tables, &target.name).await?;
+        let pairs = self.spec.source.tables.iter().zip(tables);
+        let pairs = pairs.map(|(id, table)| (id.clone(), Arc::new(table.table.clone())));
+        Ok(planner.renew(pairs.collect()))
+    }
+
+    /// Names the transaction that a link cannot get past, and the command that leaves it out.
+    fn halted(&self, error: Error, halt: Option<Halt>) -> Error {
+        if !is_of_the_data(&error) {
+            return error;
+        }
+        let Some(mut halt) = halt.or_else(|| error.halt().cloned()) else {
+            return error;
+        };
+        if halt.past.is_none() {
+            let past = self.pending.position.after(&halt.transaction);
+            halt.past = past.map(|position| position.to_string());
+        }
+        if halt.past.is_none() {
+            return error;
+        }
+        let (sources, targets) = (&self.spec.source.tables, &self.spec.target.tables);
+        for table in &mut halt.tables {
+            let place = sources.iter().position(|source| source == table);
+            if let Some(target) = place.and_then(|place| targets.get(place)) {
+                table.clone_from(target);
+            }
+        }
+        let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
+        let hint = match error.hint_text() {
+            Some(hint) if hint.contains("tidelock skip") => hint.to_owned(),
+            Some(hint) => format!("{hint}; `{skip}` shows what leaving this transaction out would lose"),
+            None => format!(
+                "`{skip}` shows what leaving this transaction out would lose; --execute leaves it out"
+            ),
+        };
+        error.halted(halt).hint(hint)
+    }
+
+    async fn carried(&mut self, layers: &Layers, group: &[Transaction]) -> Result<()> {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
-        let layers = planner.layers(group.iter().flat_map(Transaction::parts))?;
+        self.pulse
+            .applying(group.first().and_then(Transaction::committed_at_us));
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -200,13 +295,17 @@ impl Link {
             return self.passed(end, bytes, foreign).await;
         }
         for attempt in 1.. {
-            match self.try_group(&layers, &end).await {
+            match self.try_group(layers, &end).await {
                 Ok(tally) => {
                     self.committed(end, tally, group.len());
+                    for done in group {
+                        self.visible(done.committed_at_us(), done.ops());
+                    }
                     return Ok(());
                 }
                 Err(error) if error.class() == Class::Transient && attempt < GROUP_TRIES_MAX => {
                     debug!(link = %self.spec.id, attempt, %error, "group is tried again");
+                    self.pulse.tried_again();
                     // Fails on a lost connection, and then so does the link, with the first cause.
                     if self.applier.rollback().await.is_err() {
                         return Err(error);
@@ -219,7 +318,7 @@ impl Link {
         Ok(())
     }
 
-    async fn try_group(&mut self, layers: &crate::plan::layer::Layers, end: &Position) -> Result<Tally> {
+    async fn try_group(&mut self, layers: &Layers, end: &Position) -> Result<Tally> {
         self.applier.begin(end).await?;
         self.applier.layers(layers).await?;
         self.applier.commit().await
@@ -235,9 +334,11 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<bool> {
         let here = self.applier.checkpoint().position.clone();
+        let committed_at_us = first.committed_at_us();
+        self.pulse.applying(committed_at_us);
         self.applier.begin(&here).await?;
         let mut first = Some(first);
-        let mut pieces = 0;
+        let (mut pieces, mut ops) = (0, Ops::default());
         let end = loop {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
@@ -247,12 +348,19 @@ impl Link {
                         self.applier.rollback().await?;
                         return Ok(false);
                     }
-                    piece = units.rest() => piece?,
+                    piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
                 },
             };
-            let layers = planner.layers(piece.parts())?;
-            self.applier.layers(&layers).await?;
+            if planner.is_news(piece.parts()) {
+                self.look_again(planner).await?;
+            }
+            let mut layers = Layers::default();
+            let planned = planner.transaction(piece.parts(), &mut layers);
+            planned.map_err(|error| self.halted(error, piece.halt()))?;
+            let applied = self.applier.layers(&layers).await;
+            applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
+            ops += piece.ops();
             if let Some(end) = piece.end {
                 break end;
             }
@@ -261,7 +369,15 @@ impl Link {
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
         self.committed(end, tally, 1);
+        self.visible(committed_at_us, ops);
         Ok(true)
+    }
+
+    fn visible(&self, committed_at_us: Option<i64>, ops: Ops) {
+        // Echoes alone make nothing visible.
+        if let Some(committed_at_us) = committed_at_us.filter(|_| ops.total() > 0) {
+            self.pulse.visible(committed_at_us, ops);
+        }
     }
 
     fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
@@ -272,6 +388,7 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
+        self.pulse.committed(&position, tally.changes, &tally.by_kind);
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,
@@ -286,6 +403,8 @@ impl Link {
         if self.pending.foreign == 0 {
             self.pending.since = Instant::now();
         }
+        self.pulse.idle();
+        self.pulse.took(&position);
         self.pending.position = position;
         self.pending.bytes += bytes;
         self.pending.foreign += foreign;
@@ -297,11 +416,17 @@ impl Link {
 
     async fn idle_checkpoint(&mut self) -> Result<()> {
         let position = self.pending.position.clone();
+        self.pulse.applying(None);
         self.applier.begin(&position).await?;
         let tally = self.applier.commit().await?;
         self.committed(position, tally, 0);
         Ok(())
     }
+}
+
+/// Did a transaction's contents cause it? Then it comes again, and the transaction can be left out.
+fn is_of_the_data(error: &Error) -> bool {
+    matches!(error.class(), Class::Definite | Class::Bug) && error.reason_kind() == Reason::Other
 }
 
 /// What a reader hands over; see `super::reader`.

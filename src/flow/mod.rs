@@ -1,94 +1,74 @@
-//! Runs syncs: first start, links, their supervision, and the watch over settings.
+//! Runs syncs: what is checked before, who runs them, and the watch over settings.
 //!
 //! Owns: what happens to an error. Transient ones make the link start anew after a pause; all others stop the whole
 //! run, because a two-way sync with one dead direction only drifts apart.
 
 mod apply;
+mod backoff;
 mod group;
+pub mod instance;
+pub mod lag;
+mod lease;
 mod link;
 pub(crate) mod planner;
+mod poll;
+mod presence;
+pub mod pulse;
 mod reader;
 mod record;
+pub mod select;
+pub mod skip;
 pub mod spec;
+mod turn;
 
 pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
 
 use crate::engine::Node;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
-use crate::seed;
-use spec::{LinkSpec, NodeSpec, SyncSpec};
+use presence::Presence;
+use pulse::Live;
+use spec::{NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use turn::Turn;
 
-/// Pause before a link starts anew; doubled each time up to the greatest.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A link that ran this long has recovered: its next failure starts with the shortest pause again.
-const RECOVERED_AFTER: Duration = Duration::from_secs(30);
 /// How often the settings that may change under us are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Links get this long to finish their group when the run stops.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs all links of all syncs until `stop` or the first error that a person must see to. With `once`: until each
-/// source's log is applied up to where it stood at the start.
-pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken) -> Result<()> {
-    let mut tasks = JoinSet::new();
+/// source's log is applied up to where it stood at the start. What happens shows in `live`.
+pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Arc<Live>) -> Result<()> {
+    let me = instance::own();
     let work = stop.child_token();
-    let watch = work.child_token();
-    let mut links = 0;
+    let first_starts = Arc::new(Mutex::new(()));
+    let mut tasks = JoinSet::new();
     for sync in syncs {
-        ready(sync).await?;
-        seed::start(sync, &work).await?;
-        // By a signal, or by a sync that runs already and has failed meanwhile.
-        if work.is_cancelled() {
-            break;
-        }
-        for index in 0..sync.links.len() {
-            let link = sync.link(index);
-            let goal = if once {
-                Some(end_of_log(&link.source).await?)
-            } else {
-                None
-            };
-            let stop = work.clone();
-            links += 1;
-            tasks.spawn(async move {
-                let result = supervise(&link, goal, &stop).await;
-                if result.is_err() {
-                    stop.cancel();
-                }
-                result
-            });
-        }
-        let (sync, watch) = (sync.clone(), watch.clone());
-        let failed = work.clone();
-        tasks.spawn(async move {
-            let result = watch_settings(&sync, &watch).await;
-            if result.is_err() {
-                failed.cancel();
-            }
-            result
-        });
+        let mut sync = sync.clone();
+        sync.instance.clone_from(&me.id);
+        let turn = Turn {
+            me: me.clone(),
+            once,
+            work: work.clone(),
+            first_starts: Arc::clone(&first_starts),
+            live: Arc::clone(live),
+        };
+        tasks.spawn(async move { Box::pin(turn.sync(&sync)).await });
     }
-    finish(tasks, links, &work, &watch).await
+    finish(tasks, &work).await
 }
 
-/// Waits for the links; the first error stops the others.
-async fn finish(
-    mut tasks: JoinSet<Result<()>>,
-    mut links: usize,
-    work: &CancellationToken,
-    watch: &CancellationToken,
-) -> Result<()> {
+/// Waits for the syncs; the first error stops the others.
+async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Result<()> {
     let mut first = Ok(());
     let deadline = async {
         work.cancelled().await;
@@ -104,40 +84,42 @@ async fn finish(
             }
         };
         let Some(joined) = joined else { return first };
-        let result = joined.unwrap_or_else(|error| Err(Error::bug("run a link").because(error)));
+        let result = joined.unwrap_or_else(|error| Err(Error::bug("run a sync").because(error)));
         if let Err(error) = result {
             work.cancel();
             if first.is_ok() {
                 first = Err(error);
             }
         }
-        links = links.saturating_sub(1);
-        if links == 0 {
-            watch.cancel();
-        }
     }
 }
 
-/// Starts a link again for as long as its errors are of the kind that passes.
-async fn supervise(spec: &Arc<LinkSpec>, goal: Option<Position>, stop: &CancellationToken) -> Result<()> {
-    let mut pause = PAUSE_MIN;
-    loop {
-        let started = Instant::now();
-        let error = match Box::pin(link::run(spec, goal.clone(), stop)).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_transient() => error,
-            Err(error) => return Err(error),
-        };
-        if started.elapsed() > RECOVERED_AFTER {
-            pause = PAUSE_MIN;
-        }
-        warn!(link = %spec.id, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64, "link interrupted");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
+/// The sync with its tables, as far as `check` has nothing against running it.
+async fn checked(sync: &SyncSpec) -> Result<SyncSpec> {
+    let sync = selected(sync).await?;
+    ready(&sync).await?;
+    Ok(sync)
+}
+
+/// The sync with the tables that were set up. What else matches is only said.
+async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+    if sync.choice.is_fixed() {
+        return Ok(sync.clone());
     }
+    let mut nodes = Vec::with_capacity(sync.nodes.len());
+    for node in &sync.nodes {
+        nodes.push(Some(Node::connect(&node.access, node.engine).await?));
+    }
+    let selected = select::current(sync, &mut nodes).await?;
+    for note in &selected.notes {
+        if note.level == Level::Blocker {
+            return Err(select::refusal(note));
+        }
+        let table = note.table.as_deref().unwrap_or_default();
+        warn!(sync = %sync.name, node = %note.node, table, code = note.code, fix = note.fix.as_deref(), "{}", note.what);
+    }
+    info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
+    Ok(selected.spec)
 }
 
 /// Refuses to start on a node that `check` has blockers for.
@@ -176,15 +158,19 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
         true => Reason::PositionLost,
         false => Reason::Blocked,
     };
-    Err(Error::definite(doing)
+    // A failover, or whoever made the server read-only, ends that.
+    let passes = blockers.iter().all(|finding| finding.code == Finding::READ_ONLY);
+    let class = if passes { Class::Transient } else { Class::Definite };
+    Err(Error::new(class, doing)
         .node(&node.name)
         .why(whats.join("; "))
         .hint(fix)
         .reason(reason))
 }
 
-/// Settings are dynamic: what was right at the start may be changed while we read.
-async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+/// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
+/// the nodes are still there.
+async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &CancellationToken) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
     loop {
         tokio::select! {
@@ -193,14 +179,17 @@ async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()>
         }
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
-            // A lost connection is the links' business; here it is only opened again.
             if slot.is_none() {
-                *slot = Node::connect(&spec.access, spec.engine).await.ok();
+                *slot = presence.connect(spec).await;
             }
             let Some(node) = slot else { continue };
-            match node.settings(&sync.scope(index)).await {
-                Ok(findings) => refuse_blockers("go on", spec, findings)?,
-                Err(_) => *slot = None,
+            match presence.answer(node.settings(&sync.scope(index))).await {
+                Some(findings) => match refuse_blockers("go on", spec, findings) {
+                    // Links meet it themselves and wait.
+                    Err(error) if !error.is_transient() => return Err(error),
+                    _ => {}
+                },
+                None => *slot = presence.connect(spec).await,
             }
         }
     }

@@ -2,13 +2,14 @@
 //! ahead of the apply loop.
 
 use super::link::Receiver;
+use super::pulse::{Ops, Pulse};
 use crate::engine::Source;
 use crate::error::Result;
 use crate::model::change::{Part, Step};
 use crate::model::origin::is_echo;
 use crate::model::position::Position;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -26,6 +27,8 @@ pub(super) struct Received {
     pub step: Step,
     /// Log it stands for: its changes, and the echoes before it.
     pub log_bytes: u64,
+    /// Its changes by kind.
+    pub ops: Ops,
     _share: OwnedSemaphorePermit,
 }
 
@@ -33,10 +36,11 @@ pub(super) fn spawn(
     source: Source,
     confirmed: watch::Receiver<Option<Position>>,
     sync: String,
+    pulse: Arc<Pulse>,
 ) -> (Receiver, JoinHandle<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        if let Err(error) = read(source, confirmed, &sync, &sender).await {
+        if let Err(error) = read(source, confirmed, &sync, &sender, &pulse).await {
             // The link may be gone already; then nobody wants to know.
             let _ = sender.send(Err(error));
         }
@@ -49,13 +53,23 @@ async fn read(
     mut confirmed: watch::Receiver<Option<Position>>,
     sync: &str,
     sender: &mpsc::UnboundedSender<Result<Received>>,
+    pulse: &Pulse,
 ) -> Result<()> {
     let budget = Arc::new(Semaphore::new(AHEAD_BYTES_MAX));
+    pulse.queue(&budget, AHEAD_BYTES_MAX);
     let mut echoed = 0;
     loop {
         let mut step = source.next(&mut confirmed).await?;
+        let mut ops = Ops::default();
         if let Step::Part(part) = &mut step {
+            part.changes.iter().for_each(|change| ops.count(&change.op));
+            let all = ops;
             echoed += drop_echo(part, sync);
+            if part.changes.is_empty() {
+                ops = Ops::default();
+            }
+            let looped = all.total() - ops.total();
+            pulse.received(all, looped, part.head.committed_at_us, part.end.is_none());
             if part.changes.is_empty() && part.end.is_none() {
                 continue;
             }
@@ -66,18 +80,14 @@ async fn read(
         };
         let log_bytes = std::mem::take(&mut echoed) + bytes as u64;
         let shares = u32::try_from((STEP_BYTES + bytes).min(SHARE_MAX)).unwrap_or(u32::MAX);
-        let share = loop {
-            tokio::select! {
-                biased;
-                share = Arc::clone(&budget).acquire_many_owned(shares) => break share,
-                () = tokio::time::sleep(KEEPALIVE) => source.keepalive().await?,
-            }
+        let Some(share) = room(&budget, shares, &mut source, pulse).await? else {
+            return Ok(());
         };
-        let Ok(share) = share else { return Ok(()) };
         if sender
             .send(Ok(Received {
                 step,
                 log_bytes,
+                ops,
                 _share: share,
             }))
             .is_err()
@@ -85,6 +95,29 @@ async fn read(
             return Ok(());
         }
     }
+}
+
+/// Waits for room in the buffer and keeps the source's connection meanwhile.
+async fn room(
+    budget: &Arc<Semaphore>,
+    shares: u32,
+    source: &mut Source,
+    pulse: &Pulse,
+) -> Result<Option<OwnedSemaphorePermit>> {
+    if let Ok(share) = Arc::clone(budget).try_acquire_many_owned(shares) {
+        return Ok(Some(share));
+    }
+    let since = Instant::now();
+    pulse.throttled(true, Duration::ZERO);
+    let share = loop {
+        tokio::select! {
+            biased;
+            share = Arc::clone(budget).acquire_many_owned(shares) => break share,
+            () = tokio::time::sleep(KEEPALIVE) => source.keepalive().await?,
+        }
+    };
+    pulse.throttled(false, since.elapsed());
+    Ok(share.ok())
 }
 
 /// The loop guard: what Tidelock applied for this sync goes no further. Its place in the log still counts.
@@ -120,6 +153,7 @@ mod tests {
         Received {
             step: Step::Part(part),
             log_bytes: 1,
+            ops: Ops::default(),
             _share: Arc::clone(budget).try_acquire_owned().unwrap(),
         }
     }

@@ -24,6 +24,8 @@ pub enum Position {
     Gtid(GtidSet),
     /// MariaDB: the last sequence number taken in each domain.
     MariaGtid(MariaGtids),
+    /// MySQL without GTIDs: the end of the last transaction taken.
+    File(FilePosition),
 }
 
 impl Position {
@@ -33,18 +35,43 @@ impl Position {
             (Position::Lsn(a), Position::Lsn(b)) => Ok(a >= b),
             (Position::Gtid(a), Position::Gtid(b)) => Ok(a.contains_set(b)),
             (Position::MariaGtid(a), Position::MariaGtid(b)) => Ok(a.covers(b)),
+            (Position::File(a), Position::File(b)) if a.base() == b.base() => Ok(a.place() >= b.place()),
             _ => Err(PositionError::WrongKind(self.to_string(), other.to_string())),
+        }
+    }
+
+    /// Right after one more transaction, by its name in the log. `None`: the name does not tell where it ends.
+    pub fn after(&self, transaction: &str) -> Option<Position> {
+        match self {
+            // The name is where the commit record begins; a start behind that does not send it again.
+            Position::Lsn(_) => Some(Position::Lsn(parse_lsn(transaction)? + 1)),
+            Position::Gtid(set) => {
+                let (source, number) = transaction.rsplit_once(':')?;
+                let mut set = set.clone();
+                set.add(&source.to_ascii_lowercase(), number.parse().ok()?);
+                Some(Position::Gtid(set))
+            }
+            Position::MariaGtid(list) => {
+                let one: MariaGtids = transaction.parse().ok()?;
+                let mut list = list.clone();
+                list.0.extend(one.0);
+                Some(Position::MariaGtid(list))
+            }
+            // Named by where it begins; where it ends the name does not say.
+            Position::File(_) => None,
         }
     }
 }
 
 impl fmt::Display for Position {
-    /// Text form with its kind, as stored: `lsn:0/16B3748`, `gtid:UUID:1-5`, `mariadb:0-1-5,1-2-9`.
+    /// Text form with its kind, as stored: `lsn:0/16B3748`, `gtid:UUID:1-5`, `mariadb:0-1-5,1-2-9`,
+    /// `file:binlog.000003:1234@1763712345`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Position::Lsn(lsn) => write!(f, "lsn:{}", lsn_text(*lsn)),
             Position::Gtid(set) => write!(f, "gtid:{set}"),
             Position::MariaGtid(list) => write!(f, "mariadb:{list}"),
+            Position::File(place) => write!(f, "file:{place}"),
         }
     }
 }
@@ -59,6 +86,7 @@ impl FromStr for Position {
             "lsn" => parse_lsn(body).map(Position::Lsn).ok_or_else(malformed),
             "gtid" => body.parse().map(Position::Gtid),
             "mariadb" => body.parse().map(Position::MariaGtid),
+            "file" => body.parse().map(Position::File),
             _ => Err(malformed()),
         }
     }
@@ -260,6 +288,62 @@ impl FromStr for MariaGtids {
     }
 }
 
+/// A place in one of a server's binlog files. Files of one base name are ordered by the number at their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePosition {
+    file: String,
+    number: u64,
+    pub offset: u64,
+    /// When the server began the file, by its clock in seconds: a file of the same name made after the log was reset
+    /// is another one.
+    pub created: u32,
+}
+
+impl FilePosition {
+    /// `None`: the name is not of a binlog file.
+    pub fn new(file: &str, offset: u64, created: u32) -> Option<Self> {
+        let (_, number) = file.rsplit_once('.')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        Some(FilePosition {
+            file: file.to_owned(),
+            number: number.parse().ok().filter(|_| is_number)?,
+            offset,
+            created,
+        })
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    fn base(&self) -> &str {
+        self.file.rsplit_once('.').map_or("", |(base, _)| base)
+    }
+
+    fn place(&self) -> (u64, u64) {
+        (self.number, self.offset)
+    }
+}
+
+impl fmt::Display for FilePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.file, self.offset, self.created)
+    }
+}
+
+impl FromStr for FilePosition {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let parse = || {
+            let (place, created) = text.rsplit_once('@')?;
+            let (file, offset) = place.rsplit_once(':')?;
+            FilePosition::new(file, offset.parse().ok()?, created.parse().ok()?)
+        };
+        parse().ok_or_else(|| PositionError::Malformed(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +358,8 @@ mod tests {
             &format!("gtid:{A}:1-5:7,{B}:3,{B}:tag:1-2"),
             "mariadb:0-1-5,3-2-9",
             "gtid:",
+            "file:binlog.000003:1234@1763712345",
+            "file:my.host-bin.1000000:4@0",
         ] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), *text);
         }
@@ -297,6 +383,9 @@ mod tests {
             "gtid:abc:1",
             "mariadb:1-2",
             "file:x",
+            "file:binlog.000001:4",
+            "file:binlog.index:4@1",
+            "file:binlog.000001:-4@1",
             &format!("gtid:{A}"),
             &format!("gtid:{A}:0"),
         ] {
@@ -315,6 +404,41 @@ mod tests {
         assert!(!set.contains_set(&format!("{A}:2-10").parse().unwrap()));
         assert!(!set.contains_set(&format!("{B}:1").parse().unwrap()));
         assert!(set.contains(A, 9) && !set.contains(A, 10));
+    }
+
+    #[test]
+    fn files_are_ordered_by_number_then_offset() {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let covers = |a: &str, b: &str| at(a).covers(&at(b));
+        assert!(covers("file:b.000010:4@2", "file:b.000009:900@1").unwrap());
+        assert!(covers("file:b.1000000:4@2", "file:b.999999:4@1").unwrap());
+        assert!(covers("file:b.000001:900@1", "file:b.000001:900@1").unwrap());
+        assert!(!covers("file:b.000001:899@1", "file:b.000001:900@1").unwrap());
+        assert!(covers("file:a.000002:4@1", "file:b.000001:4@1").is_err());
+        assert!(covers("file:b.000002:4@1", &format!("gtid:{A}:1")).is_err());
+    }
+
+    #[test]
+    fn one_more_transaction_is_passed() {
+        let after = |position: &str, transaction: &str| {
+            let position: Position = position.parse().unwrap();
+            position.after(transaction).map(|after| after.to_string())
+        };
+        assert_eq!(after("lsn:0/10", "0/A0").unwrap(), "lsn:0/A1");
+        assert_eq!(
+            after(&format!("gtid:{A}:1-4"), &format!("{A}:6")).unwrap(),
+            format!("gtid:{A}:1-4:6")
+        );
+        assert_eq!(
+            after(&format!("gtid:{A}:1"), &format!("{A}:tag:1")).unwrap(),
+            format!("gtid:{A}:1,{A}:tag:1")
+        );
+        assert_eq!(
+            after("mariadb:0-1-5,1-1-9", "0-2-6").unwrap(),
+            "mariadb:0-2-6,1-1-9"
+        );
+        assert_eq!(after("lsn:0/10", "first copy"), None);
+        assert_eq!(after(&format!("gtid:{A}:1"), "first copy"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
+use super::operation::{Lease, OutOfSync, Pause, Stop};
 use super::schema::{Table, TableId};
 use super::stamp::Rank;
 use serde::Serialize;
@@ -37,6 +38,8 @@ pub struct Scope {
     pub mode: Mode,
     /// Names on this node, in the order of the configuration.
     pub tables: Vec<TableId>,
+    /// How each of them passes; the same order.
+    pub mapped: Vec<Mapped>,
     /// This node's log is read.
     pub is_source: bool,
     /// This node is written to.
@@ -44,6 +47,39 @@ pub struct Scope {
     pub config_hash: String,
     /// The account that `run` uses, which `setup` grants to.
     pub run_user: String,
+}
+
+impl Scope {
+    /// How a table passes.
+    pub fn mapped(&self, table: &TableId) -> Mapped {
+        let place = self.tables.iter().position(|known| known == table);
+        place
+            .and_then(|place| self.mapped.get(place))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Tables of which the log must hold whole old rows.
+    pub fn whole_rows(&self) -> Vec<&TableId> {
+        let wanted = |(place, _): &(usize, &TableId)| {
+            let filtered = self
+                .mapped
+                .get(*place)
+                .is_some_and(|mapped| !mapped.filter_columns.is_empty());
+            self.is_source && (self.mode == Mode::Merge || filtered)
+        };
+        let tables = self.tables.iter().enumerate().filter(wanted);
+        tables.map(|(_, table)| table).collect()
+    }
+}
+
+/// What setup must know of a table's mapping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// Changes when other columns or rows pass; empty for a plain table.
+    pub signature: String,
+    /// This node's names of the columns that the row filter reads: the log must hold their old values.
+    pub filter_columns: Vec<String>,
 }
 
 /// Stamp columns of a merge row.
@@ -140,6 +176,8 @@ pub struct Finding {
 impl Finding {
     /// The code of a finding after which only a new copy helps.
     pub const LOST: &str = "E408";
+    /// The code of the finding that the server takes no writes, which a failover ends.
+    pub const READ_ONLY: &str = "E209";
 
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {
@@ -229,6 +267,22 @@ pub struct LinkStatus {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    /// Who runs it, or ran it last.
+    pub lease: Option<Lease>,
+    pub pause: Option<Pause>,
+    /// What it stopped at last; see [`LinkStatus::halted`].
+    pub stop: Option<Stop>,
+    pub out_of_sync: Vec<OutOfSync>,
+}
+
+impl LinkStatus {
+    /// What the link stands at now: it has not moved since, and nobody who came later runs it.
+    pub fn halted(&self) -> Option<&Stop> {
+        let stop = self.stop.as_ref()?;
+        let seq = self.checkpoint.as_ref().map_or(-1, |checkpoint| checkpoint.seq);
+        let runs_again = |lease: &Lease| lease.is_held() && lease.age_ms < stop.age_ms;
+        (stop.seq == seq && !self.lease.as_ref().is_some_and(runs_again)).then_some(stop)
+    }
 }
 
 /// How long the source still keeps what a link has not read, for `status`.
@@ -236,8 +290,15 @@ pub struct LinkStatus {
 pub struct Retention {
     /// Somebody reads this link's slot now; `None` where the server cannot tell (binlogs).
     pub reader_active: Option<bool>,
+    /// The reader has said nothing for so long; it should every ten seconds.
+    pub reader_silent_ms: Option<u64>,
+    /// Up to here, the reader says, everything is applied or of no interest.
+    pub taken: Option<super::position::Position>,
     /// Log kept for this link.
     pub retained_bytes: Option<u64>,
+    /// More log than this, or more time, and what the link needs may be removed.
+    pub left_bytes: Option<u64>,
+    pub left_seconds: Option<u64>,
     /// Where the server stops keeping it, in words: `10 GB`, `log left 6.5 d`, `no limit`.
     pub limit: String,
     /// The slot or the binlog at the checkpoint is gone.

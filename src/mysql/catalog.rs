@@ -6,6 +6,7 @@
 
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
+use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{CatalogTable, ForeignTrigger};
 use mysql_async::prelude::{FromValue, Queryable};
@@ -37,6 +38,30 @@ pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Catal
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
+/// The tables there are, in these databases or in all: no views, nothing of the system or of our own. The server
+/// shows only what the account has rights on.
+pub async fn list(conn: &mut Conn, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
+    let mut sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES
+         WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')
+           AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema', ?)"
+        .to_owned();
+    let mut values = vec![Value::from(CONTROL)];
+    if let Some(schemas) = schemas {
+        // An empty list is no list in SQL.
+        let marks = vec!["?"; schemas.len().max(1)].join(", ");
+        sql.push_str(&format!(" AND TABLE_SCHEMA IN ({marks})"));
+        values.extend(schemas.iter().map(Value::from));
+        values.resize(1 + schemas.len().max(1), Value::NULL);
+    }
+    sql.push_str(" ORDER BY 1, 2");
+    let rows: Vec<Row> = conn
+        .exec(sql, Params::Positional(values))
+        .await
+        .map_err(|error| fail("list the tables", error))?;
+    let id = |row: &Row| Ok(TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?));
+    rows.iter().map(id).collect()
+}
+
 /// The database is a constant in every query: that is what MariaDB needs to open these tables only.
 async fn read_schema(
     conn: &mut Conn,
@@ -49,7 +74,7 @@ async fn read_schema(
     relations(scope, found).await?;
     let json = match flavor {
         Flavor::Mysql => Vec::new(),
-        Flavor::Mariadb => json_columns(scope).await?,
+        Flavor::Mariadb => json_columns(scope, found).await?,
     };
     columns(scope, flavor, &json, found).await?;
     indexes(scope, found).await?;
@@ -132,19 +157,53 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
     Ok(())
 }
 
-/// MariaDB's JSON is LONGTEXT with a check on the column that carries the column's name.
-async fn json_columns(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
-    let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
-                   WHERE CONSTRAINT_SCHEMA = ?";
+/// MariaDB's JSON is LONGTEXT with a check of the column's own. `CHECK_CONSTRAINTS` shows it only to who may read the
+/// whole database; the table's definition is shown to everybody who may read the table.
+async fn json_columns(
+    scope: &mut Scope<'_>,
+    found: &mut HashMap<TableId, CatalogTable>,
+) -> Result<Vec<(String, String)>> {
+    let select = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+                   WHERE DATA_TYPE = 'longtext' AND TABLE_SCHEMA = ?";
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for row in scope.rows(select, "TABLE_NAME", "ORDER BY TABLE_NAME").await? {
+        candidates.push((cell(&row, 0)?, cell(&row, 1)?));
+    }
+    candidates.retain(|(table, _)| {
+        scope
+            .table(found, table)
+            .is_some_and(|there| there.storage != "VIEW")
+    });
     let mut json = Vec::new();
-    for row in scope.rows(select, "TABLE_NAME", "").await? {
-        let (table, column): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
-        let clause: String = cell(&row, 2)?;
-        if clause.eq_ignore_ascii_case(&format!("json_valid({})", super::sql::quote(&column))) {
+    let mut shown: (String, String) = Default::default();
+    for (table, column) in candidates {
+        if shown.0 != table {
+            shown = (table.clone(), definition(scope, &table).await?);
+        }
+        let name = super::sql::quote(&column);
+        let (head, tail) = (format!("{name} longtext "), format!("CHECK (json_valid({name}))"));
+        let mut lines = shown.1.lines().map(|line| line.trim().trim_end_matches(','));
+        if lines.any(|line| line.starts_with(&head) && line.ends_with(&tail)) {
             json.push((table, column));
         }
     }
     Ok(json)
+}
+
+async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
+    let id = TableId::new(scope.schema, table);
+    let sql = format!(
+        "SET STATEMENT sql_quote_show_create = 1 FOR SHOW CREATE TABLE {}",
+        super::sql::table(&id)
+    );
+    let row: Result<Option<Row>, mysql_async::Error> = scope.conn.query_first(sql).await;
+    match row {
+        Ok(Some(row)) => cell(&row, 1),
+        Ok(None) => Err(Error::definite(DOING).table(&id).why("the server gave no row")),
+        // Only some of its columns are granted, which `check` judges. Without its check it is a text to us.
+        Err(mysql_async::Error::Server(error)) if error.code == 1142 => Ok(String::new()),
+        Err(error) => Err(fail(DOING, error).table(&id)),
+    }
 }
 
 const COLUMNS: &str = "
@@ -360,10 +419,13 @@ async fn indexes(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTabl
         let column = column
             .filter(|_| prefix.is_none())
             .and_then(|name| catalog.table.column(&name));
-        if indexes.last().is_none_or(|(t, i, _)| *t != table || *i != index) {
+        // Names that differ in case only may come mixed: that is how the server sorts them.
+        let known = indexes.iter().rposition(|(t, i, _)| *t == table && *i == index);
+        let at = known.unwrap_or(indexes.len());
+        if known.is_none() {
             indexes.push((table, index, Some(Vec::new())));
         }
-        if let Some((_, _, columns)) = indexes.last_mut() {
+        if let Some((_, _, columns)) = indexes.get_mut(at) {
             *columns = columns.take().zip(column).map(|(mut columns, column)| {
                 columns.push(column);
                 columns
@@ -393,7 +455,11 @@ async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
         )
         .await?;
     for row in rows {
-        let (table, name, body): (String, String, String) = (cell(&row, 0)?, cell(&row, 1)?, cell(&row, 2)?);
+        let (table, name): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
+        // MariaDB shows triggers, but not their bodies, to who lacks TRIGGER, which `check` tells.
+        let Some(body) = cell::<Option<String>>(&row, 2)? else {
+            continue;
+        };
         if name.starts_with(TRIGGER_PREFIX) {
             continue;
         }

@@ -172,6 +172,10 @@ pub fn record(sync: &str, link: &str, conflicts: &[Conflict]) -> Sql {
     out
 }
 
+pub fn empty(id: &TableId) -> Sql {
+    format!("DELETE FROM {}", table(id)).into_bytes()
+}
+
 /// With several rows the tombstones are a statement of their own.
 pub fn delete(flavor: Flavor, shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     let rows = Rows::of(shape, writes, group, |_, _| {});

@@ -3,9 +3,10 @@
 //! Owns: reading our own database and how long the binlog is kept. Refuses: changing anything.
 //! A server that was never set up answers with empty results, not with errors.
 
-use super::source::current_position;
-use super::{fail, flavor, sql};
-use crate::error::{Error, Result};
+use super::log;
+use super::source::{current_position, serves};
+use super::{fail, flavor, operations, sql};
+use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -28,6 +29,20 @@ pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
         .is_some())
 }
 
+/// The tables that were set up for a sync.
+pub async fn recorded_tables(conn: &mut Conn, sync: &str) -> Result<Vec<TableId>> {
+    if !is_set_up(conn).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT schema_name, table_name FROM tidelock.table_state WHERE sync = :sync ORDER BY 1, 2";
+    let rows: Result<Vec<(String, String)>, _> = conn.exec(sql, params! { sync }).await;
+    let rows = rows.map_err(|error| fail("read which tables are set up", error))?;
+    Ok(rows
+        .into_iter()
+        .map(|(schema, table)| TableId::new(schema, table))
+        .collect())
+}
+
 /// lane, epoch, seq, position, settle, source identity, age in milliseconds
 type Moved = (i64, i64, i64, String, Option<String>, String, i64);
 
@@ -39,6 +54,17 @@ async fn is_set_up(conn: &mut Conn) -> Result<bool> {
         .await
         .map_err(|error| fail("look for the control database", error))?;
     Ok(count == Some(2))
+}
+
+/// Is the control database of version 2 or later?
+async fn has_operations(conn: &mut Conn) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables
+                WHERE table_schema = 'tidelock' AND table_name = 'lease'";
+    let count: Option<u64> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| fail("look for the control database's version", error))?;
+    Ok(count == Some(1))
 }
 
 pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<LinkStatus> {
@@ -72,6 +98,11 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         status.checkpoint = Some(checkpoint.map_err(|error| Error::definite(doing).because(error))?);
         status.checkpoint_age_ms = Some(age.max(0).unsigned_abs());
     }
+    if has_operations(conn).await? {
+        status.lease = operations::lease(conn, sync, link).await?;
+        (status.pause, status.stop) = operations::link_state(conn, sync, link).await?;
+        status.out_of_sync = operations::out_of_sync(conn, sync, Some(link)).await?;
+    }
     Ok(status)
 }
 
@@ -86,26 +117,37 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         None | Some(0) => "no limit".to_owned(),
         Some(seconds) => format!("kept {:.1} d", seconds as f64 / 86_400.0),
     };
-    let lost = match checkpoint {
-        Position::Gtid(taken) => {
-            let purged: Option<String> = conn
-                .query_first("SELECT @@GLOBAL.gtid_purged")
-                .await
-                .map_err(|error| fail(doing, error))?;
-            let purged = purged
-                .unwrap_or_default()
-                .parse()
-                .map_err(|error| Error::bug(doing).because(error))?;
-            !taken.contains_set(&purged)
-        }
-        Position::Lsn(_) | Position::MariaGtid(_) => false,
+    let flavor = flavor(conn).await?;
+    let lost = match serves(conn, flavor, checkpoint).await {
+        Ok(()) => false,
+        Err(error) if error.reason_kind() == Reason::PositionLost => true,
+        // Told when the link starts; the log itself is there.
+        Err(error) if error.reason_kind() == Reason::Blocked => false,
+        Err(error) => return Err(error),
     };
-    Ok(Retention {
-        reader_active: None,
-        retained_bytes: None,
+    let mut kept = Retention {
         limit,
         lost,
-    })
+        ..Retention::default()
+    };
+    if !lost && !matches!(checkpoint, Position::Lsn(_)) {
+        let found = log::find(conn, checkpoint).await?;
+        let files = &found.files.0;
+        let older: u64 = files.iter().skip(found.needed).map(|(_, size)| *size).sum();
+        kept.retained_bytes = Some(older);
+        kept.left_seconds = match (seconds, files.get(found.needed + 1)) {
+            (None | Some(0), _) => None,
+            // It is written to yet, so its time has not begun.
+            (Some(seconds), None) => Some(seconds),
+            (Some(seconds), Some((next, _))) => {
+                let written_last = log::began(conn, next).await?;
+                let now = log::end(conn).await?.now_us / 1_000_000;
+                let age = written_last.map(|at| u64::try_from(now).unwrap_or_default().saturating_sub(at));
+                age.map(|age| seconds.saturating_sub(age))
+            }
+        };
+    }
+    Ok(kept)
 }
 
 /// Newest first.

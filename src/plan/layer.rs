@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Layer {
     pub plan: Arc<Plan>,
+    /// The table is emptied before the changes are written.
+    pub empties: bool,
     pub changes: Vec<Planned>,
     index: HashMap<Vec<u8>, usize>,
 }
@@ -24,6 +26,14 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// The source emptied the table: what the group did to it before is gone with it, and what follows meets an
+    /// empty table.
+    pub fn empty(&mut self, plan: &Arc<Plan>) {
+        let table = &plan.shape.table.id;
+        self.layers.retain(|layer| layer.plan.shape.table.id != *table);
+        self.layers.push(Layer::new(plan, true));
+    }
+
     pub fn push(&mut self, plan: &Arc<Plan>, change: Planned) {
         let layer = self
             .layers
@@ -44,14 +54,18 @@ impl Layers {
             },
             _ => change,
         };
-        let mut layer = Layer {
-            plan: Arc::clone(plan),
-            changes: Vec::new(),
-            index: HashMap::default(),
-        };
+        let mut layer = Layer::new(plan, false);
         layer.index.insert(change.key_bytes.clone(), 0);
         layer.changes.push(change);
         self.layers.push(layer);
+    }
+
+    /// Does a value come that the target's column, as it was when it was last looked at, cannot hold?
+    pub fn has_refusals(&self) -> bool {
+        let changes = self.layers.iter().flat_map(|layer| &layer.changes);
+        changes
+            .into_iter()
+            .any(|change| matches!(change.op, PlannedOp::Refused { .. }))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -64,6 +78,15 @@ impl Layers {
 }
 
 impl Layer {
+    fn new(plan: &Arc<Plan>, empties: bool) -> Self {
+        Layer {
+            plan: Arc::clone(plan),
+            empties,
+            changes: Vec::new(),
+            index: HashMap::default(),
+        }
+    }
+
     /// Takes the change in, or gives it back when it needs a layer of its own.
     fn offer(&mut self, change: Planned) -> Option<Planned> {
         let Some(place) = self.index.get(&change.key_bytes) else {
@@ -177,7 +200,9 @@ mod tests {
             key: vec![0],
             uniques: vec![],
         });
-        Arc::new(Plan::compile(&table, Engine::Postgres, &table, Engine::Postgres, merge).unwrap())
+        let passage = crate::mapping::Passage::default();
+        let pg = Engine::Postgres;
+        Arc::new(Plan::compile(&table, pg, &table, pg, merge, &passage).unwrap())
     }
 
     fn row(cells: [Option<i64>; 4]) -> Row {
@@ -204,7 +229,8 @@ mod tests {
                 table: Arc::clone(&plan.source),
                 op,
             };
-            plan.change(&change, 7, &address, &mut planned).unwrap();
+            let author = crate::plan::Author { rank: 7, own: false };
+            plan.change(&change, author, &address, &mut planned).unwrap();
             planned.drain(..).for_each(|change| layers.push(plan, change));
         }
         layers
@@ -254,6 +280,26 @@ mod tests {
             ],
         );
         assert_eq!(ops(&layers).len(), 2);
+    }
+
+    #[test]
+    fn what_a_truncated_table_held_is_not_written_and_what_follows_is_written_after() {
+        let plan = plan(false);
+        let insert = |id| Op::Insert { new: whole(id, 1, 1) };
+        let mut layers = layers(&plan, vec![insert(1), insert(2)]);
+        layers.empty(&plan);
+        let after = self::layers(&plan, vec![insert(1)]);
+        for change in &after.layers[0].changes {
+            layers.push(&plan, change.clone());
+        }
+        let told: Vec<(bool, usize)> = layers
+            .iter()
+            .map(|layer| (layer.empties, layer.changes.len()))
+            .collect();
+        assert_eq!(told, [(true, 1)]);
+        layers.empty(&plan);
+        assert_eq!((layers.layers.len(), layers.layers[0].changes.len()), (1, 0));
+        assert!(!layers.is_empty(), "emptying a table is something to write");
     }
 
     #[test]

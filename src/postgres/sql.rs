@@ -42,6 +42,15 @@ pub const CREATE_CHECKPOINT: &str = "INSERT INTO tidelock.checkpoint (sync, link
 
 pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WHERE sync = $1 AND link = $2";
 
+/// Whose the lease of a link is, and how long still.
+pub const LEASE: &str = "SELECT instance, holder, process, \
+    (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint, \
+    (extract(epoch FROM clock_timestamp() - taken_at) * 1000)::bigint \
+    FROM tidelock.lease WHERE sync = $1 AND link = $2";
+
+pub const AUDIT: &str = "INSERT INTO tidelock.audit (operator, action, sync, link, detail) \
+    VALUES ($1, $2, $3, $4, $5)";
+
 /// Moves the checkpoint, and writes the marker only if it moved. It is sent right behind BEGIN: should BEGIN alone
 /// fail, the setting that BEGIN makes is not there, and the checkpoint does not move without its rows.
 /// Parameters up to $12 as in CREATE_CHECKPOINT.
@@ -69,6 +78,10 @@ pub const RECORD: &str = "INSERT INTO tidelock.conflict (id, sync, link, schema_
     $11::text[], $12::text[], $13::text[], $14::text[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], \
     $19::text[], $20::int8[]) AS c(id, s, t, k, kind, op, rule, outcome, detail, base, local, incoming, lv, lo, \
     iv, io, position, at) ON CONFLICT DO NOTHING";
+
+pub fn empty(id: &TableId) -> String {
+    format!("DELETE FROM {}", table(id))
+}
 
 /// Columns sent: key, then (guarded) the base stamp, then (buried) the tombstone. Returns the numbers of the rows
 /// that were there.

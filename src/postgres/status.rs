@@ -3,7 +3,7 @@
 //! Owns: reading our own schema and the slot's figures. Refuses: changing anything.
 //! A database that was never set up answers with empty results, not with errors.
 
-use super::{fail, sql};
+use super::{fail, operations, sql};
 use crate::error::{Error, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::{Position, parse_lsn};
@@ -56,6 +56,28 @@ pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
         .is_empty())
 }
 
+/// The tables that were set up for a sync.
+pub async fn recorded_tables(client: &Client, sync: &str) -> Result<Vec<TableId>> {
+    let doing = "read which tables are set up";
+    if !is_set_up(client).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT schema_name, table_name FROM tidelock.table_state WHERE sync = $1 ORDER BY 1, 2";
+    let rows = client
+        .query(sql, &[&sync])
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let id = |row: &Row| -> Result<TableId, tokio_postgres::Error> {
+        Ok(TableId::new(
+            row.try_get::<_, String>(0)?,
+            row.try_get::<_, String>(1)?,
+        ))
+    };
+    rows.iter()
+        .map(|row| id(row).map_err(|error| fail(doing, error)))
+        .collect()
+}
+
 async fn is_set_up(client: &Client) -> Result<bool> {
     let sql = "SELECT to_regclass('tidelock.conflict') IS NOT NULL AND to_regclass('tidelock.checkpoint') IS NOT NULL";
     let row = client
@@ -64,6 +86,17 @@ async fn is_set_up(client: &Client) -> Result<bool> {
         .map_err(|error| fail("look for the control schema", error))?;
     row.try_get(0)
         .map_err(|error| fail("look for the control schema", error))
+}
+
+/// Is the control schema of version 2 or later?
+async fn has_operations(client: &Client) -> Result<bool> {
+    let doing = "look for the control schema's version";
+    let sql = "SELECT to_regclass('tidelock.lease') IS NOT NULL";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| fail(doing, error))?;
+    row.try_get(0).map_err(|error| fail(doing, error))
 }
 
 pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<LinkStatus> {
@@ -88,13 +121,20 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
             .map(i64::unsigned_abs)
             .map_err(wrong)
     };
-    Ok(LinkStatus {
+    let mut status = LinkStatus {
         set_up: count(0)? > 0,
         checkpoint,
         checkpoint_age_ms: age.map(|age| age.max(0).unsigned_abs()),
         conflicts_open: count(1)?,
         conflicts_total: count(2)?,
-    })
+        ..LinkStatus::default()
+    };
+    if has_operations(client).await? {
+        status.lease = operations::lease(client, sync, link).await?;
+        (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
+        status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
+    }
+    Ok(status)
 }
 
 fn checkpoint(row: &Row, doing: &str) -> Result<Checkpoint> {
@@ -112,8 +152,12 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     let doing = "read the slot's figures";
     let sql = "SELECT active, (pg_current_wal_lsn() - restart_lsn)::bigint, wal_status = 'lost',
                       (SELECT CASE setting WHEN '-1' THEN 'no limit' ELSE setting || ' MB' END
-                         FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
-                 FROM pg_replication_slots WHERE slot_name = $1";
+                         FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+                      safe_wal_size, reader.replay_lsn::text,
+                      (extract(epoch FROM clock_timestamp() - reader.reply_time) * 1000)::bigint
+                 FROM pg_replication_slots AS slot
+                 LEFT JOIN pg_stat_replication AS reader ON reader.pid = slot.active_pid
+                WHERE slot_name = $1";
     let wrong = |error| fail(doing, error);
     let Some(row) = client
         .query_opt(sql, &[&slot_name(sync, target)])
@@ -128,8 +172,15 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     };
     let bytes: Option<i64> = row.try_get(1).map_err(wrong)?;
     let limit: Option<String> = row.try_get(3).map_err(wrong)?;
+    let left: Option<i64> = row.try_get(4).map_err(wrong)?;
+    let taken: Option<String> = row.try_get(5).map_err(wrong)?;
+    let silent: Option<i64> = row.try_get(6).map_err(wrong)?;
     Ok(Retention {
         reader_active: row.try_get(0).map_err(wrong)?,
+        reader_silent_ms: silent.map(|ms| ms.max(0).unsigned_abs()),
+        taken: taken.and_then(|text| parse_lsn(&text)).map(Position::Lsn),
+        left_bytes: left.map(|left| left.max(0).unsigned_abs()),
+        left_seconds: None,
         retained_bytes: bytes.map(|bytes| bytes.max(0).unsigned_abs()),
         limit: limit.unwrap_or_default(),
         lost: row.try_get::<_, Option<bool>>(2).map_err(wrong)?.unwrap_or(false),

@@ -11,6 +11,7 @@ use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{Conflict, Local};
+use crate::model::operation::not_leased;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
 use crate::model::value::Row as Cells;
@@ -80,15 +81,16 @@ impl Target {
         let answer = |index| row.try_get(index).map_err(|error| self.failed(doing, error));
         let (standby, read_only, logged): (bool, bool, bool) = (answer(0)?, answer(1)?, answer(2)?);
         let refused = Error::definite(doing).node(&self.node);
+        let waiting = Error::transient(doing).node(&self.node);
         if standby {
-            return Err(refused
+            return Err(waiting
                 .why("the server is a standby")
-                .hint("use the primary's address, or promote it: SELECT pg_promote();"));
+                .hint("it goes on when the server takes writes: use the primary's address, or: SELECT pg_promote();"));
         }
         if read_only {
-            return Err(refused
-                .why("transactions of this account are read-only")
-                .hint("ALTER ROLE .. SET default_transaction_read_only = off;"));
+            return Err(waiting
+                .why("transactions are read-only (default_transaction_read_only)")
+                .hint("it goes on when they are not: ALTER SYSTEM, DATABASE or ROLE .. SET default_transaction_read_only = off;"));
         }
         if merge && !logged {
             return Err(refused
@@ -129,10 +131,28 @@ impl Target {
     }
 
     /// Fences whoever held the link: raises the epoch of all lanes, which waits for a transaction of theirs that is
-    /// still open, then reads where they got to.
-    pub async fn take_over(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
+    /// still open, then reads where they got to. Only the holder of the lease may: that is looked at last, and the
+    /// lease cannot change hands before our commit.
+    pub async fn take_over(&mut self, sync: &str, link: &str, instance: &str) -> Result<Option<Checkpoint>> {
         let doing = format!("take over {link}");
+        let begun = self.client.batch_execute("BEGIN").await;
+        begun.map_err(|error| self.failed(&doing, error))?;
         self.query(&doing, sql::TAKE_OVER, &[&sync, &link]).await?;
+        let locked = format!("{} FOR UPDATE", sql::LEASE);
+        let rows = self.query(&doing, &locked, &[&sync, &link]).await?;
+        let wrong = |error| self.failed(&doing, error);
+        let (mut holder, mut is_ours, mut left_ms) = (String::new(), false, 0_i64);
+        if let Some(row) = rows.first() {
+            is_ours = row.try_get::<_, &str>(0).map_err(wrong)? == instance;
+            holder = row.try_get(1).map_err(wrong)?;
+            left_ms = row.try_get(3).map_err(wrong)?;
+        }
+        if !is_ours || left_ms <= 0 {
+            self.rollback().await?;
+            return Err(not_leased(&doing, is_ours, &holder).node(&self.node));
+        }
+        let done = self.client.batch_execute("COMMIT").await;
+        done.map_err(|error| self.failed(&doing, error))?;
         self.checkpoint(sync, link).await
     }
 
@@ -172,6 +192,15 @@ impl Target {
                 .node(&self.node)
                 .why("the checkpoint is not where we moved it")),
         }
+    }
+
+    /// A DELETE and no TRUNCATE: readers of the table are not locked out, and foreign keys that point to it, which
+    /// TRUNCATE checks even in a replica's session, are the source's business.
+    pub async fn empty(&mut self, shape: &Shape) -> Result<()> {
+        self.query("empty the table", &sql::empty(&shape.table.id), &[])
+            .await
+            .map(|_| ())
+            .map_err(|error| error.table(&shape.table.id))
     }
 
     /// Writes what is uncontested, in sets. `false` = it is not, and nothing of it was changed.

@@ -2,12 +2,15 @@
 //! and their markers, restarts, and every setting that would lose rows.
 #![allow(clippy::unwrap_used)]
 
+mod files;
+mod forms;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod refusals;
 mod sessions;
 mod transactions;
 mod types;
+mod undecided;
 
 use harness::Db;
 use std::sync::Arc;
@@ -29,17 +32,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn access(db: &Db) -> Access {
     let url: url::Url = db.url().parse().unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     Access {
-        node: "my".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap(),
-        user: url.username().to_owned(),
         secret: url
             .password()
             .map_or(Secret::None, |password| Secret::Plain(password.to_owned().into())),
-        database: db.name().to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("my", host, port, url.username(), db.name())
     }
 }
 
@@ -59,6 +57,8 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         target: "pg".to_owned(),
         tables,
         mode: Mode::Merge,
+        spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 

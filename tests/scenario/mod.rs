@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::harness::{Db, Kind, Options, Session, Tidelock, database, eventually, private, wait_equal};
+use crate::harness::{Db, Kind, Options, Session, Tidelock, database, eventually, peer, private, wait_equal};
 
 pub use load::{Loader, numbers};
 pub use random::Random;
 pub use shop::{DOC, ITEM, LINE, ORDER_HEAD, ORDER_LINE, SEAT, SHOP, WORD};
 
 pub mod cases;
+pub mod changes;
 mod load;
+pub mod own;
 mod random;
 mod shop;
 
@@ -38,8 +40,13 @@ pub struct Pair(pub Kind, pub Kind);
 
 pub const NEW: Pair = Pair(Kind::Postgres18, Kind::Mysql);
 pub const OLD: Pair = Pair(Kind::Postgres15, Kind::Mariadb);
+pub const POSTGRES: Pair = Pair(Kind::Postgres18, Kind::Postgres15);
+/// Two databases of one server.
+pub const ONE_SERVER: Pair = Pair(Kind::Postgres18, Kind::Postgres18);
+pub const MYSQL: Pair = Pair(Kind::Mysql, Kind::Mysql);
+pub const MARIADB: Pair = Pair(Kind::Mariadb, Kind::Mariadb);
+pub const FLAVORS: Pair = Pair(Kind::Mysql, Kind::Mariadb);
 
-/// Node `a` is PostgreSQL, node `b` is MySQL or MariaDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Merge,
@@ -128,26 +135,42 @@ pub struct Scene {
     pub b: Db,
     pub sync: String,
     pub way: Way,
+    /// Names in the config beside the tables that are compared.
+    pub more_tables: Vec<String>,
     tables: Vec<Table>,
 }
 
 impl Scene {
     /// Two databases on the shared servers, with the tables and nothing else.
     pub async fn new(hint: &str, pair: Pair, way: Way, tables: &[Table]) -> Self {
-        let (a, b) = tokio::join!(database(pair.0, hint), database(pair.1, hint));
+        let b = async {
+            match pair.0 == pair.1 {
+                true => peer(pair.1, hint).await,
+                false => database(pair.1, hint).await,
+            }
+        };
+        let (a, b) = tokio::join!(database(pair.0, hint), b);
         Self::on(a, b, way, tables).await
     }
 
     /// The same on servers of the test's own.
     pub async fn private(pair: Pair, way: Way, tables: &[Table], options: &Options) -> Self {
-        let mut quiet = options.clone();
-        // What autovacuum writes by itself would look like a write of ours.
-        quiet.extra.push("autovacuum=off".to_owned());
-        let (a, b) = tokio::join!(private(pair.0, &quiet), private(pair.1, options));
+        let quiet = |kind: Kind| {
+            let mut quiet = options.clone();
+            // What autovacuum writes by itself would look like a write of ours.
+            quiet
+                .extra
+                .extend(kind.is_postgres().then(|| "autovacuum=off".to_owned()));
+            quiet
+        };
+        let (of_a, of_b) = (quiet(pair.0), quiet(pair.1));
+        let (a, b) = tokio::join!(private(pair.0, &of_a), private(pair.1, &of_b));
         Self::on(a, b, way, tables).await
     }
 
+    /// Every account of the program is one that has no more than it must: see `harness::accounts`.
     async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
+        let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());
         let tables = [tables, &[PROBE]].concat();
         for db in [&a, &b] {
             for table in tables.iter().filter(|table| !table.body.is_empty()) {
@@ -161,6 +184,7 @@ impl Scene {
             lock: Tidelock::new(""),
             sync,
             way,
+            more_tables: Vec::new(),
             tables,
             probes: AtomicU64::new(0),
         };
@@ -171,12 +195,14 @@ impl Scene {
 
     /// Writes the config file; `more` is appended to the sync's keys.
     pub fn configure(&mut self, seed: &str, more: &str) {
-        let names: Vec<String> = self.tables.iter().map(|t| format!("{:?}", t.name)).collect();
+        let names = self.tables.iter().map(|table| table.name);
+        let names = names.chain(self.more_tables.iter().map(String::as_str));
+        let names: Vec<String> = names.map(|name| toml::Value::from(name).to_string()).collect();
         let config = format!(
-            "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n\
+            "version = 1\n[node.a]\n{}\n[node.b]\n{}\n\
              [[sync]]\nname = \"{}\"\nnodes = [\"a\", \"b\"]\n{}\ntables = [{}]\nseed = \"{seed}\"\n{more}\n",
-            self.a.url(),
-            self.b.url(),
+            self.a.node(),
+            self.b.node(),
             self.sync,
             self.way.config(),
             names.join(", "),
@@ -361,22 +387,46 @@ fn conflict(row: Vec<Option<String>>) -> Conflict {
     }
 }
 
-/// Makes one test per pair of engines: `pairs!(name, scenario)`.
+/// Makes one test per pair of engines: `pairs!(name => scenario;)`.
 #[macro_export]
 macro_rules! pairs {
     ($($name:ident => $scenario:expr;)+) => {
-        mod postgres18_mysql {
+        $crate::pair_tests!(postgres18_mysql, scenario::NEW, $($name => $scenario;)+);
+        $crate::pair_tests!(postgres15_mariadb, scenario::OLD, $($name => $scenario;)+);
+    };
+}
+
+/// The same, and one test per pair of one kind and of MySQL with MariaDB, which only `make test-all` runs.
+#[macro_export]
+macro_rules! all_pairs {
+    ($($name:ident => $scenario:expr;)+) => {
+        $crate::pairs!($($name => $scenario;)+);
+        $crate::pair_tests!(postgres18_postgres15, scenario::POSTGRES, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(postgres18_postgres18, scenario::ONE_SERVER, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mysql_mysql, scenario::MYSQL, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mariadb_mariadb, scenario::MARIADB, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mysql_mariadb, scenario::FLAVORS, #[ignore = "make test-all"] $($name => $scenario;)+);
+    };
+}
+
+#[macro_export]
+macro_rules! pair_tests {
+    ($module:ident, $pair:expr, #[$all:meta] $($name:ident => $scenario:expr;)+) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[$all]
             async fn $name() {
                 use super::*;
-                ($scenario)(scenario::NEW).await;
+                ($scenario)($pair).await;
             })+
         }
-        mod postgres15_mariadb {
+    };
+    ($module:ident, $pair:expr, $($name:ident => $scenario:expr;)+) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 use super::*;
-                ($scenario)(scenario::OLD).await;
+                ($scenario)($pair).await;
             })+
         }
     };

@@ -3,7 +3,7 @@
 use super::harness::{Db, Kind, database};
 use std::sync::Arc;
 use std::time::Duration;
-use tidelock::access::{Access, Secret, TlsMode};
+use tidelock::access::{Access, Secret};
 use tidelock::engine::{self, Node};
 use tidelock::error::Result;
 use tidelock::model::conflict::Local;
@@ -33,7 +33,7 @@ impl Target {
     }
 
     pub(crate) async fn take_over(&mut self, sync: &str) -> Checkpoint {
-        self.0.take_over(sync, LINK).await.unwrap().unwrap()
+        self.0.take_over(sync, LINK, INSTANCE).await.unwrap().unwrap()
     }
 
     pub(crate) async fn begin(&mut self, movement: &Move) -> Result<()> {
@@ -63,13 +63,15 @@ impl Target {
 
 fn engine_of(kind: Kind) -> Engine {
     match kind {
-        Kind::Postgres18 | Kind::Postgres15 => Engine::Postgres,
+        Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 | Kind::Postgres15 => Engine::Postgres,
         Kind::Mysql => Engine::Mysql,
         Kind::Mariadb => Engine::Mariadb,
     }
 }
 
 pub(crate) const LINK: &str = "a->b";
+/// The copy of the program that holds the lease, which `take_over` wants.
+pub(crate) const INSTANCE: &str = "bench";
 
 /// A database with the control schema, one table, and an apply session.
 pub(crate) struct Bench {
@@ -197,27 +199,29 @@ impl Bench {
 
 pub(crate) fn access(db: &Db) -> Access {
     let url = url::Url::parse(&db.url()).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     Access {
-        node: "b".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap(),
-        user: url.username().to_owned(),
         secret: match url.password() {
             Some(password) => Secret::Plain(password.to_owned().into()),
             None => Secret::None,
         },
-        database: db.name().to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("b", host, port, url.username(), db.name())
     }
 }
 
 /// Tests of one server make it at the same time.
 pub(crate) async fn control(db: &Db, kind: Kind) {
     let sql = match kind.is_postgres() {
-        true => include_str!("../../sql/postgres/001_control.sql"),
-        false => include_str!("../../sql/mysql/001_control.sql"),
+        true => [
+            include_str!("../../sql/postgres/001_control.sql"),
+            include_str!("../../sql/postgres/002_operations.sql"),
+        ],
+        false => [
+            include_str!("../../sql/mysql/001_control.sql"),
+            include_str!("../../sql/mysql/002_operations.sql"),
+        ],
     };
+    let sql = &sql.concat();
     for _ in 0..20 {
         if db.try_exec(sql).await.is_ok() {
             return;

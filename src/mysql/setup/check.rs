@@ -2,7 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
-use super::grants::{account, holds, quoted};
+use super::grants::{account, holds, lacking, quoted};
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
@@ -11,8 +11,8 @@ use crate::error::{NEW_COPY, Result};
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
-use crate::mysql::sql::table;
-use crate::mysql::{Flavor, catalog, fail, flavor};
+use crate::mysql::source::prepared;
+use crate::mysql::{Flavor, catalog, fail, flavor, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use std::collections::HashMap;
@@ -28,15 +28,40 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(server_settings(scope, &server));
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
+        findings.extend(xa(conn, scope, &server).await?);
     }
-    accounts(scope, &state, &mut findings);
+    // Before it is set up, setup comes first: it grants what of the rights it can.
+    let is_set_up = state.control == Control::Ready;
+    if is_set_up {
+        accounts(scope, &state, &mut findings);
+    }
+    let installed = installed(conn, scope, &state, &server).await?;
+    // An account that may not even see the tables must not be told to make them.
+    let (first, last) = match state.control {
+        Control::Closed => (installed, Vec::new()),
+        Control::Missing | Control::Ready => (Vec::new(), installed),
+    };
+    findings.extend(first);
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::cascades(
         scope,
         &state,
         server.is("innodb_native_foreign_keys", "OFF"),
     ));
-    findings.extend(installed(conn, scope, &state, &server).await?);
+    findings.extend(last);
+    if !is_set_up {
+        accounts(scope, &state, &mut findings);
+    }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(conn, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
+    }
     Ok(findings)
 }
 
@@ -52,6 +77,7 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     if scope.mode == Mode::Merge {
+        findings.extend(altered(conn, scope).await?);
         for id in &scope.tables {
             let names = triggers::names(id);
             let there = found
@@ -66,6 +92,25 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
+/// A table that was altered so that its triggers, or its tombstones, do not fit it any more.
+async fn altered(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(conn, scope).await?;
+    if state.control != Control::Ready {
+        return Ok(Vec::new());
+    }
+    if let Some(what) = state.changed_key() {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let mut steps = steps::steps(conn, &carried, &state, &[]).await?;
+    steps.retain(|step| step.what == STAMP_TRIGGERS);
+    Ok(install::findings(&scope.node, &steps))
+}
+
 async fn catalog_triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<(TableId, String, String)>> {
     let mut schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
     schemas.sort_unstable();
@@ -76,8 +121,9 @@ async fn catalog_triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<(TableId
     for schema in schemas {
         for row in rows(conn, sql, &[schema]).await? {
             let id = TableId::new(schema, cell::<String>(&row, 0)?);
-            if scope.tables.contains(&id) {
-                found.push((id, cell(&row, 1)?, cell(&row, 2)?));
+            // A body is hidden from who lacks TRIGGER.
+            if let (true, Some(body)) = (scope.tables.contains(&id), cell::<Option<String>>(&row, 2)?) {
+                found.push((id, cell(&row, 1)?, body));
             }
         }
     }
@@ -96,8 +142,7 @@ impl Settings {
         let flavor = flavor(conn).await?;
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format',
                    'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'gtid_mode',
-                   'binlog_transaction_compression', 'log_bin_compress', 'read_only', 'super_read_only',
-                   'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
+                   'read_only', 'super_read_only', 'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = conn
             .query(sql)
             .await
@@ -149,7 +194,6 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
                 .into_iter()
                 .flatten(),
         );
-        findings.extend(compression(scope, server));
         if findings.is_empty() {
             findings.push(Finding::ok(
                 &scope.node,
@@ -231,16 +275,37 @@ fn gtid_mode(scope: &Scope, server: &Settings) -> Option<Finding> {
     if found == "ON" {
         return None;
     }
-    let fix = "SET PERSIST enforce_gtid_consistency = ON; then one after the other: SET PERSIST gtid_mode = \
-               OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON;";
-    Some(Finding::blocker("E206", &scope.node, format!("gtid_mode={found}, needs ON")).fix(fix))
+    let fix = "nothing, if that is meant; else before the first copy: SET PERSIST enforce_gtid_consistency = ON; then \
+               one after the other: SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; \
+               SET PERSIST gtid_mode = ON;";
+    let what = format!(
+        "gtid_mode={found}: positions are file and offset, which hold on this one server only, and XA in two phases \
+         stops the link"
+    );
+    Some(Finding::warning("W240", &scope.node, what).fix(fix))
 }
 
-fn compression(scope: &Scope, server: &Settings) -> Option<Finding> {
-    match server.flavor {
-        Flavor::Mysql => must_be(scope, server, "E207", "binlog_transaction_compression", "OFF"),
-        Flavor::Mariadb => must_be(scope, server, "E207", "log_bin_compress", "OFF"),
-    }
+/// Rows of what stands prepared are in the log already, and their decision is not.
+async fn xa(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Option<Finding>> {
+    let count = match prepared(conn).await? {
+        None | Some(0) => return Ok(None),
+        Some(count) => count,
+    };
+    let fix = "XA RECOVER CONVERT XID; then XA COMMIT or XA ROLLBACK each";
+    let what = format!("{count} XA transactions are prepared and not decided");
+    let finding = match server.flavor == Flavor::Mysql && server.is("gtid_mode", "ON") {
+        true => Finding::warning(
+            "W242",
+            &scope.node,
+            format!("{what}: no first copy begins before they are"),
+        ),
+        false => Finding::blocker(
+            "E241",
+            &scope.node,
+            format!("{what}: positions of this server cannot leave them out, so their rows could be lost"),
+        ),
+    };
+    Ok(Some(finding.fix(fix)))
 }
 
 fn writable(scope: &Scope, server: &Settings) -> Finding {
@@ -249,7 +314,11 @@ fn writable(scope: &Scope, server: &Settings) -> Finding {
             .get(name)
             .is_some_and(|found| !matches!(found, "OFF" | "0"))
         {
-            let finding = Finding::blocker("E209", &scope.node, format!("the server is read-only ({name})"));
+            let finding = Finding::blocker(
+                Finding::READ_ONLY,
+                &scope.node,
+                format!("the server is read-only ({name})"),
+            );
             return finding.fix(format!(
                 "SET GLOBAL {name} = OFF; unless this is a replica: connect to its primary"
             ));
@@ -317,33 +386,16 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
     }
     let (user, host) = account(&state.current_user);
     let name = quoted(user, host.unwrap_or("%"));
-    let needs = steps::needs(scope, state.flavor);
-    for privilege in &needs.server {
-        if !holds(&state.grants, &[privilege], None, None) {
-            let code = if *privilege == "REPLICATION SLAVE" {
-                "E102"
-            } else {
-                "E103"
-            };
-            let finding = Finding::blocker(code, &scope.node, format!("{name} lacks {privilege}"));
-            findings.push(finding.fix(format!("GRANT {privilege} ON *.* TO {name};")));
-        }
-    }
-    for id in &scope.tables {
-        if !holds(&state.grants, &needs.tables, Some(&id.schema), Some(&id.name)) {
-            let list = needs.tables.join(", ");
-            let finding = Finding::blocker("E105", &scope.node, format!("{name} lacks some of {list}"));
-            findings.push(
-                finding
-                    .table(id)
-                    .fix(format!("GRANT {list} ON {} TO {name};", table(id))),
-            );
-        }
-    }
+    let lacks = lacking(scope, state.flavor, &state.grants, &name, &state.tables);
+    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
 }
 
 /// What setup has installed for this node.
 async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Settings) -> Result<Vec<Finding>> {
+    // The missing grants are told by `accounts`.
+    if state.control == Control::Closed && state.is_run_user(scope) {
+        return Ok(Vec::new());
+    }
     if state.control == Control::Closed {
         let what = format!("{} may not use database tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
@@ -368,7 +420,10 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         run_user: String::new(),
         ..scope.clone()
     };
-    let steps = steps::steps(conn, &carried, state, &[]).await?;
+    let mut steps = steps::steps(conn, &carried, state, &[]).await?;
+    // Triggers that the account may not see are not missing.
+    let sees = |id: &TableId| holds(&state.grants, &["TRIGGER"], Some(&id.schema), Some(&id.name));
+    steps.retain(|step| step.what != STAMP_TRIGGERS || step.table.as_ref().is_none_or(sees));
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }

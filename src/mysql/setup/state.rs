@@ -5,6 +5,7 @@
 use super::grants::{self, Grant};
 use super::triggers;
 use crate::error::{Error, Result};
+use crate::install::recorded_signature;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, Scope, Server};
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub current_user: String,
     pub grants: Vec<Grant>,
     pub control: Control,
+    /// Of the control database; 0 = there is none.
+    pub version: i64,
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
@@ -84,7 +87,7 @@ pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
 impl State {
     pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
         let flavor = flavor(conn).await?;
-        let control = control(conn).await?;
+        let (control, version) = control(conn).await?;
         let server = match control {
             // On MariaDB the identity lies in our own database.
             Control::Closed if flavor == Flavor::Mariadb => Server {
@@ -101,6 +104,7 @@ impl State {
             current_user: String::new(),
             grants: grants::own(conn, flavor).await?,
             control,
+            version,
             nodes: Vec::new(),
             table_states: Vec::new(),
             started: Vec::new(),
@@ -164,7 +168,11 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
+        if let Some(why) = self
+            .changed_key()
+            .or_else(|| self.late_table(scope))
+            .or_else(|| self.other_mapping(scope))
+        {
             return Some(why);
         }
         let own = self
@@ -186,6 +194,22 @@ impl State {
         None
     }
 
+    /// Columns and rows that did not pass so far are nowhere to be read again.
+    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let changed = |there: &&TableState| {
+            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
+            is_ours && recorded_signature(&there.fingerprint) != scope.mapped(&there.id).signature
+        };
+        let there = self.table_states.iter().find(changed)?;
+        Some(format!(
+            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            there.id
+        ))
+    }
+
     /// Rows that a table already holds are copied when its sync first starts, and never later.
     fn late_table(&self, scope: &Scope) -> Option<String> {
         if !self.started.contains(&scope.sync) {
@@ -203,7 +227,7 @@ impl State {
     }
 
     /// Tombstones know a row by the key that the table had when it was set up.
-    fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<String> {
         let key = |catalog: &CatalogTable| -> Vec<String> {
             let columns = &catalog.table.columns;
             catalog
@@ -236,14 +260,18 @@ impl State {
     }
 }
 
-async fn control(conn: &mut Conn) -> Result<Control> {
-    let sql = "SELECT version FROM tidelock.schema_version WHERE version = 1";
-    let found: Result<Option<i64>, mysql_async::Error> = conn.query_first(sql).await;
-    match found {
-        Ok(Some(_)) => Ok(Control::Ready),
-        Ok(None) => Ok(Control::Missing),
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => Ok(Control::Missing),
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => Ok(Control::Closed),
+async fn control(conn: &mut Conn) -> Result<(Control, i64)> {
+    let sql = "SELECT MAX(version) FROM tidelock.schema_version";
+    let found: Result<Option<Option<i64>>, mysql_async::Error> = conn.query_first(sql).await;
+    match found.map(Option::flatten) {
+        Ok(Some(version)) => Ok((Control::Ready, version)),
+        Ok(None) => Ok((Control::Missing, 0)),
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => {
+            Ok((Control::Missing, 0))
+        }
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => {
+            Ok((Control::Closed, 0))
+        }
         Err(error) => Err(fail(DOING, error)),
     }
 }
@@ -262,7 +290,7 @@ async fn triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<Installed>> {
                 trigger: cell(&row, 1)?,
                 moment: format!("{} {}", cell::<String>(&row, 2)?, cell::<String>(&row, 3)?),
                 order: cell(&row, 4)?,
-                body: cell(&row, 5)?,
+                body: cell::<Option<String>>(&row, 5)?.unwrap_or_default(),
             });
         }
     }

@@ -2,18 +2,19 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::grants;
 use super::lost;
 use super::missing;
 use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
 use crate::error::{NEW_COPY, Result};
-use crate::install::Step;
+use crate::install::{self, Step};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::catalog::TRIGGER_PREFIX;
-use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
+use crate::postgres::{fail, operations};
 use tokio_postgres::Client;
 
 /// 14 is past its end of life.
@@ -32,10 +33,27 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         ]);
         findings.push(retention(scope, &server));
     }
-    accounts(client, scope, &state, &mut findings).await?;
+    // Before it is set up, setup comes first: it grants what of the rights it can.
+    let is_set_up = state.control == Control::Ready;
+    if is_set_up {
+        accounts(client, scope, &state, &mut findings).await?;
+    }
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::more(client, scope).await?);
     findings.extend(installed(client, scope, &state).await?);
+    if !is_set_up {
+        accounts(client, scope, &state, &mut findings).await?;
+    }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(client, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
+    }
     Ok(findings)
 }
 
@@ -75,6 +93,9 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             false => {}
         }
     }
+    if scope.mode == Mode::Merge {
+        findings.extend(altered(client, scope).await?);
+    }
     let expected = if scope.mode == Mode::Merge { 3 } else { 0 };
     for id in &scope.tables {
         let listed = findings
@@ -86,6 +107,25 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// A table that was altered so that its triggers, or its tombstones, do not fit it any more.
+async fn altered(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(client, scope).await?;
+    if state.control != Control::Ready {
+        return Ok(Vec::new());
+    }
+    if let Some(what) = state.changed_key() {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let mut steps = steps::steps(client, &carried, &state, &[]).await?;
+    steps.retain(|step| step.code == steps::TABLE && step.what == steps::STAMP_FUNCTIONS);
+    Ok(missing(scope, &steps))
 }
 
 struct Settings {
@@ -148,8 +188,12 @@ fn recovery(scope: &Scope, server: &Settings) -> Finding {
     if !server.in_recovery {
         return Finding::ok(&scope.node, "the server takes writes");
     }
-    Finding::blocker("E209", &scope.node, "the server is a standby (in recovery)")
-        .fix("connect to the primary, or promote this one: SELECT pg_promote();")
+    Finding::blocker(
+        Finding::READ_ONLY,
+        &scope.node,
+        "the server is a standby (in recovery)",
+    )
+    .fix("connect to the primary, or promote this one: SELECT pg_promote();")
 }
 
 fn wal_level(scope: &Scope, server: &Settings) -> Finding {
@@ -207,87 +251,26 @@ async fn accounts(client: &Client, scope: &Scope, state: &State, findings: &mut 
         true => &state.current_user,
         false => &scope.run_user,
     };
-    let role = quote(account);
-    if scope.is_source && !steps::replicates(client, account).await? {
-        let what = format!("role {account:?} may not replicate");
-        findings
-            .push(Finding::blocker("E102", &scope.node, what).fix(format!("ALTER ROLE {role} REPLICATION")));
-    }
-    if scope.is_target && !sets_replica_role(client, scope, state, account).await? {
-        let what =
-            format!("role {account:?} may not set session_replication_role, which keeps triggers silent");
-        let fix = format!("GRANT SET ON PARAMETER session_replication_role TO {role}");
-        findings.push(Finding::blocker("E104", &scope.node, what).fix(fix));
-    }
-    let wanted: Vec<(TableId, String)> = state
-        .tables
-        .iter()
-        .flatten()
-        .map(|catalog| (catalog.table.id.clone(), table_privileges(scope).to_owned()))
-        .collect();
-    let held = steps::privileges(client, account, &wanted).await?;
-    for ((id, privileges), held) in wanted.iter().zip(held) {
-        if !held {
-            let fix = format!(
-                "GRANT USAGE ON SCHEMA {} TO {role}; GRANT {privileges} ON TABLE {} TO {role}",
-                quote(&id.schema),
-                table(id)
-            );
-            let what = format!("role {account:?} lacks {privileges}");
-            findings.push(Finding::blocker("E105", &scope.node, what).table(id).fix(fix));
-        }
-    }
+    let lacks = grants::lacking(client, scope, state, account, false).await?;
+    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, account)));
     Ok(())
 }
 
-/// Of one's own account by trying, because some providers allow it by other means than a grant.
-async fn sets_replica_role(client: &Client, scope: &Scope, state: &State, account: &str) -> Result<bool> {
-    if !state.is_run_user(scope) {
-        return steps::sets_replica_role(client, account).await;
-    }
-    let doing = "try session_replication_role";
-    client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(|error| fail(doing, error))?;
-    let tried = client
-        .batch_execute("SET LOCAL session_replication_role = replica")
-        .await;
-    client
-        .batch_execute("ROLLBACK")
-        .await
-        .map_err(|error| fail(doing, error))?;
-    match tried {
-        Ok(()) => Ok(true),
-        Err(error) if error.code().is_some_and(|state| state.code() == "42501") => Ok(false),
-        Err(error) => Err(fail(doing, error)),
-    }
-}
-
-/// What the run account does with the users' tables.
-pub(super) fn table_privileges(scope: &Scope) -> &'static str {
-    match scope.is_target {
-        true => "SELECT, INSERT, UPDATE, DELETE",
-        false => "SELECT",
-    }
-}
-
 pub(super) fn create_role(scope: &Scope) -> String {
+    let role = quote(&scope.run_user);
     let replication = if scope.is_source { " REPLICATION" } else { "" };
-    format!(
-        "CREATE ROLE {} LOGIN{replication} PASSWORD '...'",
-        quote(&scope.run_user)
-    )
+    let silent = match scope.is_target {
+        true => format!("; GRANT SET ON PARAMETER session_replication_role TO {role}"),
+        false => String::new(),
+    };
+    format!("CREATE ROLE {role} LOGIN{replication} PASSWORD '...'{silent}")
 }
 
 /// What setup has installed for this node.
 async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<Finding>> {
+    // The missing grants are told by `accounts`.
     if state.control == Control::Closed {
-        let what = format!("role {:?} may not use schema tidelock", state.current_user);
-        let finding = Finding::blocker("E108", &scope.node, what);
-        return Ok(vec![finding.fix(
-            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
-        )]);
+        return Ok(Vec::new());
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);

@@ -4,6 +4,7 @@
 
 use super::triggers;
 use crate::error::Result;
+use crate::install::recorded_signature;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, Scope, Server};
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub current_user: String,
     pub run_user_exists: bool,
     pub control: Control,
+    /// Of the control schema; 0 = there is none.
+    pub version: i64,
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
@@ -82,14 +85,23 @@ impl State {
         let sql = "SELECT current_user::text, EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
                           (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tidelock'),
                           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version')";
-        let found = rows(client, sql, &[&scope.run_user]).await?;
+                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version'),
+                          (SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
+                             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'tidelock' AND c.relname = ANY($2::text[]))";
+        let found = rows(
+            client,
+            sql,
+            &[&scope.run_user, &&super::grants::CONTROL_TABLES[..]],
+        )
+        .await?;
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             server: server(client).await?,
             current_user: String::new(),
             run_user_exists: false,
             control: Control::Missing,
+            version: 0,
             nodes: Vec::new(),
             table_states: Vec::new(),
             started: Vec::new(),
@@ -104,6 +116,7 @@ impl State {
             state.run_user_exists = cell(row, 1)?;
             state.control = match (cell::<Option<bool>>(row, 2)?, cell::<bool>(row, 3)?) {
                 (Some(false), _) => Control::Closed,
+                (Some(true), true) if cell::<Option<bool>>(row, 4)? == Some(false) => Control::Closed,
                 (Some(true), true) => Control::Ready,
                 (Some(true) | None, _) => Control::Missing,
             };
@@ -116,12 +129,13 @@ impl State {
     }
 
     async fn read_control(&mut self, client: &Client) -> Result<()> {
-        let version = "SELECT count(*) FROM tidelock.schema_version WHERE version = 1";
+        let version = "SELECT coalesce(max(version), 0)::bigint FROM tidelock.schema_version";
         for row in rows(client, version, &[]).await? {
-            if cell::<i64>(&row, 0)? == 0 {
-                self.control = Control::Missing;
-                return Ok(());
-            }
+            self.version = cell(&row, 0)?;
+        }
+        if self.version == 0 {
+            self.control = Control::Missing;
+            return Ok(());
         }
         let nodes =
             "SELECT sync, rank, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, rank";
@@ -199,7 +213,11 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
+        if let Some(why) = self
+            .changed_key()
+            .or_else(|| self.late_table(scope))
+            .or_else(|| self.other_mapping(scope))
+        {
             return Some(why);
         }
         let own = self
@@ -237,8 +255,24 @@ impl State {
         ))
     }
 
+    /// Columns and rows that did not pass so far are nowhere to be read again.
+    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let changed = |there: &&TableState| {
+            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
+            is_ours && recorded_signature(&there.fingerprint) != scope.mapped(&there.id).signature
+        };
+        let there = self.table_states.iter().find(changed)?;
+        Some(format!(
+            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            there.id
+        ))
+    }
+
     /// Tombstones know a row by the key that the table had when it was set up.
-    fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<String> {
         let key = |catalog: &CatalogTable| -> Vec<String> {
             let columns = &catalog.table.columns;
             catalog

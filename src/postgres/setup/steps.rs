@@ -3,11 +3,12 @@
 //!
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
+use super::grants;
 use super::literal;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
-use crate::install::{Step, fingerprint, statements};
+use crate::install::{Step, recorded, statements};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
@@ -19,12 +20,17 @@ pub(super) const NODES: &str = "E402";
 pub(super) const TABLE: &str = "E403";
 pub(super) const PUBLICATION: &str = "E404";
 pub(super) const GRANTS: &str = "E405";
+pub(super) const STAMP_FUNCTIONS: &str = "stamp functions";
 
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
-const CONTROL_TABLES: [&str; 5] = ["schema_version", "node", "checkpoint", "table_state", "conflict"];
+/// The control schema's versions, oldest first.
+const CONTROL_FILES: [(i64, &str); 2] = [
+    (1, include_str!("../../../sql/postgres/001_control.sql")),
+    (2, include_str!("../../../sql/postgres/002_operations.sql")),
+];
 
 pub(super) async fn steps(
     client: &Client,
@@ -33,10 +39,16 @@ pub(super) async fn steps(
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    if state.control != Control::Ready {
-        let file = include_str!("../../../sql/postgres/001_control.sql");
+    for (_, file) in CONTROL_FILES
+        .iter()
+        .filter(|(version, _)| *version > state.version)
+    {
+        let what = match state.control {
+            Control::Ready => "control schema tidelock of this version",
+            Control::Missing | Control::Closed => "control schema tidelock",
+        };
         let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, "control schema tidelock", sql)));
+        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
     }
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
@@ -160,8 +172,8 @@ fn trigger_steps(
                 "REVOKE ALL ON FUNCTION tidelock.{}() FROM PUBLIC",
                 trigger.function
             );
-            steps.push(Step::new(TABLE, "stamp functions", trigger.function_sql).table(id));
-            steps.push(Step::new(TABLE, "stamp functions", revoke).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, trigger.function_sql).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, revoke).table(id));
         }
         let there = state.installed.iter().find(|there| {
             there.table == *id && there.trigger == trigger.trigger && there.function == trigger.function
@@ -189,7 +201,7 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    let fingerprint = fingerprint(&catalog.table);
+    let fingerprint = recorded(&catalog.table, &scope.mapped(id).signature);
     let there = state
         .table_states
         .iter()
@@ -211,11 +223,14 @@ fn table_state(
     steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
 }
 
-/// The log must carry whole old rows in merge mode. Partitions do not take it over from their table.
+/// The log must carry whole old rows in merge mode and of filtered tables. Partitions do not take it over from their table.
 pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
-    if scope.mode != Mode::Merge || !scope.is_source {
+    let wanted = scope.whole_rows();
+    if wanted.is_empty() {
         return Ok(());
     }
+    let schemas: Vec<&str> = wanted.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = wanted.iter().map(|id| id.name.as_str()).collect();
     let sql = "SELECT want.schema, want.name, n.nspname::text, c.relname::text
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace k ON k.nspname = want.schema
@@ -226,21 +241,13 @@ pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<S
                  JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE root.relkind IN ('r', 'p') AND c.relreplident <> 'f'
                 ORDER BY want.number, c.oid";
-    for row in rows(client, sql, &[&schemas(scope), &names(scope)]).await? {
+    for row in rows(client, sql, &[&schemas, &names]).await? {
         let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
         let member = TableId::new(cell::<String>(&row, 2)?, cell::<String>(&row, 3)?);
         let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table(&member));
         steps.push(Step::new(TABLE, "replica identity FULL", sql).table(&id));
     }
     Ok(())
-}
-
-fn schemas(scope: &Scope) -> Vec<&str> {
-    scope.tables.iter().map(|id| id.schema.as_str()).collect()
-}
-
-fn names(scope: &Scope) -> Vec<&str> {
-    scope.tables.iter().map(|id| id.name.as_str()).collect()
 }
 
 /// Exactly the sync's tables, whole.
@@ -254,7 +261,7 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
                       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot,
                       coalesce(to_jsonb(p)->>'pubgencols', '') = 's'
                  FROM pg_publication p WHERE p.pubname = $1";
-    let with_generated = scope.mode == Mode::Merge && publishes_generated(client).await?;
+    let with_generated = !scope.whole_rows().is_empty() && publishes_generated(client).await?;
     let publish = format!("{PUBLISH}{}", if with_generated { PUBLISH_GENERATED } else { "" });
     let tables: Vec<String> = scope.tables.iter().map(table).collect();
     let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);
@@ -314,86 +321,12 @@ async fn grants(client: &Client, scope: &Scope, state: &State, steps: &mut Vec<S
             .why(format!("role {:?} does not exist", scope.run_user))
             .hint(super::check::create_role(scope)));
     }
-    let role = quote(&scope.run_user);
-    let mut wanted: Vec<(TableId, String)> = CONTROL_TABLES
-        .iter()
-        .map(|name| TableId::new("tidelock", *name))
-        .chain(
-            scope
-                .tables
-                .iter()
-                .filter(|_| scope.mode == Mode::Merge)
-                .map(|id| TableId::new("tidelock", triggers::tombstones_name(id))),
-        )
-        .map(|id| (id, "SELECT, INSERT, UPDATE, DELETE".to_owned()))
-        .collect();
-    wanted.extend(
-        scope
-            .tables
-            .iter()
-            .map(|id| (id.clone(), super::check::table_privileges(scope).to_owned())),
-    );
-    let mut schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
-    schemas.dedup();
-    let schemas_held = "SELECT want.name, coalesce(has_schema_privilege($2::name, n.oid, 'USAGE'), false)
-                          FROM unnest($1::text[]) WITH ORDINALITY AS want(name, number)
-                          LEFT JOIN pg_namespace n ON n.nspname = want.name ORDER BY want.number";
-    let grant = |sql: String| Step::new(GRANTS, "grants of the run account", sql);
-    let mut done: Vec<String> = Vec::new();
-    for row in rows(client, schemas_held, &[&schemas, &scope.run_user]).await? {
-        let name: String = cell(&row, 0)?;
-        if !cell::<bool>(&row, 1)? && !done.contains(&name) {
-            steps.push(grant(format!("GRANT USAGE ON SCHEMA {} TO {role}", quote(&name))));
-            done.push(name);
+    for lack in grants::lacking(client, scope, state, &scope.run_user, true).await? {
+        let step = Step::new(GRANTS, "grants of the run account", lack.fix);
+        // Several tables may need one and the same.
+        if !steps.contains(&step) {
+            steps.push(step);
         }
-    }
-    let held = privileges(client, &scope.run_user, &wanted).await?;
-    for ((id, privileges), held) in wanted.iter().zip(held) {
-        if !held {
-            steps.push(grant(format!(
-                "GRANT {privileges} ON TABLE {} TO {role}",
-                table(id)
-            )));
-        }
-    }
-    if scope.is_source && !replicates(client, &scope.run_user).await? {
-        steps.push(grant(format!("ALTER ROLE {role} REPLICATION")));
-    }
-    if scope.is_target && !sets_replica_role(client, &scope.run_user).await? {
-        steps.push(grant(format!(
-            "GRANT SET ON PARAMETER session_replication_role TO {role}"
-        )));
     }
     Ok(())
-}
-
-/// Has the role all of the privileges on each table?
-pub(super) async fn privileges(
-    client: &Client,
-    role: &str,
-    wanted: &[(TableId, String)],
-) -> Result<Vec<bool>> {
-    let sql = "SELECT coalesce((SELECT bool_and(has_table_privilege($4::name, c.oid, p))
-                                  FROM unnest(string_to_array(want.privileges, ', ')) p), false)
-                 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want(schema, name, privileges, number)
-                 LEFT JOIN pg_namespace n ON n.nspname = want.schema
-                 LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
-                ORDER BY want.number";
-    let schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
-    let names: Vec<&str> = wanted.iter().map(|(id, _)| id.name.as_str()).collect();
-    let list: Vec<&str> = wanted.iter().map(|(_, privileges)| privileges.as_str()).collect();
-    let rows = rows(client, sql, &[&schemas, &names, &list, &role]).await?;
-    rows.iter().map(|row| cell(row, 0)).collect()
-}
-
-pub(super) async fn replicates(client: &Client, role: &str) -> Result<bool> {
-    let sql = "SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = $1";
-    let rows = rows(client, sql, &[&role]).await?;
-    rows.first().map_or(Ok(false), |row| cell(row, 0))
-}
-
-pub(super) async fn sets_replica_role(client: &Client, role: &str) -> Result<bool> {
-    let sql = "SELECT has_parameter_privilege($1::name, 'session_replication_role', 'SET')";
-    let rows = rows(client, sql, &[&role]).await?;
-    rows.first().map_or(Ok(false), |row| cell(row, 0))
 }

@@ -1,0 +1,523 @@
+//! Live figures of the links: what `status`, `/metrics` and `/readyz` show of a running process.
+//!
+//! Owns: counters, the state of each link and its reason. Refuses: deciding anything: the flows write here and read
+//! nothing back. Nothing here fails or waits: a figure is an atomic, or a mutex held for a few instructions.
+
+use super::lag::{Lag, Meter};
+use super::spec::SyncSpec;
+use crate::error::{Class, Error};
+use crate::model::change::Op;
+use crate::model::log::LogEnd;
+use crate::model::position::Position;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+
+/// A group that takes longer makes its link "waiting": the reason is looked for.
+const WAITING_AFTER: Duration = Duration::from_secs(3);
+
+/// All links of a running process.
+#[derive(Debug, Default)]
+pub struct Live {
+    links: Mutex<Vec<Arc<Pulse>>>,
+}
+
+impl Live {
+    pub fn new(syncs: &[SyncSpec]) -> Self {
+        let links = syncs.iter().flat_map(|sync| {
+            (0..sync.links.len()).map(|index| {
+                let link = sync.link(index);
+                let (source, target) = (link.source.name.clone(), link.target.name.clone());
+                Arc::new(Pulse::new(&link.sync, &link.id, source, target))
+            })
+        });
+        Live {
+            links: Mutex::new(links.collect()),
+        }
+    }
+
+    pub fn links(&self) -> Vec<Arc<Pulse>> {
+        locked(&self.links).clone()
+    }
+
+    /// The figures of one link; of one that is not known they are kept by nobody.
+    pub fn of(&self, sync: &str, link: &str) -> Arc<Pulse> {
+        let links = locked(&self.links);
+        let found = links
+            .iter()
+            .find(|pulse| pulse.sync == sync && pulse.link == link);
+        found.cloned().unwrap_or_else(|| {
+            let (source, target) = link.split_once("->").unwrap_or((link, link));
+            Arc::new(Pulse::new(sync, link, source.to_owned(), target.to_owned()))
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Starting,
+    Copying,
+    Streaming,
+    /// It would go on by itself as soon as something passes: see the reason.
+    Waiting,
+    /// Another instance holds the lease.
+    Standby,
+    Paused,
+    Stopped,
+}
+
+impl State {
+    pub const ALL: [State; 7] = [
+        State::Starting,
+        State::Copying,
+        State::Streaming,
+        State::Waiting,
+        State::Standby,
+        State::Paused,
+        State::Stopped,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Copying => "copying",
+            State::Streaming => "streaming",
+            State::Waiting => "waiting",
+            State::Standby => "standby",
+            State::Paused => "paused",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Condition {
+    pub state: State,
+    /// One sentence; empty when nothing stands in the way.
+    pub why: String,
+    pub since: Instant,
+}
+
+/// Rows of one kind of change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ops(pub [u64; 4]);
+
+impl Ops {
+    pub const NAMES: [&'static str; 4] = ["insert", "update", "delete", "truncate"];
+
+    pub(super) fn count(&mut self, op: &Op) {
+        self.0[match op {
+            Op::Insert { .. } => 0,
+            Op::Update { .. } => 1,
+            Op::Delete { .. } => 2,
+            Op::Truncate => 3,
+        }] += 1;
+    }
+
+    pub fn total(self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl std::ops::AddAssign for Ops {
+    fn add_assign(&mut self, other: Ops) {
+        self.0
+            .iter_mut()
+            .zip(other.0)
+            .for_each(|(mine, more)| *mine += more);
+    }
+}
+
+/// (table, kind, outcome) of recorded conflicts.
+pub type Conflicts = BTreeMap<(String, &'static str, &'static str), u64>;
+
+/// Counts of durations in fixed bounds.
+#[derive(Debug)]
+pub struct Histogram {
+    counts: [AtomicU64; Histogram::BOUNDS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    /// Seconds.
+    pub const BOUNDS: [f64; 16] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+    ];
+
+    fn new() -> Self {
+        Histogram {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            sum_us: AtomicU64::new(0),
+        }
+    }
+
+    fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
+        self.counts[bucket.unwrap_or(Self::BOUNDS.len())].fetch_add(1, Relaxed);
+        self.sum_us
+            .fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Sum in seconds, and the counts per bucket (not summed up), the last one without a bound.
+    pub fn read(&self) -> (f64, Vec<u64>) {
+        let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
+        (self.sum_us.load(Relaxed) as f64 / 1e6, counts)
+    }
+}
+
+/// What one link has done since the process started.
+#[derive(Debug)]
+pub struct Pulse {
+    pub sync: String,
+    pub link: String,
+    pub source: String,
+    pub target: String,
+    condition: Mutex<Condition>,
+    /// Up to here everything is applied or of no interest.
+    taken: Mutex<Option<Position>>,
+    meter: Mutex<Meter>,
+    conflicts: Mutex<Conflicts>,
+    /// Free room of the reader's buffer, and its size.
+    queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
+    pub histogram_apply: Histogram,
+    pub histogram_latency: Histogram,
+    received: [AtomicU64; 4],
+    applied: [AtomicU64; 4],
+    pub figures: Figures,
+}
+
+/// Plain counters and gauges; zero of a time = never.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Changes that Tidelock itself had written.
+    pub skipped_loop: AtomicU64,
+    pub transactions: AtomicU64,
+    pub groups: AtomicU64,
+    /// Rows written, after the changes of one key became one.
+    pub rows: AtomicU64,
+    pub copied_rows: AtomicU64,
+    pub retries: AtomicU64,
+    pub reconnects: AtomicU64,
+    pub errors: [AtomicU64; 4],
+    pub throttled_us: AtomicU64,
+    pub is_throttled: AtomicBool,
+    /// Unix microseconds of this machine's clock.
+    pub checkpoint_at_us: AtomicI64,
+    /// Commit time by the source's clock of the oldest transaction that is being applied, or arrives in parts.
+    applying_commit_us: AtomicI64,
+    receiving_commit_us: AtomicI64,
+    /// Since when a group is open; milliseconds since `EPOCH`, zero = none.
+    applying_since_ms: AtomicU64,
+}
+
+impl Figures {
+    pub const CLASSES: [&'static str; 4] = ["transient", "definite", "ambiguous", "bug"];
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked while holding it left whole figures behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn now_us() -> i64 {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH);
+    age.map_or(0, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Milliseconds on this process's own clock, never zero.
+fn clock_ms() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let age = START.get_or_init(Instant::now).elapsed().as_millis();
+    u64::try_from(age).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+impl Pulse {
+    fn new(sync: &str, link: &str, source: String, target: String) -> Self {
+        Pulse {
+            sync: sync.to_owned(),
+            link: link.to_owned(),
+            source,
+            target,
+            condition: Mutex::new(Condition {
+                state: State::Starting,
+                why: String::new(),
+                since: Instant::now(),
+            }),
+            taken: Mutex::default(),
+            meter: Mutex::default(),
+            conflicts: Mutex::default(),
+            queue: Mutex::default(),
+            histogram_apply: Histogram::new(),
+            histogram_latency: Histogram::new(),
+            received: Default::default(),
+            applied: Default::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    pub fn set(&self, state: State, why: impl Into<String>) {
+        let why = why.into();
+        let mut condition = locked(&self.condition);
+        if condition.state != state {
+            condition.since = Instant::now();
+        }
+        condition.state = state;
+        condition.why = why;
+    }
+
+    /// An error that the link answers by starting anew (`retry`) or by stopping.
+    pub(super) fn failed(&self, error: &Error, retry: Option<Duration>) {
+        let class = match error.class() {
+            Class::Transient => 0,
+            Class::Definite => 1,
+            Class::Ambiguous => 2,
+            Class::Bug => 3,
+        };
+        self.figures.errors[class].fetch_add(1, Relaxed);
+        self.figures.applying_since_ms.store(0, Relaxed);
+        self.figures.receiving_commit_us.store(0, Relaxed);
+        match retry {
+            Some(pause) => {
+                self.figures.reconnects.fetch_add(1, Relaxed);
+                let again = format!("{error}; starts anew in {} ms", pause.as_millis());
+                self.set(State::Waiting, again);
+            }
+            None => self.set(State::Stopped, error.to_string()),
+        }
+    }
+
+    pub(super) fn streaming(&self, position: &Position) {
+        self.took(position);
+        self.set(State::Streaming, "");
+    }
+
+    /// Everything up to here is applied or of no interest.
+    pub(super) fn took(&self, position: &Position) {
+        *locked(&self.taken) = Some(position.clone());
+    }
+
+    pub(super) fn queue(&self, room: &Arc<Semaphore>, size: usize) {
+        *locked(&self.queue) = Some((Arc::clone(room), size));
+    }
+
+    /// The reader waits for room.
+    pub(super) fn throttled(&self, is_throttled: bool, waited: Duration) {
+        self.figures.is_throttled.store(is_throttled, Relaxed);
+        let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.figures.throttled_us.fetch_add(waited, Relaxed);
+    }
+
+    /// A part has come; `is_open`: its transaction goes on.
+    pub(super) fn received(&self, ops: Ops, looped: u64, committed_at_us: i64, is_open: bool) {
+        for (sum, more) in self.received.iter().zip(ops.0).filter(|(_, more)| *more > 0) {
+            sum.fetch_add(more, Relaxed);
+        }
+        self.figures.skipped_loop.fetch_add(looped, Relaxed);
+        let open = if is_open { committed_at_us } else { 0 };
+        self.figures.receiving_commit_us.store(open, Relaxed);
+    }
+
+    pub(super) fn applying(&self, committed_at_us: Option<i64>) {
+        self.figures
+            .applying_commit_us
+            .store(committed_at_us.unwrap_or(0), Relaxed);
+        self.figures.applying_since_ms.store(clock_ms(), Relaxed);
+    }
+
+    pub(super) fn tried_again(&self) {
+        self.figures.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Nothing of the group was to be written.
+    pub(super) fn idle(&self) {
+        self.figures.applying_since_ms.store(0, Relaxed);
+    }
+
+    pub(super) fn committed(&self, position: &Position, rows: u64, conflicts: &Conflicts) {
+        self.took(position);
+        let since = self.figures.applying_since_ms.swap(0, Relaxed);
+        if since > 0 {
+            self.histogram_apply
+                .observe(Duration::from_millis(clock_ms().saturating_sub(since)));
+        }
+        self.figures.groups.fetch_add(1, Relaxed);
+        self.figures.rows.fetch_add(rows, Relaxed);
+        self.figures.checkpoint_at_us.store(now_us(), Relaxed);
+        if !conflicts.is_empty() {
+            let mut sums = locked(&self.conflicts);
+            for (what, count) in conflicts {
+                *sums.entry(what.clone()).or_default() += count;
+            }
+        }
+    }
+
+    /// A source transaction is visible on the target.
+    pub(super) fn visible(&self, committed_at_us: i64, ops: Ops) {
+        self.figures.transactions.fetch_add(1, Relaxed);
+        for (sum, more) in self.applied.iter().zip(ops.0).filter(|(_, more)| *more > 0) {
+            sum.fetch_add(more, Relaxed);
+        }
+        let latency = u64::try_from(now_us() - committed_at_us).unwrap_or(0);
+        self.histogram_latency.observe(Duration::from_micros(latency));
+    }
+
+    pub fn copied(&self, rows: u64) {
+        self.figures.copied_rows.fetch_add(rows, Relaxed);
+    }
+
+    /// The end of the source's log; `bytes` only ever grows.
+    pub(super) fn sampled(&self, end: &LogEnd, bytes: u64) {
+        let taken = self.position();
+        locked(&self.meter).sampled(end, bytes, taken.as_ref());
+    }
+
+    pub(super) fn measured_from(&self, position: &Position, bytes: u64, is_estimate: bool) {
+        locked(&self.meter).begins(position, bytes, is_estimate);
+    }
+
+    pub(super) fn position(&self) -> Option<Position> {
+        locked(&self.taken).clone()
+    }
+}
+
+/// Reading.
+impl Pulse {
+    /// The state, and where it waits why.
+    pub fn condition(&self) -> Condition {
+        let condition = locked(&self.condition).clone();
+        if condition.state != State::Streaming {
+            return condition;
+        }
+        let waits = |why: String, since: Instant| Condition {
+            state: State::Waiting,
+            why,
+            since,
+        };
+        let now = Instant::now();
+        if let Some(open) = self.applying_for().filter(|open| *open > WAITING_AFTER) {
+            let why = format!(
+                "node {} has not finished a group for {} s",
+                self.target,
+                open.as_secs()
+            );
+            return waits(why, now.checked_sub(open).unwrap_or(now));
+        }
+        let Some((quiet, silent)) = self.unread_for() else {
+            return condition;
+        };
+        let why = if silent {
+            format!(
+                "node {} does not answer: no word for {} s",
+                self.source,
+                quiet.as_secs()
+            )
+        } else {
+            let seconds = quiet.as_secs();
+            format!(
+                "node {} wrote log that it has not sent for {seconds} s",
+                self.source
+            )
+        };
+        waits(why, now.checked_sub(quiet).unwrap_or(now))
+    }
+
+    /// For how long a group has been open.
+    pub fn applying_for(&self) -> Option<Duration> {
+        let since = self.figures.applying_since_ms.load(Relaxed);
+        (since > 0).then(|| Duration::from_millis(clock_ms().saturating_sub(since)))
+    }
+
+    /// Log that is there and was not sent, or (`true`) a source that does not say how much there is.
+    fn unread_for(&self) -> Option<(Duration, bool)> {
+        let is_busy = self.applying_for().is_some() || self.figures.is_throttled.load(Relaxed);
+        locked(&self.meter).quiet(self.position().as_ref(), is_busy)
+    }
+
+    pub fn lag(&self) -> Lag {
+        let taken = self.position();
+        let open = self.applying_for().is_some();
+        let applying = self.figures.applying_commit_us.load(Relaxed);
+        let receiving = self.figures.receiving_commit_us.load(Relaxed);
+        let known = [if open { applying } else { 0 }, receiving];
+        let oldest = known.into_iter().filter(|at| *at != 0).min();
+        locked(&self.meter).lag(taken.as_ref(), oldest)
+    }
+
+    /// Bytes read and not yet applied, and the most there may be.
+    pub fn queued(&self) -> (u64, u64) {
+        let queue = locked(&self.queue);
+        queue.as_ref().map_or((0, 0), |(room, size)| {
+            (size.saturating_sub(room.available_permits()) as u64, *size as u64)
+        })
+    }
+
+    pub fn read_position(&self) -> Option<String> {
+        self.position().map(|position| position.to_string())
+    }
+
+    pub fn events_received(&self) -> Ops {
+        Ops(std::array::from_fn(|op| self.received[op].load(Relaxed)))
+    }
+
+    pub fn events_applied(&self) -> Ops {
+        Ops(std::array::from_fn(|op| self.applied[op].load(Relaxed)))
+    }
+
+    pub fn conflicts(&self) -> Conflicts {
+        locked(&self.conflicts).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn pulse() -> Pulse {
+        Pulse::new("s", "a->b", "a".to_owned(), "b".to_owned())
+    }
+
+    #[test]
+    fn a_group_that_does_not_end_is_told_by_its_target() {
+        let pulse = pulse();
+        pulse.streaming(&Position::Lsn(1));
+        assert_eq!(pulse.condition().state, State::Streaming);
+        pulse.applying(Some(7));
+        pulse
+            .figures
+            .applying_since_ms
+            .store(clock_ms().saturating_sub(1).max(1), Relaxed);
+        assert_eq!(pulse.condition().state, State::Streaming);
+        assert!(pulse.applying_for().is_some());
+        pulse.committed(&Position::Lsn(2), 3, &Conflicts::new());
+        assert_eq!(
+            (pulse.applying_for(), pulse.figures.rows.load(Relaxed)),
+            (None, 3)
+        );
+    }
+
+    #[test]
+    fn durations_fall_into_their_buckets() {
+        let histogram = Histogram::new();
+        [0, 1_000, 1_001, 2_000_000, 900_000_000]
+            .into_iter()
+            .for_each(|us| histogram.observe(Duration::from_micros(us)));
+        let (sum, counts) = histogram.read();
+        assert!((sum - 902.002_001).abs() < 1e-6, "{sum}");
+        assert_eq!((counts[0], counts[1], counts[10], counts[16]), (2, 1, 1, 1));
+    }
+
+    #[test]
+    fn an_error_says_what_the_link_waits_for() {
+        let pulse = pulse();
+        pulse.failed(&Error::transient("reach it"), Some(Duration::from_millis(200)));
+        let condition = pulse.condition();
+        assert_eq!(condition.state, State::Waiting);
+        assert_eq!(condition.why, "could not reach it; starts anew in 200 ms");
+        pulse.failed(&Error::definite("apply"), None);
+        assert_eq!(pulse.condition().state, State::Stopped);
+    }
+}
