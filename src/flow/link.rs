@@ -134,6 +134,9 @@ pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &s
         .reason(Reason::PositionLost))
 }
 
+/// How sources, which know no link's name, write the command that passes a transaction over.
+const SKIP_IT: &str = "`tidelock skip` this transaction";
+
 struct Link {
     spec: Arc<LinkSpec>,
     pulse: Arc<Pulse>,
@@ -270,6 +273,7 @@ impl Link {
         }
         let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
         let hint = match error.hint_text() {
+            Some(hint) if hint.contains(SKIP_IT) => hint.replace(SKIP_IT, &format!("`{skip} --execute`")),
             Some(hint) if hint.contains("tidelock skip") => hint.to_owned(),
             Some(hint) => format!("{hint}; `{skip}` shows what leaving this transaction out would lose"),
             None => format!(
