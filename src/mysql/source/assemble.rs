@@ -101,6 +101,11 @@ impl Assembler {
         self.ready.pop_front()
     }
 
+    /// The transaction that is being read.
+    pub(super) fn transaction(&self) -> Option<&str> {
+        self.open.as_ref().map(|open| open.head.transaction.as_str())
+    }
+
     pub(super) fn has_idle(&self) -> bool {
         self.idle.is_some() && self.open.is_none()
     }

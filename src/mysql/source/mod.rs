@@ -35,7 +35,7 @@ mod tables;
 mod transaction;
 mod xa;
 
-use super::{Flavor, connect, fail, flavor};
+use super::{Flavor, connect, fail, flavor, operations};
 use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
@@ -87,6 +87,12 @@ impl Source {
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
         session(&mut dump, flavor, from).await?;
+        if let Some(name) = &options.access.session {
+            // As for every session of a link: see `operations::note_session`.
+            if let Err(error) = dump.set("note the dump session", &operations::note(name)).await {
+                tracing::debug!(link = name.link, %error, "a session could not be noted");
+            }
+        }
         start_dump(&mut dump, from, &options.access.user).await?;
         let mut source = Source {
             dump,
@@ -118,7 +124,13 @@ impl Source {
             match self.advance().await {
                 Ok(Some(step)) => return Ok(step),
                 Ok(None) => {}
-                Err(error) => return Err(error.node(&self.node)),
+                Err(error) => {
+                    let error = error.node(&self.node);
+                    return Err(match self.assembler.transaction() {
+                        Some(transaction) if !error.is_transient() => error.at(transaction),
+                        _ => error,
+                    });
+                }
             }
         }
     }
