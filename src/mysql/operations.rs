@@ -112,14 +112,24 @@ pub async fn release_lease(conn: &mut Conn, sync: &str, link: &str, instance: &s
 /// Notes the session, so that another copy can end it. Where that fails (the server takes no writes, say), taking
 /// over has to wait for the server to notice that this session is dead; the epoch protects the rows all the same.
 pub(super) async fn note_session(conn: &mut Conn, name: &SessionName) {
-    let note = "REPLACE INTO tidelock.session (id, address, sync, link, instance)
-                SELECT id, host, :sync, :link, :instance FROM information_schema.processlist
-                 WHERE id = CONNECTION_ID()";
-    let (sync, link, instance) = (&name.sync, &name.link, &name.instance);
-    let noted = conn.exec_drop(note, params! { sync, link, instance }).await;
-    if let Err(error) = noted {
-        tracing::debug!(link, %error, "a session could not be noted");
+    if let Err(error) = conn.query_drop(note(name)).await {
+        tracing::debug!(link = name.link, %error, "a session could not be noted");
     }
+}
+
+/// Notes the session it runs in. Right whatever that session takes a backslash for.
+pub(super) fn note(name: &SessionName) -> String {
+    let text = |text: &str| {
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("CONVERT(X'{hex}' USING utf8mb4)")
+    };
+    format!(
+        "REPLACE INTO tidelock.session (id, address, sync, link, instance) \
+         SELECT id, host, {}, {}, {} FROM information_schema.processlist WHERE id = CONNECTION_ID()",
+        text(&name.sync),
+        text(&name.link),
+        text(&name.instance)
+    )
 }
 
 /// Ends what other copies left open for this link: a frozen one holds locks. Returns how many there were.

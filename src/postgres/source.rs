@@ -228,7 +228,13 @@ impl Source {
     pub async fn next(&mut self) -> Result<Step> {
         match self.step().await {
             Ok(step) => Ok(step),
-            Err(error) => Err(error.node(&self.options.access.node)),
+            Err(error) => {
+                let error = error.node(&self.options.access.node);
+                Err(match &self.transaction {
+                    Some(open) if !error.is_transient() => error.at(&open.head.transaction),
+                    _ => error,
+                })
+            }
         }
     }
 

@@ -116,6 +116,11 @@ impl Assembler {
         self.ready.pop_front()
     }
 
+    /// The transaction that is being read.
+    pub(super) fn transaction(&self) -> Option<&str> {
+        self.open.as_ref().map(|open| open.head.transaction.as_str())
+    }
+
     pub(super) fn has_idle(&self) -> bool {
         self.idle.is_some() && self.open.is_none()
     }
@@ -543,7 +548,7 @@ impl Assembler {
         };
         Err(Error::definite(self.reading("an event"))
             .table(&id)
-            .at(self.transaction())
+            .at(self.transaction().unwrap_or_default())
             .why(format!(
                 "table {:?} was renamed to it: what that table holds was written under its other name, and is not \
                  known to be what this table held",
@@ -558,19 +563,12 @@ impl Assembler {
     fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
         Error::definite(self.reading("an event"))
             .table(id)
-            .at(self.transaction())
+            .at(self.transaction().unwrap_or_default())
             .why(format!("it was renamed to {:?}, which is not synced", to.name))
             .hint(format!(
                 "if it has its name again and was not written to meanwhile, `tidelock skip` this transaction; if not, \
                  {NEW_COPY}"
             ))
-    }
-
-    fn transaction(&self) -> String {
-        self.open
-            .as_ref()
-            .map(|open| open.head.transaction.clone())
-            .unwrap_or_default()
     }
 
     /// Rows written by a statement that was logged as text. Which tables it wrote cannot be told (triggers, views,

@@ -35,7 +35,7 @@ mod tables;
 mod transaction;
 mod xa;
 
-use super::{Flavor, connect, fail, flavor};
+use super::{Flavor, connect, fail, flavor, operations};
 use crate::access::{Access, SourceOptions as Options};
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
@@ -92,7 +92,7 @@ impl Source {
         preflight::serves(&mut conn, flavor, from).await?;
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
-        begin(&mut dump, flavor, from, &options.access.user).await?;
+        begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
             dump,
             assembler: Assembler::new(&options.tables, from.clone(), folds_case, Space::default()),
@@ -126,7 +126,13 @@ impl Source {
             match self.advance().await {
                 Ok(Some(step)) => return Ok(step),
                 Ok(None) => {}
-                Err(error) => return Err(error.node(&self.access.node)),
+                Err(error) => {
+                    let error = error.node(&self.access.node);
+                    return Err(match self.assembler.transaction() {
+                        Some(transaction) if !error.is_transient() => error.at(transaction),
+                        _ => error,
+                    });
+                }
             }
         }
     }
@@ -182,7 +188,7 @@ impl Source {
         preflight::serves(&mut conn, self.flavor, &position).await?;
         let mut dump = Dump::open(&self.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
-        begin(&mut dump, self.flavor, &position, &self.access.user).await?;
+        begin(&mut dump, self.flavor, &position, &self.access).await?;
         self.assembler.forget_open();
         self.dump = dump;
         self.is_cut = false;
@@ -246,9 +252,15 @@ fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
     }
 }
 
-async fn begin(dump: &mut Dump, flavor: Flavor, from: &Position, user: &str) -> Result<()> {
+async fn begin(dump: &mut Dump, flavor: Flavor, from: &Position, access: &Access) -> Result<()> {
     session(dump, flavor, from).await?;
-    start_dump(dump, from, user).await
+    if let Some(name) = &access.session {
+        // As for every session of a link: see `operations::note_session`.
+        if let Err(error) = dump.set("note the dump session", &operations::note(name)).await {
+            tracing::debug!(link = name.link, %error, "a session could not be noted");
+        }
+    }
+    start_dump(dump, from, &access.user).await
 }
 
 /// What the dump inherits from its session.
