@@ -15,7 +15,7 @@ async fn stop(scene: &mut Scene, side: Side, provoke: &str, mend: &str, code: i3
     } else {
         scene.add(if side == Side::A { Side::B } else { Side::A }).await;
     }
-    let node = if side == Side::A { "a: could not" } else { "b: " };
+    let node = if side == Side::A { "a: " } else { "b: " };
     let said = scene.stage.ends(code, &[&[node], words].concat()).await;
     println!("{provoke}: ended with {code}, {said:?}");
     scene.admin(side, mend).await;
