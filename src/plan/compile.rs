@@ -123,51 +123,8 @@ impl Plan {
             target_engine,
         };
         let failed = || differing.failed();
-        let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
-        for (index, column) in source.columns.iter().enumerate() {
-            let place = match passage.place(&column.name) {
-                Place::Named(name) => target.column(name),
-                Place::Skipped => {
-                    skipped.push(index);
-                    continue;
-                }
-                Place::Taken(other) => {
-                    let why = format!(
-                        "columns {:?} and {other:?} would both be one column of the target",
-                        column.name
-                    );
-                    return Err(failed().why(why));
-                }
-            };
-            // What the source computes and the target has no place for is nobody's data.
-            if place.is_none() && column.generated {
-                continue;
-            }
-            let place = place.ok_or_else(|| differing.missing(column, passage))?;
-            let counterpart = &target.columns[place];
-            if counterpart.generated {
-                continue;
-            }
-            if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
-            {
-                return Err(differing.refused(column, counterpart, &why));
-            }
-            columns.push(Carried {
-                source: index,
-                target: place,
-            });
-        }
-        let carried = |place: usize| columns.iter().copied().find(|carried| carried.target == place);
-        let key: Option<Vec<Carried>> = target.key.iter().map(|place| carried(*place)).collect();
-        let key = key
-            .filter(|key| !key.is_empty())
-            .ok_or_else(|| failed().why("its primary key is not carried"))?;
-        // Rows that are one by one side's key may be two by the other's.
-        let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
-        let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
-        if !(is_same || source.key.is_empty()) {
-            return Err(differing.keyed());
-        }
+        let (columns, skipped) = carried(source, &differing, passage)?;
+        let key = keyed(source, &differing, &columns)?;
         let stamps = match merge {
             true => Some(
                 stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,
@@ -552,6 +509,69 @@ impl Plan {
             "the log must carry whole rows: REPLICA IDENTITY FULL on PostgreSQL, binlog_row_image=FULL on MySQL/MariaDB; run `tidelock check`",
         )
     }
+}
+
+/// The columns that have a place on the target, and those that stay behind.
+fn carried(
+    source: &Table,
+    differing: &Differing<'_>,
+    passage: &Passage,
+) -> Result<(Vec<Carried>, Vec<usize>)> {
+    let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
+    for (index, column) in source.columns.iter().enumerate() {
+        let place = match passage.place(&column.name) {
+            Place::Named(name) => differing.target.column(name),
+            Place::Skipped => {
+                skipped.push(index);
+                continue;
+            }
+            Place::Taken(other) => {
+                let why = format!(
+                    "columns {:?} and {other:?} would both be one column of the target",
+                    column.name
+                );
+                return Err(differing.failed().why(why));
+            }
+        };
+        // What the source computes and the target has no place for is nobody's data.
+        if place.is_none() && column.generated {
+            continue;
+        }
+        let place = place.ok_or_else(|| differing.missing(column, passage))?;
+        let counterpart = &differing.target.columns[place];
+        if counterpart.generated {
+            continue;
+        }
+        if let Verdict::Refused(why) = typemap::verdict(
+            column,
+            differing.source_engine,
+            counterpart,
+            differing.target_engine,
+        ) {
+            return Err(differing.refused(column, counterpart, &why));
+        }
+        columns.push(Carried {
+            source: index,
+            target: place,
+        });
+    }
+    Ok((columns, skipped))
+}
+
+/// Source columns of the key, in the order of the target's key.
+fn keyed(source: &Table, differing: &Differing<'_>, columns: &[Carried]) -> Result<Vec<Carried>> {
+    let carried = |place: usize| columns.iter().copied().find(|carried| carried.target == place);
+    let key: Option<Vec<Carried>> = differing.target.key.iter().map(|place| carried(*place)).collect();
+    let key = key
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| differing.failed().why("its primary key is not carried"))?;
+    // Rows that are one by one side's key may be two by the other's.
+    let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
+    let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
+    if !(is_same || source.key.is_empty()) {
+        return Err(differing.keyed());
+    }
+    Ok(key)
 }
 
 fn stamp_columns(table: &Table) -> Option<(usize, usize)> {
