@@ -124,6 +124,7 @@ impl Bench {
             shape: Shape {
                 table: Arc::new(table),
                 stamps,
+                untouched: vec![],
             },
             target,
             access,
