@@ -290,6 +290,7 @@ mod tests {
                 origin: 1,
                 tombstones: "x".to_owned(),
             }),
+            untouched: vec![],
         }
     }
 

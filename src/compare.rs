@@ -109,7 +109,7 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
     if findings.len() > before {
         return;
     }
-    let (forth, home) = (as_there(source, passage), as_there(target, &back));
+    let (forth, home) = (passage.there(source), back.there(target));
     keys(from, source, &forth, to, target, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
@@ -121,34 +121,6 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
     if two_way {
         uniques(to, &home, from, source, passage, findings);
     }
-}
-
-/// The table as the other node calls it, without the columns that stay behind.
-fn as_there(table: &Table, passage: &Passage) -> Table {
-    let mut there = table.clone();
-    let mut places = Vec::new();
-    there.columns.clear();
-    for column in &table.columns {
-        places.push(match passage.place(&column.name) {
-            Place::Named(name) => {
-                there.columns.push(Column {
-                    name: name.to_owned(),
-                    ..column.clone()
-                });
-                Some(there.columns.len() - 1)
-            }
-            Place::Skipped | Place::Taken(_) => None,
-        });
-    }
-    let moved = |key: &Vec<usize>| {
-        key.iter()
-            .map(|index| places[*index])
-            .collect::<Option<Vec<usize>>>()
-    };
-    there.key = moved(&table.key).unwrap_or_default();
-    // Over a column that stays behind a unique key is this node's own matter.
-    there.uniques = table.uniques.iter().filter_map(moved).collect();
-    there
 }
 
 /// Does the mapping fit this node's table?

@@ -16,7 +16,7 @@ use crate::flow::{self, Applier};
 use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
-use crate::model::schema::TableId;
+use crate::model::schema::{Column, Table, TableId};
 use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
@@ -182,7 +182,7 @@ impl Start {
         applier.begin(&position).await?;
         let mut copied = 0;
         for table in &ends.source_tables {
-            let source = Arc::new(table.table.clone());
+            let source = Arc::new(link.passage(&table.table.id).kept(&table.table));
             let plan = ends.planner.plan(&source)?;
             snapshot.open_table(&source).await?;
             let mut first = 0;
@@ -323,16 +323,17 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     let mut here = Snapshot::open(one.link.source.engine, one.options(&ends)).await?;
     let mut there = Snapshot::open(other.link.source.engine, other.options(&other_ends)).await?;
     for (table, peer) in ends.source_tables.iter().zip(&other_ends.source_tables) {
-        let source = Arc::new(table.table.clone());
+        let passage = one.link.passage(&table.table.id);
+        let source = Arc::new(passage.kept(&table.table));
         let plan = ends.planner.plan(&source)?;
         let taken = |row: Row| match plan.takes(&row)? {
             true => carried_over(&plan, row).map(Some),
             false => Ok(None),
         };
         let ours = Sum::of(&mut here, &source, &plan, taken).await?;
-        let peer = Arc::new(peer.table.clone());
-        let held = |row: Row| Ok(Some(row).filter(|row| plan.holds(row)));
-        let theirs = Sum::of(&mut there, &peer, &plan, held).await?;
+        let read = passage.back().kept(&peer.table);
+        let held = |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.holds(row)));
+        let theirs = Sum::of(&mut there, &read, &plan, held).await?;
         if ours != theirs {
             return Err(unequal(&one.link, &source.id, &ours, &theirs));
         }
@@ -344,6 +345,15 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     other
         .checkpoint(&other_start, other_settle.as_ref(), 0, &other_ends.identity)
         .await
+}
+
+/// The row with the places of the whole table, where what was not read is missing.
+fn whole(row: Row, read: &Table, table: &Table) -> Row {
+    let place = |column: &Column| {
+        read.column(&column.name)
+            .and_then(|place| row.get(place).cloned())
+    };
+    table.columns.iter().map(place).collect()
 }
 
 /// Rows of equal content under different stamps are not equal: their next change would look contested.

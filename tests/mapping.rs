@@ -20,6 +20,7 @@ pairs! {
     rows_that_leave_are_kept => kept;
     wrong_mappings_are_findings => wrong;
     equal_where_it_matches => equal_rows;
+    skip_answers_a_missing_right => rights;
 }
 
 const fn plain(name: &'static str) -> Table {
@@ -606,4 +607,79 @@ async fn equal_rows(pair: Pair) {
         "of b",
         "what does not match is not touched"
     );
+}
+
+/// The run account may not write a column that is skipped, and on PostgreSQL not read it.
+async fn rights(pair: Pair) {
+    let table = Table {
+        name: "staff",
+        body: "id int NOT NULL PRIMARY KEY, name varchar(40), salary int DEFAULT 5",
+        key: &["id"],
+        columns: &["name"],
+    };
+    let mut scene = Scene::new("map_rights", pair, Way::Merge, &[table]).await;
+    let keys = "tables = [\"staff\", \"probe\"]\n[sync.table.staff]\nskip = [\"salary\"]";
+    configure(&scene, keys);
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let stamps = "tidelock_version, tidelock_origin";
+    for side in [Side::A, Side::B] {
+        let db = scene.db(side);
+        let url = db.run_url();
+        let user = url.split("//").nth(1).unwrap().split(':').next().unwrap();
+        let mut admin = db.admin().await;
+        // MySQL and MariaDB hide a column from whoever may not SELECT it.
+        let statements = match db.kind().is_postgres() {
+            true => [
+                format!("REVOKE SELECT, INSERT, UPDATE ON public.staff FROM {user}"),
+                format!(
+                    "GRANT SELECT (id, name, {stamps}, tableoid, ctid), INSERT (id, name, {stamps}), UPDATE (id, name, {stamps}) ON public.staff TO {user}"
+                ),
+            ],
+            false => [
+                format!("REVOKE INSERT, UPDATE ON {}.staff FROM '{user}'@'%'", db.name()),
+                format!(
+                    "GRANT INSERT (id, name, {stamps}), UPDATE (id, name, {stamps}) ON {}.staff TO '{user}'@'%'",
+                    db.name()
+                ),
+            ],
+        };
+        for statement in statements {
+            admin.exec(&statement).await;
+        }
+    }
+    let found = findings(&scene).await;
+    assert!(found.iter().all(|(code, _)| code.starts_with('W')), "{found:?}");
+    configure(&scene, "tables = [\"staff\", \"probe\"]");
+    let found = findings(&scene).await;
+    assert!(
+        found
+            .iter()
+            .any(|(code, what)| code == "E105" && what.contains("salary")),
+        "{found:?}"
+    );
+    configure(&scene, keys);
+    scene
+        .exec(
+            Side::A,
+            "INSERT INTO staff VALUES (1, 'first', 100), (2, 'second', 200)",
+        )
+        .await;
+    scene.run().await;
+    scene.streaming().await;
+    scene.exec(Side::B, "INSERT INTO staff (id, name, salary) VALUES (3, 'third', 300); UPDATE staff SET name = 'of b' WHERE id = 1").await;
+    scene
+        .exec(
+            Side::A,
+            "DELETE FROM staff WHERE id = 2; UPDATE staff SET salary = 1",
+        )
+        .await;
+    scene.wait_equal().await;
+    scene
+        .apart(
+            "UPDATE staff SET name = 'contested a' WHERE id = 1",
+            "UPDATE staff SET name = 'contested b' WHERE id = 1",
+        )
+        .await;
+    assert_eq!(scene.b.one("SELECT salary FROM staff WHERE id = 1").await, "5");
+    assert_eq!(scene.a.one("SELECT salary FROM staff WHERE id = 3").await, "5");
 }

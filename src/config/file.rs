@@ -67,6 +67,9 @@ pub(super) struct TableFile {
     /// Column to node or `skip`.
     #[serde(default)]
     pub column: BTreeMap<Spanned<String>, Spanned<ColumnFile>>,
+    /// Columns that stay where they are.
+    #[serde(default)]
+    pub skip: Vec<Spanned<String>>,
     #[serde(rename = "where")]
     pub filter: Option<Spanned<FilterText>>,
     pub on_filter_exit: Text,

@@ -347,7 +347,43 @@ fn columns(
             columns.push(column);
         }
     }
+    skip_listed(builder, around, table, file, &mut columns);
     columns
+}
+
+/// `skip = ["a", "b"]` says the same as `skip = true` at each of them.
+fn skip_listed(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    table: &str,
+    file: &TableFile,
+    columns: &mut Vec<ColumnMapping>,
+) {
+    for name in &file.skip {
+        let text = name.get_ref();
+        builder.show(
+            &around.key(&format!("table.{table}.column.{text}.skip")),
+            true,
+            Some(name.span()),
+        );
+        if let Some(known) = columns.iter_mut().find(|known| known.name == *text) {
+            known.skip = true;
+            continue;
+        }
+        if [VERSION_COLUMN, ORIGIN_COLUMN].contains(&text.as_str()) {
+            let problem = Problem::new(format!("column \"{text}\" cannot be mapped"));
+            builder.problem(
+                problem
+                    .hint("the stamp columns are Tidelock's own")
+                    .at(name.span()),
+            );
+        }
+        columns.push(ColumnMapping {
+            name: text.clone(),
+            names: vec![text.clone(); around.nodes.len()],
+            skip: true,
+        });
+    }
 }
 
 /// What is said of one column.

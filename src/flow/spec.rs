@@ -190,6 +190,7 @@ fn mapped(mapping: &Mapping, node: usize) -> Mapped {
     Mapped {
         signature: mapping.signature(),
         filter_columns: mapping.filter_columns(node),
+        skipped: mapping.skipped(node),
     }
 }
 
@@ -198,6 +199,11 @@ pub fn link_id(source: &str, target: &str) -> String {
 }
 
 impl LinkSpec {
+    /// How a table of the source passes.
+    pub fn passage(&self, source: &TableId) -> Passage {
+        self.passages.get(source).cloned().unwrap_or_default()
+    }
+
     pub fn is_merge(&self) -> bool {
         self.mode == Mode::Merge
     }

@@ -8,7 +8,7 @@ pub mod choice;
 pub mod pattern;
 
 use crate::expr::{Condition, Filter, Unfit};
-use crate::model::schema::Table;
+use crate::model::schema::{Column, Table};
 use std::sync::Arc;
 
 /// The first letter of the signature of a mapping that filters rows.
@@ -89,6 +89,14 @@ impl Mapping {
             .as_ref()
             .map(|filter| Filter::bind(&filter.condition, table, |column| self.name_on(node, column)));
         bound.transpose()
+    }
+
+    /// The node's names of the columns that stay where they are.
+    pub fn skipped(&self, node: usize) -> Vec<String> {
+        let skipped = self.columns.iter().filter(|column| column.skip);
+        skipped
+            .filter_map(|column| column.names.get(node).cloned())
+            .collect()
     }
 
     /// The node's names of the filter's columns.
@@ -178,6 +186,43 @@ impl Passage {
             Some(known) => Place::Taken(on(known, self.source).unwrap_or(column)),
             None => Place::Named(column),
         }
+    }
+
+    /// The source's table without the columns that stay behind.
+    pub fn kept(&self, table: &Table) -> Table {
+        self.passing(table, |name, _| name.to_owned())
+    }
+
+    /// The same as the target calls it.
+    pub fn there(&self, table: &Table) -> Table {
+        self.passing(table, |_, there| there.to_owned())
+    }
+
+    fn passing(&self, table: &Table, call: impl Fn(&str, &str) -> String) -> Table {
+        let mut passing = table.clone();
+        let mut places = Vec::new();
+        passing.columns.clear();
+        for column in &table.columns {
+            places.push(match self.place(&column.name) {
+                Place::Named(there) => {
+                    passing.columns.push(Column {
+                        name: call(&column.name, there),
+                        ..column.clone()
+                    });
+                    Some(passing.columns.len() - 1)
+                }
+                Place::Skipped | Place::Taken(_) => None,
+            });
+        }
+        let moved = |key: &Vec<usize>| {
+            key.iter()
+                .map(|index| places[*index])
+                .collect::<Option<Vec<usize>>>()
+        };
+        passing.key = moved(&table.key).unwrap_or_default();
+        // Over a column that stays behind a unique key is this node's own matter.
+        passing.uniques = table.uniques.iter().filter_map(moved).collect();
+        passing
     }
 
     /// The filter, for the source's rows.

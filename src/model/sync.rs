@@ -59,6 +59,14 @@ impl Scope {
             .unwrap_or_default()
     }
 
+    /// Columns on which no right is needed: skipped ones. (Where rows can trade unique values they are written whole.)
+    pub fn spared(&self, table: &Table) -> Vec<String> {
+        match self.is_target && !table.uniques.is_empty() {
+            true => Vec::new(),
+            false => self.mapped(&table.id).skipped,
+        }
+    }
+
     /// Tables of which the log must hold whole old rows.
     pub fn whole_rows(&self) -> Vec<&TableId> {
         let wanted = |(place, _): &(usize, &TableId)| {
@@ -80,6 +88,8 @@ pub struct Mapped {
     pub signature: String,
     /// This node's names of the columns that the row filter reads: the log must hold their old values.
     pub filter_columns: Vec<String>,
+    /// This node's names of the columns that stay where they are.
+    pub skipped: Vec<String>,
 }
 
 /// Stamp columns of a merge row.

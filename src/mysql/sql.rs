@@ -321,7 +321,9 @@ pub fn bury(shape: &Shape, stamps: &StampColumns, writes: &[Write], at: &[usize]
 
 /// Number of the key, then every column that is not generated; rows are locked in the order of the keys.
 pub fn read(flavor: Flavor, shape: &Shape, keys: &[(usize, &Key)]) -> Sql {
-    let cells = stored(&shape.table).map(|(_, column)| format!("t.{}", quote(&column.name)));
+    let cells = shape
+        .stored()
+        .map(|(_, column)| format!("t.{}", quote(&column.name)));
     let mut out = numbered(flavor, shape, keys, &table(&shape.table.id), cells);
     push(&mut out, " FOR UPDATE");
     out
@@ -357,15 +359,6 @@ fn numbered(
 /// One row if there is any.
 pub fn has_rows(id: &TableId) -> String {
     format!("SELECT 1 FROM {} LIMIT 1", table(id))
-}
-
-/// Columns whose cells are stored and not computed, with their indexes.
-pub fn stored(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
-    table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| !column.generated)
 }
 
 fn tombstones(stamps: &StampColumns) -> String {
@@ -648,6 +641,7 @@ mod tests {
                 uniques: vec![],
             }),
             stamps: None,
+            untouched: vec![],
         }
     }
 

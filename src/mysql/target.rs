@@ -287,7 +287,7 @@ impl Target {
             _ => None,
         };
         let mut cells = vec![None; shape.table.columns.len()];
-        for ((index, column), cell) in sql::stored(&shape.table).zip(found) {
+        for ((index, column), cell) in shape.stored().zip(found) {
             let value = decode_select(column, cell);
             cells[index] = Some(value.map_err(|error| error.node(&self.node).table(&shape.table.id))?);
         }

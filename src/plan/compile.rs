@@ -134,6 +134,7 @@ impl Plan {
         let shape = Shape {
             table: Arc::clone(target),
             stamps: target_stamps(target, merge).ok_or_else(failed)?,
+            untouched: untouched(target, &passage.back()),
         };
         let unfit = |unfit: crate::expr::Unfit| {
             failed().why(format!("filter column {:?}: {}", unfit.column, unfit.why))
@@ -576,6 +577,16 @@ fn keyed(source: &Table, differing: &Differing<'_>, columns: &[Carried]) -> Resu
 
 fn stamp_columns(table: &Table) -> Option<(usize, usize)> {
     Some((table.column(VERSION_COLUMN)?, table.column(ORIGIN_COLUMN)?))
+}
+
+fn untouched(target: &Table, back: &Passage) -> Vec<usize> {
+    if !target.uniques.is_empty() {
+        return Vec::new();
+    }
+    let skipped =
+        |(_, column): &(usize, &crate::model::schema::Column)| back.place(&column.name) == Place::Skipped;
+    let places = target.columns.iter().enumerate().filter(skipped);
+    places.map(|(place, _)| place).collect()
 }
 
 /// Outer `None`: merge wants stamp columns that are not there.

@@ -12,7 +12,7 @@ pub mod layer;
 pub use compile::{Address, Author, Plan, Planned, PlannedOp};
 
 use crate::model::origin::Marker;
-use crate::model::schema::Table;
+use crate::model::schema::{Column, Table};
 use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
 use std::sync::Arc;
@@ -35,6 +35,17 @@ pub struct Shape {
     pub table: Arc<Table>,
     /// Present in merge mode.
     pub stamps: Option<StampColumns>,
+    /// Columns that are neither read nor written, so that no right on them is needed: skipped ones of a table without
+    /// unique keys. (Where rows can trade unique values they are deleted and inserted again, and must come back whole.)
+    pub untouched: Vec<usize>,
+}
+
+impl Shape {
+    /// Columns whose cells are read.
+    pub fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
+        let columns = self.table.columns.iter().enumerate();
+        columns.filter(|(place, column)| !column.generated && !self.untouched.contains(place))
+    }
 }
 
 /// The key's cells in the order of `Table::key`.

@@ -195,7 +195,7 @@ fn bury_from(shape: &Shape, stamps: &StampColumns, source: &str, stamp_at: usize
 
 /// Columns sent: key. Number, then every column that is not generated, as text; rows are locked in key order.
 pub fn read(shape: &Shape) -> String {
-    let cells = stored(&shape.table).map(|(_, column)| text(column));
+    let cells = shape.stored().map(|(_, column)| text(column));
     let order = list(key_columns(&shape.table).map(|column| format!("t.{}", quote(&column.name))));
     format!(
         "SELECT v.o, {} FROM {} JOIN {} AS t ON {} ORDER BY {order} FOR UPDATE OF t",
@@ -219,15 +219,6 @@ pub fn read_tombstones(shape: &Shape, stamps: &StampColumns) -> String {
 /// One row if there is any.
 pub fn has_rows(id: &TableId) -> String {
     format!("SELECT 1 FROM {} LIMIT 1", table(id))
-}
-
-/// Columns whose cells are stored and not computed, with their indexes.
-pub fn stored(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
-    table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| !column.generated)
 }
 
 fn tombstones(stamps: &StampColumns) -> String {
@@ -381,6 +372,7 @@ mod tests {
                 key: vec![0],
                 uniques: vec![],
             }),
+            untouched: vec![],
             stamps: Some(StampColumns {
                 version: 2,
                 origin: 3,

@@ -305,7 +305,7 @@ impl Target {
     /// Generated columns are left out of the row, as they are of rows to write.
     fn decode(&self, shape: &Shape, row: &Row) -> Result<Cells> {
         let mut cells = vec![None; shape.table.columns.len()];
-        for (at, (index, column)) in sql::stored(&shape.table).enumerate() {
+        for (at, (index, column)) in shape.stored().enumerate() {
             let text: Option<&str> = row
                 .try_get(at + 1)
                 .map_err(|error| self.failed("read a row", error))?;

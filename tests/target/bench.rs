@@ -126,6 +126,7 @@ impl Bench {
             shape: Shape {
                 table: Arc::new(table),
                 stamps,
+                untouched: vec![],
             },
             target,
             access,

@@ -97,6 +97,7 @@ pub(crate) async fn a_rollback_leaves_nothing(kind: Kind) {
             ..Table::clone(&bench.shape.table)
         }),
         stamps: None,
+        untouched: vec![],
     };
     assert_eq!(
         bench

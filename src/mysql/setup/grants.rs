@@ -116,7 +116,17 @@ pub(super) fn lacking(
     }
     lacks.extend(control(scope, grants, account));
     for (id, catalog) in scope.tables.iter().zip(tables) {
-        lacks.extend(of_table(grants, &needs.tables, id, catalog.as_ref(), account));
+        let spared = catalog
+            .as_ref()
+            .map_or(Vec::new(), |catalog| scope.spared(&catalog.table));
+        lacks.extend(of_table(
+            grants,
+            &needs.tables,
+            id,
+            catalog.as_ref(),
+            &spared,
+            account,
+        ));
     }
     lacks
 }
@@ -146,6 +156,7 @@ fn of_table(
     needs: &[&str],
     id: &TableId,
     catalog: Option<&CatalogTable>,
+    spared: &[String],
     account: &str,
 ) -> Option<Lack> {
     let (schema, name) = (Some(id.schema.as_str()), Some(id.name.as_str()));
@@ -164,7 +175,8 @@ fn of_table(
         let missing: Vec<&str> = wanted
             .iter()
             .filter(|column| {
-                !column.generated && !held.iter().any(|name| column.name.eq_ignore_ascii_case(name))
+                let needed = !column.generated && !spared.contains(&column.name);
+                needed && !held.iter().any(|name| column.name.eq_ignore_ascii_case(name))
             })
             .map(|column| column.name.as_str())
             .collect();

@@ -96,7 +96,13 @@ pub(super) async fn lacking(
     for (index, held) in privileges(client, role, &wanted).await?.into_iter().enumerate() {
         let (id, needed) = &wanted[index];
         match held {
-            Some(held) => lacks.extend(held.lack(id, role, index >= users)),
+            Some(held) => {
+                let catalog = index
+                    .checked_sub(users)
+                    .and_then(|place| state.tables.get(place)?.as_ref());
+                let spared = catalog.map_or(Vec::new(), |catalog| scope.spared(&catalog.table));
+                lacks.extend(held.without(&spared).lack(id, role, index >= users));
+            }
             None if planned => {
                 let fix = format!("GRANT {needed} ON TABLE {} TO {}", table(id), quote(role));
                 lacks.push(Lack::new("E105", format!("lacks {needed}"), fix).table(id));
@@ -170,6 +176,18 @@ struct Held {
 }
 
 impl Held {
+    /// Without the columns on which no right is needed.
+    fn without(mut self, spared: &[String]) -> Held {
+        for (_, columns) in &mut self.missing {
+            if let Some(columns) = columns {
+                columns.retain(|name| !spared.contains(name));
+            }
+        }
+        self.missing
+            .retain(|(_, columns)| columns.as_ref().is_none_or(|columns| !columns.is_empty()));
+        self
+    }
+
     fn lack(self, id: &TableId, role: &str, is_users: bool) -> Option<Lack> {
         if self.missing.is_empty() {
             return None;
