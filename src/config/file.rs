@@ -22,6 +22,7 @@ pub(super) struct File {
     pub log: LogFile,
     #[serde(default)]
     pub limits: LimitsFile,
+    pub http: Option<HttpFile>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +65,12 @@ pub(super) struct TableFile {
 pub(super) struct LogFile {
     pub level: Text,
     pub format: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HttpFile {
+    pub listen: Text,
 }
 
 #[derive(Deserialize, Default)]

@@ -4,6 +4,7 @@
 //! run, because a two-way sync with one dead direction only drifts apart.
 
 mod apply;
+pub mod behind;
 mod group;
 pub mod lag;
 mod link;

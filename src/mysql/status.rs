@@ -5,7 +5,7 @@
 
 use super::log;
 use super::source::current_position;
-use super::{fail, flavor, sql};
+use super::{fail, flavor, sql, waits};
 use crate::error::{Error, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::Position;
@@ -102,6 +102,8 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         Position::Lsn(_) | Position::MariaGtid(_) => false,
     };
     let mut kept = Retention {
+        // A reader that is there may be another link's; none is none.
+        reader_active: (!waits::has_reader(conn).await?).then_some(false),
         limit,
         lost,
         ..Retention::default()

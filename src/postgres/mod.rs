@@ -18,6 +18,7 @@ pub mod sql;
 pub mod status;
 pub mod target;
 pub mod tls;
+pub mod waits;
 pub mod wire;
 
 use crate::access::{Access, TlsMode};
