@@ -1,8 +1,8 @@
 //! Starts the servers named on its command line and keeps them until its standard input closes or it is told to end.
 //!
-//! usage: servers [postgres18] [postgres15] [mysql] [mariadb]
+//! usage: servers KIND...       (postgres18 postgres17 postgres16 postgres15 mysql mariadb mysql_peer mariadb_peer)
 //!
-//! Prints one `NAME=URL` line each on stdout, then `ready`. `scripts/test.sh` starts the shared test servers with it.
+//! A `_peer` is a second server of its kind, for a sync between two of them. Prints one `NAME=URL` line each on stdout, then `ready`. `scripts/test.sh` starts the shared test servers with it.
 
 use anyhow::{Context, Result};
 use tidelock::playground::{Kind, Options, start};
@@ -11,20 +11,18 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> Result<()> {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    let kinds = names
-        .iter()
-        .map(|name| Kind::from_name(name).with_context(|| format!("unknown server {name}")));
-    let kinds: Vec<Kind> = kinds.collect::<Result<_>>()?;
-    let starting: Vec<_> = kinds
-        .iter()
-        .map(|&kind| tokio::spawn(async move { start(kind, &Options::default()).await }))
-        .collect();
+    let mut starting = vec![];
+    for name in names {
+        let kind = Kind::from_name(name.strip_suffix("_peer").unwrap_or(&name))
+            .with_context(|| format!("unknown server {name}"))?;
+        let start = tokio::spawn(async move { start(kind, &Options::default()).await });
+        starting.push((name, start));
+    }
     let mut servers = vec![];
-    for task in starting {
-        let server = task.await??;
+    for (name, start) in starting {
+        let server = start.await??;
         println!(
-            "{}={}",
-            server.kind(),
+            "{name}={}",
             server.url("").trim_end_matches("/postgres").trim_end_matches('/')
         );
         servers.push(server);

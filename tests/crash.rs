@@ -69,7 +69,7 @@ impl Load {
         let mut tasks = vec![];
         for side in [Side::A, Side::B] {
             let db = scene.db(side);
-            let loader = Loader::new(db.kind(), db.url(), "done");
+            let loader = Loader::new(db.kind(), db.owner_url(), "done");
             tasks.push(tokio::spawn(write(
                 loader,
                 base(side),

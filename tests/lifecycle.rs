@@ -137,10 +137,14 @@ async fn setup_twice_and_teardown(pair: Pair) {
     scene.lock.ok(&["setup", "--execute"]).await;
     let plan = document(&scene.lock, &["setup"]).await;
     for node in plan["nodes"].as_array().unwrap() {
-        assert_eq!(
-            node["statements"].as_array().unwrap().len(),
-            0,
-            "a second set-up finds nothing to do: {node}"
+        let mut statements = node["statements"].as_array().unwrap().clone();
+        // An owner who may not look into `mysql.user` cannot see what others hold, so it is granted again.
+        if !node["server"].as_str().unwrap().starts_with("PostgreSQL") {
+            statements.retain(|sql| !sql.as_str().unwrap().starts_with("GRANT "));
+        }
+        assert!(
+            statements.is_empty(),
+            "a second set-up finds nothing to do: {statements:?}"
         );
     }
     scene.lock.ok(&["check"]).await;
@@ -177,26 +181,25 @@ async fn setup_twice_and_teardown(pair: Pair) {
 
 /// Slots, publications and triggers of this sync, and its rows in the control tables, on each side.
 async fn ours(scene: &Scene) -> [i64; 2] {
-    let (sync, a, b) = (&scene.sync, scene.a.name(), scene.b.name());
+    let sync = &scene.sync;
     let mut counts = [0, 0];
     let number = async |side: Side, sql: String| scene.db(side).one(&sql).await.parse::<i64>().unwrap();
-    counts[0] += number(
-        Side::A,
-        format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{a}'"),
-    )
-    .await;
-    counts[0] += number(Side::A, "SELECT count(*) FROM pg_publication".into()).await;
-    counts[0] += number(
-        Side::A,
-        "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".into(),
-    )
-    .await;
-    counts[1] += number(
-        Side::B,
-        format!("SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{b}'"),
-    )
-    .await;
     for (index, side) in [Side::A, Side::B].into_iter().enumerate() {
+        let db = scene.db(side);
+        let queries = match db.kind().is_postgres() {
+            true => vec![
+                "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()".to_owned(),
+                "SELECT count(*) FROM pg_publication".to_owned(),
+                "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal".to_owned(),
+            ],
+            false => vec![format!(
+                "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = '{}'",
+                db.name()
+            )],
+        };
+        for sql in queries {
+            counts[index] += number(side, sql).await;
+        }
         for table in ["checkpoint", "node", "table_state"] {
             let exists = format!(
                 "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'tidelock' AND table_name = '{table}'"

@@ -96,7 +96,7 @@ async fn two_private_servers_have_different_identities() {
 
 #[tokio::test]
 async fn servers_offer_tls_with_their_own_authority() {
-    for kind in Kind::ALL {
+    for kind in Kind::USUAL {
         let mut db = private(
             kind,
             &Options {
@@ -142,7 +142,7 @@ async fn settings_that_replication_needs_are_on() {
 
 #[tokio::test]
 async fn a_fresh_database_takes_milliseconds_and_leaves_nothing() {
-    for kind in Kind::ALL {
+    for kind in Kind::USUAL {
         // The first one may have to start a server.
         let first = database(kind, "fresh").await;
         let start = Instant::now();

@@ -6,9 +6,10 @@
 use super::link::Receiver;
 use super::pulse::Ops;
 use super::reader::Received;
-use crate::error::{Error, Result};
+use crate::error::{Error, Halt, Result};
 use crate::model::change::{Part, Step, Writer};
 use crate::model::position::Position;
+use crate::model::schema::TableId;
 
 /// A whole transaction, or a piece of a large one.
 pub(super) struct Transaction {
@@ -22,6 +23,21 @@ impl Transaction {
         self.received.iter().filter_map(|received| match &received.step {
             Step::Part(part) => Some(part),
             Step::Idle { .. } => None,
+        })
+    }
+
+    /// What `tidelock skip` has to know of it, when it is what stops the link.
+    pub(super) fn halt(&self) -> Option<Halt> {
+        let transaction = self.parts().next()?.head.transaction.clone();
+        let changes = self.parts().flat_map(|part| &part.changes);
+        let mut tables: Vec<TableId> = changes.map(|change| change.table.id.clone()).collect();
+        tables.sort();
+        tables.dedup();
+        Some(Halt {
+            transaction,
+            past: self.end.as_ref().map(ToString::to_string),
+            tables,
+            changes: self.changes() as u64,
         })
     }
 

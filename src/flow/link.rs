@@ -12,7 +12,7 @@ use super::reader::{self, Received};
 use super::spec::LinkSpec;
 use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
-use crate::error::{Class, Error, NEW_COPY, Reason, Result};
+use crate::error::{Class, Error, Halt, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
 use crate::model::sync::{Checkpoint, Progress};
 use crate::plan::layer::Layers;
@@ -160,7 +160,7 @@ impl Link {
                     self.idle_checkpoint().await?;
                     continue;
                 }
-                unit = units.next() => unit?,
+                unit = units.next() => unit.map_err(|error| self.halted(error, None))?,
             };
             match unit {
                 Unit::Idle { position, foreign } => self.passed(position, foreign, foreign).await?,
@@ -191,12 +191,58 @@ impl Link {
         Ok(true)
     }
 
-    /// Applies whole transactions as one, trying again where the cause passes.
+    /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
+    /// one by one, so that the checkpoint stands right before it.
     async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
         let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        let stopper = group.get(carried).and_then(Transaction::halt);
         group.truncate(carried);
-        self.carried(&layers, &group).await?;
-        stopped
+        match self.carried(&layers, &group).await {
+            Err(error) if is_of_the_data(&error) => {
+                // Fails on a lost connection, and then so does the link, with the first cause.
+                if self.applier.rollback().await.is_err() {
+                    return Err(error);
+                }
+                if let [only] = &group[..] {
+                    return Err(self.halted(error, only.halt()));
+                }
+                for one in group {
+                    let (layers, _, planned) = planner.carry(std::iter::once(one.parts()));
+                    planned.map_err(|error| self.halted(error, one.halt()))?;
+                    let halt = one.halt();
+                    let outcome = self.carried(&layers, std::slice::from_ref(&one)).await;
+                    outcome.map_err(|error| self.halted(error, halt))?;
+                }
+            }
+            outcome => outcome?,
+        }
+        stopped.map_err(|error| self.halted(error, stopper))
+    }
+
+    /// Names the transaction that a link cannot get past, and the command that leaves it out.
+    fn halted(&self, error: Error, halt: Option<Halt>) -> Error {
+        if !is_of_the_data(&error) {
+            return error;
+        }
+        let Some(mut halt) = halt.or_else(|| error.halt().cloned()) else {
+            return error;
+        };
+        if halt.past.is_none() {
+            let past = self.pending.position.after(&halt.transaction);
+            halt.past = past.map(|position| position.to_string());
+        }
+        if halt.past.is_none() {
+            return error;
+        }
+        let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
+        let hint = match error.hint_text() {
+            Some(hint) if hint.contains("tidelock skip") => hint.to_owned(),
+            Some(hint) => format!("{hint}; `{skip}` shows what leaving this transaction out would lose"),
+            None => format!(
+                "`{skip}` shows what leaving this transaction out would lose; --execute leaves it out"
+            ),
+        };
+        error.halted(halt).hint(hint)
     }
 
     async fn carried(&mut self, layers: &Layers, group: &[Transaction]) -> Result<()> {
@@ -268,12 +314,14 @@ impl Link {
                         self.applier.rollback().await?;
                         return Ok(false);
                     }
-                    piece = units.rest() => piece?,
+                    piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
                 },
             };
             let mut layers = Layers::default();
-            planner.transaction(piece.parts(), &mut layers)?;
-            self.applier.layers(&layers).await?;
+            let planned = planner.transaction(piece.parts(), &mut layers);
+            planned.map_err(|error| self.halted(error, piece.halt()))?;
+            let applied = self.applier.layers(&layers).await;
+            applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
             ops += piece.ops();
             if let Some(end) = piece.end {
@@ -342,6 +390,11 @@ impl Link {
         self.committed(position, tally, 0);
         Ok(())
     }
+}
+
+/// Did a transaction's contents cause it? Then it comes again, and the transaction can be left out.
+fn is_of_the_data(error: &Error) -> bool {
+    matches!(error.class(), Class::Definite | Class::Bug) && error.reason_kind() == Reason::Other
 }
 
 /// What a reader hands over; see `super::reader`.

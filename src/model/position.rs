@@ -36,6 +36,26 @@ impl Position {
             _ => Err(PositionError::WrongKind(self.to_string(), other.to_string())),
         }
     }
+
+    /// Right after one more transaction, by its name in the log. `None`: the name does not tell where it ends.
+    pub fn after(&self, transaction: &str) -> Option<Position> {
+        match self {
+            // The name is where the commit record begins; a start behind that does not send it again.
+            Position::Lsn(_) => Some(Position::Lsn(parse_lsn(transaction)? + 1)),
+            Position::Gtid(set) => {
+                let (source, number) = transaction.rsplit_once(':')?;
+                let mut set = set.clone();
+                set.add(&source.to_ascii_lowercase(), number.parse().ok()?);
+                Some(Position::Gtid(set))
+            }
+            Position::MariaGtid(list) => {
+                let one: MariaGtids = transaction.parse().ok()?;
+                let mut list = list.clone();
+                list.0.extend(one.0);
+                Some(Position::MariaGtid(list))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Position {
@@ -315,6 +335,29 @@ mod tests {
         assert!(!set.contains_set(&format!("{A}:2-10").parse().unwrap()));
         assert!(!set.contains_set(&format!("{B}:1").parse().unwrap()));
         assert!(set.contains(A, 9) && !set.contains(A, 10));
+    }
+
+    #[test]
+    fn one_more_transaction_is_passed() {
+        let after = |position: &str, transaction: &str| {
+            let position: Position = position.parse().unwrap();
+            position.after(transaction).map(|after| after.to_string())
+        };
+        assert_eq!(after("lsn:0/10", "0/A0").unwrap(), "lsn:0/A1");
+        assert_eq!(
+            after(&format!("gtid:{A}:1-4"), &format!("{A}:6")).unwrap(),
+            format!("gtid:{A}:1-4:6")
+        );
+        assert_eq!(
+            after(&format!("gtid:{A}:1"), &format!("{A}:tag:1")).unwrap(),
+            format!("gtid:{A}:1,{A}:tag:1")
+        );
+        assert_eq!(
+            after("mariadb:0-1-5,1-1-9", "0-2-6").unwrap(),
+            "mariadb:0-2-6,1-1-9"
+        );
+        assert_eq!(after("lsn:0/10", "first copy"), None);
+        assert_eq!(after(&format!("gtid:{A}:1"), "first copy"), None);
     }
 
     #[test]

@@ -54,7 +54,14 @@ pub async fn connect(access: &Access) -> Result<Conn> {
     let doing = || connecting(access);
     let options = options(access).await?;
     let opening = async {
-        let mut conn = Conn::new(options).await?;
+        let mut conn = match Conn::new(options.clone()).await {
+            // Nothing in that database is granted yet. Every name we write carries its database, and what is missing
+            // `check` says with its GRANT.
+            Err(mysql_async::Error::Server(error)) if error.code == 1044 => {
+                Conn::new(options.db_name(None::<String>)).await?
+            }
+            opened => opened?,
+        };
         for pin in PINS {
             conn.query_drop(pin).await?;
         }
@@ -309,8 +316,8 @@ pub async fn server(conn: &mut Conn, flavor: &Flavor) -> Result<Server> {
         ),
     };
     let identity: Option<String> = match identity {
-        // No such database or table yet: not set up.
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => None,
+        // No such database or table yet, or none that this account may see: not set up.
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049 | 1142) => None,
         other => other.map_err(|error| fail(doing, error))?,
     };
     Ok(Server {

@@ -102,7 +102,7 @@ impl Folder {
             "UTF8",
         ]);
         maker.args(["--locale", "C.UTF-8", "--no-sync", "--no-instructions"]);
-        if programs.kind == Kind::Postgres18 {
+        if matches!(programs.kind, Kind::Postgres18 | Kind::Postgres17) {
             // Independent of the locales this machine has.
             maker.args([
                 "--locale-provider",

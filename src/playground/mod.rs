@@ -39,6 +39,8 @@ const PORT_TRIES: u32 = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Postgres18,
+    Postgres17,
+    Postgres16,
     /// The PostgreSQL of the distribution, 15 on Debian 12.
     Postgres15,
     Mysql,
@@ -46,12 +48,23 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Postgres18, Self::Postgres15, Self::Mysql, Self::Mariadb];
+    pub const ALL: [Self; 6] = [
+        Self::Postgres18,
+        Self::Postgres17,
+        Self::Postgres16,
+        Self::Postgres15,
+        Self::Mysql,
+        Self::Mariadb,
+    ];
+    /// What `scripts/servers.sh` puts there without being asked for more; the others are for the whole matrix.
+    pub const USUAL: [Self; 4] = [Self::Postgres18, Self::Postgres15, Self::Mysql, Self::Mariadb];
 
     /// The name that `scripts/servers.sh` understands.
     pub fn name(self) -> &'static str {
         match self {
             Self::Postgres18 => "postgres18",
+            Self::Postgres17 => "postgres17",
+            Self::Postgres16 => "postgres16",
             Self::Postgres15 => "postgres15",
             Self::Mysql => "mysql",
             Self::Mariadb => "mariadb",
@@ -63,7 +76,10 @@ impl Kind {
     }
 
     pub fn is_postgres(self) -> bool {
-        matches!(self, Self::Postgres18 | Self::Postgres15)
+        match self {
+            Self::Postgres18 | Self::Postgres17 | Self::Postgres16 | Self::Postgres15 => true,
+            Self::Mysql | Self::Mariadb => false,
+        }
     }
 }
 
@@ -299,7 +315,7 @@ impl Server {
         let mut list = vec![];
         let mut add = |text: String| list.push(OsString::from(text));
         match self.kind {
-            Kind::Postgres18 | Kind::Postgres15 => {
+            Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 | Kind::Postgres15 => {
                 add(format!("-D{folder}/data"));
                 for setting in postgres_settings(self.port, &folder.to_string(), &self.options) {
                     add(format!("-c{setting}"));
@@ -380,7 +396,7 @@ fn mysql_settings(kind: Kind, port: u16, folder: &str, options: &Options) -> Vec
     list.extend(common.split_whitespace().map(str::to_owned));
     let own = match kind {
         Kind::Mariadb => "gtid-strict-mode=ON",
-        Kind::Mysql | Kind::Postgres18 | Kind::Postgres15 => {
+        Kind::Mysql | Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 | Kind::Postgres15 => {
             "gtid-mode=ON enforce-gtid-consistency=ON mysqlx=OFF secure-file-priv=NULL"
         }
     };

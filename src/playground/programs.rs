@@ -29,7 +29,9 @@ impl Programs {
     pub(super) fn find(kind: Kind) -> Result<Self> {
         let cache = cache_folder();
         let found = match kind {
-            Kind::Postgres18 => postgres_in(cache.join("postgres18/bin")),
+            Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 => {
+                postgres_in(cache.join(kind.name()).join("bin"))
+            }
             Kind::Postgres15 => system_postgres(),
             Kind::Mysql => unpacked_mysql(&cache.join("mysql")),
             Kind::Mariadb => (

@@ -1,21 +1,15 @@
 //! Databases to test on, and plain sessions on them.
 //!
-//! Owns: fresh names, making and dropping, the text of every cell in one form for both engines.
+//! Owns: fresh names, making and dropping, the accounts of a node (see `accounts`).
 //! Fails: by panicking with the statement and the server's answer; a test has no better idea.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use mysql_async::consts::{ColumnFlags, ColumnType};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Column, Conn, OptsBuilder, Value};
 use tidelock::playground::{self, Kind, Options, Server};
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// The character set number that MySQL gives to bytes.
-const BINARY: u16 = 63;
-
-pub type Rows = Vec<Vec<Option<String>>>;
+use super::accounts::Accounts;
+use super::session::{Rows, Session};
 
 /// A database of this test, dropped with it.
 pub struct Db {
@@ -25,11 +19,23 @@ pub struct Db {
     base: String,
     session: Mutex<Option<Session>>,
     server: Option<Server>,
+    accounts: Option<Accounts>,
 }
 
 /// A fresh database on the shared server of that kind.
 pub async fn database(kind: Kind, hint: &str) -> Db {
-    let variable = format!("TIDELOCK_TEST_{}", kind.name().to_uppercase());
+    on_shared(kind, hint, "").await
+}
+
+/// A fresh database for the other node of a sync between two servers of one kind. Two databases of one PostgreSQL
+/// server are two nodes; MySQL and MariaDB have one log and one database of ours per server, so there it is a second
+/// server.
+pub async fn peer(kind: Kind, hint: &str) -> Db {
+    on_shared(kind, hint, if kind.is_postgres() { "" } else { "_PEER" }).await
+}
+
+async fn on_shared(kind: Kind, hint: &str, which: &str) -> Db {
+    let variable = format!("TIDELOCK_TEST_{}{which}", kind.name().to_uppercase());
     match std::env::var(&variable) {
         Ok(base) => Db::create(kind, hint, base, None).await,
         Err(_) => private_named(kind, hint, &Options::default()).await,
@@ -78,7 +84,15 @@ impl Db {
             base,
             session: Mutex::new(None),
             server,
+            accounts: None,
         }
+    }
+
+    /// The same database with an owner who is no superuser and a run account that may log in and not much more.
+    /// From now on [`Db::session`] and all that stands on it are the owner's.
+    pub async fn with_accounts(mut self) -> Self {
+        self.accounts = Some(Accounts::create(&self).await);
+        self
     }
 
     pub fn kind(&self) -> Kind {
@@ -92,6 +106,34 @@ impl Db {
     /// With the superuser's name and password.
     pub fn url(&self) -> String {
         format!("{}/{}", self.base, self.name)
+    }
+
+    /// As those users log in who own the tables: the owner, or the superuser where there are no accounts.
+    pub fn owner_url(&self) -> String {
+        match &self.accounts {
+            Some(accounts) => self.url_as(&accounts.owner, &accounts.owner),
+            None => self.url(),
+        }
+    }
+
+    /// The account of `tidelock run`, or the superuser where there are no accounts.
+    pub fn run_url(&self) -> String {
+        match &self.accounts {
+            Some(accounts) => self.url_as(&accounts.run, &accounts.run),
+            None => self.url(),
+        }
+    }
+
+    /// The lines of `[node.NAME]` in the config file.
+    pub fn node(&self) -> String {
+        match &self.accounts {
+            Some(_) => format!(
+                "url = \"{}\"\nsetup_url = \"{}\"",
+                self.run_url(),
+                self.owner_url()
+            ),
+            None => format!("url = \"{}\"", self.url()),
+        }
     }
 
     /// The same database through another account.
@@ -109,7 +151,17 @@ impl Db {
 
     /// One more session, for what must stay open beside others: a transaction, a lock.
     pub async fn session(&self) -> Session {
+        Session::open(self.kind, &self.owner_url()).await
+    }
+
+    /// The superuser's session, for what a DBA does to a server.
+    pub async fn admin(&self) -> Session {
         Session::open(self.kind, &self.url()).await
+    }
+
+    /// A session of the account of `tidelock run`.
+    pub async fn run_session(&self) -> Session {
+        Session::open(self.kind, &self.run_url()).await
     }
 
     /// Runs statements separated by `;`. PostgreSQL runs them as one transaction, MySQL each for itself.
@@ -152,10 +204,15 @@ impl Db {
     }
 
     /// Drops the database with the replication slots that would hold it.
-    async fn remove(kind: Kind, name: &str, base: &str) -> Result<(), String> {
+    async fn remove(kind: Kind, name: &str, base: &str, accounts: Option<Accounts>) -> Result<(), String> {
         let mut session = Session::try_open(kind, &admin_url(kind, base)).await?;
+        let drop_accounts = accounts
+            .map(|accounts| accounts.removal(kind))
+            .unwrap_or_default();
         if !kind.is_postgres() {
-            return session.try_exec(&format!("DROP DATABASE IF EXISTS {name}")).await;
+            return session
+                .try_exec(&format!("DROP DATABASE IF EXISTS {name};{drop_accounts}"))
+                .await;
         }
         let slots = format!("pg_replication_slots WHERE database = '{name}'");
         let mut last = Ok(());
@@ -177,7 +234,8 @@ impl Db {
         last?;
         session
             .try_exec(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-            .await
+            .await?;
+        session.try_exec(&drop_accounts).await
     }
 }
 
@@ -187,13 +245,14 @@ impl Drop for Db {
             return;
         }
         let (kind, name, base) = (self.kind, self.name.clone(), self.base.clone());
+        let accounts = self.accounts.take();
         *self.session.get_mut() = None;
         // Drop cannot wait inside the test's own runtime.
         let removed = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime
                 .map_err(|e| e.to_string())?
-                .block_on(Self::remove(kind, &name, &base))
+                .block_on(Self::remove(kind, &name, &base, accounts))
         });
         if let Ok(Err(error)) = removed.join() {
             eprintln!("the test database {} was left behind: {error}", self.name);
@@ -203,164 +262,4 @@ impl Drop for Db {
 
 fn admin_url(kind: Kind, base: &str) -> String {
     format!("{base}/{}", if kind.is_postgres() { "postgres" } else { "" })
-}
-
-/// One connection. Its time zone is UTC.
-pub enum Session {
-    Postgres(Client),
-    Mysql(Conn),
-}
-
-impl Session {
-    pub async fn open(kind: Kind, url: &str) -> Self {
-        Self::try_open(kind, url)
-            .await
-            .unwrap_or_else(|error| panic!("connect to {kind}: {error}"))
-    }
-
-    pub async fn try_open(kind: Kind, url: &str) -> Result<Self, String> {
-        let mut session = if kind.is_postgres() {
-            let (client, connection) = tokio_postgres::connect(url, NoTls)
-                .await
-                .map_err(|e| postgres_text(&e))?;
-            tokio::spawn(connection);
-            Self::Postgres(client)
-        } else {
-            let options = mysql_async::Opts::from_url(url).map_err(|e| e.to_string())?;
-            let options = OptsBuilder::from_opts(options).prefer_socket(false);
-            Self::Mysql(Conn::new(options).await.map_err(|e| e.to_string())?)
-        };
-        let utc = if kind.is_postgres() {
-            // The account has the name of our control schema, which would come first on its search path.
-            "SET timezone = 'UTC'; SET search_path = public"
-        } else {
-            "SET time_zone = '+00:00'"
-        };
-        session.try_exec(utc).await?;
-        Ok(session)
-    }
-
-    pub async fn exec(&mut self, sql: &str) {
-        self.try_exec(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\nin: {}", short(sql)));
-    }
-
-    pub async fn try_exec(&mut self, sql: &str) -> Result<(), String> {
-        match self {
-            Self::Postgres(client) => client.batch_execute(sql).await.map_err(|e| postgres_text(&e)),
-            Self::Mysql(connection) => connection.query_drop(sql).await.map_err(|e| e.to_string()),
-        }
-    }
-
-    /// Every cell as text; bytes as PostgreSQL writes them (`\x6162`), bit strings as `0110`.
-    pub async fn rows(&mut self, sql: &str) -> Rows {
-        self.try_rows(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\nin: {}", short(sql)))
-    }
-
-    pub async fn try_rows(&mut self, sql: &str) -> Result<Rows, String> {
-        match self {
-            Self::Postgres(client) => {
-                let messages = client.simple_query(sql).await.map_err(|e| postgres_text(&e))?;
-                let rows = messages.iter().filter_map(|message| match message {
-                    SimpleQueryMessage::Row(row) => Some(row),
-                    _ => None,
-                });
-                Ok(rows
-                    .map(|row| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect())
-                    .collect())
-            }
-            Self::Mysql(connection) => {
-                let rows: Vec<mysql_async::Row> = connection.query(sql).await.map_err(|e| e.to_string())?;
-                Ok(rows.into_iter().map(mysql_row).collect())
-            }
-        }
-    }
-
-    pub async fn one(&mut self, sql: &str) -> String {
-        let mut rows = self.rows(sql).await;
-        assert!(
-            rows.len() == 1 && rows[0].len() == 1,
-            "one cell expected, got {rows:?}\nfrom: {}",
-            short(sql)
-        );
-        rows.remove(0).remove(0).unwrap_or_else(|| "NULL".to_owned())
-    }
-
-    async fn alive(&mut self) -> bool {
-        match self {
-            Self::Postgres(client) => !client.is_closed(),
-            Self::Mysql(connection) => connection.ping().await.is_ok(),
-        }
-    }
-}
-
-fn mysql_row(row: mysql_async::Row) -> Vec<Option<String>> {
-    let columns = row.columns();
-    let cells = row.unwrap().into_iter().zip(columns.iter());
-    cells.map(|(value, column)| mysql_cell(value, column)).collect()
-}
-
-/// The text protocol sends everything as bytes.
-fn mysql_cell(value: Value, column: &Column) -> Option<String> {
-    use ColumnType::*;
-    let bytes = match value {
-        Value::NULL => return None,
-        Value::Bytes(bytes) => bytes,
-        other => return Some(other.as_sql(true)),
-    };
-    let texts = [
-        MYSQL_TYPE_STRING,
-        MYSQL_TYPE_VAR_STRING,
-        MYSQL_TYPE_VARCHAR,
-        MYSQL_TYPE_BLOB,
-        MYSQL_TYPE_TINY_BLOB,
-        MYSQL_TYPE_MEDIUM_BLOB,
-        MYSQL_TYPE_LONG_BLOB,
-    ];
-    let set_of_words = column
-        .flags()
-        .intersects(ColumnFlags::ENUM_FLAG | ColumnFlags::SET_FLAG);
-    // Results of functions are sometimes called binary too: those have no table.
-    let is_bytes = column.character_set() == BINARY
-        && texts.contains(&column.column_type())
-        && !set_of_words
-        && !column.org_table_ref().is_empty();
-    if column.column_type() == MYSQL_TYPE_BIT {
-        let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-        let length = column.column_length() as usize;
-        return Some(bits[bits.len().saturating_sub(length)..].to_owned());
-    }
-    let hex = |bytes: &[u8]| {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("\\x{digits}")
-    };
-    if is_bytes {
-        return Some(hex(&bytes));
-    }
-    Some(String::from_utf8(bytes).unwrap_or_else(|error| hex(error.as_bytes())))
-}
-
-/// The driver's own text says only "db error".
-fn postgres_text(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(server) => format!(
-            "{}: {} ({})",
-            server.severity(),
-            server.message(),
-            server.code().code()
-        ),
-        None => error.to_string(),
-    }
-}
-
-fn short(sql: &str) -> String {
-    let cut: String = sql.chars().take(500).collect();
-    if cut.len() < sql.len() {
-        format!("{cut} ... ({} bytes)", sql.len())
-    } else {
-        cut
-    }
 }

@@ -1,6 +1,7 @@
 //! What every test against real servers stands on.
 //!
 //! - [`database`]: a fresh database on a server shared by the whole test run, in milliseconds.
+//! - [`peer`]: another one, for the second node of a sync between two servers of one kind.
 //! - [`private`]: a server of the test's own, in a second or two, which it may kill, stop and restart.
 //! - [`Tidelock`]: the built program with a config file, run to its end or in the background.
 //! - [`equal`], [`wait_equal`]: a table on two nodes, row by row, whatever the engines.
@@ -15,13 +16,16 @@
 use std::time::{Duration, Instant};
 
 pub use compare::{difference, equal, wait_equal};
-pub use database::{Db, Rows, Session, database, private};
+pub use database::{Db, database, peer, private};
 pub use program::{Output, Tidelock};
+pub use session::{Rows, Session};
 pub use tidelock::playground::{Kind, Options, Server};
 
+mod accounts;
 mod compare;
 mod database;
 mod program;
+mod session;
 
 const POLL: Duration = Duration::from_millis(20);
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::harness::{Db, Kind, Options, Session, Tidelock, database, eventually, private, wait_equal};
+use crate::harness::{Db, Kind, Options, Session, Tidelock, database, eventually, peer, private, wait_equal};
 
 pub use load::{Loader, numbers};
 pub use random::Random;
@@ -39,7 +39,6 @@ pub struct Pair(pub Kind, pub Kind);
 pub const NEW: Pair = Pair(Kind::Postgres18, Kind::Mysql);
 pub const OLD: Pair = Pair(Kind::Postgres15, Kind::Mariadb);
 
-/// Node `a` is PostgreSQL, node `b` is MySQL or MariaDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Merge,
@@ -134,20 +133,34 @@ pub struct Scene {
 impl Scene {
     /// Two databases on the shared servers, with the tables and nothing else.
     pub async fn new(hint: &str, pair: Pair, way: Way, tables: &[Table]) -> Self {
-        let (a, b) = tokio::join!(database(pair.0, hint), database(pair.1, hint));
+        let b = async {
+            match pair.0 == pair.1 {
+                true => peer(pair.1, hint).await,
+                false => database(pair.1, hint).await,
+            }
+        };
+        let (a, b) = tokio::join!(database(pair.0, hint), b);
         Self::on(a, b, way, tables).await
     }
 
     /// The same on servers of the test's own.
     pub async fn private(pair: Pair, way: Way, tables: &[Table], options: &Options) -> Self {
-        let mut quiet = options.clone();
-        // What autovacuum writes by itself would look like a write of ours.
-        quiet.extra.push("autovacuum=off".to_owned());
-        let (a, b) = tokio::join!(private(pair.0, &quiet), private(pair.1, options));
+        let quiet = |kind: Kind| {
+            let mut quiet = options.clone();
+            // What autovacuum writes by itself would look like a write of ours.
+            quiet
+                .extra
+                .extend(kind.is_postgres().then(|| "autovacuum=off".to_owned()));
+            quiet
+        };
+        let (of_a, of_b) = (quiet(pair.0), quiet(pair.1));
+        let (a, b) = tokio::join!(private(pair.0, &of_a), private(pair.1, &of_b));
         Self::on(a, b, way, tables).await
     }
 
+    /// Every account of the program is one that has no more than it must: see `harness::accounts`.
     async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
+        let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());
         let tables = [tables, &[PROBE]].concat();
         for db in [&a, &b] {
             for table in tables.iter().filter(|table| !table.body.is_empty()) {
@@ -173,10 +186,10 @@ impl Scene {
     pub fn configure(&mut self, seed: &str, more: &str) {
         let names: Vec<String> = self.tables.iter().map(|t| format!("{:?}", t.name)).collect();
         let config = format!(
-            "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n\
+            "version = 1\n[node.a]\n{}\n[node.b]\n{}\n\
              [[sync]]\nname = \"{}\"\nnodes = [\"a\", \"b\"]\n{}\ntables = [{}]\nseed = \"{seed}\"\n{more}\n",
-            self.a.url(),
-            self.b.url(),
+            self.a.node(),
+            self.b.node(),
             self.sync,
             self.way.config(),
             names.join(", "),

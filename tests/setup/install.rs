@@ -113,6 +113,41 @@ async fn the_last_teardown_drops_the_control_database() {
     }
 }
 
+/// What a former version of Tidelock set up is found out of date, brought up to date, and keeps its rows.
+#[tokio::test]
+async fn an_older_control_schema_is_upgraded() {
+    for kind in [Kind::Postgres18, Kind::Mysql, Kind::Mariadb] {
+        let db = private(kind, &Options::default()).await;
+        let mut node = Node::on(db, "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+        node.setup().await;
+        let sessions = if kind.is_postgres() {
+            ""
+        } else {
+            ", tidelock.session"
+        };
+        let tables = "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit";
+        node.exec(&format!("DROP TABLE {tables}{sessions}")).await;
+        node.exec("DELETE FROM tidelock.schema_version WHERE version > 1")
+            .await;
+        assert_eq!(codes(&node.check().await), ["E401"]);
+        let done = node.setup().await;
+        assert!(
+            !done.is_empty() && done.iter().all(|sql| !sql.contains("tidelock.node")),
+            "{done:?}"
+        );
+        assert_eq!(node.setup_sql().await, [] as [&str; 0]);
+        assert_eq!(codes(&node.check().await), [] as [&str; 0]);
+        assert_eq!(
+            node.db
+                .one("SELECT MAX(version) FROM tidelock.schema_version")
+                .await,
+            "2"
+        );
+        node.teardown().await;
+        assert_eq!(node.teardown().await, [] as [&str; 0]);
+    }
+}
+
 async fn transactional_setup_leaves_the_table_alone(kind: Kind) {
     let mut node = Node::new(kind, "oneway", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
     node.scope.mode = Mode::Transactional;

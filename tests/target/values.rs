@@ -72,7 +72,7 @@ pub(crate) async fn text_keys_are_their_spelling(kind: Kind) {
             "k varchar(20) CHARACTER SET latin1 COLLATE latin1_swedish_ci PRIMARY KEY, b int",
             "k char(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci PRIMARY KEY, b int",
         ],
-        Kind::Postgres15 | Kind::Postgres18 => &[
+        Kind::Postgres15 | Kind::Postgres16 | Kind::Postgres17 | Kind::Postgres18 => &[
             "k text PRIMARY KEY, b int",
             "k varchar(20) PRIMARY KEY, b int",
             "k char(20) PRIMARY KEY, b int",
@@ -116,7 +116,9 @@ pub(crate) async fn text_keys_are_their_spelling(kind: Kind) {
     let sensitive = match kind {
         Kind::Mysql => "k varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin PRIMARY KEY, b int",
         Kind::Mariadb => "k varchar(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PRIMARY KEY, b int",
-        Kind::Postgres15 | Kind::Postgres18 => "k varchar(20) PRIMARY KEY, b int",
+        Kind::Postgres15 | Kind::Postgres16 | Kind::Postgres17 | Kind::Postgres18 => {
+            "k varchar(20) PRIMARY KEY, b int"
+        }
     };
     let mut bench = Bench::new(kind, sensitive, false).await;
     let spellings = ["a", "a ", "A", "a\t"];

@@ -29,7 +29,11 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
     }
-    accounts(scope, &state, &mut findings);
+    // Before it is set up, setup comes first: it grants what of the rights it can.
+    let is_set_up = state.control == Control::Ready;
+    if is_set_up {
+        accounts(scope, &state, &mut findings);
+    }
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::cascades(
         scope,
@@ -37,6 +41,9 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         server.is("innodb_native_foreign_keys", "OFF"),
     ));
     findings.extend(installed(conn, scope, &state, &server).await?);
+    if !is_set_up {
+        accounts(scope, &state, &mut findings);
+    }
     Ok(findings)
 }
 

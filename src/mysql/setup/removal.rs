@@ -147,14 +147,17 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     if !nodes && !tables {
         return;
     }
-    for name in ["checkpoint", "table_state", "node"] {
+    let operations = ["lease", "session", "link_state", "out_of_sync"];
+    let operations = operations.iter().filter(|_| state.version >= 2);
+    for name in operations.chain(&["checkpoint", "table_state", "node"]) {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
             literal(&scope.sync)
         ));
     }
     out.push(format!(
-        "-- kept: conflict records, which go with: DELETE FROM tidelock.conflict WHERE sync = {};",
+        "-- kept: conflict records and the audit, which go with: DELETE FROM tidelock.conflict WHERE sync = {0}; \
+         DELETE FROM tidelock.audit WHERE sync = {0};",
         literal(&scope.sync).replace(['\n', '\r'], " ")
     ));
 }

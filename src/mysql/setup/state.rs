@@ -21,6 +21,8 @@ pub(super) struct State {
     pub current_user: String,
     pub grants: Vec<Grant>,
     pub control: Control,
+    /// Of the control database; 0 = there is none.
+    pub version: i64,
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
@@ -84,7 +86,7 @@ pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
 impl State {
     pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
         let flavor = flavor(conn).await?;
-        let control = control(conn).await?;
+        let (control, version) = control(conn).await?;
         let server = match control {
             // On MariaDB the identity lies in our own database.
             Control::Closed if flavor == Flavor::Mariadb => Server {
@@ -101,6 +103,7 @@ impl State {
             current_user: String::new(),
             grants: grants::own(conn, flavor).await?,
             control,
+            version,
             nodes: Vec::new(),
             table_states: Vec::new(),
             started: Vec::new(),
@@ -236,14 +239,18 @@ impl State {
     }
 }
 
-async fn control(conn: &mut Conn) -> Result<Control> {
-    let sql = "SELECT version FROM tidelock.schema_version WHERE version = 1";
-    let found: Result<Option<i64>, mysql_async::Error> = conn.query_first(sql).await;
-    match found {
-        Ok(Some(_)) => Ok(Control::Ready),
-        Ok(None) => Ok(Control::Missing),
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => Ok(Control::Missing),
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => Ok(Control::Closed),
+async fn control(conn: &mut Conn) -> Result<(Control, i64)> {
+    let sql = "SELECT MAX(version) FROM tidelock.schema_version";
+    let found: Result<Option<Option<i64>>, mysql_async::Error> = conn.query_first(sql).await;
+    match found.map(Option::flatten) {
+        Ok(Some(version)) => Ok((Control::Ready, version)),
+        Ok(None) => Ok((Control::Missing, 0)),
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => {
+            Ok((Control::Missing, 0))
+        }
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => {
+            Ok((Control::Closed, 0))
+        }
         Err(error) => Err(fail(DOING, error)),
     }
 }

@@ -20,6 +20,11 @@ pub(super) const NODES: &str = "E402";
 pub(super) const TABLE: &str = "E403";
 pub(super) const GRANTS: &str = "E405";
 pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
+/// The control database's versions, oldest first.
+const CONTROL_FILES: [(i64, &str); 2] = [
+    (1, include_str!("../../../sql/mysql/001_control.sql")),
+    (2, include_str!("../../../sql/mysql/002_operations.sql")),
+];
 
 pub(super) async fn steps(
     conn: &mut Conn,
@@ -28,10 +33,16 @@ pub(super) async fn steps(
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    if state.control != Control::Ready {
-        let file = include_str!("../../../sql/mysql/001_control.sql");
+    for (_, file) in CONTROL_FILES
+        .iter()
+        .filter(|(version, _)| *version > state.version)
+    {
+        let what = match state.control {
+            Control::Ready => "control database tidelock of this version",
+            Control::Missing | Control::Closed => "control database tidelock",
+        };
         let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, "control database tidelock", sql)));
+        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
     }
     nodes(scope, state, peers, &mut steps);
     for (catalog, tombstones) in state.tables.iter().zip(&state.tombstones) {

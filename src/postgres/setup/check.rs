@@ -32,10 +32,17 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         ]);
         findings.push(retention(scope, &server));
     }
-    accounts(client, scope, &state, &mut findings).await?;
+    // Before it is set up, setup comes first: it grants what of the rights it can.
+    let is_set_up = state.control == Control::Ready;
+    if is_set_up {
+        accounts(client, scope, &state, &mut findings).await?;
+    }
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::more(client, scope).await?);
     findings.extend(installed(client, scope, &state).await?);
+    if !is_set_up {
+        accounts(client, scope, &state, &mut findings).await?;
+    }
     Ok(findings)
 }
 
@@ -273,11 +280,13 @@ pub(super) fn table_privileges(scope: &Scope) -> &'static str {
 }
 
 pub(super) fn create_role(scope: &Scope) -> String {
+    let role = quote(&scope.run_user);
     let replication = if scope.is_source { " REPLICATION" } else { "" };
-    format!(
-        "CREATE ROLE {} LOGIN{replication} PASSWORD '...'",
-        quote(&scope.run_user)
-    )
+    let silent = match scope.is_target {
+        true => format!("; GRANT SET ON PARAMETER session_replication_role TO {role}"),
+        false => String::new(),
+    };
+    format!("CREATE ROLE {role} LOGIN{replication} PASSWORD '...'{silent}")
 }
 
 /// What setup has installed for this node.

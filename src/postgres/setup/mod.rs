@@ -136,7 +136,13 @@ async fn execute(client: &Client, statements: &[String]) -> Result<()> {
                 .lines()
                 .find(|line| !line.starts_with("--"))
                 .unwrap_or_default();
+            let is_denied = error.code().is_some_and(|state| state.code() == "42501");
             let error = fail(format!("run {first:?}"), error);
+            if is_denied && steps::is_for_a_superuser(statement) {
+                return error.hint(format!(
+                    "a superuser must run it once, then `tidelock setup --execute` goes on: {statement};"
+                ));
+            }
             match error.hint_text() {
                 Some(_) => error,
                 None => error.hint(

@@ -18,6 +18,8 @@ pub(super) struct State {
     pub current_user: String,
     pub run_user_exists: bool,
     pub control: Control,
+    /// Of the control schema; 0 = there is none.
+    pub version: i64,
     pub nodes: Vec<Node>,
     /// Rows of every sync.
     pub table_states: Vec<TableState>,
@@ -90,6 +92,7 @@ impl State {
             current_user: String::new(),
             run_user_exists: false,
             control: Control::Missing,
+            version: 0,
             nodes: Vec::new(),
             table_states: Vec::new(),
             started: Vec::new(),
@@ -116,12 +119,13 @@ impl State {
     }
 
     async fn read_control(&mut self, client: &Client) -> Result<()> {
-        let version = "SELECT count(*) FROM tidelock.schema_version WHERE version = 1";
+        let version = "SELECT coalesce(max(version), 0)::bigint FROM tidelock.schema_version";
         for row in rows(client, version, &[]).await? {
-            if cell::<i64>(&row, 0)? == 0 {
-                self.control = Control::Missing;
-                return Ok(());
-            }
+            self.version = cell(&row, 0)?;
+        }
+        if self.version == 0 {
+            self.control = Control::Missing;
+            return Ok(());
         }
         let nodes =
             "SELECT sync, rank, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, rank";

@@ -24,7 +24,22 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
-const CONTROL_TABLES: [&str; 5] = ["schema_version", "node", "checkpoint", "table_state", "conflict"];
+const CONTROL_TABLES: [&str; 9] = [
+    "schema_version",
+    "node",
+    "checkpoint",
+    "table_state",
+    "conflict",
+    "lease",
+    "link_state",
+    "out_of_sync",
+    "audit",
+];
+/// The control schema's versions, oldest first.
+const CONTROL_FILES: [(i64, &str); 2] = [
+    (1, include_str!("../../../sql/postgres/001_control.sql")),
+    (2, include_str!("../../../sql/postgres/002_operations.sql")),
+];
 
 pub(super) async fn steps(
     client: &Client,
@@ -33,10 +48,16 @@ pub(super) async fn steps(
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    if state.control != Control::Ready {
-        let file = include_str!("../../../sql/postgres/001_control.sql");
+    for (_, file) in CONTROL_FILES
+        .iter()
+        .filter(|(version, _)| *version > state.version)
+    {
+        let what = match state.control {
+            Control::Ready => "control schema tidelock of this version",
+            Control::Missing | Control::Closed => "control schema tidelock",
+        };
         let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, "control schema tidelock", sql)));
+        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
     }
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
@@ -357,14 +378,20 @@ async fn grants(client: &Client, scope: &Scope, state: &State, steps: &mut Vec<S
         }
     }
     if scope.is_source && !replicates(client, &scope.run_user).await? {
-        steps.push(grant(format!("ALTER ROLE {role} REPLICATION")));
+        steps.push(grant(format!("{LET_REPLICATE}{role} REPLICATION")));
     }
     if scope.is_target && !sets_replica_role(client, &scope.run_user).await? {
-        steps.push(grant(format!(
-            "GRANT SET ON PARAMETER session_replication_role TO {role}"
-        )));
+        steps.push(grant(format!("{LET_BE_SILENT}{role}")));
     }
     Ok(())
+}
+
+const LET_REPLICATE: &str = "ALTER ROLE ";
+const LET_BE_SILENT: &str = "GRANT SET ON PARAMETER session_replication_role TO ";
+
+/// All else an owner of the tables may do who may create in the database.
+pub(super) fn is_for_a_superuser(statement: &str) -> bool {
+    statement.starts_with(LET_REPLICATE) || statement.starts_with(LET_BE_SILENT)
 }
 
 /// Has the role all of the privileges on each table?
