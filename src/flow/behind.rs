@@ -31,6 +31,7 @@ pub async fn oldest(spec: &LinkSpec, from: &Position) -> Result<Oldest> {
         target: spec.target.name.clone(),
         tables,
         mode: spec.mode,
+        spill: spec.limits.spill.clone(),
     };
     let mut source = Source::open(spec.source.engine, options, from).await?;
     let (_confirm, mut confirmed) = watch::channel(Progress::default());

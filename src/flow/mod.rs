@@ -159,6 +159,14 @@ async fn supervise(
     }
 }
 
+/// Would these syncs start? Nothing is changed.
+pub async fn preflight(syncs: &[SyncSpec]) -> Result<()> {
+    for sync in syncs {
+        ready(sync).await?;
+    }
+    Ok(())
+}
+
 /// Refuses to start on a node that `check` has blockers for.
 async fn ready(sync: &SyncSpec) -> Result<()> {
     // A wrong URL of one node shows in what the others have recorded of it: tell the cause, not its traces.

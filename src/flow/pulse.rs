@@ -41,6 +41,17 @@ impl Live {
         }
     }
 
+    /// The links of a new configuration; those that were there keep their figures.
+    pub fn adopt(&self, syncs: &[SyncSpec]) {
+        let new = Live::new(syncs);
+        let kept = new
+            .links()
+            .iter()
+            .map(|pulse| self.of(&pulse.sync, &pulse.link))
+            .collect();
+        *locked(&self.links) = kept;
+    }
+
     pub fn links(&self) -> Vec<Arc<Pulse>> {
         locked(&self.links).clone()
     }

@@ -12,6 +12,7 @@ use crate::model::log::{Distance, LogEnd};
 use crate::model::position::Position;
 use crate::model::sync::{LinkStatus, Retention};
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use crate::flow::behind::Oldest;
@@ -40,10 +41,31 @@ pub struct Kept {
 }
 
 /// Oldest unapplied commits by link and checkpoint: they do not change while the checkpoint stands.
-pub type Memory = HashMap<(String, String), (String, Oldest)>;
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<(String, String), (String, Oldest)>>);
+
+impl Memory {
+    fn links(&self) -> MutexGuard<'_, HashMap<(String, String), (String, Oldest)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Facts {
+    /// What neither passes by itself nor comes from an end that is out of reach; `facts` keep the rest.
+    pub fn take_error(&mut self) -> Option<Error> {
+        let unknown = || Error::definite("read the status of a link");
+        if let Err(error) = &mut self.target {
+            return Some(std::mem::replace(error, unknown()));
+        }
+        match &mut self.source {
+            Some(Err(error)) => Some(std::mem::replace(error, unknown())),
+            Some(Ok(_)) | None => None,
+        }
+    }
+}
 
 /// Asks both ends. With `memory` the log is read too, where nobody else reads it.
-pub async fn ask(link: &LinkSpec, memory: Option<&mut Memory>) -> Facts {
+pub async fn ask(link: &LinkSpec, memory: Option<&Memory>) -> Facts {
     let (target, holder) = match within(&link.target, target(link)).await {
         Ok((status, holder)) => (Ok(status), holder),
         Err(error) => (Err(error), None),
@@ -124,17 +146,18 @@ fn is_readable(facts: &Facts, checkpoint: &Position) -> bool {
     !is_taken && !kept.retention.lost && !checkpoint.covers(&kept.end.position).unwrap_or(true)
 }
 
-async fn oldest(link: &LinkSpec, checkpoint: &Position, memory: &mut Memory) -> Option<Oldest> {
+async fn oldest(link: &LinkSpec, checkpoint: &Position, memory: &Memory) -> Option<Oldest> {
     let key = (link.sync.clone(), link.id.clone());
     let text = checkpoint.to_string();
-    if let Some((position, oldest @ Oldest::At(_))) = memory.get(&key)
-        && *position == text
+    let known = memory.links().get(&key).cloned();
+    if let Some((position, oldest @ Oldest::At(_))) = known
+        && position == text
     {
-        return Some(*oldest);
+        return Some(oldest);
     }
     // A log that cannot be read now leaves the bound from the checkpoint's age.
     let found = tokio::time::timeout(READ_MAX, behind::oldest(link, checkpoint)).await;
     let found = found.ok().and_then(Result::ok)?;
-    memory.insert(key, (text, found));
+    memory.links().insert(key, (text, found));
     Some(found)
 }

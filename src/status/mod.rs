@@ -81,7 +81,7 @@ pub struct Report {
     /// What the running process says, where it was asked and answered.
     pub live: Option<Figures>,
     #[serde(skip)]
-    next: Option<&'static str>,
+    pub(crate) next: Option<&'static str>,
 }
 
 /// What a running process knows of a link.
@@ -335,7 +335,7 @@ fn source(link: &Link) -> &str {
 }
 
 /// The first end that did not answer: the command's exit code tells it.
-pub fn unreachable(facts: &mut Facts) -> Option<Error> {
+pub fn unreachable(facts: &Facts) -> Option<Error> {
     let passes = |error: &Error| error.is_transient() || error.reason_kind() == Reason::Unreachable;
     if let Err(error) = &facts.target
         && passes(error)
