@@ -53,6 +53,15 @@ impl Source {
         }
     }
 
+    /// Ends the reading so that the server knows it at once.
+    pub async fn leave(self) -> Result<()> {
+        match self {
+            // The end of its connection frees the slot.
+            Source::Postgres(_) => Ok(()),
+            Source::Mysql(source) => source.leave().await,
+        }
+    }
+
     /// Called while the consumer is busy, so that the server does not take us for dead.
     pub async fn keepalive(&mut self) -> Result<()> {
         match self {
@@ -236,6 +245,22 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::catalog::tables(client, tables).await,
             Node::Mysql(conn, _) => mysql::catalog::tables(conn, tables).await,
+        }
+    }
+
+    /// The users' tables there are, in these schemas or in all.
+    pub async fn list(&mut self, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
+        match self {
+            Node::Postgres(client, _) => postgres::catalog::list(client, schemas).await,
+            Node::Mysql(conn, _) => mysql::catalog::list(conn, schemas).await,
+        }
+    }
+
+    /// The tables that were set up for a sync.
+    pub async fn recorded_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
+        match self {
+            Node::Postgres(client, _) => postgres::status::recorded_tables(client, sync).await,
+            Node::Mysql(conn, _) => mysql::status::recorded_tables(conn, sync).await,
         }
     }
 

@@ -240,7 +240,7 @@ async fn an_idle_session_is_kept(pair: Pair) {
         .await;
     scene.wait_equal().await;
     assert!(
-        !scene.lock.log().contains("link interrupted"),
+        !scene.lock.log().contains("interrupted: tried again"),
         "{}",
         scene.lock.log()
     );

@@ -59,7 +59,9 @@ impl Scene {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        client::get(self.listen, path, Duration::from_secs(5)).await.unwrap()
+        client::get(self.listen, path, Duration::from_secs(5))
+            .await
+            .unwrap()
     }
 
     async fn ready(&self) {
@@ -71,13 +73,19 @@ impl Scene {
     }
 
     async fn says(&self, what: &str, count: usize) {
-        eventually(LIMIT, what, async || self.tidelock.log().matches(what).count() >= count).await;
+        eventually(LIMIT, what, async || {
+            self.tidelock.log().matches(what).count() >= count
+        })
+        .await;
     }
 
     async fn crosses(&self, id: i64) {
         self.a.exec(&format!("INSERT INTO item VALUES ({id}, 'x')")).await;
         eventually(LIMIT, "a row to cross", async || {
-            self.b.one(&format!("SELECT count(*) FROM item WHERE id = {id}")).await == "1"
+            self.b
+                .one(&format!("SELECT count(*) FROM item WHERE id = {id}"))
+                .await
+                == "1"
         })
         .await;
     }
@@ -94,7 +102,11 @@ async fn probes_and_figures_follow_the_links() {
     assert_eq!(scene.get("/livez").await.body, "ok\n");
     let verbose = scene.get("/readyz?verbose").await;
     assert_eq!(verbose.code, 200);
-    assert!(verbose.body.contains("[+] shop a->b streaming"), "{}", verbose.body);
+    assert!(
+        verbose.body.contains("[+] shop a->b streaming"),
+        "{}",
+        verbose.body
+    );
     assert_eq!(scene.get("/nothing").await.code, 404);
     scene.crosses(1).await;
     let labels = "sync=\"shop\",link=\"a->b\"";
@@ -106,19 +118,36 @@ async fn probes_and_figures_follow_the_links() {
     .await;
     let text = scene.get("/metrics").await.body;
     for (series, wanted) in [
-        (format!("tidelock_link_state{{{labels},state=\"streaming\"}}"), 1.0),
-        (format!("tidelock_events_received_total{{{labels},node=\"a\",op=\"insert\"}}"), 1.0),
+        (
+            format!("tidelock_link_state{{{labels},state=\"streaming\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidelock_events_received_total{{{labels},node=\"a\",op=\"insert\"}}"),
+            1.0,
+        ),
         ("tidelock_config_last_reload_successful ".to_owned(), 1.0),
         // The other link reads the row as an echo.
-        ("tidelock_events_skipped_total{sync=\"shop\",link=\"b->a\",reason=\"loop\"}".to_owned(), 1.0),
-        (format!("tidelock_end_to_end_latency_seconds_count{{{labels}}}"), 1.0),
+        (
+            "tidelock_events_skipped_total{sync=\"shop\",link=\"b->a\",reason=\"loop\"}".to_owned(),
+            1.0,
+        ),
+        (
+            format!("tidelock_end_to_end_latency_seconds_count{{{labels}}}"),
+            1.0,
+        ),
     ] {
         assert_eq!(metric(&text, &series), Some(wanted), "{series}\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
     // A conflict is counted and leaves the link ready.
     let health = scene.tidelock.run(&["health"]).await;
-    assert_eq!((health.code, health.stdout.as_str()), (0, "ok\n"), "{}", health.stderr);
+    assert_eq!(
+        (health.code, health.stdout.as_str()),
+        (0, "ok\n"),
+        "{}",
+        health.stderr
+    );
     assert_eq!(scene.tidelock.run(&["health", "--ready"]).await.code, 0);
     let status: serde_json::Value = serde_json::from_str(&scene.get("/api/v1/status").await.body).unwrap();
     assert_eq!(status["links"][0]["live"]["state"], "streaming");
@@ -126,7 +155,11 @@ async fn probes_and_figures_follow_the_links() {
     assert_eq!(code, 0);
     let health = scene.tidelock.run(&["health"]).await;
     assert_eq!(health.code, 1, "{}", health.stdout);
-    assert!(health.stderr.contains("could not find it alive"), "{}", health.stderr);
+    assert!(
+        health.stderr.contains("could not find it alive"),
+        "{}",
+        health.stderr
+    );
 }
 
 #[tokio::test]
@@ -141,7 +174,13 @@ async fn every_metric_is_in_the_docs_and_no_other() {
         })
         .collect();
     let docs = include_str!("../docs/operations.md");
-    let table = docs.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let table = docs
+        .split("## Metrics")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
     let named: BTreeSet<String> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
@@ -160,7 +199,12 @@ async fn a_port_that_is_taken_stops_the_start() {
     let tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
     let output = tidelock.run(&["run"]).await;
     assert_eq!(output.code, 78, "{}", output.stderr);
-    for word in [&*format!("listen on {listen}"), "E461", "in use", "another program"] {
+    for word in [
+        &*format!("listen on {listen}"),
+        "E461",
+        "in use",
+        "another program",
+    ] {
         assert!(output.stderr.contains(word), "{word}: {}", output.stderr);
     }
 }
@@ -178,13 +222,19 @@ async fn sighup_takes_a_good_file_and_refuses_a_bad_one() {
     let text = scene.get("/metrics").await.body;
     assert_eq!(metric(&text, "tidelock_config_last_reload_successful"), Some(0.0));
     // Right, but its table was never set up.
-    scene.tidelock.configure(&good.replace("[\"item\"]", "[\"item\", \"other\"]"));
+    scene
+        .tidelock
+        .configure(&good.replace("[\"item\"]", "[\"item\", \"other\"]"));
     signal(pid, "HUP");
     scene.says(refused, 2).await;
     scene.crosses(1).await;
     // The level is swapped in place, and so is the address.
     let elsewhere = free_address();
-    let debug = config(&scene.a, &scene.b, &format!("{}[log]\nlevel = \"debug\"\n", http(elsewhere)));
+    let debug = config(
+        &scene.a,
+        &scene.b,
+        &format!("{}[log]\nlevel = \"debug\"\n", http(elsewhere)),
+    );
     scene.tidelock.configure(&debug);
     signal(pid, "HUP");
     scene.says("the configuration was taken", 1).await;
@@ -193,12 +243,24 @@ async fn sighup_takes_a_good_file_and_refuses_a_bad_one() {
     assert_eq!(scene.get("/livez").await.code, 200);
     scene.crosses(2).await;
     scene.says("checkpoint committed", 1).await;
-    assert!(!scene.tidelock.log().contains("start anew with the new configuration"));
+    assert!(
+        !scene
+            .tidelock
+            .log()
+            .contains("start anew with the new configuration")
+    );
     // A limit restarts the links; the figures go on.
-    scene.tidelock.configure(&format!("{debug}[limits]\ngroup_rows_max = 7\n"));
+    scene
+        .tidelock
+        .configure(&format!("{debug}[limits]\ngroup_rows_max = 7\n"));
     signal(pid, "HUP");
     scene.says("the configuration was taken", 2).await;
-    assert!(scene.tidelock.log().contains("start anew with the new configuration"));
+    assert!(
+        scene
+            .tidelock
+            .log()
+            .contains("start anew with the new configuration")
+    );
     scene.ready().await;
     scene.crosses(3).await;
     let text = scene.get("/metrics").await.body;
@@ -220,8 +282,15 @@ async fn watching_prints_a_line_per_change_and_json_lines() {
     })
     .await;
     scene.tidelock.term().await;
-    eventually(LIMIT, "the stop", async || watch.log().contains("shop a->b state=stopped")).await;
-    let lines = watch.log().lines().filter(|line| line.contains("a->b state=streaming")).count();
+    eventually(LIMIT, "the stop", async || {
+        watch.log().contains("shop a->b state=stopped")
+    })
+    .await;
+    let lines = watch
+        .log()
+        .lines()
+        .filter(|line| line.contains("a->b state=streaming"))
+        .count();
     assert!(lines <= 2, "a line per change only:\n{}", watch.log());
     watch.kill9().await;
     let mut json = Tidelock::new(&std::fs::read_to_string(scene.tidelock.config_path()).unwrap());
@@ -229,7 +298,10 @@ async fn watching_prints_a_line_per_change_and_json_lines() {
     eventually(LIMIT, "two JSON lines", async || json.log().lines().count() >= 2).await;
     let log = json.log();
     let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
-    assert_eq!((line["type"].as_str(), line["schema"].as_i64()), (Some("status"), Some(1)));
+    assert_eq!(
+        (line["type"].as_str(), line["schema"].as_i64()),
+        (Some("status"), Some(1))
+    );
     json.kill9().await;
 }
 

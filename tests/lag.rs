@@ -41,7 +41,10 @@ impl Lag {
             age_ms: found["lag_ms"].as_u64()?,
             bytes: found["lag_bytes"].as_u64()?,
             oldest_ms: found["oldest_unapplied_ms"].as_u64().unwrap_or(0),
-            oldest_at: found["oldest_unapplied_at"].as_str().unwrap_or_default().to_owned(),
+            oldest_at: found["oldest_unapplied_at"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             state: found["state"].as_str()?.to_owned(),
             why: found["why"].as_str()?.to_owned(),
         })
@@ -88,7 +91,10 @@ impl Scene {
         scene.write(0).await;
         eventually(LIMIT, "a row to cross", async || scene.b.count("item").await == 1).await;
         scene.write(1).await;
-        eventually(LIMIT, "a row to cross back", async || scene.a.count("item").await == 2).await;
+        eventually(LIMIT, "a row to cross back", async || {
+            scene.a.count("item").await == 2
+        })
+        .await;
         scene
     }
 
@@ -96,18 +102,23 @@ impl Scene {
     async fn write(&mut self, side: usize) {
         self.next += 1;
         let (db, id) = ([&self.a, &self.b][side], self.next);
-        db.exec(&format!(
-            "INSERT INTO item VALUES ({id}, '{}')",
-            "x".repeat(300)
-        ))
-        .await;
+        db.exec(&format!("INSERT INTO item VALUES ({id}, '{}')", "x".repeat(300)))
+            .await;
     }
 
     /// What the running process says.
     async fn live(&self, link: &str) -> Option<Lag> {
         let text = std::fs::read_to_string(self.tidelock.config_path()).unwrap();
-        let listen = text.split("listen = \"").nth(1)?.split('"').next()?.parse().unwrap();
-        let answer = client::get(listen, "/api/v1/status", Duration::from_secs(2)).await.ok()?;
+        let listen = text
+            .split("listen = \"")
+            .nth(1)?
+            .split('"')
+            .next()?
+            .parse()
+            .unwrap();
+        let answer = client::get(listen, "/api/v1/status", Duration::from_secs(2))
+            .await
+            .ok()?;
         Lag::of(&serde_json::from_str(&answer.body).unwrap(), link)
     }
 
@@ -143,7 +154,10 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        panic!("{link}: not all three figures grow: {seen:#?}, now {:?}", self.live(link).await);
+        panic!(
+            "{link}: not all three figures grow: {seen:#?}, now {:?}",
+            self.live(link).await
+        );
     }
 }
 
@@ -168,7 +182,11 @@ async fn target_hangs(first: Kind, second: Kind) {
     assert_eq!(told.code, 6, "{}", told.stderr);
     assert!(told.stdout.contains("a->b  waiting"), "{}", told.stdout);
     let oldest = lag.oldest_at;
-    assert_eq!(scene.live("a->b").await.unwrap().oldest_at, oldest, "the oldest commit stays");
+    assert_eq!(
+        scene.live("a->b").await.unwrap().oldest_at,
+        oldest,
+        "the oldest commit stays"
+    );
     drop(frozen);
     for link in ["a->b", "b->a"] {
         scene.becomes_nothing(link).await;
@@ -252,7 +270,11 @@ async fn second_process_sees_growth(scene: &mut Scene) -> Vec<Lag> {
     for (side, link) in links.into_iter().enumerate() {
         scene.write(side).await;
         let lag = scene.status(link).await.unwrap();
-        assert!(lag.has_grown_since(&first[side]), "{link}: {:?} then {lag:?}", first[side]);
+        assert!(
+            lag.has_grown_since(&first[side]),
+            "{link}: {:?} then {lag:?}",
+            first[side]
+        );
     }
     first
 }
@@ -283,7 +305,10 @@ async fn a_lock_on_the_target_is_told_with_its_holder() {
         .await;
         let text = scene.tidelock.ok(&["status"]).await;
         eprintln!("{text}");
-        assert!(text.contains("held by session") || text.contains("in state"), "{text}");
+        assert!(
+            text.contains("held by session") || text.contains("in state"),
+            "{text}"
+        );
         holder.exec("ROLLBACK").await;
         scene.becomes_nothing("a->b").await;
     }

@@ -54,17 +54,13 @@ on_both_servers! {
 
 fn access(url: &str) -> Access {
     let url = url::Url::parse(url).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap_or(5432));
+    let database = url.path().trim_start_matches('/');
     Access {
-        node: "pg".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap_or(5432),
-        user: url.username().to_owned(),
         secret: url
             .password()
             .map_or(Secret::None, |password| Secret::Plain(password.to_owned().into())),
-        database: url.path().trim_start_matches('/').to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("pg", host, port, url.username(), database)
     }
 }
 

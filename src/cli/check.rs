@@ -5,9 +5,11 @@
 use super::config::findings;
 use super::{Face, Schema, render, select};
 use crate::compare::{Side, compare};
-use crate::config::{Config, Sync};
+use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
+use crate::flow;
+use crate::flow::spec::SyncSpec;
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
@@ -116,9 +118,19 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
     let mut tables = Vec::new();
     for sync in syncs {
         let mut answers = Vec::new();
-        for index in 0..sync.nodes.len() {
+        let (mut reached, mut unreachable) = (Vec::new(), Vec::new());
+        for declared in &sync.nodes {
             let mut findings = Vec::new();
-            let answer = ask(sync, index, &mut findings).await?;
+            reached.push(reach(declared, &mut findings).await?);
+            unreachable.push(findings);
+        }
+        let chosen = flow::select::current(&sync.spec, &mut reached).await?;
+        let spec = &chosen.spec;
+        for (index, (node, mut findings)) in reached.into_iter().zip(unreachable).enumerate() {
+            let answer = match node {
+                Some(node) => Some(ask(spec, index, node, &mut findings).await?),
+                None => None,
+            };
             nodes.push(NodeReport {
                 sync: sync.spec.name.clone(),
                 node: sync.nodes[index].name.clone(),
@@ -127,7 +139,8 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
             });
             answers.push(answer);
         }
-        let findings = between(sync, &answers);
+        let mut findings = chosen.notes;
+        findings.extend(between(sync, spec, &answers));
         let first = nodes.len() - sync.nodes.len();
         for node in &mut nodes[first..] {
             drop_repeated(&mut node.findings, &findings);
@@ -182,10 +195,9 @@ fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport]) -> Vec<Str
 }
 
 /// A node that cannot be reached is a finding: the others are still worth looking at.
-async fn ask(sync: &Sync, index: usize, findings: &mut Vec<Finding>) -> Result<Option<Answer>> {
-    let declared = &sync.nodes[index];
-    let mut node = match Node::connect(&declared.access, declared.engine).await {
-        Ok(node) => node,
+async fn reach(declared: &config::Node, findings: &mut Vec<Finding>) -> Result<Option<Node>> {
+    match Node::connect(&declared.access, declared.engine).await {
+        Ok(node) => Ok(Some(node)),
         Err(error) if error.reason_kind() == Reason::Unreachable || error.is_transient() => {
             let finding = Finding::blocker(UNREACHABLE, &declared.name, error.to_string());
             findings.push(
@@ -195,19 +207,22 @@ async fn ask(sync: &Sync, index: usize, findings: &mut Vec<Finding>) -> Result<O
                         .unwrap_or("check the URL and that the server runs"),
                 ),
             );
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(error),
-    };
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask(spec: &SyncSpec, index: usize, mut node: Node, findings: &mut Vec<Finding>) -> Result<Answer> {
     let server = node.server().await?;
-    findings.extend(node.check(&sync.spec.scope(index)).await?);
-    let catalog = node.catalog(&sync.spec.nodes[index].tables).await?;
-    let engine = Engine::named(server.engine).unwrap_or(declared.engine);
-    Ok(Some(Answer {
+    findings.extend(node.check(&spec.scope(index)).await?);
+    let catalog = node.catalog(&spec.nodes[index].tables).await?;
+    let engine = Engine::named(server.engine).unwrap_or(spec.nodes[index].engine);
+    Ok(Answer {
         server,
         engine,
         catalog,
-    }))
+    })
 }
 
 /// What a node says of a table alone is left out where both together say it with a better mend.
@@ -221,8 +236,7 @@ fn drop_repeated(own: &mut Vec<Finding>, between: &[Finding]) {
 }
 
 /// What only both sides together can tell.
-fn between(sync: &Sync, answers: &[Option<Answer>]) -> Vec<Finding> {
-    let spec = &sync.spec;
+fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Finding> {
     let Some(&(source, target)) = spec.links.first() else {
         return Vec::new();
     };

@@ -7,7 +7,10 @@ use super::{Face, Schema, check, render, select};
 use crate::config::{Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Result};
+use crate::flow;
+use crate::flow::spec::SyncSpec;
 use serde::Serialize;
+use std::rc::Rc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -59,6 +62,8 @@ struct NodePlan<'a> {
 /// What one node of one sync still needs.
 struct Part<'a> {
     sync: &'a Sync,
+    /// With the tables that are chosen now.
+    spec: Rc<SyncSpec>,
     index: usize,
     node: Node,
     server: String,
@@ -67,7 +72,7 @@ struct Part<'a> {
 
 pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()> {
     let config = face.load()?;
-    let mut parts = parts(&config, options, deed).await?;
+    let mut parts = parts(face, &config, options, deed).await?;
     let statements: usize = parts.iter().map(|part| part.statements.len()).sum();
     if options.execute {
         for part in &mut parts {
@@ -106,17 +111,43 @@ pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()
     Ok(())
 }
 
-async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<Vec<Part<'a>>> {
+/// The sync with the tables that match now; what is left out is said.
+async fn chosen(face: &Face, sync: &Sync, nodes: &mut [Option<Node>]) -> Result<SyncSpec> {
+    let selected = flow::select::wanted(&sync.spec, nodes).await?;
+    for note in &selected.notes {
+        let mut said = String::new();
+        let paint = render::Paint { on: face.color_err };
+        paint.finding(note, &mut said);
+        face.say(said.trim_end());
+    }
+    Ok(selected.spec)
+}
+
+async fn parts<'a>(face: &Face, config: &'a Config, options: &Options, deed: Deed) -> Result<Vec<Part<'a>>> {
     let mut parts = Vec::new();
     for sync in select(config, options.sync.as_deref())? {
-        for (index, declared) in sync.nodes.iter().enumerate() {
-            if options.node.as_ref().is_some_and(|only| *only != declared.name) {
+        // Where patterns choose, every node has a say, also when only one is set up.
+        let chooses = deed == Deed::Setup && !sync.spec.choice.is_fixed();
+        let is_meant = |name: &str| options.node.as_deref().is_none_or(|only| only == name);
+        let mut nodes = Vec::new();
+        for declared in &sync.nodes {
+            nodes.push(match chooses || is_meant(&declared.name) {
+                true => Some(Node::connect(&declared.setup_access, declared.engine).await?),
+                false => None,
+            });
+        }
+        let spec = match chooses {
+            true => Rc::new(chosen(face, sync, &mut nodes).await?),
+            false => Rc::new(sync.spec.clone()),
+        };
+        for (index, (declared, node)) in sync.nodes.iter().zip(nodes).enumerate() {
+            let Some(mut node) = node.filter(|_| is_meant(&declared.name)) else {
                 continue;
-            }
-            let mut node = Node::connect(&declared.setup_access, declared.engine).await?;
+            };
             let server = node.server().await?;
             parts.push(Part {
                 sync,
+                spec: Rc::clone(&spec),
                 index,
                 node,
                 server: format!("{} {}", check::title(server.engine), server.version),
@@ -125,7 +156,7 @@ async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<
         }
     }
     for part in &mut parts {
-        let (sync, scope) = (part.sync, part.sync.spec.scope(part.index));
+        let (sync, scope) = (part.sync, part.spec.scope(part.index));
         part.statements = match deed {
             Deed::Setup => part.node.setup_sql(&scope, &sync.peers(part.index)).await?,
             Deed::Teardown => part.node.teardown_sql(&scope).await?,
@@ -143,7 +174,7 @@ async fn parts<'a>(config: &'a Config, options: &Options, deed: Deed) -> Result<
 /// Asks again under the lock that setups of one server share, so what ran replaces what was planned.
 async fn execute(face: &Face, part: &mut Part<'_>, deed: Deed) -> Result<()> {
     let name = &part.sync.nodes[part.index].name;
-    let scope = part.sync.spec.scope(part.index);
+    let scope = part.spec.scope(part.index);
     let done = match deed {
         Deed::Setup => part.node.setup(&scope, &part.sync.peers(part.index)).await,
         Deed::Teardown => part.node.teardown(&scope).await,

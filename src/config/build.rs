@@ -6,7 +6,7 @@
 use super::file::{File, HttpFile, LimitsFile, LogFile, NodeFile, Text};
 use super::problem::{Problem, nearest};
 use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, url};
-use crate::access::{Access, Secret, TlsMode};
+use crate::access::{Access, Host, Identity, Secret, TlsMode};
 use crate::flow::spec::Limits;
 use crate::model::schema::Engine;
 use crate::spill::Space;
@@ -289,22 +289,37 @@ impl Builder<'_> {
             }
             secret = Secret::Plain(password);
         }
-        self.show_tls(node, prefix, &address.host, address.tls);
+        self.show_tls(node, prefix, &address.hosts, address.tls);
+        let identity = address.identity.map(|identity| Identity {
+            certificate: self.beside(&identity.certificate),
+            key: self.beside(&identity.key),
+        });
+        if let Some(identity) = &identity {
+            self.warn_if_readable_by_all("W110", node, &identity.key);
+        }
+        let mut hosts = address.hosts.into_iter();
+        let first = hosts.next()?;
         let access = Access {
             node: node.to_owned(),
-            host: address.host,
-            port: address.port,
+            host: first.name,
+            port: first.port,
+            other_hosts: hosts.collect(),
+            must_write: address.must_write,
+            connect_timeout: address.connect_timeout,
             user: address.user,
             secret,
             database: address.database,
             tls: address.tls,
             ca_file: address.ca_file.map(|path| self.beside(&path)),
+            identity,
         };
         Some((address.engine, access))
     }
 
-    fn show_tls(&mut self, node: &str, prefix: &str, host: &str, tls: TlsMode) {
-        let local = host.starts_with('/') || url::is_loopback(host);
+    fn show_tls(&mut self, node: &str, prefix: &str, hosts: &[Host], tls: TlsMode) {
+        let local = hosts
+            .iter()
+            .all(|host| host.name.starts_with('/') || url::is_loopback(&host.name));
         let (name, weak) = match tls {
             TlsMode::Disable => ("disable", (!local).then_some("traffic is not encrypted")),
             TlsMode::Require => (
@@ -378,7 +393,7 @@ impl Builder<'_> {
                 path.display(),
                 Some(file.span()),
             );
-            self.warn_if_readable_by_all(node, &path);
+            self.warn_if_readable_by_all("W003", node, &path);
             return Secret::File(path);
         }
         if let Some(env) = env {
@@ -409,14 +424,14 @@ impl Builder<'_> {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    fn warn_if_readable_by_all(&mut self, node: &str, path: &Path) {
+    fn warn_if_readable_by_all(&mut self, code: &'static str, node: &str, path: &Path) {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let open = std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
             if open {
                 self.warnings.push(Warning {
-                    code: "W003",
+                    code,
                     node: Some(node.to_owned()),
                     what: format!("everybody on this machine can read {}", path.display()),
                     fix: format!("chmod 600 {}", path.display()),

@@ -4,8 +4,11 @@
 //! what the values mean together is `build`'s matter.
 
 use super::problem::{Problem, nearest};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use toml::Spanned;
 
 pub(super) type Text = Option<Spanned<String>>;
@@ -48,6 +51,7 @@ pub(super) struct SyncFile {
     pub mode: Spanned<String>,
     pub from: Text,
     pub tables: Spanned<Vec<Spanned<String>>>,
+    pub schemas: Option<Spanned<Schemas>>,
     pub seed: Spanned<String>,
     pub on_conflict: Text,
     #[serde(default)]
@@ -58,6 +62,99 @@ pub(super) struct SyncFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct TableFile {
     pub on_conflict: Text,
+    /// Node to name.
+    #[serde(default)]
+    pub names: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Column to node or `skip`.
+    #[serde(default)]
+    pub column: BTreeMap<Spanned<String>, Spanned<ColumnFile>>,
+    #[serde(rename = "where")]
+    pub filter: Option<Spanned<FilterText>>,
+    pub on_filter_exit: Text,
+}
+
+/// Node or `skip` to what it says.
+pub(super) type ColumnFile = BTreeMap<Spanned<String>, Spanned<Word>>;
+
+/// Node to schema, of one schema that has several names.
+pub(super) type SchemaNames = BTreeMap<Spanned<String>, Spanned<String>>;
+
+/// One group of names or a list of them.
+pub(super) struct Schemas(pub Vec<SchemaNames>);
+
+/// A text, or true or false.
+pub(super) enum Word {
+    Text(String),
+    Bool(bool),
+}
+
+pub(super) struct FilterText(pub String);
+
+impl<'de> Deserialize<'de> for Schemas {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Groups;
+        impl<'de> Visitor<'de> for Groups {
+            type Value = Schemas;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("schemas = { pg = \"public\", my = \"shop\" }, or a list of such groups")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Schemas, A::Error> {
+                let names = SchemaNames::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Schemas(vec![names]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Schemas, A::Error> {
+                let mut groups = Vec::new();
+                while let Some(names) = list.next_element()? {
+                    groups.push(names);
+                }
+                Ok(Schemas(groups))
+            }
+        }
+        deserializer.deserialize_any(Groups)
+    }
+}
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column's name, or skip = true")
+            }
+
+            fn visit_bool<E>(self, known: bool) -> Result<Word, E> {
+                Ok(Word::Bool(known))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Word, E> {
+                Ok(Word::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for FilterText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One;
+        impl Visitor<'_> for One {
+            type Value = FilterText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one condition as a text, which holds for whichever node receives")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<FilterText, E> {
+                Ok(FilterText(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(One)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -103,9 +200,11 @@ fn explain(message: &str) -> (String, Option<String>) {
             format!("a password is not written here: use {key}_file, {key}_env or {key}_command")
         } else if let Some(word) = nearest(key, known.iter().copied()) {
             format!("did you mean \"{word}\"?")
-        } else if known == ["on_conflict"] {
-            "the only key here is on_conflict; a table name with a dot needs quotes: [sync.table.\"sales.orders\"]"
-                .to_owned()
+        } else if known.contains(&"on_filter_exit") {
+            format!(
+                "known here: {}; a table name with a dot needs quotes: [sync.table.\"sales.orders\"]",
+                known.join(", ")
+            )
         } else {
             format!("known here: {}", known.join(", "))
         };

@@ -6,8 +6,10 @@
 
 mod build;
 mod file;
+mod parameter;
 mod problem;
 mod syncs;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod url;

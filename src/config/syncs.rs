@@ -1,11 +1,12 @@
 //! Syncs: which nodes, which tables, which rules.
 //!
 //! Owns: what makes a sync valid by itself and beside the others (no table in a ring of syncs).
-//! Refuses: what is not built yet (more than two nodes, patterns), saying so.
+//! Refuses: what is not built yet (more than two nodes), saying so. The tables are `tables`' part.
 
 use super::build::{Builder, Declared, RANK_MAX};
-use super::file::{SyncFile, TableFile};
+use super::file::SyncFile;
 use super::problem::Problem;
+use super::tables::{self, Around};
 use super::{Node, Sync};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::model::schema::{Engine, TableId};
@@ -74,28 +75,35 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
     let seed = seed(builder, &file.seed, &node_names, from.as_deref());
-    let tables = tables(builder, &file.tables);
-    let shown: Vec<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
-    builder.show(&key("tables"), shown.join(", "), Some(file.tables.span()));
     let ranks: Vec<(String, Rank)> = members
         .iter()
         .map(|(node, rank)| (node.name.clone(), *rank))
         .collect();
-    let rules = rules(builder, &file, mode, &ranks, &node_names, &tables);
+    let around = Around {
+        file: &file,
+        members: &members,
+        nodes: &node_names,
+        mode,
+    };
+    let choice = tables::choice(builder, &around);
+    let rule = general_rule(builder, &around, &ranks);
+    let sections = tables::mappings(builder, &around, |builder, name, table| {
+        match &table.on_conflict {
+            Some(given) => {
+                let key = format!("sync.{}.table.{name}.on_conflict", file.name.get_ref());
+                table_rule(builder, &around, &ranks, &key, given)
+            }
+            None => rule.clone(),
+        }
+    });
     // Both nodes may themselves be wrong, without a problem noted here.
     if builder.problems.len() > before || members.len() != 2 {
         return None;
     }
     let specs: Vec<NodeSpec> = members
         .iter()
-        .map(|(node, rank)| node_spec(node, *rank, &tables))
+        .map(|(node, rank)| node_spec(node, *rank))
         .collect();
-    if let Some(twice) = doubled(&specs) {
-        let problem = Problem::new(format!("the table {twice} is listed twice"));
-        let hint = "with and without its schema it is one table";
-        builder.problem(problem.hint(hint).at(file.tables.span()));
-        return None;
-    }
     let runs = |source: usize| from.as_ref().is_none_or(|from| *from == specs[source].name);
     let links = [(0, 1), (1, 0)]
         .into_iter()
@@ -108,25 +116,26 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         config_hash: String::new(),
         nodes: specs,
         links,
-        rules,
+        rules: Vec::new(),
+        mappings: Vec::new(),
         limits: limits.clone(),
+        choice,
+        rule,
+        sections,
     };
     spec.config_hash = config_hash(&spec);
+    let spec = spec.with_tables(&spec.choice.named());
     let nodes = members.into_iter().map(|(node, _)| node).collect();
     Some(Sync { spec, nodes })
 }
 
-fn node_spec(node: &Node, rank: Rank, tables: &[(String, Option<String>)]) -> NodeSpec {
-    let tables = tables.iter().map(|(name, schema)| {
-        let bare = name.rsplit_once('.').map_or(name.as_str(), |(_, bare)| bare);
-        TableId::new(schema.as_ref().unwrap_or(&node.schema), bare)
-    });
+fn node_spec(node: &Node, rank: Rank) -> NodeSpec {
     NodeSpec {
         name: node.name.clone(),
         rank,
         engine: node.engine,
         access: node.access.clone(),
-        tables: tables.collect(),
+        tables: Vec::new(),
     }
 }
 
@@ -247,7 +256,12 @@ fn from(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>, nodes: &
     }
 }
 
-fn known_node(builder: &mut Builder<'_>, name: &str, span: Range<usize>, nodes: &[String]) -> bool {
+pub(super) fn known_node(
+    builder: &mut Builder<'_>,
+    name: &str,
+    span: Range<usize>,
+    nodes: &[String],
+) -> bool {
     let known = nodes.iter().any(|node| node == name);
     if !known {
         builder.problem(
@@ -292,94 +306,35 @@ fn seed(
     Some(Seed::From(name.to_owned()))
 }
 
-/// `(name as written, schema if it names one)`.
-fn tables(builder: &mut Builder<'_>, given: &Spanned<Vec<Spanned<String>>>) -> Vec<(String, Option<String>)> {
-    if given.get_ref().is_empty() {
-        let problem = Problem::new("tables is empty");
-        builder.problem(
-            problem
-                .hint("name each table: tables = [\"customers\"]")
-                .at(given.span()),
-        );
-    }
-    let mut tables = Vec::new();
-    for name in given.get_ref() {
-        let text = name.get_ref();
-        if text.contains(['*', '?', '[']) || text.starts_with('!') {
-            builder.problem(
-                Problem::new(format!("\"{text}\" is a pattern: not yet"))
-                    .hint("name each table exactly")
-                    .at(name.span()),
-            );
-            continue;
+/// The rule of tables without one of their own.
+fn general_rule(builder: &mut Builder<'_>, around: &Around<'_>, ranks: &[(String, Rank)]) -> Rule {
+    let key = format!("sync.{}.on_conflict", around.file.name.get_ref());
+    match &around.file.on_conflict {
+        Some(given) => table_rule(builder, around, ranks, &key, given),
+        None => {
+            if around.mode == Some(Mode::Merge) {
+                builder.show(&key, "newest", None);
+            }
+            Rule::Newest
         }
-        let pieces: Vec<&str> = text.split('.').collect();
-        if pieces.len() > 2
-            || pieces
-                .iter()
-                .any(|piece| piece.is_empty() || piece.contains('\0'))
-        {
-            builder.problem(
-                Problem::new(format!("\"{text}\" is no table name"))
-                    .hint("write \"table\" or \"schema.table\" (on MySQL \"database.table\"), without quotes inside")
-                    .at(name.span()),
-            );
-            continue;
-        }
-        let schema = (pieces.len() == 2).then(|| pieces[0].to_owned());
-        tables.push((text.clone(), schema));
     }
-    tables
 }
 
-fn rules(
+fn table_rule(
     builder: &mut Builder<'_>,
-    file: &SyncFile,
-    mode: Option<Mode>,
+    around: &Around<'_>,
     ranks: &[(String, Rank)],
-    nodes: &[String],
-    tables: &[(String, Option<String>)],
-) -> Vec<Rule> {
-    let prefix = format!("sync.{}", file.name.get_ref());
-    let parse = |builder: &mut Builder<'_>, key: String, given: &Spanned<String>| {
-        builder.show(&key, given.get_ref(), Some(given.span()));
-        if mode == Some(Mode::Transactional) {
-            let problem = Problem::new("on_conflict belongs to mode = \"merge\"");
-            let hint = "remove it: in transactional mode the source is always right";
-            builder.problem(problem.hint(hint).at(given.span()));
-            return Rule::Newest;
-        }
-        rule(builder, given, ranks, nodes)
-    };
-    let general = match &file.on_conflict {
-        Some(given) => parse(builder, format!("{prefix}.on_conflict"), given),
-        None => Rule::Newest,
-    };
-    if file.on_conflict.is_none() && mode == Some(Mode::Merge) {
-        builder.show(&format!("{prefix}.on_conflict"), "newest", None);
+    key: &str,
+    given: &Spanned<String>,
+) -> Rule {
+    builder.show(key, given.get_ref(), Some(given.span()));
+    if around.mode == Some(Mode::Transactional) {
+        let problem = Problem::new("on_conflict belongs to mode = \"merge\"");
+        let hint = "remove it: in transactional mode the source is always right";
+        builder.problem(problem.hint(hint).at(given.span()));
+        return Rule::Newest;
     }
-    let mut rules = vec![general; tables.len()];
-    let mut overrides: Vec<(&Spanned<String>, &TableFile)> = file.table.iter().collect();
-    overrides.sort_by_key(|(name, _)| name.span().start);
-    for (name, table) in overrides {
-        let Some(index) = tables.iter().position(|(known, _)| known == name.get_ref()) else {
-            builder.problem(
-                Problem::new(format!(
-                    "table \"{}\" is not in this sync's tables",
-                    name.get_ref()
-                ))
-                .hint("write it exactly as in tables")
-                .nearest(name.get_ref(), tables.iter().map(|(known, _)| known.as_str()))
-                .at(name.span()),
-            );
-            continue;
-        };
-        if let Some(given) = &table.on_conflict {
-            let key = format!("{prefix}.table.{}.on_conflict", name.get_ref());
-            rules[index] = parse(builder, key, given);
-        }
-    }
-    rules
+    rule(builder, given, ranks, around.nodes)
 }
 
 fn rule(
@@ -407,13 +362,6 @@ fn rule(
         Some((_, rank)) => Rule::SourceOfTruth(*rank),
         None => Rule::Newest,
     }
-}
-
-fn doubled(nodes: &[NodeSpec]) -> Option<&TableId> {
-    nodes.iter().find_map(|node| {
-        let mut seen = BTreeSet::new();
-        node.tables.iter().find(|table| !seen.insert(*table))
-    })
 }
 
 /// Syncs may cascade, but a table must not come back to a node by a second way, and the stamp in a merge row
@@ -464,34 +412,49 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
     }
 }
 
-/// What both sides must agree on while they run. The seed is left out: it matters once.
+/// What both sides must agree on while they run. The seed is left out: it matters once. Of the tables their choice
+/// counts, and not which tables it finds.
 fn config_hash(spec: &SyncSpec) -> String {
     let nodes: Vec<_> = spec
         .nodes
         .iter()
-        .map(|node| {
-            let tables: Vec<[&str; 2]> = node
-                .tables
-                .iter()
-                .map(|table| [table.schema.as_str(), table.name.as_str()])
-                .collect();
+        .zip(&spec.choice.defaults)
+        .map(|(node, schema)| {
             let engine = match node.engine {
                 Engine::Postgres => "postgres",
                 Engine::Mysql | Engine::Mariadb => "mysql",
             };
-            serde_json::json!([node.name, node.rank, engine, tables])
+            serde_json::json!([node.name, node.rank, engine, schema])
         })
         .collect();
-    let rules = spec.rules.iter().map(|rule| match rule {
+    let rule = |rule: &Rule| match rule {
         Rule::Newest => "newest".to_owned(),
         Rule::SourceOfTruth(rank) => format!("source-of-truth:{rank}"),
-    });
+    };
     let mode = match spec.mode {
         Mode::Merge => "merge",
         Mode::Transactional => "transactional",
     };
-    let rules: Vec<String> = rules.collect();
-    let canonical = serde_json::json!([1, spec.name, mode, spec.links, nodes, rules]);
+    let choice = &spec.choice;
+    let patterns: Vec<&str> = choice
+        .patterns
+        .iter()
+        .map(|pattern| pattern.text.as_str())
+        .collect();
+    let mut sections: Vec<(String, serde_json::Value)> = choice
+        .declared
+        .iter()
+        .zip(&spec.sections)
+        .map(|(declared, section)| {
+            let names: Vec<String> = declared.names.iter().map(|id| format!("{id:?}")).collect();
+            let keep = section.mapping.filter.as_ref().is_some_and(|filter| filter.keep);
+            let said = serde_json::json!([names, rule(&section.rule), section.mapping.signature(), keep]);
+            (declared.name.to_string(), said)
+        })
+        .collect();
+    sections.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let tables = serde_json::json!([patterns, choice.schemas, rule(&spec.rule), sections]);
+    let canonical = serde_json::json!([2, spec.name, mode, spec.links, nodes, tables]);
     format!(
         "{:032x}",
         xxhash_rust::xxh3::xxh3_128(canonical.to_string().as_bytes())

@@ -287,7 +287,7 @@ fn every_wrong_sync_has_its_message() {
             "\"px\" is not one of this sync's nodes",
         ),
         (but("[\"customers\", \"sales.orders\"]", "[]"), "tables is empty"),
-        (but("customers", "public.*"), "is a pattern: not yet"),
+        (but("customers", "a.**"), "there is no **"),
         (but("customers", "a.b.c"), "is no table name"),
         (but("sales.orders", "customers"), "is listed twice"),
         (
@@ -314,6 +314,166 @@ fn every_wrong_sync_has_its_message() {
         let message = bad(&text);
         assert!(message.contains(expected), "{expected}: {message}");
     }
+}
+
+const SECTION: &str = "[sync.table.\"sales.orders\"]\n";
+
+fn section(lines: &str) -> String {
+    with(&format!("{SECTION}{lines}"))
+}
+
+#[test]
+fn tables_are_named_per_node_and_columns_and_rows_are_mapped() {
+    let text = but("\"sales.orders\"]", "\"sales.*\", \"!sales.tmp_*\"]")
+        + SECTION
+        + "names = { my = \"crm.bestellung\" }\nwhere = \"region = 'EU' AND NOT deleted\"\n\
+           column.email = { my = \"mail\" }\ncolumn.ssn = { skip = true }\ncolumn.same = { pg = \"same\" }\n";
+    let spec = &good(&text).syncs[0].spec;
+    assert!(!spec.choice.is_fixed());
+    assert_eq!(spec.nodes[0].tables, [TableId::new("public", "customers")]);
+    let declared = &spec.choice.declared[0];
+    let table = spec.choice.table(&declared.name);
+    assert_eq!(
+        table.ids,
+        [TableId::new("sales", "orders"), TableId::new("crm", "bestellung")]
+    );
+    let mapping = &spec.sections[0].mapping;
+    assert_eq!(
+        mapping.columns.len(),
+        2,
+        "a column that is the same everywhere says nothing"
+    );
+    assert_eq!(mapping.name_on(1, "email"), "mail");
+    assert!(mapping.is_skipped("ssn"));
+    assert_eq!(mapping.filter_columns(0), ["region", "deleted"]);
+    let schemas = but(
+        "seed =",
+        "schemas = { pg = \"sales\", my = \"shop_sales\" }\nseed =",
+    );
+    assert_eq!(
+        good(&schemas).syncs[0].spec.nodes[1].tables[1],
+        TableId::new("shop_sales", "orders")
+    );
+    let quoted = but("\"sales.orders\"", "'\"odd.na*me\".\"x\"\"y\"'");
+    assert_eq!(
+        good(&quoted).syncs[0].spec.nodes[0].tables[1],
+        TableId::new("odd.na*me", "x\"y")
+    );
+}
+
+#[test]
+fn every_wrong_mapping_has_its_message() {
+    for (text, expected) in [
+        (
+            but("[\"customers\", \"sales.orders\"]", "[\"!a\"]"),
+            "chooses nothing: it only takes out",
+        ),
+        (but("sales.orders", "tidelock.*"), "Tidelock's own tables"),
+        (
+            section("names = { px = \"a\" }"),
+            "\"px\" is not one of this sync's nodes",
+        ),
+        (section("names = { my = \"a.b.c\" }"), "is no table name"),
+        (
+            section("names = { my = \"customers\" }"),
+            "are both shop.customers on \"my\"",
+        ),
+        (
+            section("column.a = { my = \"x\" }\ncolumn.b = { my = \"x\" }"),
+            "are both \"x\" on \"my\"",
+        ),
+        (section("column.a = { skip = \"yes\" }"), "skip is true or false"),
+        (
+            section("column.a = { my = true }"),
+            "a node is given the column's name",
+        ),
+        (section("column.a = { mi = \"x\" }"), "did you mean \"my\"?"),
+        (
+            section("column.tidelock_version = { skip = true }"),
+            "cannot be mapped",
+        ),
+    ] {
+        let message = bad(&text);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn every_wrong_filter_has_its_message() {
+    let one_way = |text: String| text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
+    for (text, expected) in [
+        (section("where = { my = \"a = 1\" }"), "one condition as a text"),
+        (section("where = \"\""), "the condition is empty"),
+        (
+            section("where = \"lower(a) = 'x'\""),
+            "15 | where = \"lower(a) = 'x'\"\n   |          ^",
+        ),
+        (
+            section("where = \"a = 1 AND ssn = 2\"\ncolumn.ssn = { skip = true }"),
+            "column \"ssn\", which is skipped",
+        ),
+        (
+            section("where = \"a = 1\"\non_conflict = \"source-of-truth:pg\""),
+            "cannot have a source of truth",
+        ),
+        (
+            section("where = \"a = 1\"\non_filter_exit = \"keep\""),
+            "belongs to mode = \"transactional\"",
+        ),
+        (
+            one_way(section("where = \"a = 1\"\non_filter_exit = \"leave\"")),
+            "is \"delete\" or \"keep\"",
+        ),
+        (
+            section("on_filter_exit = \"delete\""),
+            "on_filter_exit without where",
+        ),
+        (
+            but("seed =", "schemas = { pg = \"a\" }\nseed ="),
+            "names every node of the sync",
+        ),
+        (
+            but(
+                "seed =",
+                "schemas = [{ pg = \"a\", my = \"x\" }, { pg = \"b\", my = \"x\" }]\nseed =",
+            ),
+            "is in two groups",
+        ),
+        (
+            but("seed =", "schemas = \"a\"\nseed ="),
+            "or a list of such groups",
+        ),
+    ] {
+        let message = bad(&text);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    let keep = good(&one_way(section("where = \"a = 1\"\non_filter_exit = \"keep\"")));
+    assert!(
+        keep.syncs[0].spec.sections[0]
+            .mapping
+            .filter
+            .as_ref()
+            .unwrap()
+            .keep
+    );
+}
+
+#[test]
+fn the_hash_follows_the_mapping() {
+    let hash = |text: &str| good(text).syncs[0].spec.config_hash.clone();
+    let base = hash(&section(""));
+    for lines in [
+        "where = \"a = 1\"",
+        "column.a = { skip = true }",
+        "names = { my = \"x\" }",
+        "column.a = { my = \"b\" }",
+    ] {
+        assert_ne!(base, hash(&section(lines)), "{lines}");
+    }
+    assert_eq!(
+        hash(&section("where = \"a = 1\"")),
+        hash(&section("where = \"(a =  1)\""))
+    );
 }
 
 #[test]

@@ -1,29 +1,32 @@
 //! Connection URLs of both engines, read with one meaning.
 //!
-//! Owns: scheme, account, host, database and the parameters that are known on both engines.
-//! Refuses: unknown parameters, several hosts, TLS modes that fall back to clear text. A password that was not
-//! percent-encoded is told apart from other mistakes. No message carries the password.
+//! Owns: scheme, account, hosts, database; the parameters are in `parameter`.
+//! Refuses: a password that was not percent-encoded, told apart from other mistakes. No message carries the password.
 
+use super::parameter::Parameters;
 use super::problem::Problem;
-use crate::access::TlsMode;
+use crate::access::{Host, Identity, TlsMode};
 use crate::model::schema::Engine;
 use secrecy::SecretString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) struct Address {
     pub engine: Engine,
-    pub host: String,
-    pub port: u16,
+    /// Never empty.
+    pub hosts: Vec<Host>,
+    pub must_write: bool,
+    pub connect_timeout: Duration,
     pub user: String,
     pub password: Option<SecretString>,
     pub database: String,
     pub tls: TlsMode,
     pub ca_file: Option<PathBuf>,
+    pub identity: Option<Identity>,
 }
 
 const ENCODE: &str = "a '@', '/', ':', '?', '#' or '%' in a user name or password must be percent-encoded \
                       (@ is %40, / is %2F, % is %25), or keep the password out of the URL with password_file";
-const PARAMETERS: [&str; 6] = ["sslmode", "ssl-mode", "sslrootcert", "ssl-ca", "host", "socket"];
 
 pub(super) fn parse(text: &str) -> Result<Address, Problem> {
     let (scheme, rest) = text.split_once("://").ok_or_else(|| {
@@ -56,22 +59,24 @@ pub(super) fn parse(text: &str) -> Result<Address, Problem> {
         );
     }
     let parameters = Parameters::parse(query, engine)?;
-    let (host, port) = host_and_port(place, engine, &parameters)?;
+    let hosts = hosts(place, engine, parameters.socket.as_deref())?;
     let database = decode(path)?;
     if database.is_empty() || database.contains('/') {
         return Err(Problem::new("the URL names no database").hint(format!(
             "write {scheme}://user@host/DATABASE: a node is one database"
         )));
     }
-    let tls = parameters.tls(&host)?;
+    let tls = parameters.tls(&hosts)?;
     Ok(Address {
         engine,
-        host,
-        port,
+        must_write: parameters.must_write(hosts.len()),
+        hosts,
+        connect_timeout: parameters.connect_timeout(),
         user,
         password: password.map(SecretString::from),
         database,
         tls,
+        identity: parameters.identity()?,
         ca_file: parameters.ca_file,
     })
 }
@@ -93,7 +98,7 @@ fn split(rest: &str) -> Result<(&str, &str, &str), Problem> {
     Ok((authority, path.strip_prefix('/').unwrap_or(path), query))
 }
 
-fn decode(text: &str) -> Result<String, Problem> {
+pub(super) fn decode(text: &str) -> Result<String, Problem> {
     let bad = || Problem::new("a '%' in the URL is not followed by two hexadecimal digits").hint(ENCODE);
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -114,94 +119,6 @@ fn decode(text: &str) -> Result<String, Problem> {
     String::from_utf8(out).map_err(|_| Problem::new("the percent-encoded text of the URL is not UTF-8"))
 }
 
-#[derive(Default)]
-struct Parameters {
-    tls: Option<TlsMode>,
-    ca_file: Option<PathBuf>,
-    host: Option<String>,
-}
-
-impl Parameters {
-    fn parse(query: &str, engine: Engine) -> Result<Self, Problem> {
-        let mut found = Parameters::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
-            if value.is_empty() {
-                return Err(Problem::new(format!("the URL parameter \"{name}\" has no value")));
-            }
-            let twice = match name.as_str() {
-                "sslmode" | "ssl-mode" => found.tls.replace(tls_mode(&name, &value)?).is_some(),
-                "sslrootcert" | "ssl-ca" => found.ca_file.replace(PathBuf::from(value)).is_some(),
-                "host" | "socket" => {
-                    if !value.starts_with('/') {
-                        let expected = match engine {
-                            Engine::Postgres => "the folder of a unix socket, e.g. host=/var/run/postgresql",
-                            Engine::Mysql | Engine::Mariadb => {
-                                "a unix socket file, e.g. socket=/run/mysqld/mysqld.sock"
-                            }
-                        };
-                        return Err(
-                            Problem::new(format!("the URL parameter \"{name}\" is not a full path"))
-                                .hint(format!("it names {expected}")),
-                        );
-                    }
-                    found.host.replace(value).is_some()
-                }
-                _ => {
-                    return Err(Problem::new(format!("unknown URL parameter \"{name}\""))
-                        .hint(format!("known are {}", PARAMETERS.join(", ")))
-                        .nearest(&name, PARAMETERS));
-                }
-            };
-            if twice {
-                return Err(Problem::new(format!("the URL parameter \"{name}\" is given twice"))
-                    .hint("sslmode and ssl-mode are one parameter, as are sslrootcert and ssl-ca, host and socket"));
-            }
-        }
-        Ok(found)
-    }
-
-    fn tls(&self, host: &str) -> Result<TlsMode, Problem> {
-        if host.starts_with('/') {
-            return match self.tls {
-                None | Some(TlsMode::Disable) if self.ca_file.is_none() => Ok(TlsMode::Disable),
-                _ => Err(Problem::new("TLS is not used over a unix socket")
-                    .hint("leave sslmode and sslrootcert out")),
-            };
-        }
-        let mode = self
-            .tls
-            .unwrap_or(if is_loopback(host) && self.ca_file.is_none() {
-                TlsMode::Disable
-            } else {
-                TlsMode::Require
-            });
-        match mode {
-            TlsMode::Disable | TlsMode::Require if self.ca_file.is_some() => Err(Problem::new(
-                "a CA file is given, but the TLS mode verifies no certificate",
-            )
-            .hint("add sslmode=verify-full (or verify-ca, which does not compare the host's name)")),
-            mode => Ok(mode),
-        }
-    }
-}
-
-fn tls_mode(name: &str, value: &str) -> Result<TlsMode, Problem> {
-    match value.to_ascii_lowercase().replace('_', "-").as_str() {
-        "disable" | "disabled" => Ok(TlsMode::Disable),
-        "require" | "required" => Ok(TlsMode::Require),
-        "verify-ca" => Ok(TlsMode::VerifyCa),
-        "verify-full" | "verify-identity" => Ok(TlsMode::VerifyFull),
-        "allow" | "prefer" | "preferred" => Err(Problem::new(format!(
-            "{name}={value} would fall back to clear text without a word"
-        ))
-        .hint("say require (encrypted), verify-full (encrypted and verified) or disable")),
-        _ => Err(Problem::new(format!("unknown value {name}={value}"))
-            .hint("known are disable, require, verify-ca, verify-full; DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY")),
-    }
-}
-
 /// Traffic to it does not leave this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
@@ -210,10 +127,40 @@ pub(super) fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-fn host_and_port(place: &str, engine: Engine, parameters: &Parameters) -> Result<(String, u16), Problem> {
-    if place.contains(',') {
-        return Err(Problem::new("the URL names several hosts").hint("one host for now: name the primary"));
+/// Hosts separated by commas, each with a port of its own; or the socket.
+fn hosts(place: &str, engine: Engine, socket: Option<&str>) -> Result<Vec<Host>, Problem> {
+    let mut found = Vec::new();
+    for one in place.split(',') {
+        let host = host(one, engine)?;
+        if host.name.is_empty() && place.contains(',') {
+            return Err(Problem::new("one of the URL's hosts is empty").hint("write host1:port,host2:port"));
+        }
+        if found.contains(&host) {
+            return Err(Problem::new("the URL names one host twice").hint("each host once"));
+        }
+        found.push(host);
     }
+    let only = (found.len() == 1).then(|| found[0].name.as_str());
+    match (socket, only) {
+        (Some(socket), Some("" | "localhost")) => found[0].name = socket.to_owned(),
+        (Some(_), _) => {
+            return Err(Problem::new("the URL names both a host and a unix socket")
+                .hint("leave one of them out: user@/database?host=/path or user@host/database"));
+        }
+        (None, Some("")) => {
+            return Err(Problem::new("the URL names no host")
+                .hint("write user@host/database, or ?host=/path for a unix socket"));
+        }
+        (None, _) => {}
+    }
+    if found.len() > 1 && found.iter().any(|host| host.name.starts_with('/')) {
+        return Err(Problem::new("a unix socket is one of several hosts")
+            .hint("a socket stands alone; other hosts are reached by TCP"));
+    }
+    Ok(found)
+}
+
+fn host(place: &str, engine: Engine) -> Result<Host, Problem> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest
@@ -237,17 +184,10 @@ fn host_and_port(place: &str, engine: Engine, parameters: &Parameters) -> Result
             Problem::new("the port of the URL is not a number from 1 to 65535").hint(ENCODE)
         })?,
     };
-    let host = decode(host)?;
-    match &parameters.host {
-        Some(_) if !host.is_empty() && host != "localhost" => {
-            Err(Problem::new("the URL names both a host and a unix socket")
-                .hint("leave one of them out: user@/database?host=/path or user@host/database"))
-        }
-        Some(socket) => Ok((socket.clone(), port)),
-        None if host.is_empty() => Err(Problem::new("the URL names no host")
-            .hint("write user@host/database, or ?host=/path for a unix socket")),
-        None => Ok((host, port)),
-    }
+    Ok(Host {
+        name: decode(host)?,
+        port,
+    })
 }
 
 #[cfg(test)]
@@ -260,6 +200,13 @@ mod tests {
         parse(text).map_err(|problem| problem.what).unwrap()
     }
 
+    /// All hosts with their ports.
+    fn at(address: &Address) -> String {
+        let hosts = address.hosts.iter();
+        let hosts: Vec<String> = hosts.map(|host| format!("{}:{}", host.name, host.port)).collect();
+        hosts.join(" ")
+    }
+
     fn bad(text: &str) -> String {
         let problem = parse(text).err().unwrap();
         format!("{} / {}", problem.what, problem.hint.unwrap_or_default())
@@ -269,30 +216,60 @@ mod tests {
     fn both_engines_and_both_vocabularies() {
         let pg = good("postgresql://u:p%40%2Fw@db.example:6432/shop?ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem");
         assert_eq!(
-            (pg.engine, pg.host.as_str(), pg.port),
-            (Engine::Postgres, "db.example", 6432)
+            (pg.engine, at(&pg)),
+            (Engine::Postgres, "db.example:6432".to_owned())
         );
         assert_eq!(pg.password.unwrap().expose_secret(), "p@/w");
         assert_eq!(pg.tls, TlsMode::VerifyFull);
         assert_eq!(pg.ca_file, Some(PathBuf::from("/ca.pem")));
         let my = good("mariadb://u@db.example/shop?sslmode=verify-ca");
         assert_eq!(
-            (my.engine, my.port, my.tls),
-            (Engine::Mysql, 3306, TlsMode::VerifyCa)
+            (my.engine, at(&my), my.tls),
+            (Engine::Mysql, "db.example:3306".to_owned(), TlsMode::VerifyCa)
         );
         assert_eq!(my.database, "shop");
     }
 
     #[test]
     fn sockets_by_parameter_and_by_encoded_host() {
-        assert_eq!(good("postgres://u@/d?host=/run/pg").host, "/run/pg");
-        assert_eq!(good("postgres://u@:5433/d?host=/run/pg").port, 5433);
-        assert_eq!(
-            good("mysql://u@localhost/d?socket=/run/m.sock").host,
-            "/run/m.sock"
-        );
-        assert_eq!(good("postgres://u@%2Frun%2Fpg/d").host, "/run/pg");
+        for (text, expected) in [
+            ("postgres://u@/d?host=/run/pg", "/run/pg:5432"),
+            ("postgres://u@:5433/d?host=/run/pg", "/run/pg:5433"),
+            ("mysql://u@localhost/d?socket=/run/m.sock", "/run/m.sock:3306"),
+            ("postgres://u@%2Frun%2Fpg/d", "/run/pg:5432"),
+        ] {
+            assert_eq!(at(&good(text)), expected, "{text}");
+        }
         assert_eq!(good("postgres://u@/d?host=/run/pg").tls, TlsMode::Disable);
+    }
+
+    #[test]
+    fn several_hosts_must_take_writes_unless_any_will_do() {
+        let two = good("postgres://u@a,b:6432/d");
+        assert_eq!((at(&two).as_str(), two.must_write), ("a:5432 b:6432", true));
+        let any = good("mysql://u@a:1,[::1]:2,c/d?target_session_attrs=any&sslmode=require");
+        assert_eq!((at(&any).as_str(), any.must_write), ("a:1 ::1:2 c:3306", false));
+        assert!(!good("mysql://u@a/d").must_write);
+        assert!(good("mysql://u@a/d?target_session_attrs=read-write").must_write);
+    }
+
+    #[test]
+    fn client_certificates_and_limits_in_both_vocabularies() {
+        for text in [
+            "mysql://u@h/d?sslcert=/c.pem&sslkey=/k.pem&connect_timeout=3",
+            "postgres://u@h/d?ssl-cert=/c.pem&ssl-key=/k.pem&connect-timeout=3",
+        ] {
+            let address = good(text);
+            let identity = address.identity.unwrap();
+            assert_eq!(
+                (identity.certificate.to_str(), identity.key.to_str()),
+                (Some("/c.pem"), Some("/k.pem"))
+            );
+            assert_eq!(address.connect_timeout, Duration::from_secs(3));
+            assert_eq!(address.tls, TlsMode::Require);
+        }
+        let system = good("postgres://u@h/d?sslrootcert=system");
+        assert_eq!((system.tls, system.ca_file), (TlsMode::VerifyFull, None));
     }
 
     #[test]
@@ -324,12 +301,36 @@ mod tests {
             ("postgres://u@h/", "names no database"),
             ("postgres://u@h/d/e", "names no database"),
             ("postgres://u@/d", "names no host"),
-            ("postgres://u@a,b/d", "several hosts"),
+            ("postgres://u@a,/d", "hosts is empty"),
+            ("postgres://u@a,b,a/d", "one host twice"),
+            ("postgres://u@a,%2Fs/d", "a socket stands alone"),
+            ("mysql://u@a,b/d?socket=/s", "both a host and a unix socket"),
+            (
+                "postgres://u@h/d?target_session_attrs=standby",
+                "writes on every node",
+            ),
+            ("postgres://u@h/d?target_session_attrs=x", "known are"),
+            ("postgres://u@h/d?connect_timeout=1", "2 to 300"),
+            ("postgres://u@h/d?connect_timeout=soon", "2 to 300"),
+            ("postgres://u@h/d?sslcert=/c", "without its key"),
+            ("postgres://u@h/d?ssl-key=/k", "without its certificate"),
+            (
+                "postgres://u@h/d?sslcert=/c&sslkey=/k&sslmode=disable",
+                "client certificate",
+            ),
+            (
+                "postgres://u@h/d?sslrootcert=system&sslmode=require",
+                "verifies no certificate",
+            ),
+            ("postgres://u@h/d?options=-c%20x=1", "sets its own session"),
+            ("postgres://u@h/d?sslcrl=/x", "not supported"),
+            ("mysql://u@h/d?charset=latin1", "sets its own session"),
             ("postgres://u@h:0/d", "not a number from 1 to 65535"),
             ("postgres://u@::1/d", "stands in brackets"),
             ("postgres://u@[::1/d", "without its ']'"),
             ("postgres://u@h/d?sslmod=require", "did you mean \"sslmode\"?"),
-            ("postgres://u@h/d?application_name=x", "known are sslmode"),
+            ("postgres://u@h/d?application_name=x", "named tidelock"),
+            ("postgres://u@h/d?xyz=x", "known are sslmode"),
             ("postgres://u@h/d?sslmode=prefer", "fall back to clear text"),
             ("postgres://u@h/d?sslmode=yes", "unknown value sslmode=yes"),
             ("postgres://u@h/d?sslmode=", "has no value"),

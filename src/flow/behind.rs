@@ -34,6 +34,13 @@ pub async fn oldest(spec: &LinkSpec, from: &Position) -> Result<Oldest> {
         spill: spec.limits.spill.clone(),
     };
     let mut source = Source::open(spec.source.engine, options, from).await?;
+    let found = search(spec, &mut source, &end).await;
+    // What it is there for has been read.
+    let _ = source.leave().await;
+    found
+}
+
+async fn search(spec: &LinkSpec, source: &mut Source, end: &Position) -> Result<Oldest> {
     let (_confirm, mut confirmed) = watch::channel(Progress::default());
     loop {
         let reached = match source.next(&mut confirmed).await? {
@@ -45,7 +52,7 @@ pub async fn oldest(spec: &LinkSpec, from: &Position) -> Result<Oldest> {
             }
             Step::Idle { position, .. } => Some(position),
         };
-        if reached.is_some_and(|reached| reached.covers(&end).unwrap_or(false)) {
+        if reached.is_some_and(|reached| reached.covers(end).unwrap_or(false)) {
             return Ok(Oldest::Nothing);
         }
     }

@@ -7,6 +7,7 @@
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::planner::Planner;
+use super::presence::Presence;
 use super::pulse::{Ops, Pulse};
 use super::reader::{self, Received};
 use super::spec::LinkSpec;
@@ -38,8 +39,9 @@ pub(super) async fn run(
     goal: Option<Position>,
     stop: &CancellationToken,
     pulse: &Arc<Pulse>,
+    presence: &Presence,
 ) -> Result<()> {
-    let (applier, mut planner, source) = open(spec).await?;
+    let (applier, mut planner, source) = presence.during(spec, open(spec)).await?;
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
     pulse.streaming(&position);
@@ -59,7 +61,8 @@ pub(super) async fn run(
         },
     };
     let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
-    let result = link.follow(&mut planner, &mut units, stop).await;
+    let work = link.follow(&mut planner, &mut units, stop);
+    let result = presence.during(spec, work).await;
     reader.abort();
     // Wait for it, so that the slot is free when this link starts anew.
     let _ = reader.await;

@@ -4,40 +4,39 @@
 //! run, because a two-way sync with one dead direction only drifts apart.
 
 mod apply;
+mod backoff;
 pub mod behind;
 mod group;
 pub mod lag;
 mod link;
 pub(crate) mod planner;
 mod poll;
+mod presence;
 pub mod pulse;
 mod reader;
 mod record;
+pub mod select;
 pub mod spec;
 
 pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
 
 use crate::engine::Node;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
 use crate::seed;
+use backoff::Backoff;
+use presence::Presence;
 use pulse::{Live, Pulse, State};
 use spec::{LinkSpec, NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Pause before a link starts anew; doubled each time up to the greatest.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// A link that ran this long has recovered: its next failure starts with the shortest pause again.
-const RECOVERED_AFTER: Duration = Duration::from_secs(30);
 /// How often the settings that may change under us are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Links get this long to finish their group when the run stops.
@@ -51,35 +50,31 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
     let watch = work.child_token();
     let mut links = 0;
     for sync in syncs {
-        ready(sync).await?;
-        seed::start(sync, &work, live).await?;
+        let prepared = prepare(sync, once, &work, live).await?;
         // By a signal, or by a sync that runs already and has failed meanwhile.
         if work.is_cancelled() {
             break;
         }
-        for index in 0..sync.links.len() {
+        let Some((sync, goals)) = prepared else { break };
+        let presence = Presence::new(sync.nodes.iter());
+        for (index, goal) in goals.into_iter().enumerate() {
             let link = sync.link(index);
-            let goal = if once {
-                Some(end_of_log(&link.source).await?)
-            } else {
-                None
-            };
-            let stop = work.clone();
+            let (stop, presence) = (work.clone(), presence.clone());
             let pulse = live.of(&link.sync, &link.id);
             links += 1;
             tasks.spawn(poll::run(Arc::clone(&link), Arc::clone(&pulse), watch.clone()));
             tasks.spawn(async move {
-                let result = supervise(&link, goal, &stop, &pulse).await;
+                let result = supervise(&link, goal, &stop, &pulse, &presence).await;
                 if result.is_err() {
                     stop.cancel();
                 }
                 result
             });
         }
-        let (sync, watch) = (sync.clone(), watch.clone());
+        let watch = watch.clone();
         let failed = work.clone();
         tasks.spawn(async move {
-            let result = watch_settings(&sync, &watch).await;
+            let result = watch_settings(&sync, &presence, &watch).await;
             if result.is_err() {
                 failed.cancel();
             }
@@ -87,6 +82,27 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
         });
     }
     finish(tasks, links, &work, &watch).await
+}
+
+/// The sync with the tables that were set up. What else matches is only said.
+async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+    if sync.choice.is_fixed() {
+        return Ok(sync.clone());
+    }
+    let mut nodes = Vec::with_capacity(sync.nodes.len());
+    for node in &sync.nodes {
+        nodes.push(Some(Node::connect(&node.access, node.engine).await?));
+    }
+    let selected = select::current(sync, &mut nodes).await?;
+    for note in &selected.notes {
+        if note.level == Level::Blocker {
+            return Err(select::refusal(note));
+        }
+        let table = note.table.as_deref().unwrap_or_default();
+        warn!(sync = %sync.name, node = %note.node, table, code = note.code, fix = note.fix.as_deref(), "{}", note.what);
+    }
+    info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
+    Ok(selected.spec)
 }
 
 /// Waits for the links; the first error stops the others.
@@ -125,37 +141,69 @@ async fn finish(
     }
 }
 
+/// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns the
+/// sync with its tables and what each link is to reach; nothing when told to stop.
+async fn prepare(
+    sync: &SyncSpec,
+    once: bool,
+    stop: &CancellationToken,
+    live: &Live,
+) -> Result<Option<Prepared>> {
+    let mut backoff = Backoff::new(once);
+    let what = format!("sync {}", sync.name);
+    let links = (0..sync.links.len()).map(|index| sync.link(index));
+    let pulses: Vec<Arc<Pulse>> = links.map(|link| live.of(&link.sync, &link.id)).collect();
+    loop {
+        match Box::pin(attempt(sync, once, stop, live)).await {
+            Ok(prepared) => return Ok(Some(prepared)),
+            Err(error) => {
+                if !backoff.wait(&what, error, &pulses, stop).await? {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// The sync with its tables, and the goal of each link.
+type Prepared = (SyncSpec, Vec<Option<Position>>);
+
+async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken, live: &Live) -> Result<Prepared> {
+    let sync = selected(sync).await?;
+    ready(&sync).await?;
+    seed::start(&sync, stop, live).await?;
+    let mut goals = Vec::with_capacity(sync.links.len());
+    for index in 0..sync.links.len() {
+        goals.push(match once && !stop.is_cancelled() {
+            true => Some(end_of_log(&sync.link(index).source).await?),
+            false => None,
+        });
+    }
+    Ok((sync, goals))
+}
+
 /// Starts a link again for as long as its errors are of the kind that passes.
 async fn supervise(
     spec: &Arc<LinkSpec>,
     goal: Option<Position>,
     stop: &CancellationToken,
     pulse: &Arc<Pulse>,
+    presence: &Presence,
 ) -> Result<()> {
-    let mut pause = PAUSE_MIN;
+    let mut backoff = Backoff::new(goal.is_some());
     loop {
-        let started = Instant::now();
-        let error = match Box::pin(link::run(spec, goal.clone(), stop, pulse)).await {
+        match Box::pin(link::run(spec, goal.clone(), stop, pulse, presence)).await {
             Ok(()) => {
                 pulse.set(State::Stopped, "");
                 return Ok(());
             }
-            Err(error) if error.is_transient() => error,
             Err(error) => {
-                pulse.failed(&error, None);
-                return Err(error);
+                let shown = std::slice::from_ref(pulse);
+                if !backoff.wait(&spec.id, error, shown, stop).await? {
+                    return Ok(());
+                }
             }
-        };
-        if started.elapsed() > RECOVERED_AFTER {
-            pause = PAUSE_MIN;
         }
-        pulse.failed(&error, Some(pause));
-        warn!(link = %spec.id, %error, hint = error.hint_text(), retry_in_ms = pause.as_millis() as u64, "link interrupted");
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
@@ -203,15 +251,19 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
         true => Reason::PositionLost,
         false => Reason::Blocked,
     };
-    Err(Error::definite(doing)
+    // A failover, or whoever made the server read-only, ends that.
+    let passes = blockers.iter().all(|finding| finding.code == Finding::READ_ONLY);
+    let class = if passes { Class::Transient } else { Class::Definite };
+    Err(Error::new(class, doing)
         .node(&node.name)
         .why(whats.join("; "))
         .hint(fix)
         .reason(reason))
 }
 
-/// Settings are dynamic: what was right at the start may be changed while we read.
-async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()> {
+/// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
+/// the nodes are still there.
+async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &CancellationToken) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
     loop {
         tokio::select! {
@@ -220,14 +272,17 @@ async fn watch_settings(sync: &SyncSpec, stop: &CancellationToken) -> Result<()>
         }
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
-            // A lost connection is the links' business; here it is only opened again.
             if slot.is_none() {
-                *slot = Node::connect(&spec.access, spec.engine).await.ok();
+                *slot = presence.connect(spec).await;
             }
             let Some(node) = slot else { continue };
-            match node.settings(&sync.scope(index)).await {
-                Ok(findings) => refuse_blockers("go on", spec, findings)?,
-                Err(_) => *slot = None,
+            match presence.answer(node.settings(&sync.scope(index))).await {
+                Some(findings) => match refuse_blockers("go on", spec, findings) {
+                    // Links meet it themselves and wait.
+                    Err(error) if !error.is_transient() => return Err(error),
+                    _ => {}
+                },
+                None => *slot = presence.connect(spec).await,
             }
         }
     }

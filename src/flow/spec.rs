@@ -1,9 +1,11 @@
 //! What the flows need to know of a sync; `config` fills it, so that no flow knows the configuration file.
 
 use crate::access::Access;
+use crate::mapping::choice::{self, Choice};
+use crate::mapping::{Mapping, Passage};
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mode, Rule, Scope};
+use crate::model::sync::{Mapped, Mode, Rule, Scope};
 use crate::spill::Space;
 use foldhash::HashMap;
 use std::sync::Arc;
@@ -15,7 +17,8 @@ pub struct NodeSpec {
     /// `Mysql` also stands for MariaDB here: which of the two it is, the server says.
     pub engine: Engine,
     pub access: Access,
-    /// This node's names of the sync's tables; the same order on every node.
+    /// This node's names of the sync's tables; the same order on every node. Where tables are chosen by patterns it
+    /// holds those that are named exactly, until `select` has asked the databases.
     pub tables: Vec<TableId>,
 }
 
@@ -59,7 +62,21 @@ pub struct SyncSpec {
     pub links: Vec<(usize, usize)>,
     /// One per table, in the tables' order.
     pub rules: Vec<Rule>,
+    /// The same; with each table's name in the configuration.
+    pub mappings: Vec<(String, Arc<Mapping>)>,
     pub limits: Limits,
+    /// Which tables there are to be, and the rules of those to come.
+    pub choice: Choice,
+    pub rule: Rule,
+    /// By the index in `choice.declared`.
+    pub sections: Vec<Section>,
+}
+
+/// What the configuration says of one table.
+#[derive(Debug, Clone)]
+pub struct Section {
+    pub rule: Rule,
+    pub mapping: Arc<Mapping>,
 }
 
 /// One running direction.
@@ -73,14 +90,34 @@ pub struct LinkSpec {
     pub target: NodeSpec,
     /// By the target's name.
     pub rules: HashMap<TableId, Rule>,
+    /// By the source's name.
+    pub passages: HashMap<TableId, Passage>,
     pub config_hash: String,
     pub limits: Limits,
 }
 
 impl SyncSpec {
+    /// The sync with these tables.
+    pub fn with_tables(&self, tables: &[choice::Table]) -> SyncSpec {
+        let mut spec = self.clone();
+        for (index, node) in spec.nodes.iter_mut().enumerate() {
+            node.tables = tables.iter().map(|table| table.ids[index].clone()).collect();
+        }
+        let section = |table: &choice::Table| table.declared.and_then(|index| self.sections.get(index));
+        let rule = |table| section(table).map_or(&self.rule, |section| &section.rule).clone();
+        spec.rules = tables.iter().map(rule).collect();
+        let mapping = |table: &choice::Table| {
+            let mapping = section(table).map(|section| Arc::clone(&section.mapping));
+            (table.name.table.clone(), mapping.unwrap_or_default())
+        };
+        spec.mappings = tables.iter().map(mapping).collect();
+        spec
+    }
+
     pub fn link(&self, index: usize) -> Arc<LinkSpec> {
-        let (source, target) = self.links[index];
-        let (source, target) = (self.nodes[source].clone(), self.nodes[target].clone());
+        let (from, to) = self.links[index];
+        let (source, target) = (self.nodes[from].clone(), self.nodes[to].clone());
+        let passage = |(name, mapping): &(String, Arc<Mapping>)| Passage::new(mapping, from, to, name);
         Arc::new(LinkSpec {
             sync: self.name.clone(),
             id: link_id(&source.name, &target.name),
@@ -90,6 +127,12 @@ impl SyncSpec {
                 .iter()
                 .cloned()
                 .zip(self.rules.iter().cloned())
+                .collect(),
+            passages: source
+                .tables
+                .iter()
+                .cloned()
+                .zip(self.mappings.iter().map(passage))
                 .collect(),
             source,
             target,
@@ -107,11 +150,23 @@ impl SyncSpec {
             rank: spec.rank,
             mode: self.mode,
             tables: spec.tables.clone(),
+            mapped: self
+                .mappings
+                .iter()
+                .map(|(_, mapping)| mapped(mapping, node))
+                .collect(),
             is_source: self.links.iter().any(|(source, _)| *source == node),
             is_target: self.links.iter().any(|(_, target)| *target == node),
             config_hash: self.config_hash.clone(),
             run_user: spec.access.user.clone(),
         }
+    }
+}
+
+fn mapped(mapping: &Mapping, node: usize) -> Mapped {
+    Mapped {
+        signature: mapping.signature(),
+        filter_columns: mapping.filter_columns(node),
     }
 }
 

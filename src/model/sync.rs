@@ -37,6 +37,8 @@ pub struct Scope {
     pub mode: Mode,
     /// Names on this node, in the order of the configuration.
     pub tables: Vec<TableId>,
+    /// How each of them passes; the same order.
+    pub mapped: Vec<Mapped>,
     /// This node's log is read.
     pub is_source: bool,
     /// This node is written to.
@@ -44,6 +46,15 @@ pub struct Scope {
     pub config_hash: String,
     /// The account that `run` uses, which `setup` grants to.
     pub run_user: String,
+}
+
+/// What setup must know of a table's mapping.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// Changes when other columns or rows pass; empty for a plain table.
+    pub signature: String,
+    /// This node's names of the columns that the row filter reads: the log must hold their old values.
+    pub filter_columns: Vec<String>,
 }
 
 /// Stamp columns of a merge row.
@@ -140,6 +151,8 @@ pub struct Finding {
 impl Finding {
     /// The code of a finding after which only a new copy helps.
     pub const LOST: &str = "E408";
+    /// The code of the finding that the server takes no writes, which a failover ends.
+    pub const READ_ONLY: &str = "E209";
 
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {

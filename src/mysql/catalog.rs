@@ -6,6 +6,7 @@
 
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
+use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{CatalogTable, ForeignTrigger};
 use mysql_async::prelude::{FromValue, Queryable};
@@ -35,6 +36,30 @@ pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Catal
         read_schema(conn, flavor, schema, &names, &mut found).await?;
     }
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+/// The tables there are, in these databases or in all: no views, nothing of the system or of our own. The server
+/// shows only what the account has rights on.
+pub async fn list(conn: &mut Conn, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
+    let mut sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES
+         WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')
+           AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema', ?)"
+        .to_owned();
+    let mut values = vec![Value::from(CONTROL)];
+    if let Some(schemas) = schemas {
+        // An empty list is no list in SQL.
+        let marks = vec!["?"; schemas.len().max(1)].join(", ");
+        sql.push_str(&format!(" AND TABLE_SCHEMA IN ({marks})"));
+        values.extend(schemas.iter().map(Value::from));
+        values.resize(1 + schemas.len().max(1), Value::NULL);
+    }
+    sql.push_str(" ORDER BY 1, 2");
+    let rows: Vec<Row> = conn
+        .exec(sql, Params::Positional(values))
+        .await
+        .map_err(|error| fail("list the tables", error))?;
+    let id = |row: &Row| Ok(TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?));
+    rows.iter().map(id).collect()
 }
 
 /// The database is a constant in every query: that is what MariaDB needs to open these tables only.

@@ -7,7 +7,9 @@
 
 pub mod catalog;
 pub mod codec;
+mod fault;
 pub mod log;
+mod relay;
 pub mod setup;
 pub mod snapshot;
 pub mod source;
@@ -17,16 +19,15 @@ pub mod target;
 pub mod waits;
 pub mod wire;
 
-use crate::access::{Access, TlsMode, ca_certificates};
-use crate::error::{Class, Error, NEW_COPY, Reason, Result, SEE_GRANTS};
+use crate::access::{Access, TlsMode};
+use crate::error::{Error, Reason, Result};
 use crate::model::sync::Server;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, IoError, OptsBuilder, ServerError, SslOpts};
+use mysql_async::{Conn, DriverError, IoError, OptsBuilder, ServerError};
+use relay::Relay;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-/// A server that does not answer within this time is down for us.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Row events can be larger than the server's own `max_allowed_packet`; this is the protocol's limit.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
@@ -49,32 +50,75 @@ pub enum Flavor {
     Mariadb,
 }
 
-/// Opens a session with the pins set.
+/// Opens a session with the pins set, on the first host that can be used.
 pub async fn connect(access: &Access) -> Result<Conn> {
-    let doing = || connecting(access);
-    let options = options(access).await?;
-    let opening = async {
-        let mut conn = match Conn::new(options.clone()).await {
-            // Nothing in that database is granted yet. Every name we write carries its database, and what is missing
-            // `check` says with its GRANT.
-            Err(mysql_async::Error::Server(error)) if error.code == 1044 => {
-                Conn::new(options.db_name(None::<String>)).await?
-            }
-            opened => opened?,
-        };
-        for pin in PINS {
-            conn.query_drop(pin).await?;
+    let mut failed = Vec::new();
+    for host in access.each_host() {
+        match connect_in_time(&host).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) if error.is_transient() => failed.push(error),
+            Err(error) => return Err(error),
         }
-        Ok(conn)
-    };
-    match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
-        Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(error)) => Err(refused(doing(), error, access)),
-        Err(_) => Err(Error::transient(doing())
-            .node(&access.node)
+    }
+    Err(access.none_usable(failed))
+}
+
+async fn connect_in_time(access: &Access) -> Result<Conn> {
+    let outcome = tokio::time::timeout(access.connect_timeout, Box::pin(connect_to(access))).await;
+    let outcome = outcome.unwrap_or_else(|_| {
+        Err(Error::transient(connecting(access))
             .reason(Reason::Unreachable)
-            .why(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
-            .hint(IS_IT_THERE)),
+            .why(format!("no answer within {} s", access.connect_timeout.as_secs()))
+            .hint(IS_IT_THERE))
+    });
+    outcome.map_err(|error| error.node(&access.node))
+}
+
+async fn connect_to(access: &Access) -> Result<Conn> {
+    let doing = connecting(access);
+    let options = options(access).await?;
+    let mut opened = open(access, &doing, options.clone()).await?;
+    // Nothing in that database is granted yet. Every name we write carries its database, and what is missing `check`
+    // says with its GRANT.
+    if matches!(&opened, Err(mysql_async::Error::Server(error)) if error.code == 1044) {
+        opened = open(access, &doing, options.db_name(None::<String>)).await?;
+    }
+    let mut conn = opened.map_err(|error| refused(&doing, error))?;
+    for pin in PINS {
+        conn.query_drop(pin)
+            .await
+            .map_err(|error| refused(&doing, error))?;
+    }
+    if access.must_write {
+        writable(&mut conn, &doing).await?;
+    }
+    Ok(conn)
+}
+
+/// What the driver says; before that, what stood in the way of TLS.
+async fn open(
+    access: &Access,
+    doing: &str,
+    options: OptsBuilder,
+) -> Result<Result<Conn, mysql_async::Error>> {
+    if access.is_socket() || access.tls == TlsMode::Disable {
+        return Ok(Conn::new(options).await);
+    }
+    let relay = Relay::new(access)?;
+    let opening = Conn::new(options.socket(Some(relay.socket.clone())));
+    let (opened, relayed) = tokio::join!(opening, relay.log_in(access, doing));
+    relayed.map(|()| opened)
+}
+
+async fn writable(conn: &mut Conn, doing: &str) -> Result<()> {
+    let query = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only')";
+    let found: Vec<(String, String)> = conn.query(query).await.map_err(|error| refused(doing, error))?;
+    match found.iter().find(|(_, value)| value != "OFF") {
+        None => Ok(()),
+        Some((name, value)) => Err(Error::transient(doing)
+            .reason(Reason::Unreachable)
+            .why(format!("the server is read-only ({name} = {value})"))
+            .hint("target_session_attrs=any takes a read-only server too")),
     }
 }
 
@@ -109,66 +153,19 @@ async fn options(access: &Access) -> Result<OptsBuilder> {
     if access.is_socket() {
         return Ok(options.socket(Some(access.host.clone())));
     }
-    Ok(options
-        .ip_or_hostname(access.host.clone())
-        .tcp_port(access.port)
-        .ssl_opts(tls(access)?))
-}
-
-/// `verify-ca` compares the name as well: the driver's way to skip that does not work with this TLS library, and
-/// being stricter than asked is safe. The error then says so.
-fn tls(access: &Access) -> Result<Option<SslOpts>> {
-    let roots = || -> Result<SslOpts> {
-        // The driver's certificate type is not exported, but its conversions are.
-        let certificates: Vec<_> = ca_certificates(access)?
-            .into_iter()
-            .map(|certificate| certificate.as_ref().to_vec().into())
-            .collect();
-        Ok(SslOpts::default()
-            .with_root_certs(certificates)
-            .with_disable_built_in_roots(true))
-    };
-    Ok(match access.tls {
-        TlsMode::Disable => None,
-        TlsMode::Require => Some(
-            SslOpts::default()
-                .with_danger_accept_invalid_certs(true)
-                .with_danger_skip_domain_validation(true),
-        ),
-        TlsMode::VerifyCa => Some(roots()?.with_danger_skip_domain_validation(true)),
-        TlsMode::VerifyFull => Some(roots()?),
-    })
+    Ok(options.ip_or_hostname(access.host.clone()).tcp_port(access.port))
 }
 
 /// An error met while connecting: everything about the network or the login means "unreachable".
-fn refused(doing: String, error: mysql_async::Error, access: &Access) -> Error {
-    let is_tls = matches!(&error, mysql_async::Error::Io(IoError::Tls(_)))
-        || error.to_string().contains("certificate");
+fn refused(doing: &str, error: mysql_async::Error) -> Error {
     let is_network = matches!(&error, mysql_async::Error::Io(_) | mysql_async::Error::Driver(_));
-    let error = fail(doing, error).node(&access.node);
-    match (is_tls, is_network) {
-        (true, _) => tls_refused(error, access),
+    let error = fail(doing, error);
+    match (is_network, error.hint_text()) {
         // A name that no resolver knows has no kind of its own.
-        (false, true) if error.hint_text().is_none() => error.reason(Reason::Unreachable).hint(IS_IT_THERE),
-        (false, true) => error.reason(Reason::Unreachable),
-        (false, false) => error,
+        (true, None) => error.reason(Reason::Unreachable).hint(IS_IT_THERE),
+        (true, Some(_)) => error.reason(Reason::Unreachable),
+        (false, _) => error,
     }
-}
-
-fn tls_refused(error: Error, access: &Access) -> Error {
-    let hint = match access.tls {
-        TlsMode::VerifyCa => {
-            "check sslrootcert; the certificate must also carry the host's name (verify-ca compares it on MySQL and \
-             MariaDB); sslmode=require encrypts without checking it"
-        }
-        TlsMode::VerifyFull => {
-            "check sslrootcert; verify-full compares the certificate's names with the host"
-        }
-        TlsMode::Disable | TlsMode::Require => {
-            "check that the server offers TLS 1.2 or newer (have_ssl, ssl_cert)"
-        }
-    };
-    error.reason(Reason::Unreachable).hint(hint)
 }
 
 /// Sorts an error of the server, the driver or the network.
@@ -177,7 +174,6 @@ pub fn fail(doing: impl Into<String>, error: mysql_async::Error) -> Error {
     match error {
         mysql_async::Error::Server(error) => server_error(doing, &error),
         mysql_async::Error::Io(IoError::Io(error)) => io_error(doing, error),
-        mysql_async::Error::Io(IoError::Tls(error)) => Error::definite(doing).because(error),
         mysql_async::Error::Driver(error) => driver_error(doing, &error),
         mysql_async::Error::Other(error) => Error::definite(doing).why(error.to_string()),
         mysql_async::Error::Url(error) => Error::definite(doing).reason(Reason::Config).because(error),
@@ -207,9 +203,6 @@ fn driver_error(doing: String, error: &DriverError) -> Error {
     let why = error.to_string();
     match error {
         DriverError::ConnectionClosed => Error::transient(doing),
-        DriverError::NoClientSslFlagFromServer => Error::definite(doing)
-            .reason(Reason::Unreachable)
-            .hint("the server offers no TLS: give it ssl_cert and ssl_key, or say sslmode=disable in the URL"),
         DriverError::UnknownAuthPlugin { .. } => Error::definite(doing).reason(Reason::Unreachable).hint(
             "check the user (MySQL asks an unknown one for a plugin at random); the account needs a password by \
              caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
@@ -224,62 +217,14 @@ fn driver_error(doing: String, error: &DriverError) -> Error {
 }
 
 fn server_error(doing: String, error: &ServerError) -> Error {
-    let why = format!("ERROR {} ({}): {}", error.code, error.state, error.message);
-    match error.code {
-        1049 => Error::definite(doing)
-            .reason(Reason::Unreachable)
-            .hint("check the database name at the end of the URL"),
-        1044 => Error::definite(doing).reason(Reason::Unreachable).hint(
-            "check the database name at the end of the URL; if it is right, `tidelock setup --execute` with the \
-             owner's account as setup_url grants what this one needs",
-        ),
-        1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 => {
-            Error::definite(doing).reason(Reason::Unreachable).hint(
-                "check user, password and database of the URL, the account's host and grants, and whether it \
-                 demands TLS; give the password by password_file, password_env or password_command",
-            )
-        }
-        1142 | 1143 | 1227 | 1370 => Error::definite(doing).hint(SEE_GRANTS),
-        1236 => log_error(doing, &error.message),
-        code => Error::new(class(code), doing),
-    }
-    .why(why)
-}
-
-/// Error 1236 stands for everything that can end a dump.
-fn log_error(doing: String, message: &str) -> Error {
-    if message.contains("same server") {
-        // Somebody drew our random server id: the next attempt draws another.
-        return Error::transient(doing);
-    }
-    if message.contains("max_allowed_packet") {
-        return Error::definite(doing).hint("SET GLOBAL max_allowed_packet = 1073741824;");
-    }
-    Error::definite(doing).reason(Reason::PositionLost).hint(NEW_COPY)
-}
-
-fn class(code: u16) -> Class {
-    match code {
-        // Lock wait, deadlock; too many connections (server, account); shutdown; cut or killed connections;
-        // idle session ended; transaction rolled back by group replication.
-        1205
-        | 1213
-        | 1040
-        | 1203
-        | 1053
-        | 1077
-        | 1079
-        | 1152
-        | 1158..=1161
-        | 1184
-        | 1317
-        | 1927
-        | 2006
-        | 2013
-        | 3101
-        | 3169
-        | 4031 => Class::Transient,
-        _ => Class::Definite,
+    let fault = fault::of(error.code, &error.message);
+    let found = Error::new(fault.class, doing).reason(fault.reason).why(format!(
+        "ERROR {} ({}): {}",
+        error.code, error.state, error.message
+    ));
+    match fault.hint {
+        Some(hint) => found.hint(hint),
+        None => found,
     }
 }
 
@@ -330,6 +275,7 @@ pub async fn server(conn: &mut Conn, flavor: &Flavor) -> Result<Server> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Class;
 
     fn from_server(code: u16, message: &str) -> Error {
         fail(
@@ -358,16 +304,6 @@ mod tests {
             (Class::Definite, Reason::Unreachable)
         );
         assert!(login.hint_text().is_some());
-    }
-
-    #[test]
-    fn a_purged_log_is_a_lost_position_but_a_double_server_id_is_not() {
-        assert_eq!(from_server(1236, "purged").reason_kind(), Reason::PositionLost);
-        let double = from_server(1236, "A replica with the same server_uuid/server_id");
-        assert_eq!(
-            (double.class(), double.reason_kind()),
-            (Class::Transient, Reason::Other)
-        );
     }
 
     #[test]

@@ -29,6 +29,20 @@ pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
         .is_some())
 }
 
+/// The tables that were set up for a sync.
+pub async fn recorded_tables(conn: &mut Conn, sync: &str) -> Result<Vec<TableId>> {
+    if !is_set_up(conn).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT schema_name, table_name FROM tidelock.table_state WHERE sync = :sync ORDER BY 1, 2";
+    let rows: Result<Vec<(String, String)>, _> = conn.exec(sql, params! { sync }).await;
+    let rows = rows.map_err(|error| fail("read which tables are set up", error))?;
+    Ok(rows
+        .into_iter()
+        .map(|(schema, table)| TableId::new(schema, table))
+        .collect())
+}
+
 /// lane, epoch, seq, position, settle, source identity, age in milliseconds
 type Moved = (i64, i64, i64, String, Option<String>, String, i64);
 

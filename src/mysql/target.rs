@@ -115,9 +115,13 @@ impl Target {
         let value = |name: &str| variables.get(name).map_or("", String::as_str);
         let refused = Error::definite(doing).node(&self.node);
         if value("read_only") != "OFF" || value("innodb_read_only") == "ON" {
-            return Err(refused.why("the server is read-only").hint(
-                "use the primary's address, or: SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF;",
-            ));
+            return Err(Error::transient(doing)
+                .node(&self.node)
+                .why("the server is read-only")
+                .hint(
+                    "it goes on when the server takes writes: use the primary's address, or: \
+                     SET GLOBAL super_read_only = OFF, GLOBAL read_only = OFF;",
+                ));
         }
         if merge && (value("log_bin") != "ON" || !["ROW", ""].contains(&value("binlog_format"))) {
             return Err(refused

@@ -6,6 +6,7 @@
 
 use super::fail;
 use crate::error::{Error, Result};
+use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{CatalogTable, ForeignTrigger};
 use std::collections::HashMap;
@@ -33,6 +34,25 @@ pub async fn tables(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Catal
         .into_iter()
         .map(|relation| relation.map(|relation| relation.catalog))
         .collect())
+}
+
+/// The tables there are, in these schemas or in all: no views, no partitions of a table, nothing of the system, of
+/// an extension or of our own.
+pub async fn list(client: &Client, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
+    let sql = "SELECT n.nspname::text, c.relname::text
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+                  AND n.nspname NOT IN ('information_schema', $2) AND NOT starts_with(n.nspname::text, 'pg_')
+                  AND ($1::text[] IS NULL OR n.nspname::text = ANY($1::text[]))
+                  AND NOT EXISTS (SELECT FROM pg_depend d
+                                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+                ORDER BY 1, 2";
+    let rows = client
+        .query(sql, &[&schemas, &CONTROL])
+        .await
+        .map_err(|error| fail("list the tables", error))?;
+    let id = |row: &Row| Ok(TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?));
+    rows.iter().map(id).collect()
 }
 
 struct Relation {

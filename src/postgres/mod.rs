@@ -1,11 +1,12 @@
 //! PostgreSQL 15 to 18: connecting, who the server is, and what its errors mean to us.
 //!
-//! Owns: [`connect`] with the session settings everything else relies on, [`server`], and the one mapping from
-//! SQLSTATE to [`Error`] classes. Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`.
-//! Fails: by [`fail`]; an SQLSTATE that is not listed there is definite, because trying again blindly can hide it.
+//! Owns: [`connect`] with the session settings everything else relies on, [`server`], and making [`Error`]s of the
+//! driver's and the server's (`fault` has the classes).
+//! Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`. Fails: by [`fail`].
 
 pub mod catalog;
 pub mod codec;
+mod fault;
 pub mod log;
 mod relation;
 pub mod replication;
@@ -17,21 +18,18 @@ pub mod source;
 pub mod sql;
 pub mod status;
 pub mod target;
-pub mod tls;
+mod tls;
 pub mod waits;
 pub mod wire;
 
-use crate::access::{Access, TlsMode};
-use crate::error::{Class, Error, Reason, Result, SEE_GRANTS};
+use crate::access::{Access, TlsMode, tls as secure};
+use crate::error::{Error, Reason, Result};
 use crate::model::sync::Server;
 use secrecy::ExposeSecret;
 use std::error::Error as _;
 use std::time::Duration;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// Name resolution, TCP, TLS and login together. A server that needs longer is as good as away.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every session of ours is pinned to, so that the server's texts do not depend on its configuration or
 /// on the account's. `search_path` is closed: every name we write carries its schema.
@@ -58,15 +56,35 @@ pub fn session_options() -> String {
     settings.join(" ")
 }
 
-/// An ordinary session, pinned. Its driver task ends with the client.
+/// Does the server take writes? And the one limit that older versions do not know, so that it cannot be pinned with
+/// the others.
+const OPENED: &str = "SELECT pg_is_in_recovery()::text, current_setting('transaction_read_only'), \
+    (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout')";
+
+/// An ordinary session, pinned, on the first host that can be used. Its driver task ends with the client.
 pub async fn connect(access: &Access) -> Result<Client> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(connect_untimed(access))).await {
+    let mut failed = Vec::new();
+    for host in access.each_host() {
+        let opening = Box::pin(connect_to(&host));
+        match in_time(&host, opening).await {
+            Ok(client) => return Ok(client),
+            Err(error) if error.is_transient() => failed.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(access.none_usable(failed))
+}
+
+pub(crate) async fn in_time<T>(access: &Access, opening: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(access.connect_timeout, opening).await {
         Ok(outcome) => outcome.map_err(|error| error.node(&access.node)),
-        Err(_) => Err(timed_out(access)),
+        Err(_) => Err(unreachable_server(connecting(access))
+            .node(&access.node)
+            .why(format!("no answer within {} s", access.connect_timeout.as_secs()))),
     }
 }
 
-async fn connect_untimed(access: &Access) -> Result<Client> {
+async fn connect_to(access: &Access) -> Result<Client> {
     let mut config = Config::new();
     config
         .host(&access.host)
@@ -75,7 +93,6 @@ async fn connect_untimed(access: &Access) -> Result<Client> {
         .dbname(&access.database)
         .application_name("tidelock")
         .options(session_options())
-        .connect_timeout(CONNECT_TIMEOUT)
         .keepalives(true)
         .keepalives_idle(Duration::from_secs(15))
         .keepalives_interval(Duration::from_secs(5))
@@ -84,17 +101,42 @@ async fn connect_untimed(access: &Access) -> Result<Client> {
         config.password(password.expose_secret());
     }
     let doing = connecting(access);
-    if access.is_socket() || access.tls == TlsMode::Disable {
+    let client = if access.is_socket() || access.tls == TlsMode::Disable {
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        let (client, connection) = config.connect(NoTls).await.map_err(|e| fail(doing, e))?;
+        let (client, connection) = config.connect(NoTls).await.map_err(|e| fail(&doing, e))?;
         drive(connection);
-        return Ok(client);
-    }
-    config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    let tls = MakeRustlsConnect::new(tls::client_config(access)?);
-    let (client, connection) = config.connect(tls).await.map_err(|e| fail(doing, e))?;
-    drive(connection);
+        client
+    } else {
+        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        let tls = MakeRustlsConnect::new(secure::client_config(access)?);
+        let opened = config
+            .connect(tls)
+            .await
+            .map_err(|error| match secure::cause(&error) {
+                Some(tls) => secure::refused(access, &doing, tls),
+                None => fail(&doing, error),
+            });
+        let (client, connection) = opened?;
+        drive(connection);
+        client
+    };
+    let row = client.query_one(OPENED, &[]).await.map_err(|e| fail(&doing, e))?;
+    let answer = |index| row.try_get::<_, String>(index).map_err(|e| fail(&doing, e));
+    usable(access, &doing, &answer(0)?, &answer(1)?)?;
     Ok(client)
+}
+
+/// Refuses a host that takes no writes where one is asked for that does.
+pub(crate) fn usable(access: &Access, doing: &str, in_recovery: &str, read_only: &str) -> Result<()> {
+    let why = match (in_recovery, read_only) {
+        _ if !access.must_write => return Ok(()),
+        ("true", _) => "the server is a standby",
+        (_, "on") => "its transactions are read-only (default_transaction_read_only)",
+        _ => return Ok(()),
+    };
+    Err(unreachable_server(doing)
+        .why(why)
+        .hint("target_session_attrs=any takes a read-only server too"))
 }
 
 fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
@@ -121,14 +163,6 @@ pub(crate) fn connecting(access: &Access) -> String {
         "connect to PostgreSQL at {place}, database {:?}, as user {:?}",
         access.database, access.user
     )
-}
-
-pub(crate) fn timed_out(access: &Access) -> Error {
-    Error::transient(connecting(access))
-        .node(&access.node)
-        .reason(Reason::Unreachable)
-        .why(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
-        .hint("check host, port and firewall; is the server running?")
 }
 
 /// Engine, version and identity. The timeline is the one being written, which after a promotion is newer than
@@ -187,7 +221,7 @@ pub fn fail(doing: impl Into<String>, error: tokio_postgres::Error) -> Error {
         return Error::transient(doing).why("the connection is closed");
     }
     let text = error.to_string();
-    if text.contains("TLS") || is_tls(&error) {
+    if text.contains("TLS") {
         return tls_failed(doing).because(error);
     }
     match io_kind(&error) {
@@ -209,10 +243,9 @@ pub(crate) fn unreachable_server(doing: impl Into<String>) -> Error {
 }
 
 pub(crate) fn tls_failed(doing: impl Into<String>) -> Error {
-    Error::definite(doing).reason(Reason::Unreachable).hint(
-        "check sslmode and sslrootcert: verify-full compares the certificate's names with the host; \
-         a server without TLS needs ssl = on, or sslmode=disable",
-    )
+    Error::definite(doing)
+        .reason(Reason::Unreachable)
+        .hint("give the server a certificate and ssl = on, or say sslmode=disable in the URL")
 }
 
 /// An ErrorResponse, whichever connection it came over. DETAIL and WHERE are left out: they quote rows.
@@ -223,37 +256,16 @@ pub(crate) fn server_error(
     object: String,
     server_hint: Option<&str>,
 ) -> Error {
-    let error = Error::new(class(state), doing).why(format!(
+    let fault = fault::of(state);
+    let error = Error::new(fault.class, doing).reason(fault.reason).why(format!(
         "{}{object} (SQLSTATE {state})",
         without_values(state, message)
     ));
-    match state {
-        "28P01" => error
-            .reason(Reason::Unreachable)
-            .hint("check user and password; the server's log has the exact cause"),
-        "28000" => error
-            .reason(Reason::Unreachable)
-            .hint("check pg_hba.conf for this host, database and user, and that the role has LOGIN (and REPLICATION)"),
-        "3D000" => error
-            .reason(Reason::Unreachable)
-            .hint("check the database name at the end of the URL"),
-        "42501" => error.hint(server_hint.unwrap_or(SEE_GRANTS)),
-        _ if state.starts_with("28") => error.reason(Reason::Unreachable),
-        "53300" | "57P01" | "57P02" | "57P03" => error.reason(Reason::Unreachable),
-        _ => match server_hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        },
-    }
-}
-
-fn class(state: &str) -> Class {
-    match state {
-        // Serialization, deadlock, object in use (a slot), lock not available, shutdowns and start-up, too many
-        // connections.
-        "40001" | "40P01" | "55006" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" => Class::Transient,
-        _ if state.starts_with("08") => Class::Transient,
-        _ => Class::Definite,
+    // What the server advises on a grant names the very one.
+    let own = server_hint.filter(|_| fault.hint.is_none() || state == "42501");
+    match own.or(fault.hint) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 
@@ -281,32 +293,10 @@ fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
     None
 }
 
-/// rustls hides in an `io::Error`, whose `source` skips it.
-fn is_tls(error: &tokio_postgres::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        if let Some(io) = next.downcast_ref::<std::io::Error>() {
-            return io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-        }
-        cause = next.source();
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn states_are_classed() {
-        for state in ["40001", "40P01", "55P03", "57P01", "08006", "53300"] {
-            assert_eq!(class(state), Class::Transient, "{state}");
-        }
-        for state in ["42501", "23505", "28P01", "XX000", "57014", "99999"] {
-            assert_eq!(class(state), Class::Definite, "{state}");
-        }
-    }
 
     #[test]
     fn refused_values_are_not_repeated() {

@@ -6,8 +6,10 @@
 //! [`FRAME_MAX`] or bytes that are no message are definite.
 
 use super::wire::{Reader, WireError};
-use super::{connecting, server_error, session_options, timed_out, tls, tls_failed, unreachable_server};
-use crate::access::{Access, TlsMode};
+use super::{
+    connecting, in_time, server_error, session_options, tls, tls_failed, unreachable_server, usable,
+};
+use crate::access::{Access, TlsMode, tls as secure};
 use crate::error::{Error, Reason, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::authentication::md5_hash;
@@ -15,10 +17,8 @@ use postgres_protocol::authentication::sasl::{
     ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
 use postgres_protocol::message::frontend;
-use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -55,10 +55,15 @@ pub enum Streamed {
 impl Replication {
     /// Logs in with `replication=database` and the session settings of every other connection.
     pub async fn connect(access: &Access) -> Result<Replication> {
-        match tokio::time::timeout(super::CONNECT_TIMEOUT, Box::pin(open(access))).await {
-            Ok(outcome) => outcome.map_err(|error| error.node(&access.node)),
-            Err(_) => Err(timed_out(access)),
+        let mut failed = Vec::new();
+        for host in access.each_host() {
+            match in_time(&host, Box::pin(open(&host))).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.is_transient() => failed.push(error),
+                Err(error) => return Err(error),
+            }
         }
+        Err(access.none_usable(failed))
     }
 
     /// A simple query and all its rows. Not to be dropped halfway: the connection is then of no more use.
@@ -236,7 +241,23 @@ async fn open(access: &Access) -> Result<Replication> {
     connection.flushed = false;
     connection.flush().await?;
     let password = access.password().await?;
-    connection.log_in(&doing, &access.user, password, binding).await?;
+    // A server may refuse our certificate only after the handshake, in place of its first answer.
+    let refused = |error: Error| match std::error::Error::source(&error).and_then(secure::cause) {
+        Some(tls) => secure::refused(access, &doing, tls),
+        None => error,
+    };
+    let login = connection.log_in(&doing, &access.user, password, binding).await;
+    login.map_err(refused)?;
+    if access.must_write {
+        const ASK: &str = "SELECT pg_is_in_recovery()::text, current_setting('transaction_read_only')";
+        let rows = connection.query(&doing, ASK).await?;
+        let cell = |index: usize| {
+            rows.first()
+                .and_then(|row| row.get(index)?.as_deref())
+                .unwrap_or("")
+        };
+        usable(access, &doing, cell(0), cell(1))?;
+    }
     Ok(connection)
 }
 
@@ -261,15 +282,7 @@ async fn open_socket(access: &Access, doing: &str) -> Result<(Box<dyn Socket>, B
     if socket.read_u8().await.map_err(unreachable)? != b'S' {
         return Err(tls_failed(doing).why("the server does not support TLS"));
     }
-    let name = ServerName::try_from(access.host.clone())
-        .map_err(|_| tls_failed(doing).why("the host is neither a name nor an address"))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls::client_config(access)?));
-    let socket = connector.connect(name, socket).await.map_err(|error| {
-        match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            true => tls_failed(doing).because(error),
-            false => unreachable(error),
-        }
-    })?;
+    let socket = secure::handshake(access, doing, socket).await?;
     let certificate = socket.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let binding = Binding::Tls(certificate.and_then(|certificate| tls::end_point(certificate)));
     Ok((Box::new(socket), binding))

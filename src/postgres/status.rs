@@ -56,6 +56,28 @@ pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
         .is_empty())
 }
 
+/// The tables that were set up for a sync.
+pub async fn recorded_tables(client: &Client, sync: &str) -> Result<Vec<TableId>> {
+    let doing = "read which tables are set up";
+    if !is_set_up(client).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT schema_name, table_name FROM tidelock.table_state WHERE sync = $1 ORDER BY 1, 2";
+    let rows = client
+        .query(sql, &[&sync])
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let id = |row: &Row| -> Result<TableId, tokio_postgres::Error> {
+        Ok(TableId::new(
+            row.try_get::<_, String>(0)?,
+            row.try_get::<_, String>(1)?,
+        ))
+    };
+    rows.iter()
+        .map(|row| id(row).map_err(|error| fail(doing, error)))
+        .collect()
+}
+
 async fn is_set_up(client: &Client) -> Result<bool> {
     let sql = "SELECT to_regclass('tidelock.conflict') IS NOT NULL AND to_regclass('tidelock.checkpoint') IS NOT NULL";
     let row = client

@@ -80,15 +80,16 @@ impl Target {
         let answer = |index| row.try_get(index).map_err(|error| self.failed(doing, error));
         let (standby, read_only, logged): (bool, bool, bool) = (answer(0)?, answer(1)?, answer(2)?);
         let refused = Error::definite(doing).node(&self.node);
+        let waiting = Error::transient(doing).node(&self.node);
         if standby {
-            return Err(refused
+            return Err(waiting
                 .why("the server is a standby")
-                .hint("use the primary's address, or promote it: SELECT pg_promote();"));
+                .hint("it goes on when the server takes writes: use the primary's address, or: SELECT pg_promote();"));
         }
         if read_only {
-            return Err(refused
-                .why("transactions of this account are read-only")
-                .hint("ALTER ROLE .. SET default_transaction_read_only = off;"));
+            return Err(waiting
+                .why("transactions are read-only (default_transaction_read_only)")
+                .hint("it goes on when they are not: ALTER SYSTEM, DATABASE or ROLE .. SET default_transaction_read_only = off;"));
         }
         if merge && !logged {
             return Err(refused

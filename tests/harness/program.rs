@@ -209,7 +209,9 @@ impl Frozen {
                 continue;
             };
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
             if parent.and_then(|parent| parent.parse().ok()) == Some(pid) {
                 all.push(child);
             }

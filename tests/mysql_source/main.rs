@@ -29,17 +29,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn access(db: &Db) -> Access {
     let url: url::Url = db.url().parse().unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     Access {
-        node: "my".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap(),
-        user: url.username().to_owned(),
         secret: url
             .password()
             .map_or(Secret::None, |password| Secret::Plain(password.to_owned().into())),
-        database: db.name().to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("my", host, port, url.username(), db.name())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::harness::{Db, Kind, database};
 use mysql_async::Conn;
 use secrecy::SecretString;
-use tidelock::access::{Access, Secret, TlsMode};
+use tidelock::access::{Access, Secret};
 use tidelock::error::Result;
 use tidelock::model::schema::TableId;
 use tidelock::model::sync::{CatalogTable, Finding, Level, Mode, Scope};
@@ -24,15 +24,10 @@ pub(crate) struct Node {
 
 pub(crate) fn access(db: &Db, user: &str) -> Access {
     let url = url::Url::parse(&db.url()).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     Access {
-        node: "here".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap(),
-        user: user.to_owned(),
         secret: Secret::Plain(SecretString::from(user)),
-        database: db.name().to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("here", host, port, user, db.name())
     }
 }
 
@@ -67,6 +62,7 @@ impl Node {
             rank: 3,
             mode: Mode::Merge,
             tables: tables.iter().map(|name| TableId::new(schema, *name)).collect(),
+            mapped: Vec::new(),
             is_source: true,
             is_target: true,
             config_hash: "hash".to_owned(),

@@ -3,7 +3,7 @@
 use super::harness::{Db, Kind, database};
 use std::sync::Arc;
 use std::time::Duration;
-use tidelock::access::{Access, Secret, TlsMode};
+use tidelock::access::{Access, Secret};
 use tidelock::engine::{self, Node};
 use tidelock::error::Result;
 use tidelock::model::conflict::Local;
@@ -197,18 +197,13 @@ impl Bench {
 
 pub(crate) fn access(db: &Db) -> Access {
     let url = url::Url::parse(&db.url()).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
     Access {
-        node: "b".to_owned(),
-        host: url.host_str().unwrap().to_owned(),
-        port: url.port().unwrap(),
-        user: url.username().to_owned(),
         secret: match url.password() {
             Some(password) => Secret::Plain(password.to_owned().into()),
             None => Secret::None,
         },
-        database: db.name().to_owned(),
-        tls: TlsMode::Disable,
-        ca_file: None,
+        ..Access::new("b", host, port, url.username(), db.name())
     }
 }
 

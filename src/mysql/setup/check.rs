@@ -256,7 +256,11 @@ fn writable(scope: &Scope, server: &Settings) -> Finding {
             .get(name)
             .is_some_and(|found| !matches!(found, "OFF" | "0"))
         {
-            let finding = Finding::blocker("E209", &scope.node, format!("the server is read-only ({name})"));
+            let finding = Finding::blocker(
+                Finding::READ_ONLY,
+                &scope.node,
+                format!("the server is read-only ({name})"),
+            );
             return finding.fix(format!(
                 "SET GLOBAL {name} = OFF; unless this is a replica: connect to its primary"
             ));

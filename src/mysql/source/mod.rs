@@ -29,7 +29,7 @@ mod preflight;
 mod tables;
 
 use super::{Flavor, connect, fail, flavor};
-use crate::access::SourceOptions as Options;
+use crate::access::{Access, SourceOptions as Options};
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
 use crate::model::position::{GtidSet, Position};
@@ -57,6 +57,9 @@ pub struct Source {
     stream: BinlogStream,
     assembler: Assembler,
     node: String,
+    access: Access,
+    /// The server's number of the dump's session.
+    session: u32,
     /// Since when nothing has come although it was waited for.
     silent_since: Option<Instant>,
 }
@@ -74,11 +77,14 @@ impl Source {
         let folds_case = settings(&mut conn, flavor, &options).await?;
         preflight::serves(&mut conn, flavor, from).await?;
         session(&mut conn, flavor, from).await?;
+        let session = conn.id();
         let stream = dump(conn, from, &options.access.user).await?;
         let mut source = Source {
             stream,
             assembler: Assembler::new(&options.tables, from.clone(), folds_case),
-            node: options.access.node,
+            node: options.access.node.clone(),
+            access: options.access,
+            session,
             silent_since: None,
         };
         source.first_events().await?;
@@ -151,6 +157,17 @@ impl Source {
     /// The server needs no answers; it waits for us as long as `net_write_timeout`.
     pub async fn keepalive(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Ends the dump at once. A server by itself notices only at its next heartbeat that nobody reads any more.
+    pub async fn leave(self) -> Result<()> {
+        drop(self.stream);
+        let mut conn = connect(&self.access).await?;
+        match conn.query_drop(format!("KILL {}", self.session)).await {
+            // It has noticed already.
+            Err(mysql_async::Error::Server(error)) if error.code == 1094 => Ok(()),
+            other => other.map_err(|error| fail("end a dump", error)),
+        }
     }
 
     /// Nothing to tell: the server keeps its log by age.

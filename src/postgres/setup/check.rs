@@ -155,8 +155,12 @@ fn recovery(scope: &Scope, server: &Settings) -> Finding {
     if !server.in_recovery {
         return Finding::ok(&scope.node, "the server takes writes");
     }
-    Finding::blocker("E209", &scope.node, "the server is a standby (in recovery)")
-        .fix("connect to the primary, or promote this one: SELECT pg_promote();")
+    Finding::blocker(
+        Finding::READ_ONLY,
+        &scope.node,
+        "the server is a standby (in recovery)",
+    )
+    .fix("connect to the primary, or promote this one: SELECT pg_promote();")
 }
 
 fn wal_level(scope: &Scope, server: &Settings) -> Finding {

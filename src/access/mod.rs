@@ -1,13 +1,20 @@
-//! How a database is reached: address, account, secret, TLS. Layer 2: reading a secret is I/O.
+//! How a database is reached: addresses, account, secret, TLS. Layer 2: reading a secret is I/O.
 //!
-//! Owns: [`Access`], which `config` fills, reading the secret anew for each connection, and CA certificates.
-//! Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
+//! Owns: [`Access`], which `config` fills, reading the secret anew for each connection, TLS (see `tls`), and which of
+//! several hosts is taken. Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
+
+mod der;
+pub mod tls;
+
+pub(crate) use der::signature_algorithm;
 
 use crate::error::{Error, Reason, Result};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Name resolution, TCP, TLS and login together. A server that needs longer is as good as away.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
@@ -31,6 +38,19 @@ pub enum Secret {
     Command(String),
 }
 
+/// Files of a client certificate and its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    pub name: String,
+    pub port: u16,
+}
+
 #[derive(Debug, Clone)]
 pub struct Access {
     /// Name of the node, for messages.
@@ -38,15 +58,68 @@ pub struct Access {
     /// Host name or address; or a folder (PostgreSQL) or socket file (MySQL) when it begins with `/`.
     pub host: String,
     pub port: u16,
+    /// Tried after it, in this order.
+    pub other_hosts: Vec<Host>,
+    /// A host that takes no writes is passed over.
+    pub must_write: bool,
+    /// For each host.
+    pub connect_timeout: Duration,
     pub user: String,
     pub secret: Secret,
     pub database: String,
     pub tls: TlsMode,
     /// CA file in PEM; `None` = the system's.
     pub ca_file: Option<PathBuf>,
+    pub identity: Option<Identity>,
 }
 
 impl Access {
+    /// One host, no secret, no TLS.
+    pub fn new(node: &str, host: &str, port: u16, user: &str, database: &str) -> Self {
+        Access {
+            node: node.to_owned(),
+            host: host.to_owned(),
+            port,
+            other_hosts: Vec::new(),
+            must_write: false,
+            connect_timeout: CONNECT_TIMEOUT,
+            user: user.to_owned(),
+            secret: Secret::None,
+            database: database.to_owned(),
+            tls: TlsMode::Disable,
+            ca_file: None,
+            identity: None,
+        }
+    }
+
+    /// The same, one for each host, in the order in which they are tried.
+    pub fn each_host(&self) -> Vec<Access> {
+        let mut alone = self.clone();
+        let others = std::mem::take(&mut alone.other_hosts);
+        let others = others.into_iter().map(|host| Access {
+            host: host.name,
+            port: host.port,
+            ..alone.clone()
+        });
+        std::iter::once(alone.clone()).chain(others).collect()
+    }
+
+    /// What is left when no host could be used. One host's error stands for itself.
+    pub(crate) fn none_usable(&self, mut failed: Vec<Error>) -> Error {
+        if failed.len() == 1
+            && let Some(error) = failed.pop()
+        {
+            return error;
+        }
+        let whys: Vec<String> = failed.iter().map(Error::to_string).collect();
+        let wanted = if self.must_write { " that takes writes" } else { "" };
+        Error::transient(format!("connect to any host{wanted}"))
+            .node(&self.node)
+            .reason(Reason::Unreachable)
+            .why(whys.join("; "))
+            .hint("one of the URL's hosts must be up and be the primary; target_session_attrs=any takes a read-only one too")
+    }
+
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -104,36 +177,6 @@ impl Access {
             }
         }
     }
-}
-
-/// The certificates that a server's must be signed by: of the CA file, or the system's.
-pub fn ca_certificates(access: &Access) -> Result<Vec<CertificateDer<'static>>> {
-    let Some(path) = &access.ca_file else {
-        let found = rustls_native_certs::load_native_certs().certs;
-        if found.is_empty() {
-            return Err(Error::definite("load the system's CA certificates")
-                .node(&access.node)
-                .reason(Reason::Config)
-                .why("there are none")
-                .hint("install ca-certificates, or name the CA file with sslrootcert"));
-        }
-        return Ok(found);
-    };
-    let failed = |why: String| {
-        Error::definite(format!("read the CA certificates of {}", path.display()))
-            .node(&access.node)
-            .reason(Reason::Config)
-            .why(why)
-            .hint("sslrootcert must name a PEM file with at least one certificate")
-    };
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-    let found: Vec<_> = found
-        .collect::<Result<_, _>>()
-        .map_err(|error| failed(error.to_string()))?;
-    if found.is_empty() {
-        return Err(failed("there is no certificate in it".to_owned()));
-    }
-    Ok(found)
 }
 
 /// `None`: there is none, or it is empty. An empty password is never meant: the servers would say "denied" to it, and

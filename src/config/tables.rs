@@ -1,0 +1,499 @@
+//! Which tables a sync has, what each node calls them and their columns, and which rows pass.
+//!
+//! Owns: `tables`, `schemas` and the sections `[sync.table.NAME]`, as far as they can be judged without a database.
+//! Refuses: two tables or columns under one name, filters that merge could not keep right.
+
+use super::Node;
+use super::build::Builder;
+use super::file::{ColumnFile, SyncFile, TableFile, Word};
+use super::problem::Problem;
+use super::syncs::known_node;
+use crate::expr::Condition;
+use crate::flow::spec::Section;
+use crate::mapping::choice::{Choice, Declared, Table};
+use crate::mapping::pattern::{Name, Pattern};
+use crate::mapping::{ColumnMapping, Mapping, RowFilter};
+use crate::model::origin::CONTROL;
+use crate::model::schema::TableId;
+use crate::model::stamp::Rank;
+use crate::model::sync::{Mode, ORIGIN_COLUMN, Rule, VERSION_COLUMN};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+
+/// The sync that the tables are of.
+pub(super) struct Around<'a> {
+    pub file: &'a SyncFile,
+    pub members: &'a [(Arc<Node>, Rank)],
+    pub nodes: &'a [String],
+    pub mode: Option<Mode>,
+}
+
+impl Around<'_> {
+    fn key(&self, suffix: &str) -> String {
+        format!("sync.{}.{suffix}", self.file.name.get_ref())
+    }
+
+    fn node(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node == name)
+    }
+}
+
+/// The patterns, and the names by which sections know their tables.
+pub(super) fn choice(builder: &mut Builder<'_>, around: &Around<'_>) -> Choice {
+    let given = &around.file.tables;
+    let shown: Vec<&str> = given
+        .get_ref()
+        .iter()
+        .map(|name| name.get_ref().as_str())
+        .collect();
+    builder.show(&around.key("tables"), shown.join(", "), Some(given.span()));
+    let patterns = patterns(builder, given);
+    let mut choice = Choice {
+        patterns,
+        defaults: around
+            .members
+            .iter()
+            .map(|(node, _)| node.schema.clone())
+            .collect(),
+        schemas: schemas(builder, around),
+        declared: Vec::new(),
+    };
+    let mut sections: Vec<(&Spanned<String>, &TableFile)> = around.file.table.iter().collect();
+    sections.sort_by_key(|(name, _)| name.span().start);
+    for (key, table) in sections {
+        let declared = declared(builder, around, &choice, key, table);
+        choice.declared.push(declared);
+    }
+    refuse_doubles(builder, around, &choice);
+    choice
+}
+
+fn patterns(builder: &mut Builder<'_>, given: &Spanned<Vec<Spanned<String>>>) -> Vec<Pattern> {
+    if given.get_ref().is_empty() {
+        let problem = Problem::new("tables is empty");
+        let hint = "name each table, or a pattern: tables = [\"customers\", \"sales.*\"]";
+        builder.problem(problem.hint(hint).at(given.span()));
+    }
+    let mut patterns: Vec<Pattern> = Vec::new();
+    let mut wrong = false;
+    for text in given.get_ref() {
+        match Pattern::parse(text.get_ref()) {
+            Ok(pattern) if pattern.schema() == Some(Some(CONTROL)) && !pattern.exclude => {
+                let problem = Problem::new(format!("\"{}\" means Tidelock's own tables", text.get_ref()));
+                builder.problem(
+                    problem
+                        .hint("they are never replicated: take it out")
+                        .at(text.span()),
+                );
+                wrong = true;
+            }
+            Ok(pattern) => {
+                if pattern.exact().is_some() && patterns.contains(&pattern) {
+                    let problem = Problem::new(format!("the table {} is listed twice", text.get_ref()));
+                    builder.problem(problem.hint("once is enough").at(text.span()));
+                }
+                patterns.push(pattern);
+            }
+            Err(why) => {
+                let problem = Problem::new(format!("\"{}\" is no table name: {why}", text.get_ref()));
+                builder.problem(
+                    problem
+                        .hint("\"table\", \"schema.table\", \"schema.*\", \"!schema.tmp_*\"")
+                        .at(text.span()),
+                );
+                wrong = true;
+            }
+        }
+    }
+    if !wrong && !patterns.is_empty() && patterns.iter().all(|pattern| pattern.exclude) {
+        let problem = Problem::new("tables chooses nothing: it only takes out");
+        builder.problem(
+            problem
+                .hint("begin with what is to be chosen: tables = [\"*\", \"!tmp_*\"]")
+                .at(given.span()),
+        );
+    }
+    patterns
+}
+
+fn schemas(builder: &mut Builder<'_>, around: &Around<'_>) -> Vec<Vec<Option<String>>> {
+    let Some(given) = &around.file.schemas else {
+        return Vec::new();
+    };
+    let mut groups: Vec<Vec<Option<String>>> = Vec::new();
+    for names in &given.get_ref().0 {
+        let mut group = vec![None; around.nodes.len()];
+        for (node, schema) in names {
+            if !known_node(builder, node.get_ref(), node.span(), around.nodes) {
+                continue;
+            }
+            let Some(index) = around.node(node.get_ref()) else {
+                continue;
+            };
+            let text = schema.get_ref();
+            let key = around.key(&format!("schemas.{}", node.get_ref()));
+            builder.show(&key, text, Some(schema.span()));
+            if text.is_empty() || text == CONTROL {
+                let problem = Problem::new(format!("\"{text}\" is no schema to replicate"));
+                builder.problem(
+                    problem
+                        .hint("name a schema of the node, on MySQL a database")
+                        .at(schema.span()),
+                );
+            }
+            if groups
+                .iter()
+                .any(|group: &Vec<Option<String>>| group[index].as_ref() == Some(text))
+            {
+                let problem = Problem::new(format!(
+                    "schema \"{text}\" of \"{}\" is in two groups",
+                    node.get_ref()
+                ));
+                builder.problem(
+                    problem
+                        .hint("a schema has one counterpart on each node")
+                        .at(schema.span()),
+                );
+            }
+            group[index] = Some(text.clone());
+        }
+        if group.iter().any(Option::is_none) {
+            let problem = Problem::new("a group of schemas names every node of the sync");
+            let example: Vec<String> = around
+                .nodes
+                .iter()
+                .map(|node| format!("{node} = \"...\""))
+                .collect();
+            builder.problem(
+                problem
+                    .hint(format!("schemas = {{ {} }}", example.join(", ")))
+                    .at(given.span()),
+            );
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn declared(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    choice: &Choice,
+    key: &Spanned<String>,
+    table: &TableFile,
+) -> Declared {
+    let name = match Name::parse(key.get_ref()) {
+        Ok(name) => name,
+        Err(why) => {
+            let problem = Problem::new(format!("\"{}\" is no table name: {why}", key.get_ref()));
+            builder.problem(problem.hint("a section is for one table").at(key.span()));
+            Name {
+                schema: None,
+                table: key.get_ref().clone(),
+            }
+        }
+    };
+    // Wrong patterns were reported where they stand.
+    if !choice.includes(&name) && choice.patterns.len() == around.file.tables.get_ref().len() {
+        let known = choice.patterns.iter().map(|pattern| pattern.text.as_str());
+        let problem = Problem::new(format!(
+            "table \"{}\" is not in this sync's tables",
+            key.get_ref()
+        ));
+        let hint = "write it as tables does, with or without its schema";
+        builder.problem(problem.hint(hint).nearest(key.get_ref(), known).at(key.span()));
+    }
+    let mut names = vec![None; around.nodes.len()];
+    for (node, text) in &table.names {
+        if !known_node(builder, node.get_ref(), node.span(), around.nodes) {
+            continue;
+        }
+        let Some(index) = around.node(node.get_ref()) else {
+            continue;
+        };
+        let shown = around.key(&format!("table.{}.names.{}", key.get_ref(), node.get_ref()));
+        builder.show(&shown, text.get_ref(), Some(text.span()));
+        match Name::parse(text.get_ref()) {
+            Ok(name) if name.schema.as_deref() != Some(CONTROL) => {
+                let default = around.members.get(index).map(|(node, _)| node.schema.clone());
+                let schema = name.schema.or(default).unwrap_or_default();
+                names[index] = Some(TableId::new(schema, name.table));
+            }
+            Ok(_) => {
+                let problem = Problem::new("this is one of Tidelock's own tables");
+                builder.problem(problem.hint("they are never replicated").at(text.span()));
+            }
+            Err(why) => {
+                let problem = Problem::new(format!("\"{}\" is no table name: {why}", text.get_ref()));
+                builder.problem(problem.hint("\"table\" or \"schema.table\"").at(text.span()));
+            }
+        }
+    }
+    Declared { name, names }
+}
+
+/// Of the tables that are known without a database.
+fn refuse_doubles(builder: &mut Builder<'_>, around: &Around<'_>, choice: &Choice) {
+    if around.members.len() != around.nodes.len() {
+        return;
+    }
+    let mut tables: Vec<(Table, Range<usize>)> = Vec::new();
+    for (declared, (key, file)) in choice.declared.iter().zip(sections(around)) {
+        let place = file.names.values().next().map_or(key.span(), Spanned::span);
+        tables.push((choice.table(&declared.name), place));
+    }
+    for table in choice.named() {
+        if table.declared.is_none() {
+            tables.push((table, around.file.tables.span()));
+        }
+    }
+    for (node, name) in around.nodes.iter().enumerate() {
+        let mut seen: BTreeMap<&TableId, &Table> = BTreeMap::new();
+        for (table, place) in &tables {
+            let Some(other) = seen.insert(&table.ids[node], table) else {
+                continue;
+            };
+            let id = &table.ids[node];
+            let problem = match other.name.table == table.name.table
+                && (other.declared, table.declared) == (None, None)
+            {
+                true => Problem::new(format!("the table {id} is listed twice"))
+                    .hint("with and without its schema it is one table"),
+                false => Problem::new(format!(
+                    "\"{}\" and \"{}\" are both {id} on \"{name}\"",
+                    other.name, table.name
+                ))
+                .hint("a table has one counterpart on each node: correct names, or take one out of tables"),
+            };
+            builder.problem(problem.at(place.clone()));
+            return;
+        }
+    }
+}
+
+fn sections<'a>(around: &Around<'a>) -> Vec<(&'a Spanned<String>, &'a TableFile)> {
+    let mut sections: Vec<_> = around.file.table.iter().collect();
+    sections.sort_by_key(|(name, _)| name.span().start);
+    sections
+}
+
+/// The rules and mappings of the sections, in the order of `choice.declared`.
+pub(super) fn mappings(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    mut rule: impl FnMut(&mut Builder<'_>, &str, &TableFile) -> Rule,
+) -> Vec<Section> {
+    let mut out = Vec::new();
+    for (key, file) in sections(around) {
+        let rule = rule(builder, key.get_ref(), file);
+        let columns = columns(builder, around, key.get_ref(), file);
+        let filter = filter(builder, around, key.get_ref(), file, &columns, &rule);
+        let mapping = Mapping { columns, filter };
+        out.push(Section {
+            rule,
+            mapping: Arc::new(mapping),
+        });
+    }
+    out
+}
+
+fn columns(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    table: &str,
+    file: &TableFile,
+) -> Vec<ColumnMapping> {
+    let mut given: Vec<_> = file.column.iter().collect();
+    given.sort_by_key(|(name, _)| name.span().start);
+    let mut columns: Vec<ColumnMapping> = Vec::new();
+    for (name, words) in given {
+        let prefix = around.key(&format!("table.{table}.column.{}", name.get_ref()));
+        let column = column(builder, around, &prefix, name.get_ref(), words.get_ref());
+        let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
+        if column
+            .names
+            .iter()
+            .any(|name| stamps.contains(&name.as_str()) || name.is_empty())
+        {
+            let problem = Problem::new(format!("column \"{}\" cannot be mapped", name.get_ref()));
+            builder.problem(
+                problem
+                    .hint("the stamp columns are Tidelock's own, and a name is not empty")
+                    .at(words.span()),
+            );
+        }
+        for (node, taken) in around.nodes.iter().zip(0..) {
+            if let Some(other) = columns
+                .iter()
+                .find(|other| other.names[taken] == column.names[taken])
+            {
+                let what = format!(
+                    "columns \"{}\" and \"{}\" are both \"{}\" on \"{node}\"",
+                    other.name, column.name, column.names[taken]
+                );
+                let problem = Problem::new(what);
+                builder.problem(
+                    problem
+                        .hint("a column has one counterpart on each node")
+                        .at(words.span()),
+                );
+                break;
+            }
+        }
+        // What says nothing is nothing.
+        if column.skip || column.names.iter().any(|name| *name != column.name) {
+            columns.push(column);
+        }
+    }
+    columns
+}
+
+/// What is said of one column.
+fn column(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    prefix: &str,
+    name: &str,
+    words: &ColumnFile,
+) -> ColumnMapping {
+    let mut column = ColumnMapping {
+        name: name.to_owned(),
+        names: vec![name.to_owned(); around.nodes.len()],
+        skip: false,
+    };
+    for (key, word) in words {
+        match (key.get_ref().as_str(), word.get_ref()) {
+            ("skip", Word::Bool(skip)) => {
+                builder.show(&format!("{prefix}.skip"), skip, Some(word.span()));
+                column.skip = *skip;
+            }
+            ("skip", Word::Text(_)) => {
+                let problem = Problem::new("skip is true or false");
+                builder.problem(problem.hint("write skip = true").at(word.span()));
+            }
+            (node, Word::Text(text)) => {
+                builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
+                if known_node(builder, node, key.span(), around.nodes)
+                    && let Some(index) = around.node(node)
+                {
+                    column.names[index].clone_from(text);
+                }
+            }
+            (_, Word::Bool(_)) => {
+                let problem = Problem::new("a node is given the column's name there");
+                builder.problem(
+                    problem
+                        .hint("write my = \"mail\", or skip = true")
+                        .at(word.span()),
+                );
+            }
+        }
+    }
+    column
+}
+
+fn filter(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    table: &str,
+    file: &TableFile,
+    columns: &[ColumnMapping],
+    rule: &Rule,
+) -> Option<RowFilter> {
+    let keep = on_filter_exit(builder, around, table, file);
+    let given = file.filter.as_ref()?;
+    let text = &given.get_ref().0;
+    builder.show(
+        &around.key(&format!("table.{table}.where")),
+        text,
+        Some(given.span()),
+    );
+    if matches!(rule, Rule::SourceOfTruth(_)) {
+        let problem = Problem::new("a table with where cannot have a source of truth");
+        let hint = "the truth would have to answer for rows that it does not have: use on_conflict = \"newest\" for this table";
+        builder.problem(problem.hint(hint).at(given.span()));
+    }
+    let condition = match Condition::parse(text) {
+        Ok(condition) => condition,
+        Err(mistake) => {
+            let span = within(builder.text, &given.span(), text, &mistake.at);
+            builder.problem(
+                Problem::new(mistake.what)
+                    .hint("docs/config.md lists what a condition may hold")
+                    .at(span),
+            );
+            return None;
+        }
+    };
+    let skipped: BTreeSet<&str> = columns
+        .iter()
+        .filter(|c| c.skip)
+        .map(|c| c.name.as_str())
+        .collect();
+    for column in condition.columns() {
+        let wrong = if skipped.contains(column) {
+            Some(format!("the filter reads column \"{column}\", which is skipped"))
+        } else if [VERSION_COLUMN, ORIGIN_COLUMN].contains(&column) {
+            Some(format!("the filter reads \"{column}\", which is Tidelock's own"))
+        } else {
+            None
+        };
+        if let Some(what) = wrong {
+            let at = text
+                .find(column)
+                .map_or(0..text.len(), |at| at..at + column.len());
+            let span = within(builder.text, &given.span(), text, &at);
+            let hint = "both sides must be able to judge a row: filter by a column that is carried";
+            builder.problem(Problem::new(what).hint(hint).at(span));
+        }
+    }
+    Some(RowFilter {
+        text: text.clone(),
+        condition,
+        keep,
+    })
+}
+
+fn on_filter_exit(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, file: &TableFile) -> bool {
+    let Some(given) = &file.on_filter_exit else {
+        return false;
+    };
+    builder.show(
+        &around.key(&format!("table.{table}.on_filter_exit")),
+        given.get_ref(),
+        Some(given.span()),
+    );
+    let (what, hint) = match (given.get_ref().as_str(), file.filter.is_some(), around.mode) {
+        (_, false, _) => (
+            "on_filter_exit without where",
+            "it says what becomes of rows that leave the filter",
+        ),
+        ("delete", true, _) => return false,
+        ("keep", true, Some(Mode::Merge)) => (
+            "on_filter_exit = \"keep\" belongs to mode = \"transactional\"",
+            "in merge a row that was kept could be changed on both sides without being compared: use \"delete\"",
+        ),
+        ("keep", true, _) => return true,
+        (_, true, _) => (
+            "on_filter_exit is \"delete\" or \"keep\"",
+            "the default is \"delete\"",
+        ),
+    };
+    builder.problem(Problem::new(what).hint(hint).at(given.span()));
+    false
+}
+
+/// Where a piece of a text stands in the file: exactly, when the text is written there without escapes.
+fn within(file: &str, span: &Range<usize>, text: &str, at: &Range<usize>) -> Range<usize> {
+    let written = file.get(span.clone()).unwrap_or_default();
+    match written.find(text) {
+        Some(start) => {
+            let start = span.start + start;
+            let end = (start + at.end).min(span.end);
+            (start + at.start).min(end.saturating_sub(1))..end
+        }
+        None => span.clone(),
+    }
+}

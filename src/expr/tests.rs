@@ -1,0 +1,283 @@
+//! The grammar by table, three-valued logic, exactness, and the places of mistakes.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::model::schema::{Column, ColumnType, Table, TableId};
+use crate::model::value::{Row, Value};
+
+fn table() -> Table {
+    let column = |name: &str, ty: ColumnType| Column {
+        name: name.to_owned(),
+        ty,
+        sql_type: String::new(),
+        collation: String::new(),
+        nullable: true,
+        generated: name == "made",
+        has_default: false,
+    };
+    let int = |bits| ColumnType::Int {
+        bits,
+        unsigned: false,
+    };
+    let text = |fixed| ColumnType::Text {
+        chars: None,
+        bytes: None,
+        fixed,
+        utf8: true,
+    };
+    Table {
+        id: TableId::new("s", "t"),
+        columns: vec![
+            column("n", int(64)),
+            column("flag", ColumnType::Bool),
+            column("tiny", int(8)),
+            column(
+                "amount",
+                ColumnType::Decimal {
+                    precision: None,
+                    scale: 0,
+                    unsigned: false,
+                },
+            ),
+            column("name", text(false)),
+            column("code", text(true)),
+            column("day", ColumnType::Date),
+            column(
+                "at",
+                ColumnType::TimestampTz {
+                    fraction: 6,
+                    epoch: false,
+                },
+            ),
+            column("id", ColumnType::Uuid),
+            column("real", ColumnType::Double),
+            column(
+                "kind",
+                ColumnType::Enum {
+                    labels: vec!["b".to_owned(), "a".to_owned()],
+                },
+            ),
+            column("made", int(32)),
+        ],
+        key: vec![0],
+        uniques: vec![],
+    }
+}
+
+fn row(cells: &[(&str, Value)]) -> Row {
+    let table = table();
+    let cell = |column: &Column| {
+        let found = cells.iter().find(|(name, _)| *name == column.name);
+        Some(found.map_or(Value::Null, |(_, value)| value.clone()))
+    };
+    table.columns.iter().map(cell).collect()
+}
+
+fn ask(text: &str, cells: &[(&str, Value)]) -> bool {
+    let condition = Condition::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"));
+    let filter =
+        Filter::bind(&condition, &table(), |name| name).unwrap_or_else(|unfit| panic!("{text}: {unfit:?}"));
+    filter.matches(&row(cells)).unwrap()
+}
+
+const YES: &[&str] = &[
+    "n = 7",
+    "7 = n",
+    "n <> 8",
+    "n >= 7 AND n <= 7.0",
+    "n < 7.5",
+    "NOT n > 7",
+    "n IN (1, 7)",
+    "n NOT IN (1, 2)",
+    "n BETWEEN 7 AND 9",
+    "n NOT BETWEEN 8 AND 9",
+    "NOT flag",
+    "flag = FALSE",
+    "tiny",
+    "tiny = TRUE",
+    "tiny = 1",
+    "amount = 12.5",
+    "amount = 12.500",
+    "amount > 12.4999999999999999999999999999999999999999999",
+    "amount < 100",
+    "amount > -100",
+    "name = 'Ab%c'",
+    "name LIKE 'A%'",
+    "name LIKE '_b!%c' ESCAPE '!'",
+    "name NOT LIKE 'a%'",
+    "name > 'AZ'",
+    "code = 'EU'",
+    "code LIKE 'EU'",
+    "day = '2026-02-28'",
+    "day < '12026-01-01'",
+    "day > '0044-03-15 BC'",
+    "day <> 'infinity'",
+    "at > '2026-02-28 12:00:00'",
+    "at < '2026-02-28T12:00:00.500001'",
+    "at >= '2026-02-28'",
+    "id = 'abababab-abab-abab-abab-ABABABABABAB'",
+    "kind = 'a'",
+    "kind IN ('a', 'b')",
+    "real IS NULL",
+    "n IS NOT NULL",
+    "(n = 1 OR n = 7) AND NOT flag",
+    "n = 7 OR real IS NOT NULL",
+    "n < amount",
+    "\"n\" = 7",
+    "`n` = 7",
+    "n = +7",
+    "TRUE",
+    "NOT (n = 1)",
+    "n = 7 -- and so on",
+];
+const NO: &[&str] = &[
+    "n = 8",
+    "n > 7",
+    "n NOT IN (7)",
+    "flag",
+    "name = 'ab%c'",
+    "name LIKE '_b'",
+    "name LIKE ''",
+    "amount = 12",
+    "at < '2026-02-28'",
+    "NOT n = 7",
+    "n = 7 AND flag",
+    "FALSE",
+    "NULL",
+    "code LIKE 'EU '",
+];
+
+#[test]
+fn conditions_that_are_true_and_those_that_are_not() {
+    let cells = [
+        ("n", Value::Int(7)),
+        ("flag", Value::Bool(false)),
+        ("tiny", Value::Int(1)),
+        ("amount", Value::Decimal("12.50".into())),
+        ("name", Value::Text("Ab%c".into())),
+        ("code", Value::Text("EU  ".into())),
+        ("day", Value::Date("2026-02-28".into())),
+        ("at", Value::TimestampTz("2026-02-28 12:00:00.5".into())),
+        ("id", Value::Uuid([0xab; 16])),
+        ("kind", Value::Text("a".into())),
+    ];
+    for text in YES {
+        assert!(ask(text, &cells), "{text} should be true");
+    }
+    for text in NO {
+        assert!(!ask(text, &cells), "{text} should not be true");
+    }
+}
+
+#[test]
+fn unknown_is_not_true_and_neither_is_its_negation() {
+    for text in [
+        "n = 1",
+        "NOT n = 1",
+        "n <> 1",
+        "n IN (1)",
+        "n NOT IN (1)",
+        "name LIKE '%'",
+        "flag",
+        "NOT flag",
+        "n < amount",
+    ] {
+        assert!(!ask(text, &[]), "{text} of NULL");
+    }
+    assert!(!ask("n NOT IN (1, NULL)", &[("n", Value::Int(2))]));
+    assert!(ask("n IN (2, NULL)", &[("n", Value::Int(2))]));
+    assert!(ask("n = 1 OR flag IS NULL", &[]));
+    assert!(ask("NOT (n = 1 AND tiny = 2)", &[("tiny", Value::Int(3))]));
+    assert!(!ask("NOT (n = 1 AND tiny = 2)", &[("tiny", Value::Int(2))]));
+}
+
+#[test]
+fn decimals_and_calendars_are_exact_at_their_ends() {
+    let amount = |text: &str| [("amount", Value::Decimal(text.to_owned().into()))];
+    let long = "9".repeat(70);
+    assert!(ask(&format!("amount = {long}"), &amount(&long)));
+    assert!(!ask(
+        &format!("amount = {long}"),
+        &amount(&format!("{long}.{}1", "0".repeat(50)))
+    ));
+    assert!(ask("amount = 0", &amount("-0.00")));
+    assert!(ask("amount > 1000", &amount("NaN")));
+    assert!(ask("amount < -1000", &amount("-Infinity")));
+    let day = |text: &str| [("day", Value::Date(text.to_owned().into()))];
+    assert!(ask("day < '0001-01-01'", &day("0001-12-31 BC")));
+    assert!(ask("day > '9999-12-31'", &day("10000-01-01")));
+    assert!(ask("day > '9999-12-31'", &day("infinity")));
+    assert!(ask("day < '0001-01-01'", &day("0000-00-00")));
+}
+
+#[test]
+fn everything_else_of_sql_is_refused_with_its_place() {
+    let cases = [
+        ("lower(name) = 'a'", "lower(name)"),
+        ("n + 1 = 2", "n + 1"),
+        ("n = 1 AND name ILIKE 'a'", "name ILIKE 'a'"),
+        ("n = (SELECT 1)", "SELECT 1"),
+        ("t.n = 1", "t.n"),
+        ("n = 1e3", "1e3"),
+        ("1 = 1", "1 = 1"),
+        ("n = NULL", "n = NULL"),
+        ("'a'", "'a'"),
+        ("name LIKE 'a\\%'", "'a\\%'"),
+        ("name LIKE 'a!' ESCAPE '!'", "'a!'"),
+        ("n = 1 n = 2", "n = 2"),
+        ("n IN (name)", "name"),
+        ("name = X'00'", "X'00'"),
+    ];
+    for (text, place) in cases {
+        let mistake = Condition::parse(text).unwrap_err();
+        let start = text.rfind(place).unwrap();
+        assert!(
+            mistake.at.start <= start + 1 && mistake.at.end + 1 >= start,
+            "{text}: {mistake:?} should be at {place}"
+        );
+    }
+    for text in ["", "  ", "n =", "= 1", "(n = 1", "n = 'a", "n = 1)"] {
+        assert!(Condition::parse(text).is_err(), "{text:?}");
+    }
+    assert!(Condition::parse(&format!("{}n = 1{}", "(".repeat(200), ")".repeat(200))).is_err());
+    assert!(Condition::parse(&"n = 1 OR ".repeat(1000)).is_err());
+}
+
+#[test]
+fn what_an_engine_would_see_otherwise_is_refused_with_the_column() {
+    let cases = [
+        ("nothing = 1", "nothing", "no such column"),
+        ("name = 5", "name", "'text'"),
+        ("n = '5'", "n", "number"),
+        ("n LIKE '5'", "n", "LIKE"),
+        ("n", "n", "condition"),
+        ("real = 1.5", "real", "exactly"),
+        ("real", "real", "exactly"),
+        ("kind < 'b'", "kind", "order"),
+        ("day = '31.01.2026'", "day", "2026-01-31"),
+        ("at = '2026-01-31 10:00:00+02'", "at", "UTC"),
+        ("id = 'x'", "id", "uuid"),
+        ("n = name", "n", "a text"),
+        ("flag = 1", "flag", "TRUE"),
+        ("made = 1", "made", "generated"),
+        ("name IN ('a', 1)", "name", "'text'"),
+    ];
+    for (text, column, why) in cases {
+        let condition = Condition::parse(text).unwrap();
+        let unfit = Filter::bind(&condition, &table(), |name| name).unwrap_err();
+        assert!(
+            unfit.column == column && unfit.why.contains(why),
+            "{text}: {unfit:?}"
+        );
+    }
+}
+
+#[test]
+fn a_row_without_a_cell_of_the_filter_is_not_judged() {
+    let condition = Condition::parse("n = 1 AND name = 'a'").unwrap();
+    let filter = Filter::bind(&condition, &table(), |name| name).unwrap();
+    let mut cells = row(&[("n", Value::Int(2))]);
+    cells.0[4] = None;
+    assert_eq!(filter.matches(&cells), None);
+    assert_eq!(condition.columns(), ["n", "name"]);
+}

@@ -1,0 +1,189 @@
+//! Which tables a sync has now: its patterns, held against what the databases hold.
+//!
+//! Owns: the difference between what matches (the catalogs) and what was set up (our own record). Only `setup` lets a
+//! table in; `run` works with what was set up, and says what else matches.
+//! A two-way sync takes the tables of either side; a one-way sync those of its source.
+//! Codes: E351 nothing matches, W352 a table is not set up, E353 two tables are one on a node, W354 a table's name is
+//! taken by another, W357 a pattern chooses nothing.
+
+use super::spec::SyncSpec;
+use crate::engine::Node;
+use crate::error::{Error, Reason, Result};
+use crate::mapping::choice::{Chosen, Table};
+use crate::model::schema::TableId;
+use crate::model::sync::{Finding, Level};
+use std::collections::BTreeSet;
+
+/// A sync with its tables, and what there is to say about their choice.
+pub struct Selected {
+    pub spec: SyncSpec,
+    pub notes: Vec<Finding>,
+}
+
+/// What `run` and `check` are about: the tables that were set up, or, before that, those that match. A node that
+/// cannot be reached is `None` and decides nothing.
+pub async fn current(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
+    if sync.choice.is_fixed() {
+        return Ok(fixed(sync));
+    }
+    let matching = sync.choice.chosen(&listed(sync, nodes).await?);
+    let Some(known) = set_up(sync, nodes).await? else {
+        return Ok(select(sync, &matching, matching.tables.clone()));
+    };
+    let mut selected = select(sync, &matching, known.tables);
+    selected.notes.extend(newcomers(sync, &matching, &selected.spec));
+    Ok(selected)
+}
+
+/// What `setup` is about: everything that matches; but a sync that has started takes no more tables in, because the
+/// rows they hold would never be copied.
+pub async fn wanted(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
+    if sync.choice.is_fixed() {
+        return Ok(fixed(sync));
+    }
+    let matching = sync.choice.chosen(&listed(sync, nodes).await?);
+    let mut tables = matching.tables.clone();
+    if started(sync, nodes).await? {
+        let known = set_up(sync, nodes).await?.unwrap_or_default();
+        let exact = sync.choice.named();
+        tables.retain(|table| is_among(table, &known.tables) || is_among(table, &exact));
+    }
+    let mut selected = select(sync, &matching, tables);
+    selected.notes.extend(newcomers(sync, &matching, &selected.spec));
+    let blocker = selected.notes.iter().find(|note| note.level == Level::Blocker);
+    match blocker {
+        Some(blocker) => Err(refusal(blocker)),
+        None => Ok(selected),
+    }
+}
+
+/// A finding as the error of a command that cannot go on.
+pub(super) fn refusal(finding: &Finding) -> Error {
+    let error = Error::definite("choose the tables")
+        .node(&finding.node)
+        .reason(Reason::Blocked)
+        .why(format!("{}: {}", finding.code, finding.what))
+        .hint(finding.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
+    match &finding.table {
+        Some(table) => error.table(table),
+        None => error,
+    }
+}
+
+fn fixed(sync: &SyncSpec) -> Selected {
+    Selected {
+        spec: sync.clone(),
+        notes: Vec::new(),
+    }
+}
+
+/// The tables of the nodes that lead.
+async fn listed(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Vec<Option<Vec<TableId>>>> {
+    let mut listed = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let leads = sync.links.iter().any(|(source, _)| *source == index);
+        listed.push(match node {
+            Some(node) if leads => Some(node.list(sync.choice.schemas_on(index).as_deref()).await?),
+            Some(_) | None => None,
+        });
+    }
+    Ok(listed)
+}
+
+/// What our own record says of every node; `None` when nothing is set up.
+async fn set_up(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Option<Chosen>> {
+    let mut recorded = Vec::with_capacity(nodes.len());
+    for node in nodes.iter_mut() {
+        recorded.push(match node {
+            Some(node) => Some(node.recorded_tables(&sync.name).await?),
+            None => None,
+        });
+    }
+    match recorded.iter().flatten().all(Vec::is_empty) {
+        true => Ok(None),
+        false => Ok(Some(sync.choice.chosen(&recorded))),
+    }
+}
+
+/// Has any link a checkpoint?
+async fn started(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<bool> {
+    for index in 0..sync.links.len() {
+        let (_, target) = sync.links[index];
+        if let Some(node) = &mut nodes[target] {
+            let status = node.link_status(&sync.name, &sync.link(index).id).await?;
+            if status.checkpoint.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn is_among(table: &Table, tables: &[Table]) -> bool {
+    tables.iter().any(|known| known.ids == table.ids)
+}
+
+fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
+    let name = |node: usize| sync.nodes[node].name.as_str();
+    let mut notes = Vec::new();
+    if tables.is_empty() {
+        let patterns: Vec<&str> = sync
+            .choice
+            .patterns
+            .iter()
+            .map(|pattern| pattern.text.as_str())
+            .collect();
+        let what = format!("no table matches tables = {patterns:?}");
+        let fix = "correct the patterns: \"*\" is every table of the default schema, \"schema.*\" every one of a \
+                   schema; an account sees only tables that it has rights on";
+        notes
+            .push(Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what).fix(fix));
+    } else {
+        let node = name(sync.links.first().map_or(0, |link| link.0));
+        notes.extend(matching.idle.iter().map(|pattern| {
+            let what = format!("the pattern {pattern:?} chooses no table");
+            Finding::warning("W357", node, what).fix("correct it, or take it out of tables")
+        }));
+    }
+    for (node, id) in &matching.clashes {
+        let what = "two tables of the other node would be this one".to_owned();
+        let fix =
+            "take one of them out of tables (\"!schema.table\"), or give it a name of its own with names";
+        notes.push(Finding::blocker("E353", name(*node), what).table(id).fix(fix));
+    }
+    for (node, id) in &matching.displaced {
+        let what =
+            "it matches, but its counterpart on the other node belongs to another table: it is not carried";
+        let fix = format!(
+            "take it out of tables (\"!{id}\"), or give it names in a section [sync.table] of its own"
+        );
+        notes.push(Finding::warning("W354", name(*node), what).table(id).fix(fix));
+    }
+    Selected {
+        spec: sync.with_tables(&tables),
+        notes,
+    }
+}
+
+/// Tables that match and are not in.
+fn newcomers(sync: &SyncSpec, matching: &Chosen, selected: &SyncSpec) -> Vec<Finding> {
+    let (lead, _) = sync.links.first().copied().unwrap_or_default();
+    let known: BTreeSet<&TableId> = selected.nodes[lead].tables.iter().collect();
+    let new = matching
+        .tables
+        .iter()
+        .filter(|table| !known.contains(&table.ids[lead]));
+    let note = |table: &Table| {
+        let what = "it matches the patterns and is not set up: its changes are not carried";
+        let fix = format!(
+            "before the first start: tidelock setup --execute; after it: take it out (\"!{}\") and give it a [[sync]] \
+             of its own, which copies its rows, or {}",
+            table.name,
+            crate::error::NEW_COPY
+        );
+        Finding::warning("W352", &sync.nodes[lead].name, what)
+            .table(&table.ids[lead])
+            .fix(fix)
+    };
+    new.map(note).collect()
+}

@@ -1,0 +1,242 @@
+//! What makes two different databases one: which tables are chosen, and how their columns and rows pass.
+//!
+//! Owns: names and patterns ([`pattern`]), the choice of tables by them ([`choice`]), and per table the names of its
+//! columns on each node, those that stay behind, and the row filter ([`Mapping`], for one direction [`Passage`]).
+//! Refuses: reading catalogs (see `flow::select`) and the work on values (see `plan`). Pure.
+
+pub mod choice;
+pub mod pattern;
+
+use crate::expr::{Condition, Filter, Unfit};
+use crate::model::schema::Table;
+use std::sync::Arc;
+
+/// How the rows of one table pass between the nodes of its sync.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mapping {
+    pub columns: Vec<ColumnMapping>,
+    pub filter: Option<RowFilter>,
+}
+
+/// A column that is not simply the same everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnMapping {
+    /// Its name in the configuration, and on every node that says no other.
+    pub name: String,
+    /// By node, in the order of the sync.
+    pub names: Vec<String>,
+    /// It stays where it is.
+    pub skip: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFilter {
+    /// As it was written.
+    pub text: String,
+    /// In the configuration's names of the columns.
+    pub condition: Condition,
+    /// A row that no longer matches stays at the peer as it was.
+    pub keep: bool,
+}
+
+impl Mapping {
+    pub fn is_plain(&self) -> bool {
+        self.columns.is_empty() && self.filter.is_none()
+    }
+
+    /// What must not change while the table is set up: other columns or rows would have to be copied. Empty for a
+    /// plain table.
+    pub fn signature(&self) -> String {
+        if self.is_plain() {
+            return String::new();
+        }
+        let mut columns: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| (&column.name, &column.names, column.skip))
+            .collect();
+        columns.sort();
+        let filter = self
+            .filter
+            .as_ref()
+            .map(|filter| format!("{:?}", filter.condition));
+        let text = serde_json::json!([columns, filter]).to_string();
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+    }
+
+    /// A node's name of a column of the configuration.
+    pub fn name_on<'a>(&'a self, node: usize, column: &'a str) -> &'a str {
+        let found = self.columns.iter().find(|known| known.name == column);
+        found
+            .and_then(|known| known.names.get(node))
+            .map_or(column, String::as_str)
+    }
+
+    pub fn is_skipped(&self, column: &str) -> bool {
+        self.columns
+            .iter()
+            .any(|known| known.name == column && known.skip)
+    }
+
+    /// The filter over a node's table.
+    pub fn filter_on(&self, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
+        let bound = self
+            .filter
+            .as_ref()
+            .map(|filter| Filter::bind(&filter.condition, table, |column| self.name_on(node, column)));
+        bound.transpose()
+    }
+
+    /// The node's names of the filter's columns.
+    pub fn filter_columns(&self, node: usize) -> Vec<String> {
+        let columns = self.filter.iter().flat_map(|filter| filter.condition.columns());
+        columns
+            .map(|column| self.name_on(node, column).to_owned())
+            .collect()
+    }
+
+    /// In words, for `check`; empty for a plain table. `nodes` are the nodes' names.
+    pub fn words(&self, nodes: &[&str]) -> Vec<String> {
+        let mut words = Vec::new();
+        for column in &self.columns {
+            if column.skip {
+                words.push(format!("column {} stays behind", column.name));
+                continue;
+            }
+            let names = nodes
+                .iter()
+                .zip(&column.names)
+                .filter(|(_, name)| **name != column.name);
+            let names: Vec<String> = names.map(|(node, name)| format!("{name} on {node}")).collect();
+            words.push(format!("column {} is {}", column.name, names.join(", ")));
+        }
+        if let Some(filter) = &self.filter {
+            let leaving = if filter.keep { "stay" } else { "are deleted" };
+            words.push(format!(
+                "only rows where {}; rows that leave it {leaving} at the peer",
+                filter.text
+            ));
+        }
+        words
+    }
+}
+
+/// A mapping in one direction.
+#[derive(Debug, Clone, Default)]
+pub struct Passage {
+    mapping: Arc<Mapping>,
+    source: usize,
+    target: usize,
+    /// The table's name in the configuration, the same on every node; empty: as the target calls it.
+    pub table: String,
+}
+
+/// Where a column of the source goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// To the target's column of this name.
+    Named(&'a str),
+    /// Nowhere: it is skipped.
+    Skipped,
+    /// The target's column of its name takes another column's values.
+    Taken(&'a str),
+}
+
+impl Passage {
+    pub fn new(mapping: &Arc<Mapping>, source: usize, target: usize, table: impl Into<String>) -> Self {
+        Passage {
+            mapping: Arc::clone(mapping),
+            source,
+            target,
+            table: table.into(),
+        }
+    }
+
+    pub fn back(&self) -> Passage {
+        Passage {
+            mapping: Arc::clone(&self.mapping),
+            source: self.target,
+            target: self.source,
+            table: self.table.clone(),
+        }
+    }
+
+    pub fn place<'a>(&'a self, column: &'a str) -> Place<'a> {
+        let on = |known: &'a ColumnMapping, node: usize| known.names.get(node).map(String::as_str);
+        let columns = || self.mapping.columns.iter();
+        if let Some(known) = columns().find(|known| on(known, self.source) == Some(column)) {
+            return match (known.skip, on(known, self.target)) {
+                (false, Some(name)) => Place::Named(name),
+                (true, _) | (false, None) => Place::Skipped,
+            };
+        }
+        match columns().find(|known| on(known, self.target) == Some(column)) {
+            Some(known) => Place::Taken(on(known, self.source).unwrap_or(column)),
+            None => Place::Named(column),
+        }
+    }
+
+    /// The filter, for the source's rows.
+    pub fn filter(&self, source: &Table) -> Result<Option<Filter>, Unfit> {
+        self.mapping.filter_on(self.source, source)
+    }
+
+    /// The filter, for the target's rows.
+    pub fn filter_there(&self, target: &Table) -> Result<Option<Filter>, Unfit> {
+        self.mapping.filter_on(self.target, target)
+    }
+
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// Rows that leave the filter stay at the peer.
+    pub fn keeps(&self) -> bool {
+        self.mapping.filter.as_ref().is_some_and(|filter| filter.keep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping() -> Arc<Mapping> {
+        let column = |name: &str, there: &str, skip| ColumnMapping {
+            name: name.to_owned(),
+            names: vec![name.to_owned(), there.to_owned()],
+            skip,
+        };
+        Arc::new(Mapping {
+            columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
+            filter: None,
+        })
+    }
+
+    #[test]
+    fn columns_pass_under_their_names_both_ways() {
+        let there = Passage::new(&mapping(), 0, 1, "t");
+        assert_eq!(there.place("email"), Place::Named("mail"));
+        assert_eq!(there.place("id"), Place::Named("id"));
+        assert_eq!(there.place("ssn"), Place::Skipped);
+        assert_eq!(there.place("mail"), Place::Taken("email"));
+        let back = there.back();
+        assert_eq!(back.place("mail"), Place::Named("email"));
+        assert_eq!(back.place("email"), Place::Taken("mail"));
+        assert_eq!(back.place("ssn"), Place::Skipped);
+    }
+
+    #[test]
+    fn a_signature_changes_with_what_passes_and_not_with_the_order_of_keys() {
+        let one = mapping();
+        let mut other = (*one).clone();
+        other.columns.reverse();
+        assert_eq!(one.signature(), other.signature());
+        other.columns.pop();
+        assert_ne!(one.signature(), other.signature());
+        assert_eq!(Mapping::default().signature(), "");
+    }
+}
