@@ -25,10 +25,12 @@ fn free_address() -> SocketAddr {
 
 fn config(a: &Db, b: &Db, more: &str) -> String {
     format!(
-        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"shop\"\n\
+        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"{}\"\n\
          nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{more}",
         a.url(),
-        b.url()
+        b.url(),
+        // The servers are shared, and what a server knows of a sync with them.
+        a.name()
     )
 }
 
@@ -103,13 +105,16 @@ async fn probes_and_figures_follow_the_links() {
     let verbose = scene.get("/readyz?verbose").await;
     assert_eq!(verbose.code, 200);
     assert!(
-        verbose.body.contains("[+] shop a->b streaming"),
+        verbose
+            .body
+            .contains(&*format!("[+] {} a->b streaming", scene.a.name())),
         "{}",
         verbose.body
     );
     assert_eq!(scene.get("/nothing").await.code, 404);
     scene.crosses(1).await;
-    let labels = "sync=\"shop\",link=\"a->b\"";
+    let sync = scene.a.name().to_owned();
+    let labels = format!("sync=\"{sync}\",link=\"a->b\"");
     eventually(LIMIT, "the row to be counted", async || {
         let text = scene.get("/metrics").await.body;
         let series = format!("tidelock_events_applied_total{{{labels},node=\"b\",op=\"insert\"}}");
@@ -129,7 +134,7 @@ async fn probes_and_figures_follow_the_links() {
         ("tidelock_config_last_reload_successful ".to_owned(), 1.0),
         // The other link reads the row as an echo.
         (
-            "tidelock_events_skipped_total{sync=\"shop\",link=\"b->a\",reason=\"loop\"}".to_owned(),
+            format!("tidelock_events_skipped_total{{sync=\"{sync}\",link=\"b->a\",reason=\"loop\"}}"),
             1.0,
         ),
         (
@@ -278,12 +283,12 @@ async fn watching_prints_a_line_per_change_and_json_lines() {
     let mut watch = Tidelock::new(&std::fs::read_to_string(scene.tidelock.config_path()).unwrap());
     watch.spawn_with(&["status", "--watch"]);
     eventually(LIMIT, "the first lines", async || {
-        watch.log().contains("shop a->b state=streaming")
+        watch.log().contains("a->b state=streaming")
     })
     .await;
     scene.tidelock.term().await;
     eventually(LIMIT, "the stop", async || {
-        watch.log().contains("shop a->b state=stopped")
+        watch.log().contains("a->b state=stopped")
     })
     .await;
     let lines = watch

@@ -90,7 +90,7 @@ async fn report(
         .as_ref()
         .is_none_or(|figures| figures.lag_ms.is_none())
         .then_some(memory);
-    let mut facts = ask(&sync.spec.link(index), memory).await;
+    let mut facts = ask(&sync.spec, index, memory).await;
     let failed = match unreachable(&facts) {
         Some(error) => Some(error),
         None => match facts.take_error() {

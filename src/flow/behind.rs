@@ -3,7 +3,7 @@
 //! Owns: nothing that lasts; the log is read from the checkpoint and nothing is confirmed but that checkpoint.
 //! To be called where the log has no reader that could be disturbed: a binlog, or a slot that is not in use.
 
-use super::spec::LinkSpec;
+use super::spec::{LinkSpec, SyncSpec};
 use crate::access::SourceOptions;
 use crate::engine::{Node, Source};
 use crate::error::Result;
@@ -21,7 +21,8 @@ pub enum Oldest {
     Nothing,
 }
 
-pub async fn oldest(spec: &LinkSpec, from: &Position) -> Result<Oldest> {
+pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Oldest> {
+    let spec = &*super::selected(sync).await?.link(index);
     let mut node = Node::connect(&spec.source.access, spec.source.engine).await?;
     let end = node.log_end().await?.position;
     let tables = super::tables(&mut node, &spec.source.tables, &spec.source.name).await?;

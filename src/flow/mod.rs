@@ -85,7 +85,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
 }
 
 /// The sync with the tables that were set up. What else matches is only said.
-async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+pub async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
     if sync.choice.is_fixed() {
         return Ok(sync.clone());
     }

@@ -80,7 +80,7 @@ async fn ask(syncs: &[Sync], cache: &Cache) {
     for sync in syncs {
         for (index, link) in sync.links().iter().enumerate() {
             let spec = sync.spec.link(index);
-            let facts = facts::ask(&spec, None).await;
+            let facts = facts::ask(&sync.spec, index, None).await;
             let kept = facts.source.as_ref().and_then(|source| source.as_ref().ok());
             let known = Known {
                 report: Report::of(&sync.spec, link, &facts),

@@ -45,8 +45,10 @@ impl Series<'_, '_> {
     ) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in series {
-            let mut one = metric.encode_family(&labels)?;
-            write(&mut one, kind, value)?;
+            match labels.is_empty() {
+                true => write(&mut metric, kind, value)?,
+                false => write(&mut metric.encode_family(&labels)?, kind, value)?,
+            }
         }
         Ok(())
     }

@@ -29,6 +29,16 @@ const MARIADB: &str = "SELECT CAST(TIMESTAMPDIFF(SECOND, me.trx_wait_started, NO
    JOIN information_schema.processlist AS mine ON mine.id = me.trx_mysql_thread_id
    LEFT JOIN information_schema.processlist AS who ON who.id = him.trx_mysql_thread_id
   WHERE mine.user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) ORDER BY 1 DESC LIMIT 1";
+/// Without performance_schema MySQL does not say who blocks whom: the oldest other transaction is the likely one.
+const SUSPECT: &str = "SELECT CAST(TIMESTAMPDIFF(SECOND, me.trx_wait_started, NOW()) AS SIGNED),
+        him.trx_mysql_thread_id, COALESCE(who.user, '?'),
+        CAST(TIMESTAMPDIFF(SECOND, him.trx_started, NOW()) AS SIGNED)
+   FROM information_schema.innodb_trx AS me
+   JOIN information_schema.processlist AS mine ON mine.id = me.trx_mysql_thread_id
+   JOIN information_schema.innodb_trx AS him ON him.trx_id <> me.trx_id AND him.trx_state <> 'LOCK WAIT'
+   LEFT JOIN information_schema.processlist AS who ON who.id = him.trx_mysql_thread_id
+  WHERE mine.user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND me.trx_state = 'LOCK WAIT'
+  ORDER BY him.trx_started LIMIT 1";
 /// Everybody sees the sessions of his own account.
 const OWN: &str = "SELECT CAST(time AS SIGNED), state FROM information_schema.processlist
   WHERE user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND state LIKE '%lock%' ORDER BY 1 DESC LIMIT 1";
@@ -44,6 +54,14 @@ pub async fn waiting_for(conn: &mut Conn) -> Result<Option<String>> {
     if let Some((waits, session, user, open)) = held {
         return Ok(Some(format!(
             "a lock for {} s, held by session {session} (user {user}, transaction open for {open} s); to end it: KILL {session}",
+            waits.max(0)
+        )));
+    }
+    let suspect: Option<Held> = conn.query_first(SUSPECT).await.unwrap_or_default();
+    if let Some((waits, session, user, open)) = suspect {
+        return Ok(Some(format!(
+            "a lock for {} s, probably held by session {session} (user {user}, the oldest open transaction, {open} s); \
+             to end it: KILL {session}",
             waits.max(0)
         )));
     }

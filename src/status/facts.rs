@@ -7,7 +7,7 @@
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow::behind;
-use crate::flow::spec::{LinkSpec, NodeSpec};
+use crate::flow::spec::{LinkSpec, NodeSpec, SyncSpec};
 use crate::model::log::{Distance, LogEnd};
 use crate::model::position::Position;
 use crate::model::sync::{LinkStatus, Retention};
@@ -65,7 +65,8 @@ impl Facts {
 }
 
 /// Asks both ends. With `memory` the log is read too, where nobody else reads it.
-pub async fn ask(link: &LinkSpec, memory: Option<&Memory>) -> Facts {
+pub async fn ask(sync: &SyncSpec, index: usize, memory: Option<&Memory>) -> Facts {
+    let link = &*sync.link(index);
     let (target, holder) = match within(&link.target, target(link)).await {
         Ok((status, holder)) => (Ok(status), holder),
         Err(error) => (Err(error), None),
@@ -92,7 +93,7 @@ pub async fn ask(link: &LinkSpec, memory: Option<&Memory>) -> Facts {
     if let (Some(memory), Some(checkpoint)) = (memory, checkpoint)
         && is_readable(&facts, &checkpoint)
     {
-        facts.oldest = oldest(link, &checkpoint, memory).await;
+        facts.oldest = oldest(sync, index, &checkpoint, memory).await;
     }
     facts
 }
@@ -146,7 +147,8 @@ fn is_readable(facts: &Facts, checkpoint: &Position) -> bool {
     !is_taken && !kept.retention.lost && !checkpoint.covers(&kept.end.position).unwrap_or(true)
 }
 
-async fn oldest(link: &LinkSpec, checkpoint: &Position, memory: &Memory) -> Option<Oldest> {
+async fn oldest(sync: &SyncSpec, index: usize, checkpoint: &Position, memory: &Memory) -> Option<Oldest> {
+    let link = sync.link(index);
     let key = (link.sync.clone(), link.id.clone());
     let text = checkpoint.to_string();
     let known = memory.links().get(&key).cloned();
@@ -156,7 +158,7 @@ async fn oldest(link: &LinkSpec, checkpoint: &Position, memory: &Memory) -> Opti
         return Some(oldest);
     }
     // A log that cannot be read now leaves the bound from the checkpoint's age.
-    let found = tokio::time::timeout(READ_MAX, behind::oldest(link, checkpoint)).await;
+    let found = tokio::time::timeout(READ_MAX, behind::oldest(sync, index, checkpoint)).await;
     let found = found.ok().and_then(Result::ok)?;
     memory.links().insert(key, (text, found));
     Some(found)
