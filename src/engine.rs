@@ -53,15 +53,6 @@ impl Source {
         }
     }
 
-    /// Ends the reading so that the server knows it at once.
-    pub async fn leave(self) -> Result<()> {
-        match self {
-            // The end of its connection frees the slot.
-            Source::Postgres(_) => Ok(()),
-            Source::Mysql(source) => source.leave().await,
-        }
-    }
-
     /// Called while the consumer is busy, so that the server does not take us for dead.
     pub async fn keepalive(&mut self) -> Result<()> {
         match self {

@@ -58,6 +58,20 @@ pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
     groups.into_iter().map(finding).collect()
 }
 
+/// The other answer to a missing right on columns: not to carry them.
+pub fn or_skip(table: &str, mut columns: Vec<String>) -> String {
+    columns.sort();
+    columns.dedup();
+    if columns.is_empty() {
+        return String::new();
+    }
+    let columns: Vec<String> = columns.iter().map(|name| format!("{name:?}")).collect();
+    format!(
+        "; or leave them out: skip = [{}] in [sync.table.{table:?}]",
+        columns.join(", ")
+    )
+}
+
 /// Changes when the user's part of a table's definition does.
 pub fn fingerprint(table: &Table) -> String {
     let mut text = String::new();

@@ -35,10 +35,7 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
         spill: spec.limits.spill.clone(),
     };
     let mut source = Source::open(spec.source.engine, options, from).await?;
-    let found = search(spec, &mut source, &end).await;
-    // What it is there for has been read.
-    let _ = source.leave().await;
-    found
+    search(spec, &mut source, &end).await
 }
 
 async fn search(spec: &LinkSpec, source: &mut Source, end: &Position) -> Result<Oldest> {

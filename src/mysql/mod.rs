@@ -261,8 +261,8 @@ pub async fn server(conn: &mut Conn, flavor: &Flavor) -> Result<Server> {
         ),
     };
     let identity: Option<String> = match identity {
-        // No such database or table yet, or none that this account may see: not set up.
-        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049 | 1142) => None,
+        // No such database or table yet, or none that this account may see, which `check` tells.
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049 | 1142 | 1044) => None,
         other => other.map_err(|error| fail(doing, error))?,
     };
     Ok(Server {

@@ -1,9 +1,17 @@
 //! The run account lacks a right: each is told with its GRANT, and with that it runs.
 
+use crate::harness::Session;
 use crate::on_both_pairs;
 use crate::stage::{Pair, Stage, Way, mend};
+use serde_json::Value as Json;
 
-on_both_pairs!(missing_grants);
+on_both_pairs!(
+    missing_grants,
+    every_grant_is_needed,
+    grants_on_columns,
+    row_level_security,
+    a_person_with_our_role_is_replicated
+);
 
 /// A least-privilege account on each side, and the owner's for set-up.
 async fn with_run_accounts(stage: &mut Stage) -> String {
@@ -139,4 +147,255 @@ async fn missing_grants(pair: Pair) {
     stage.lock.ok(&["teardown", "--execute"]).await;
     stage.b.exec(&format!("DROP USER {b}")).await;
     stage.a.exec(&format!("DROP OWNED BY {a}; DROP ROLE {a}")).await;
+}
+
+/// What `check` finds to be wrong, as (node, code, table, what, fix).
+async fn blockers(stage: &Stage) -> Vec<[String; 5]> {
+    let output = stage.lock.run(&["check", "--json"]).await;
+    let document: Json = serde_json::from_str(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", output.stdout, output.stderr));
+    let nodes = document["nodes"].as_array().unwrap();
+    let all = nodes.iter().flat_map(|node| node["findings"].as_array().unwrap());
+    all.filter(|finding| finding["level"] == "blocker")
+        .map(|finding| {
+            ["node", "code", "table", "what", "fix"]
+                .map(|name| finding[name].as_str().unwrap_or_default().to_owned())
+        })
+        .collect()
+}
+
+/// The statements of the plan that give the run account something: (node, statement).
+async fn printed(stage: &Stage) -> Vec<(bool, String)> {
+    let output = stage.lock.ok(&["setup", "--json"]).await;
+    let document: Json = serde_json::from_str(&output).unwrap();
+    let mut found = vec![];
+    for node in document["nodes"].as_array().unwrap() {
+        for statement in node["statements"].as_array().unwrap() {
+            let text = statement.as_str().unwrap();
+            if text.starts_with("GRANT ") || text.starts_with("ALTER ROLE ") {
+                found.push((node["node"] == "a", text.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// What takes each privilege of a statement away again, with words that its finding must have.
+fn revokes(statement: &str) -> Vec<(String, String)> {
+    if let Some(role) = statement.strip_prefix("ALTER ROLE ") {
+        let role = role.trim_end_matches(" REPLICATION");
+        return vec![(format!("ALTER ROLE {role} NOREPLICATION"), "replicate".to_owned())];
+    }
+    let rest = statement.strip_prefix("GRANT ").unwrap();
+    let (privileges, rest) = rest.split_once(" ON ").unwrap();
+    let (object, role) = rest.rsplit_once(" TO ").unwrap();
+    privileges
+        .split(", ")
+        .map(|privilege| {
+            let word = match privilege {
+                "USAGE" => "may not use schema",
+                "SET" => "session_replication_role",
+                other => other,
+            };
+            (
+                format!("REVOKE {privilege} ON {object} FROM {role}"),
+                word.to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// Each grant that set-up prints is needed, `check` names exactly the one that is missing, and what it says gives it
+/// back; with all of them everything runs.
+async fn every_grant_is_needed(pair: Pair) {
+    for way in [Way::Merge, Way::AToB, Way::BToA] {
+        let mut stage = Stage::new("each", pair, way).await;
+        let user = with_run_accounts(&mut stage).await;
+        let name = stage.b.name().to_owned();
+        // So much that looking is possible at all.
+        stage
+            .b
+            .exec(&format!("GRANT SELECT ON {name}.item TO '{user}'@'%'"))
+            .await;
+        let printed = printed_by(&stage).await;
+        stage.lock.ok(&["setup", "--execute"]).await;
+        stage.runs().await;
+        assert_eq!(blockers(&stage).await, Vec::<[String; 5]>::new());
+        let mut tried = 0;
+        // One way our own schema needs the same.
+        let printed = printed
+            .iter()
+            .filter(|(_, statement)| way == Way::Merge || !statement.contains("tidelock"));
+        for (on_a, statement) in printed {
+            for (revoke, word) in revokes(statement) {
+                stage.side(*on_a).exec(&revoke).await;
+                let found = blockers(&stage).await;
+                assert_eq!(found.len(), 1, "{way:?} after {revoke}: {found:?}");
+                let [node, code, _, what, fix] = &found[0];
+                assert_eq!(node, if *on_a { "a" } else { "b" }, "{revoke}: {found:?}");
+                assert!(what.contains(&user), "{revoke}: {found:?}");
+                if code == "E001" {
+                    // The account's only right in that database: it cannot even log in to it.
+                    assert!(fix.contains("tidelock setup --execute"), "{revoke}: {found:?}");
+                    stage.lock.ok(&["setup", "--execute"]).await;
+                } else {
+                    assert!(
+                        code.starts_with("E10") && what.contains(&word),
+                        "{revoke}: {found:?}"
+                    );
+                    mend(stage.side(*on_a), fix).await;
+                }
+                let found = blockers(&stage).await;
+                assert!(found.is_empty(), "{revoke}, then {fix}: {found:?}");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 5, "{way:?}: {tried}");
+        stage.runs().await;
+        drop_accounts(&stage, &user).await;
+    }
+}
+
+/// What is granted already before set-up is given again, so that the list is whole.
+async fn printed_by(stage: &Stage) -> Vec<(bool, String)> {
+    let mut printed = printed(stage).await;
+    let database = stage.b.name();
+    let user = &printed
+        .iter()
+        .find(|(on_a, _)| !on_a)
+        .unwrap()
+        .1
+        .rsplit_once(" TO ")
+        .unwrap()
+        .1
+        .to_owned();
+    printed.push((false, format!("GRANT SELECT ON `{database}`.`item` TO {user}")));
+    printed
+}
+
+async fn drop_accounts(stage: &Stage, user: &str) {
+    stage.lock.ok(&["teardown", "--execute"]).await;
+    stage.b.exec(&format!("DROP USER '{user}'@'%'")).await;
+    stage
+        .a
+        .exec(&format!("DROP OWNED BY \"{user}\"; DROP ROLE \"{user}\""))
+        .await;
+}
+
+/// A right that stops at a column is told with the column, and with the other answer: to leave it out.
+async fn grants_on_columns(pair: Pair) {
+    let mut stage = Stage::new("cols", pair, Way::Merge).await;
+    let user = with_run_accounts(&mut stage).await;
+    stage.lock.ok(&["setup", "--execute"]).await;
+    stage.runs().await;
+    let database = stage.b.name().to_owned();
+    let rest = "tidelock_version, tidelock_origin";
+    for (on_a, revoke, grant, words) in [
+        (
+            true,
+            format!("REVOKE INSERT, UPDATE ON item FROM {user}"),
+            format!("GRANT INSERT (id, {rest}), UPDATE (id, {rest}) ON item TO {user}"),
+            [
+                "INSERT on column word; UPDATE on column word",
+                "INSERT (\"word\"), UPDATE (\"word\")",
+            ],
+        ),
+        (
+            true,
+            format!("REVOKE SELECT ON item FROM {user}"),
+            format!("GRANT SELECT (id, {rest}) ON item TO {user}"),
+            [
+                "SELECT on column word, tableoid, ctid",
+                "SELECT (\"word\", \"tableoid\", \"ctid\")",
+            ],
+        ),
+        (
+            false,
+            format!("REVOKE INSERT, UPDATE ON {database}.item FROM '{user}'@'%'"),
+            format!("GRANT INSERT (id, {rest}), UPDATE (id, {rest}) ON {database}.item TO '{user}'@'%'"),
+            [
+                "INSERT on column word; UPDATE on column word",
+                "INSERT (`word`), UPDATE (`word`)",
+            ],
+        ),
+    ] {
+        stage.side(on_a).exec(&revoke).await;
+        stage.side(on_a).exec(&grant).await;
+        let node = if on_a { "a" } else { "b" };
+        let skip = "skip = [\"word\"] in [sync.table.\"item\"]";
+        let fix = stage
+            .finding(node, "E105", &["item", &user, words[0], words[1], skip])
+            .await;
+        stage.refused_run(3, &["E105", words[0]]).await;
+        // The other answer stands behind the statement.
+        let (grant, _) = fix.split_once("; or leave").unwrap();
+        stage.side(on_a).exec(grant).await;
+        assert!(blockers(&stage).await.is_empty());
+        // Granted column by column it is enough to run with.
+        stage.runs().await;
+    }
+    drop_accounts(&stage, &user).await;
+}
+
+/// Rows that a policy would hide are not missed in silence, before and while it runs.
+async fn row_level_security(pair: Pair) {
+    let mut stage = Stage::new("rls", pair, Way::Merge).await;
+    let user = with_run_accounts(&mut stage).await;
+    stage.lock.ok(&["setup", "--execute"]).await;
+    let policy = format!(
+        "CREATE POLICY few ON item TO \"{user}\" USING (id = 1); ALTER TABLE item ENABLE ROW LEVEL SECURITY"
+    );
+    stage.a.exec(&policy).await;
+    let words = ["item", &user, "row-level security", "BYPASSRLS"];
+    let fix = stage.finding("a", "E250", &words).await;
+    stage.refused_run(3, &["a: could not start", "E250", &user]).await;
+    assert_eq!(stage.b.count("item").await, 0);
+    mend(&stage.a, &fix).await;
+    stage.runs().await;
+    stage.start().await;
+    stage.a.exec(&format!("ALTER ROLE \"{user}\" NOBYPASSRLS")).await;
+    stage
+        .b
+        .exec("UPDATE item SET word = 'secured' WHERE id = 2")
+        .await;
+    stage
+        .ends(1, &["a: ", "item", "row-level security", "tidelock check"])
+        .await;
+    let said = stage.refused_run(3, &["a: could not start", "E250"]).await;
+    mend(&stage.a, &said.hint).await;
+    stage.runs().await;
+    assert_eq!(stage.a.one("SELECT word FROM item WHERE id = 2").await, "secured");
+    drop_accounts(&stage, &user).await;
+}
+
+/// What a person writes with the run account carries no marker, and is replicated like anybody's.
+async fn a_person_with_our_role_is_replicated(pair: Pair) {
+    let mut stage = Stage::new("person", pair, Way::Merge).await;
+    let user = with_run_accounts(&mut stage).await;
+    stage.lock.ok(&["setup", "--execute"]).await;
+    stage.runs().await;
+    stage.start().await;
+    for (on_a, id) in [(true, 71), (false, 72)] {
+        let db = stage.side(on_a);
+        let mut person = Session::open(db.kind(), &db.url_as(&user, "word")).await;
+        person
+            .exec(&format!(
+                "INSERT INTO item (id, word) VALUES ({id}, 'by hand'), ({id} + 5, 'by hand')"
+            ))
+            .await;
+        person
+            .exec(&format!("UPDATE item SET word = 'by hand again' WHERE id = {id}"))
+            .await;
+        person
+            .exec(&format!("DELETE FROM item WHERE id = {id} + 5"))
+            .await;
+        stage.wait_equal().await;
+        let other = stage.side(!on_a);
+        let found = other.one(&format!("SELECT word FROM item WHERE id = {id}")).await;
+        assert_eq!(found, "by hand again");
+        assert_eq!(other.count(&format!("item WHERE id = {id} + 5")).await, 0);
+    }
+    let (code, _) = stage.lock.term().await;
+    assert_eq!(code, 0);
+    drop_accounts(&stage, &user).await;
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
-use super::grants::{account, holds, quoted};
+use super::grants::{account, holds, lacking, quoted};
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
@@ -11,7 +11,7 @@ use crate::error::{NEW_COPY, Result};
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
-use crate::mysql::sql::table;
+use crate::mysql::source::prepared;
 use crate::mysql::{Flavor, catalog, fail, flavor};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
@@ -28,6 +28,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(server_settings(scope, &server));
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
+        findings.extend(xa(conn, scope, &server).await?);
     }
     // Before it is set up, setup comes first: it grants what of the rights it can.
     let is_set_up = state.control == Control::Ready;
@@ -83,8 +84,9 @@ async fn catalog_triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<(TableId
     for schema in schemas {
         for row in rows(conn, sql, &[schema]).await? {
             let id = TableId::new(schema, cell::<String>(&row, 0)?);
-            if scope.tables.contains(&id) {
-                found.push((id, cell(&row, 1)?, cell(&row, 2)?));
+            // A body is hidden from who lacks TRIGGER.
+            if let (true, Some(body)) = (scope.tables.contains(&id), cell::<Option<String>>(&row, 2)?) {
+                found.push((id, cell(&row, 1)?, body));
             }
         }
     }
@@ -103,8 +105,7 @@ impl Settings {
         let flavor = flavor(conn).await?;
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format',
                    'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'gtid_mode',
-                   'binlog_transaction_compression', 'log_bin_compress', 'read_only', 'super_read_only',
-                   'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
+                   'read_only', 'super_read_only', 'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = conn
             .query(sql)
             .await
@@ -156,7 +157,6 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
                 .into_iter()
                 .flatten(),
         );
-        findings.extend(compression(scope, server));
         if findings.is_empty() {
             findings.push(Finding::ok(
                 &scope.node,
@@ -238,16 +238,37 @@ fn gtid_mode(scope: &Scope, server: &Settings) -> Option<Finding> {
     if found == "ON" {
         return None;
     }
-    let fix = "SET PERSIST enforce_gtid_consistency = ON; then one after the other: SET PERSIST gtid_mode = \
-               OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON;";
-    Some(Finding::blocker("E206", &scope.node, format!("gtid_mode={found}, needs ON")).fix(fix))
+    let fix = "nothing, if that is meant; else before the first copy: SET PERSIST enforce_gtid_consistency = ON; then \
+               one after the other: SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; \
+               SET PERSIST gtid_mode = ON;";
+    let what = format!(
+        "gtid_mode={found}: positions are file and offset, which hold on this one server only, and XA in two phases \
+         stops the link"
+    );
+    Some(Finding::warning("W240", &scope.node, what).fix(fix))
 }
 
-fn compression(scope: &Scope, server: &Settings) -> Option<Finding> {
-    match server.flavor {
-        Flavor::Mysql => must_be(scope, server, "E207", "binlog_transaction_compression", "OFF"),
-        Flavor::Mariadb => must_be(scope, server, "E207", "log_bin_compress", "OFF"),
-    }
+/// Rows of what stands prepared are in the log already, and their decision is not.
+async fn xa(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Option<Finding>> {
+    let count = match prepared(conn).await? {
+        None | Some(0) => return Ok(None),
+        Some(count) => count,
+    };
+    let fix = "XA RECOVER CONVERT XID; then XA COMMIT or XA ROLLBACK each";
+    let what = format!("{count} XA transactions are prepared and not decided");
+    let finding = match server.flavor == Flavor::Mysql && server.is("gtid_mode", "ON") {
+        true => Finding::warning(
+            "W242",
+            &scope.node,
+            format!("{what}: no first copy begins before they are"),
+        ),
+        false => Finding::blocker(
+            "E241",
+            &scope.node,
+            format!("{what}: positions of this server cannot leave them out, so their rows could be lost"),
+        ),
+    };
+    Ok(Some(finding.fix(fix)))
 }
 
 fn writable(scope: &Scope, server: &Settings) -> Finding {
@@ -328,33 +349,16 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
     }
     let (user, host) = account(&state.current_user);
     let name = quoted(user, host.unwrap_or("%"));
-    let needs = steps::needs(scope, state.flavor);
-    for privilege in &needs.server {
-        if !holds(&state.grants, &[privilege], None, None) {
-            let code = if *privilege == "REPLICATION SLAVE" {
-                "E102"
-            } else {
-                "E103"
-            };
-            let finding = Finding::blocker(code, &scope.node, format!("{name} lacks {privilege}"));
-            findings.push(finding.fix(format!("GRANT {privilege} ON *.* TO {name};")));
-        }
-    }
-    for id in &scope.tables {
-        if !holds(&state.grants, &needs.tables, Some(&id.schema), Some(&id.name)) {
-            let list = needs.tables.join(", ");
-            let finding = Finding::blocker("E105", &scope.node, format!("{name} lacks some of {list}"));
-            findings.push(
-                finding
-                    .table(id)
-                    .fix(format!("GRANT {list} ON {} TO {name};", table(id))),
-            );
-        }
-    }
+    let lacks = lacking(scope, state.flavor, &state.grants, &name, &state.tables);
+    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
 }
 
 /// What setup has installed for this node.
 async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Settings) -> Result<Vec<Finding>> {
+    // The missing grants are told by `accounts`.
+    if state.control == Control::Closed && state.is_run_user(scope) {
+        return Ok(Vec::new());
+    }
     if state.control == Control::Closed {
         let what = format!("{} may not use database tidelock", state.current_user);
         let finding = Finding::blocker("E108", &scope.node, what);
@@ -379,7 +383,10 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         run_user: String::new(),
         ..scope.clone()
     };
-    let steps = steps::steps(conn, &carried, state, &[]).await?;
+    let mut steps = steps::steps(conn, &carried, state, &[]).await?;
+    // Triggers that the account may not see are not missing.
+    let sees = |id: &TableId| holds(&state.grants, &["TRIGGER"], Some(&id.schema), Some(&id.name));
+    steps.retain(|step| step.what != STAMP_TRIGGERS || step.table.as_ref().is_none_or(sees));
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }

@@ -1,23 +1,203 @@
-//! What an account may do, read from SHOW GRANTS.
+//! What an account may do, read from SHOW GRANTS, and what it needs and may not do, each with the statement that
+//! gives it.
 //!
-//! Owns: parsing those lines, with wildcards in database names and active roles.
-//! Refuses: grants on columns and routines, which are never enough for us and so count as nothing.
+//! Owns: parsing those lines, with wildcards in database names, columns, partial revokes and active roles; the list of
+//! privileges, which `check` tells and `setup` grants. Refuses: grants on routines, which are of no use here.
 
+use super::triggers;
 use crate::error::Result;
+use crate::install::or_skip;
+use crate::model::schema::TableId;
+use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError};
 
 const DOING: &str = "read the account's grants";
+const ALL: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
-    /// Upper case; `ALL PRIVILEGES` stands for all.
-    privileges: Vec<String>,
+    /// Upper case, with the columns where not the whole table is meant; `ALL PRIVILEGES` stands for all.
+    privileges: Vec<(String, Option<Vec<String>>)>,
     /// `None`: every database.
     schema: Option<String>,
     /// `None`: every table.
     table: Option<String>,
+    /// A partial revoke: what is granted on every database does not count here.
+    is_revoke: bool,
+}
+
+/// What the run account does: privileges on the whole server, and on each of the users' tables.
+pub(super) struct Needs {
+    pub server: Vec<&'static str>,
+    pub tables: Vec<&'static str>,
+}
+
+/// TRIGGER on the tables lets the account see their triggers, which would otherwise look as if there were none.
+pub(super) fn needs(scope: &Scope, flavor: Flavor) -> Needs {
+    let mut needs = Needs {
+        server: Vec::new(),
+        tables: vec!["SELECT"],
+    };
+    if scope.is_source {
+        needs.server = vec!["REPLICATION SLAVE", monitor(flavor)];
+    }
+    if scope.is_target {
+        needs.tables.extend(["INSERT", "UPDATE", "DELETE"]);
+    }
+    if scope.is_target || scope.mode == Mode::Merge {
+        needs.tables.push("TRIGGER");
+    }
+    needs
+}
+
+fn monitor(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Mysql => "REPLICATION CLIENT",
+        Flavor::Mariadb => "BINLOG MONITOR",
+    }
+}
+
+/// A right that is lacking.
+pub(super) struct Lack {
+    pub code: &'static str,
+    pub table: Option<TableId>,
+    /// After the account's name.
+    pub what: String,
+    /// The statement that gives it.
+    pub fix: String,
+    /// What else would answer it.
+    pub or: String,
+}
+
+impl Lack {
+    fn new(code: &'static str, what: String, fix: String) -> Self {
+        Lack {
+            code,
+            table: None,
+            what,
+            fix,
+            or: String::new(),
+        }
+    }
+
+    pub(super) fn finding(self, node: &str, account: &str) -> Finding {
+        let what = format!("{account} {}", self.what);
+        let finding = Finding::blocker(self.code, node, what).fix(format!("{};{}", self.fix, self.or));
+        match self.table {
+            Some(table) => finding.table(table),
+            None => finding,
+        }
+    }
+}
+
+/// What the account (quoted, as statements write it) lacks. `tables`: those of the scope, in its order.
+pub(super) fn lacking(
+    scope: &Scope,
+    flavor: Flavor,
+    grants: &[Grant],
+    account: &str,
+    tables: &[Option<CatalogTable>],
+) -> Vec<Lack> {
+    let needs = needs(scope, flavor);
+    let mut lacks = Vec::new();
+    for privilege in needs.server {
+        if !holds(grants, &[privilege], None, None) {
+            let code = if privilege == "REPLICATION SLAVE" {
+                "E102"
+            } else {
+                "E103"
+            };
+            let fix = format!("GRANT {privilege} ON *.* TO {account}");
+            lacks.push(Lack::new(code, format!("lacks {privilege}"), fix));
+        }
+    }
+    lacks.extend(control(scope, grants, account));
+    for (id, catalog) in scope.tables.iter().zip(tables) {
+        lacks.extend(of_table(grants, &needs.tables, id, catalog.as_ref(), account));
+    }
+    lacks
+}
+
+/// Our own database is granted as a whole: tables of tombstones come and go.
+fn control(scope: &Scope, grants: &[Grant], account: &str) -> Option<Lack> {
+    let tombstones = scope.tables.first().filter(|_| scope.mode == Mode::Merge);
+    let name = tombstones.map_or("checkpoint".to_owned(), triggers::tombstones_name);
+    let missing: Vec<&str> = ALL
+        .into_iter()
+        .filter(|privilege| !holds(grants, &[privilege], Some("tidelock"), Some(&name)))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let list = missing.join(", ");
+    let fix = format!("GRANT {list} ON tidelock.* TO {account}");
+    Some(Lack::new(
+        "E108",
+        format!("lacks {list} on database tidelock"),
+        fix,
+    ))
+}
+
+fn of_table(
+    grants: &[Grant],
+    needs: &[&str],
+    id: &TableId,
+    catalog: Option<&CatalogTable>,
+    account: &str,
+) -> Option<Lack> {
+    let (schema, name) = (Some(id.schema.as_str()), Some(id.name.as_str()));
+    // Without a right on the whole table the server shows only the columns there is a right on.
+    let sees_all = [&ALL[..], &["TRIGGER"]]
+        .concat()
+        .iter()
+        .any(|privilege| holds(grants, &[privilege], schema, name));
+    let (mut what, mut sql, mut leave_out) = (Vec::new(), Vec::new(), Vec::new());
+    for privilege in needs
+        .iter()
+        .filter(|privilege| !holds(grants, &[privilege], schema, name))
+    {
+        let held = columns(grants, privilege, id);
+        let wanted = catalog.map_or(&[][..], |catalog| &catalog.table.columns);
+        let missing: Vec<&str> = wanted
+            .iter()
+            .filter(|column| {
+                !column.generated && !held.iter().any(|name| column.name.eq_ignore_ascii_case(name))
+            })
+            .map(|column| column.name.as_str())
+            .collect();
+        match (held.is_empty(), sees_all) {
+            (false, true) if missing.is_empty() => {}
+            (false, true) => {
+                let quoted: Vec<String> = missing.iter().map(|name| quote(name)).collect();
+                what.push(format!("{privilege} on column {}", missing.join(", ")));
+                sql.push(format!("{privilege} ({})", quoted.join(", ")));
+                leave_out.extend(missing.into_iter().map(str::to_owned));
+            }
+            (false, false) => {
+                what.push(format!(
+                    "{privilege} on the whole table (columns it has no right on it cannot even see)"
+                ));
+                sql.push((*privilege).to_owned());
+            }
+            (true, _) => {
+                what.push((*privilege).to_owned());
+                sql.push((*privilege).to_owned());
+            }
+        }
+    }
+    if what.is_empty() {
+        return None;
+    }
+    leave_out.retain(|name| ![VERSION_COLUMN, ORIGIN_COLUMN].contains(&name.as_str()));
+    let fix = format!("GRANT {} ON {} TO {account}", sql.join(", "), table(id));
+    Some(Lack {
+        table: Some(id.clone()),
+        or: or_skip(&id.name, leave_out).trim_start_matches(';').to_owned(),
+        ..Lack::new("E105", format!("lacks {}", what.join("; ")), fix)
+    })
 }
 
 /// Grants of the session's account with the roles that are active in it.
@@ -47,8 +227,7 @@ pub(super) async fn of(conn: &mut Conn, account: &str) -> Result<Vec<Grant>> {
     }
 }
 
-/// Are all of the privileges held there? `None` asks for the whole server, and a database without a table for all
-/// of it.
+/// Are all of the privileges held there, on whole tables? `None` asks for the whole server.
 pub(super) fn holds(
     grants: &[Grant],
     privileges: &[&str],
@@ -56,17 +235,41 @@ pub(super) fn holds(
     table: Option<&str>,
 ) -> bool {
     privileges.iter().all(|privilege| {
-        grants.iter().any(|grant| {
-            let named = grant
-                .privileges
-                .iter()
-                .any(|held| held == "ALL PRIVILEGES" || held == privilege);
-            named && grant.covers(schema, table)
-        })
+        let revoked = grants
+            .iter()
+            .any(|grant| grant.is_revoke && grant.schema.as_deref() == schema && grant.names(privilege));
+        grants
+            .iter()
+            .filter(|grant| !(grant.is_revoke || revoked && grant.schema.is_none()))
+            .any(|grant| grant.names(privilege) && grant.covers(schema, table))
     })
 }
 
+/// Columns of the table that the privilege is held on by themselves.
+fn columns<'a>(grants: &'a [Grant], privilege: &str, id: &TableId) -> Vec<&'a str> {
+    grants
+        .iter()
+        .filter(|grant| {
+            !grant.is_revoke
+                && grant.schema.as_ref() == Some(&id.schema)
+                && grant.table.as_ref() == Some(&id.name)
+        })
+        .flat_map(|grant| &grant.privileges)
+        .filter(|(name, _)| name == privilege)
+        .filter_map(|(_, columns)| columns.as_ref())
+        .flatten()
+        .map(String::as_str)
+        .collect()
+}
+
 impl Grant {
+    /// Is the privilege among these, for whole tables?
+    fn names(&self, privilege: &str) -> bool {
+        self.privileges.iter().any(|(name, columns)| {
+            columns.is_none() && (name == "ALL PRIVILEGES" || name == "ALL" || name == privilege)
+        })
+    }
+
     fn covers(&self, schema: Option<&str>, table: Option<&str>) -> bool {
         let in_schema = match (&self.schema, schema) {
             (None, _) => true,
@@ -81,19 +284,69 @@ impl Grant {
     }
 }
 
-/// `GRANT SELECT, INSERT ON `db`.* TO ...`. Roles and revokes are no grants of this kind.
+/// `GRANT SELECT, INSERT (`a`) ON `db`.* TO ...`. Roles are no grants of this kind.
 fn parse(line: &str) -> Option<Grant> {
-    let (privileges, rest) = line.strip_prefix("GRANT ")?.split_once(" ON ")?;
+    let (is_revoke, rest) = match line.strip_prefix("GRANT ") {
+        Some(rest) => (false, rest),
+        None => (true, line.strip_prefix("REVOKE ")?),
+    };
+    let (privileges, rest) = list(rest)?;
     let (schema, rest) = part(rest)?;
     let (table, rest) = part(rest.strip_prefix('.')?)?;
-    rest.starts_with(" TO ").then(|| Grant {
-        privileges: privileges
-            .split(',')
-            .map(|name| name.trim().to_ascii_uppercase())
-            .collect(),
+    let end = if is_revoke { " FROM " } else { " TO " };
+    rest.starts_with(end).then_some(Grant {
+        privileges,
         schema,
         table,
+        is_revoke,
     })
+}
+
+type Privileges = Vec<(String, Option<Vec<String>>)>;
+
+/// Privileges with their columns, and what stands behind ` ON `.
+fn list(text: &str) -> Option<(Privileges, &str)> {
+    let (mut privileges, mut rest) = (Vec::new(), text);
+    loop {
+        let end = [rest.find(','), rest.find(" ON "), rest.find(" (")]
+            .into_iter()
+            .flatten()
+            .min()?;
+        let name = rest[..end].trim().to_ascii_uppercase();
+        rest = &rest[end..];
+        let mut columns = None;
+        if let Some(mut inside) = rest.strip_prefix(" (") {
+            let mut names = Vec::new();
+            loop {
+                let (name, after) = column(inside)?;
+                names.push(name);
+                match after.strip_prefix(", ") {
+                    Some(more) => inside = more,
+                    None => {
+                        rest = after.strip_prefix(')')?;
+                        break;
+                    }
+                }
+            }
+            columns = Some(names);
+        }
+        privileges.push((name, columns));
+        match (rest.strip_prefix(','), rest.strip_prefix(" ON ")) {
+            (Some(more), _) => rest = more,
+            (None, Some(behind)) => return Some((privileges, behind)),
+            (None, None) => return None,
+        }
+    }
+}
+
+/// A column's name, which older servers do not quote.
+fn column(text: &str) -> Option<(String, &str)> {
+    if text.starts_with('`') {
+        let (name, rest) = part(text)?;
+        return Some((name?, rest));
+    }
+    let end = text.find([',', ')'])?;
+    Some((text[..end].to_owned(), &text[end..]))
 }
 
 /// A name in backticks, or `*`.
@@ -182,6 +435,28 @@ mod tests {
         assert!(!holds(&grants, &["UPDATE"], Some("p"), Some("t")));
         assert!(!holds(&grants, &["UPDATE"], Some("p"), None));
         assert!(!holds(&grants, &["SELECT"], Some("p"), Some("t")));
+        assert_eq!(columns(&grants, "SELECT", &TableId::new("p", "t")), ["a"]);
+    }
+
+    #[test]
+    fn columns_and_partial_revokes_are_read() {
+        let grants: Vec<Grant> = [
+            "GRANT SELECT (`a`, `b``,)`), INSERT (c, d), UPDATE ON `p`.`t` TO `x`@`%`",
+            "GRANT SELECT, INSERT ON *.* TO `x`@`%`",
+            "REVOKE INSERT ON `q`.* FROM `x`@`%`",
+            "GRANT PROXY ON ``@`` TO `root`@`localhost`",
+        ]
+        .iter()
+        .filter_map(|line| parse(line))
+        .collect();
+        let id = TableId::new("p", "t");
+        assert_eq!(columns(&grants, "SELECT", &id), ["a", "b`,)"]);
+        assert_eq!(columns(&grants, "INSERT", &id), ["c", "d"]);
+        assert!(columns(&grants, "UPDATE", &id).is_empty());
+        assert!(holds(&grants, &["UPDATE"], Some("p"), Some("t")));
+        assert!(holds(&grants, &["SELECT"], Some("q"), Some("t")));
+        assert!(!holds(&grants, &["INSERT"], Some("q"), Some("t")));
+        assert!(holds(&grants, &["INSERT"], Some("r"), Some("t")));
     }
 
     #[test]

@@ -269,7 +269,7 @@ async fn triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<Installed>> {
                 trigger: cell(&row, 1)?,
                 moment: format!("{} {}", cell::<String>(&row, 2)?, cell::<String>(&row, 3)?),
                 order: cell(&row, 4)?,
-                body: cell(&row, 5)?,
+                body: cell::<Option<String>>(&row, 5)?.unwrap_or_default(),
             });
         }
     }

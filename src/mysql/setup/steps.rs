@@ -3,7 +3,7 @@
 //!
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
-use super::grants::{account, holds, of, quoted};
+use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, State, cell};
 use super::{literal, triggers};
 use crate::error::{Error, Result};
@@ -202,65 +202,15 @@ fn table_state(
     steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
 }
 
-/// What the run account does: privileges on the whole server, on our database, on each of the users' tables.
-pub(super) struct Needs {
-    pub server: Vec<&'static str>,
-    pub control: &'static [&'static str],
-    pub tables: Vec<&'static str>,
-}
-
-/// TRIGGER on the tables lets the account see their triggers, which would otherwise look as if there were none.
-pub(super) fn needs(scope: &Scope, flavor: Flavor) -> Needs {
-    let mut needs = Needs {
-        server: Vec::new(),
-        control: &["SELECT", "INSERT", "UPDATE", "DELETE"],
-        tables: vec!["SELECT"],
-    };
-    if scope.is_source {
-        needs.server = vec!["REPLICATION SLAVE", monitor(flavor)];
-    }
-    if scope.is_target {
-        needs.tables.extend(["INSERT", "UPDATE", "DELETE"]);
-    }
-    if scope.is_target || scope.mode == Mode::Merge {
-        needs.tables.push("TRIGGER");
-    }
-    needs
-}
-
-pub(super) fn monitor(flavor: Flavor) -> &'static str {
-    match flavor {
-        Flavor::Mysql => "REPLICATION CLIENT",
-        Flavor::Mariadb => "BINLOG MONITOR",
-    }
-}
-
 async fn grants(conn: &mut Conn, scope: &Scope, state: &State, steps: &mut Vec<Step>) -> Result<()> {
-    let needs = needs(scope, state.flavor);
-    let grant = |sql: String| Step::new(GRANTS, "grants of the run account", sql);
     for account in accounts(conn, scope).await? {
         let held = of(conn, &account).await?;
-        if !needs.server.is_empty() && !holds(&held, &needs.server, None, None) {
-            steps.push(grant(format!(
-                "GRANT {} ON *.* TO {account}",
-                needs.server.join(", ")
-            )));
-        }
-        if !holds(&held, needs.control, Some("tidelock"), None) {
-            steps.push(grant(format!(
-                "GRANT {} ON tidelock.* TO {account}",
-                needs.control.join(", ")
-            )));
-        }
-        for id in &scope.tables {
-            if !holds(&held, &needs.tables, Some(&id.schema), Some(&id.name)) {
-                steps.push(grant(format!(
-                    "GRANT {} ON {} TO {account}",
-                    needs.tables.join(", "),
-                    table(id)
-                )));
-            }
-        }
+        let lacks = lacking(scope, state.flavor, &held, &account, &state.tables);
+        steps.extend(
+            lacks
+                .into_iter()
+                .map(|lack| Step::new(GRANTS, "grants of the run account", lack.fix)),
+        );
     }
     Ok(())
 }

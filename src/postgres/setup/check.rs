@@ -2,6 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::grants;
 use super::lost;
 use super::missing;
 use super::state::{Control, State, cell, rows};
@@ -218,69 +219,9 @@ async fn accounts(client: &Client, scope: &Scope, state: &State, findings: &mut 
         true => &state.current_user,
         false => &scope.run_user,
     };
-    let role = quote(account);
-    if scope.is_source && !steps::replicates(client, account).await? {
-        let what = format!("role {account:?} may not replicate");
-        findings
-            .push(Finding::blocker("E102", &scope.node, what).fix(format!("ALTER ROLE {role} REPLICATION")));
-    }
-    if scope.is_target && !sets_replica_role(client, scope, state, account).await? {
-        let what =
-            format!("role {account:?} may not set session_replication_role, which keeps triggers silent");
-        let fix = format!("GRANT SET ON PARAMETER session_replication_role TO {role}");
-        findings.push(Finding::blocker("E104", &scope.node, what).fix(fix));
-    }
-    let wanted: Vec<(TableId, String)> = state
-        .tables
-        .iter()
-        .flatten()
-        .map(|catalog| (catalog.table.id.clone(), table_privileges(scope).to_owned()))
-        .collect();
-    let held = steps::privileges(client, account, &wanted).await?;
-    for ((id, privileges), held) in wanted.iter().zip(held) {
-        if !held {
-            let fix = format!(
-                "GRANT USAGE ON SCHEMA {} TO {role}; GRANT {privileges} ON TABLE {} TO {role}",
-                quote(&id.schema),
-                table(id)
-            );
-            let what = format!("role {account:?} lacks {privileges}");
-            findings.push(Finding::blocker("E105", &scope.node, what).table(id).fix(fix));
-        }
-    }
+    let lacks = grants::lacking(client, scope, state, account, false).await?;
+    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, account)));
     Ok(())
-}
-
-/// Of one's own account by trying, because some providers allow it by other means than a grant.
-async fn sets_replica_role(client: &Client, scope: &Scope, state: &State, account: &str) -> Result<bool> {
-    if !state.is_run_user(scope) {
-        return steps::sets_replica_role(client, account).await;
-    }
-    let doing = "try session_replication_role";
-    client
-        .batch_execute("BEGIN")
-        .await
-        .map_err(|error| fail(doing, error))?;
-    let tried = client
-        .batch_execute("SET LOCAL session_replication_role = replica")
-        .await;
-    client
-        .batch_execute("ROLLBACK")
-        .await
-        .map_err(|error| fail(doing, error))?;
-    match tried {
-        Ok(()) => Ok(true),
-        Err(error) if error.code().is_some_and(|state| state.code() == "42501") => Ok(false),
-        Err(error) => Err(fail(doing, error)),
-    }
-}
-
-/// What the run account does with the users' tables.
-pub(super) fn table_privileges(scope: &Scope) -> &'static str {
-    match scope.is_target {
-        true => "SELECT, INSERT, UPDATE, DELETE",
-        false => "SELECT",
-    }
 }
 
 pub(super) fn create_role(scope: &Scope) -> String {
@@ -295,12 +236,9 @@ pub(super) fn create_role(scope: &Scope) -> String {
 
 /// What setup has installed for this node.
 async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<Finding>> {
+    // The missing grants are told by `accounts`.
     if state.control == Control::Closed {
-        let what = format!("role {:?} may not use schema tidelock", state.current_user);
-        let finding = Finding::blocker("E108", &scope.node, what);
-        return Ok(vec![finding.fix(
-            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
-        )]);
+        return Ok(Vec::new());
     }
     if let Some(what) = state.mismatch(scope, &[]) {
         let finding = Finding::blocker("E409", &scope.node, what);

@@ -7,6 +7,7 @@
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
 mod check;
+mod grants;
 mod lost;
 mod removal;
 mod state;
@@ -138,7 +139,7 @@ async fn execute(client: &Client, statements: &[String]) -> Result<()> {
                 .unwrap_or_default();
             let is_denied = error.code().is_some_and(|state| state.code() == "42501");
             let error = fail(format!("run {first:?}"), error);
-            if is_denied && steps::is_for_a_superuser(statement) {
+            if is_denied && grants::is_for_a_superuser(statement) {
                 return error.hint(format!(
                     "a superuser must run it once, then `tidelock setup --execute` goes on: {statement};"
                 ));

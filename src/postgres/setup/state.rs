@@ -84,8 +84,16 @@ impl State {
         let sql = "SELECT current_user::text, EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
                           (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tidelock'),
                           EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version')";
-        let found = rows(client, sql, &[&scope.run_user]).await?;
+                                   WHERE n.nspname = 'tidelock' AND c.relname = 'schema_version'),
+                          (SELECT bool_and(has_table_privilege(c.oid, 'SELECT'))
+                             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'tidelock' AND c.relname = ANY($2::text[]))";
+        let found = rows(
+            client,
+            sql,
+            &[&scope.run_user, &&super::grants::CONTROL_TABLES[..]],
+        )
+        .await?;
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             server: server(client).await?,
@@ -107,6 +115,7 @@ impl State {
             state.run_user_exists = cell(row, 1)?;
             state.control = match (cell::<Option<bool>>(row, 2)?, cell::<bool>(row, 3)?) {
                 (Some(false), _) => Control::Closed,
+                (Some(true), true) if cell::<Option<bool>>(row, 4)? == Some(false) => Control::Closed,
                 (Some(true), true) => Control::Ready,
                 (Some(true) | None, _) => Control::Missing,
             };

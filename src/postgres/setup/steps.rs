@@ -3,6 +3,7 @@
 //!
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
+use super::grants;
 use super::literal;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
@@ -24,17 +25,6 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
-const CONTROL_TABLES: [&str; 9] = [
-    "schema_version",
-    "node",
-    "checkpoint",
-    "table_state",
-    "conflict",
-    "lease",
-    "link_state",
-    "out_of_sync",
-    "audit",
-];
 /// The control schema's versions, oldest first.
 const CONTROL_FILES: [(i64, &str); 2] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
@@ -335,92 +325,12 @@ async fn grants(client: &Client, scope: &Scope, state: &State, steps: &mut Vec<S
             .why(format!("role {:?} does not exist", scope.run_user))
             .hint(super::check::create_role(scope)));
     }
-    let role = quote(&scope.run_user);
-    let mut wanted: Vec<(TableId, String)> = CONTROL_TABLES
-        .iter()
-        .map(|name| TableId::new("tidelock", *name))
-        .chain(
-            scope
-                .tables
-                .iter()
-                .filter(|_| scope.mode == Mode::Merge)
-                .map(|id| TableId::new("tidelock", triggers::tombstones_name(id))),
-        )
-        .map(|id| (id, "SELECT, INSERT, UPDATE, DELETE".to_owned()))
-        .collect();
-    wanted.extend(
-        scope
-            .tables
-            .iter()
-            .map(|id| (id.clone(), super::check::table_privileges(scope).to_owned())),
-    );
-    let mut schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
-    schemas.dedup();
-    let schemas_held = "SELECT want.name, coalesce(has_schema_privilege($2::name, n.oid, 'USAGE'), false)
-                          FROM unnest($1::text[]) WITH ORDINALITY AS want(name, number)
-                          LEFT JOIN pg_namespace n ON n.nspname = want.name ORDER BY want.number";
-    let grant = |sql: String| Step::new(GRANTS, "grants of the run account", sql);
-    let mut done: Vec<String> = Vec::new();
-    for row in rows(client, schemas_held, &[&schemas, &scope.run_user]).await? {
-        let name: String = cell(&row, 0)?;
-        if !cell::<bool>(&row, 1)? && !done.contains(&name) {
-            steps.push(grant(format!("GRANT USAGE ON SCHEMA {} TO {role}", quote(&name))));
-            done.push(name);
+    for lack in grants::lacking(client, scope, state, &scope.run_user, true).await? {
+        let step = Step::new(GRANTS, "grants of the run account", lack.fix);
+        // Several tables may need one and the same.
+        if !steps.contains(&step) {
+            steps.push(step);
         }
-    }
-    let held = privileges(client, &scope.run_user, &wanted).await?;
-    for ((id, privileges), held) in wanted.iter().zip(held) {
-        if !held {
-            steps.push(grant(format!(
-                "GRANT {privileges} ON TABLE {} TO {role}",
-                table(id)
-            )));
-        }
-    }
-    if scope.is_source && !replicates(client, &scope.run_user).await? {
-        steps.push(grant(format!("{LET_REPLICATE}{role} REPLICATION")));
-    }
-    if scope.is_target && !sets_replica_role(client, &scope.run_user).await? {
-        steps.push(grant(format!("{LET_BE_SILENT}{role}")));
     }
     Ok(())
-}
-
-const LET_REPLICATE: &str = "ALTER ROLE ";
-const LET_BE_SILENT: &str = "GRANT SET ON PARAMETER session_replication_role TO ";
-
-/// All else an owner of the tables may do who may create in the database.
-pub(super) fn is_for_a_superuser(statement: &str) -> bool {
-    statement.starts_with(LET_REPLICATE) || statement.starts_with(LET_BE_SILENT)
-}
-
-/// Has the role all of the privileges on each table?
-pub(super) async fn privileges(
-    client: &Client,
-    role: &str,
-    wanted: &[(TableId, String)],
-) -> Result<Vec<bool>> {
-    let sql = "SELECT coalesce((SELECT bool_and(has_table_privilege($4::name, c.oid, p))
-                                  FROM unnest(string_to_array(want.privileges, ', ')) p), false)
-                 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want(schema, name, privileges, number)
-                 LEFT JOIN pg_namespace n ON n.nspname = want.schema
-                 LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
-                ORDER BY want.number";
-    let schemas: Vec<&str> = wanted.iter().map(|(id, _)| id.schema.as_str()).collect();
-    let names: Vec<&str> = wanted.iter().map(|(id, _)| id.name.as_str()).collect();
-    let list: Vec<&str> = wanted.iter().map(|(_, privileges)| privileges.as_str()).collect();
-    let rows = rows(client, sql, &[&schemas, &names, &list, &role]).await?;
-    rows.iter().map(|row| cell(row, 0)).collect()
-}
-
-pub(super) async fn replicates(client: &Client, role: &str) -> Result<bool> {
-    let sql = "SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = $1";
-    let rows = rows(client, sql, &[&role]).await?;
-    rows.first().map_or(Ok(false), |row| cell(row, 0))
-}
-
-pub(super) async fn sets_replica_role(client: &Client, role: &str) -> Result<bool> {
-    let sql = "SELECT has_parameter_privilege($1::name, 'session_replication_role', 'SET')";
-    let rows = rows(client, sql, &[&role]).await?;
-    rows.first().map_or(Ok(false), |row| cell(row, 0))
 }
