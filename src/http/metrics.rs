@@ -345,6 +345,10 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     )?;
     let copied = count(links, |figures| &figures.copied_rows);
     out.counter(("copy_rows", "Rows of first copies"), copied)?;
+    troubles(out, links)
+}
+
+fn troubles(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     let durations = links.iter().map(|pulse| (of(pulse), &pulse.histogram_apply));
     out.histogram(
         (

@@ -1,3 +1,4 @@
+//! What is said of a link from given facts.
 #![allow(clippy::unwrap_used)]
 use super::facts::Kept;
 use super::*;
