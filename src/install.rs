@@ -90,6 +90,19 @@ pub fn fingerprint(table: &Table) -> String {
     digest(&text)
 }
 
+/// What the state row keeps of a table: its definition, and how it passes where that is not plain.
+pub fn recorded(table: &Table, signature: &str) -> String {
+    match signature {
+        "" => fingerprint(table),
+        _ => format!("{}/{signature}", fingerprint(table)),
+    }
+}
+
+/// How the table passed when it was set up.
+pub fn recorded_signature(recorded: &str) -> &str {
+    recorded.split_once('/').map_or("", |(_, signature)| signature)
+}
+
 /// Puts the values in.
 pub fn render(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(template.len() * 2);

@@ -52,6 +52,11 @@ on_both_servers! {
     a_table_that_changes_is_described_anew,
 }
 
+#[path = "postgres_source/prepared.rs"]
+mod prepared;
+#[path = "postgres_source/streaming.rs"]
+mod streaming;
+
 fn access(url: &str) -> Access {
     let url = url::Url::parse(url).unwrap();
     let (host, port) = (url.host_str().unwrap(), url.port().unwrap_or(5432));
@@ -79,6 +84,7 @@ async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
         tables: found.into_iter().map(|table| Arc::new(table.unwrap())).collect(),
         mode,
         spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 

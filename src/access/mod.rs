@@ -198,4 +198,6 @@ pub struct SourceOptions {
     pub mode: crate::model::sync::Mode,
     /// For what is received before its fate is known.
     pub spill: crate::spill::Space,
+    /// Large transactions are received while they run. PostgreSQL only: a binlog has none before they commit.
+    pub stream: bool,
 }

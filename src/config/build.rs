@@ -510,6 +510,7 @@ impl Builder<'_> {
             group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
             spill: self.spill(file.spill_dir, file.spill_bytes_max),
+            stream: self.switch("limits.stream", file.stream, usual.stream),
         }
     }
 
@@ -534,6 +535,12 @@ impl Builder<'_> {
                 usual
             }
         }
+    }
+
+    fn switch(&mut self, key: &str, given: Option<Spanned<bool>>, usual: bool) -> bool {
+        let value = given.as_ref().map_or(usual, |given| *given.get_ref());
+        self.show(key, value, given.map(|given| given.span()));
+        value
     }
 
     /// One space for the whole process: its cap counts all links.

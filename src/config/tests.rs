@@ -246,6 +246,10 @@ fn every_wrong_node_has_its_message() {
             "/etc/tidelock/nowhere is no folder",
         ),
         (with("[limits]\nspill_bytes_max = 1"), "from 16777216 to"),
+        (
+            with("[limits]\nstream = \"no\""),
+            "expected a boolean, found string",
+        ),
         (with("[log]\nformat = \"xml\""), "known are auto, text, json"),
         (with("[http]"), "unknown key \"http\""),
     ] {

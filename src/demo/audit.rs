@@ -67,6 +67,8 @@ impl Auditor {
             tables,
             mode: sync.mode,
             spill: sync.limits.spill.clone(),
+            // Echoes are counted here, and streamed ones are not kept.
+            stream: false,
         };
         let from = engine::start_position(spec.engine, options.clone()).await?;
         let source = Source::open(spec.engine, options, &from).await?;

@@ -102,6 +102,7 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         tables: source_tables,
         mode: spec.mode,
         spill: spec.limits.spill.clone(),
+        stream: spec.limits.stream,
     };
     let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
     Ok((

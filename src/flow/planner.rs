@@ -2,11 +2,13 @@
 
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
+use crate::mapping::Passage;
 use crate::model::change::{Op, Part, Writer};
+use crate::model::origin::Segment;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
 use crate::plan::layer::Layers;
-use crate::plan::{Address, Plan, Planned};
+use crate::plan::{Address, Author, Plan, Planned};
 use foldhash::HashMap;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(crate) struct Planner {
     merge: bool,
     /// For the command that passes a transaction over.
     link: String,
+    sync: String,
+    passages: HashMap<TableId, Passage>,
     /// The target's table by the source's name.
     targets: HashMap<TableId, Arc<Table>>,
     /// By the address of the source's table, which the plan keeps alive.
@@ -42,6 +46,8 @@ impl Planner {
             target_engine,
             merge,
             link: spec.id.clone(),
+            sync: spec.sync.clone(),
+            passages: spec.passages.clone(),
             targets,
             plans: HashMap::default(),
         }
@@ -57,7 +63,10 @@ impl Planner {
                 .table(&table.id)
                 .why("the source sent a table outside of the sync")
         })?;
-        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)
+        let plain = Passage::default();
+        let passage = self.passages.get(&table.id).unwrap_or(&plain);
+        let (from, to) = (self.source_engine, self.target_engine);
+        let plan = Plan::compile(table, from, target, to, self.merge, passage)
             .map_err(|error| error.node(&self.target))?;
         let plan = Arc::new(plan);
         self.plans.insert(address, Arc::clone(&plan));
@@ -93,9 +102,15 @@ impl Planner {
         let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
         let mut planned = Vec::new();
         for part in parts {
-            let writer = match &part.writer {
-                Writer::User => self.source_rank,
-                Writer::Tidelock(marker) => marker.origin,
+            let author = match &part.writer {
+                Writer::User => Author {
+                    rank: self.source_rank,
+                    own: false,
+                },
+                Writer::Tidelock(marker) => Author {
+                    rank: marker.origin,
+                    own: marker.segment == Segment::Own && marker.sync == self.sync,
+                },
             };
             for (ordinal, change) in (part.first..).zip(&part.changes) {
                 let plan = self.plan(&change.table)?;
@@ -109,7 +124,7 @@ impl Planner {
                     head: Arc::clone(&part.head),
                     ordinal,
                 };
-                plan.change(change, writer, &address, &mut planned)
+                plan.change(change, author, &address, &mut planned)
                     .map_err(|error| error.node(&self.source))?;
                 entries.extend(planned.drain(..).map(|change| (Arc::clone(&plan), Some(change))));
             }

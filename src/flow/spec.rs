@@ -37,6 +37,8 @@ pub struct Limits {
     pub group_rows_max: usize,
     pub group_bytes_max: usize,
     pub spill: Space,
+    /// Receive large transactions while they run, where the engine can send them.
+    pub stream: bool,
 }
 
 impl Default for Limits {
@@ -47,6 +49,7 @@ impl Default for Limits {
             group_rows_max: 1_000,
             group_bytes_max: 4 << 20,
             spill: Space::default(),
+            stream: true,
         }
     }
 }

@@ -48,6 +48,30 @@ pub struct Scope {
     pub run_user: String,
 }
 
+impl Scope {
+    /// How a table passes.
+    pub fn mapped(&self, table: &TableId) -> Mapped {
+        let place = self.tables.iter().position(|known| known == table);
+        place
+            .and_then(|place| self.mapped.get(place))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Tables of which the log must hold whole old rows.
+    pub fn whole_rows(&self) -> Vec<&TableId> {
+        let wanted = |(place, _): &(usize, &TableId)| {
+            let filtered = self
+                .mapped
+                .get(*place)
+                .is_some_and(|mapped| !mapped.filter_columns.is_empty());
+            self.is_source && (self.mode == Mode::Merge || filtered)
+        };
+        let tables = self.tables.iter().enumerate().filter(wanted);
+        tables.map(|(_, table)| table).collect()
+    }
+}
+
 /// What setup must know of a table's mapping.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mapped {

@@ -192,7 +192,9 @@ mod tests {
             key: vec![0],
             uniques: vec![],
         });
-        Arc::new(Plan::compile(&table, Engine::Postgres, &table, Engine::Postgres, merge).unwrap())
+        let passage = crate::mapping::Passage::default();
+        let pg = Engine::Postgres;
+        Arc::new(Plan::compile(&table, pg, &table, pg, merge, &passage).unwrap())
     }
 
     fn row(cells: [Option<i64>; 4]) -> Row {
@@ -219,7 +221,8 @@ mod tests {
                 table: Arc::clone(&plan.source),
                 op,
             };
-            plan.change(&change, 7, &address, &mut planned).unwrap();
+            let author = crate::plan::Author { rank: 7, own: false };
+            plan.change(&change, author, &address, &mut planned).unwrap();
             planned.drain(..).for_each(|change| layers.push(plan, change));
         }
         layers

@@ -7,7 +7,7 @@ pub mod compile;
 pub mod evidence;
 pub mod layer;
 
-pub use compile::{Address, Plan, Planned, PlannedOp};
+pub use compile::{Address, Author, Plan, Planned, PlannedOp};
 
 use crate::model::origin::Marker;
 use crate::model::schema::Table;

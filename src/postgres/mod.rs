@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod source;
 pub mod sql;
 pub mod status;
+mod stream;
 pub mod target;
 mod tls;
 pub mod waits;
@@ -293,6 +294,16 @@ fn io_kind(error: &tokio_postgres::Error) -> Option<std::io::ErrorKind> {
         cause = next.source();
     }
     None
+}
+
+fn malformed(error: wire::WireError) -> Error {
+    Error::definite("read the change stream").because(error)
+}
+
+fn out_of_order() -> Error {
+    Error::definite("read the change stream")
+        .why("messages came in an order that the protocol does not have")
+        .hint("is something between Tidelock and the server, such as a proxy?")
 }
 
 #[cfg(test)]

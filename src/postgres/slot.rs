@@ -26,6 +26,7 @@ pub(super) struct Slot {
     active_pid: Option<i32>,
     pub(super) confirmed: Option<u64>,
     lost: bool,
+    two_phase: bool,
 }
 
 pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Slot>> {
@@ -34,7 +35,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Slot>> {
         .query_opt(
             "SELECT coalesce(plugin, '')::text, coalesce(database, '')::text,
                     coalesce(database = current_database(), false), active_pid, confirmed_flush_lsn::text,
-                    coalesce(wal_status = 'lost', false)
+                    coalesce(wal_status = 'lost', false), two_phase
                FROM pg_replication_slots WHERE slot_name = $1",
             &[&name],
         )
@@ -50,6 +51,7 @@ pub(super) async fn find(client: &Client, name: &str) -> Result<Option<Slot>> {
             active_pid: row.try_get(3)?,
             confirmed: row.try_get::<_, Option<&str>>(4)?.and_then(parse_lsn),
             lost: row.try_get(5)?,
+            two_phase: row.try_get(6)?,
         })
     };
     read().map(Some).map_err(|error| fail(doing, error))
@@ -74,6 +76,14 @@ impl Slot {
                 ))
                 .hint(format!(
                     "if nothing needs it: SELECT pg_drop_replication_slot('{}')",
+                    self.name
+                )));
+        }
+        if self.two_phase {
+            return Err(Error::definite(doing)
+                .why("it was made with two_phase, so it sends prepared transactions before they are committed; ours is not")
+                .hint(format!(
+                    "somebody else made it; drop it with SELECT pg_drop_replication_slot('{}') and {NEW_COPY}",
                     self.name
                 )));
         }

@@ -2,10 +2,13 @@
 //!
 //! # The protocol, as far as it decides anything here
 //! A walsender reads the write-ahead log, puts each transaction together and sends it *when it commits*, in commit
-//! order, as pgoutput messages of protocol 1: Begin, rows, Commit. Before the first row of a table (and again after
+//! order, as pgoutput messages of protocol 2: Begin, rows, Commit. Before the first row of a table (and again after
 //! DDL) a Relation describes it. Rolled back transactions and savepoints never arrive; empty ones do not either,
-//! unless they carry a message.
+//! unless they carry a message. Prepared ones (`PREPARE TRANSACTION`) arrive when they are committed, as any other,
+//! because the slot is not made for `two_phase`: a restart of either side between the two changes nothing.
 //!
+//! - **Large transactions** are sent while they run, and kept (see `stream`) until they commit; then they take the
+//!   same way as all others. `limits.stream = false` lets the server keep them instead.
 //! - **Progress** is the `end` of a Commit, or a keepalive's position while no transaction is open: then everything
 //!   that committed before it was sent. Header positions of the frames are often 0/0 and are not read.
 //! - **Confirming** is the flush position of a status. The slot keeps the log from there on, so it is only ever what
@@ -21,12 +24,13 @@
 
 use super::relation::{Described, Relation};
 use super::replication::{Replication, Streamed};
-use super::wire::{self, Begin, Frame, Message, WireError};
-use super::{connect, fail, slot, sql};
+use super::stream::{Replay, Streams};
+use super::wire::{self, Begin, Frame, Message};
+use super::{connect, fail, malformed, out_of_order, slot, sql};
 use crate::access::SourceOptions;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
-use crate::model::origin::{CONTROL, Marker};
+use crate::model::origin::{CONTROL, Marker, is_echo};
 use crate::model::position::{Position, lsn_text};
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Mode, publication_name, slot_name};
@@ -62,17 +66,30 @@ pub struct Source {
     utf8: bool,
     connection: Replication,
     tables: HashMap<TableId, Arc<CatalogTable>>,
-    /// By oid; `None` = a table that is not ours.
-    relations: HashMap<u32, Option<Relation>>,
+    /// By oid, with the number of the description; `None` = a table that is not ours.
+    relations: HashMap<u32, (u64, Option<Relation>)>,
+    /// Descriptions of tables received so far.
+    descriptions: u64,
     /// A table whose types must be looked up before anything else is read; its own task, because `next` may be
     /// dropped over and over before the catalog has answered.
     described: Option<(u32, JoinHandle<Result<Relation>>)>,
     transaction: Option<Transaction>,
+    /// What comes before it is committed.
+    streams: Streams,
+    /// Of these, the one that was committed and is read as `transaction`.
+    replay: Option<Replayed>,
     /// Up to here everything was yielded.
     yielded: u64,
     /// Up to here nothing of interest followed; not yet yielded when it is beyond `yielded`.
     passed: u64,
     clock: Status,
+}
+
+/// A streamed transaction on its way out. Its tables are described for it alone.
+struct Replayed {
+    streamed: Replay,
+    relations: HashMap<u32, Option<Relation>>,
+    end: u64,
 }
 
 /// What is told to the server, and when.
@@ -168,9 +185,10 @@ impl Source {
         let utf8 = is_utf8(&client).await?;
         let mut connection = Replication::connect(&options.access).await?;
         let statement = format!(
-            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names '{}', messages 'true')",
+            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '2', streaming '{}', publication_names '{}', messages 'true')",
             sql::quote(&name),
             lsn_text(from),
+            if options.stream { "on" } else { "off" },
             sql::quote(&publication_name(&options.sync)),
         );
         connection
@@ -189,8 +207,11 @@ impl Source {
             utf8,
             connection,
             relations: HashMap::new(),
+            descriptions: 0,
             described: None,
             transaction: None,
+            streams: Streams::new(&options.sync, &options.spill),
+            replay: None,
             yielded: from,
             passed: from,
             clock: Status {
@@ -220,19 +241,26 @@ impl Source {
                 let relation = looking_up
                     .await
                     .map_err(|error| Error::bug("look up a table's types").because(error))??;
-                let before = self.relations.remove(oid).flatten();
-                self.relations
-                    .insert(*oid, Some(relation.sharing(before.as_ref())));
+                let oid = *oid;
                 self.described = None;
+                self.describe(oid, Some(relation));
             }
             if let Some(step) = self.idle() {
                 return Ok(step);
             }
             if self.clock.due <= Instant::now() {
                 let silent = self.clock.heard.elapsed() > STATUS_INTERVAL;
-                self.status(silent);
+                self.status(silent && self.replay.is_none());
             }
             self.connection.flush().await?;
+            if let Some(replay) = &mut self.replay {
+                let record = replay.streamed.records.next().await?;
+                if let Some(step) = self.replayed(record.map(|(_, record)| record))? {
+                    return Ok(step);
+                }
+                continue;
+            }
+            self.streams.settle().await?;
             match timeout_at(self.clock.due, self.connection.next()).await {
                 // Judged only here, where nothing waited in the socket: a busy consumer leaves it unread.
                 Err(_)
@@ -307,6 +335,7 @@ impl Source {
         let foreign_bytes = self.passed.saturating_sub(self.yielded);
         if foreign_bytes == 0
             || self.transaction.is_some()
+            || self.streams.is_receiving()
             || (self.connection.is_buffered() && foreign_bytes < IDLE_BYTES)
         {
             return None;
@@ -323,12 +352,18 @@ impl Source {
         self.clock.asked = None;
         match wire::frame(frame).map_err(malformed)? {
             Frame::Keepalive { end, reply } => {
-                if self.transaction.is_none() {
+                if self.transaction.is_none() && !self.streams.is_receiving() {
                     self.passed = self.passed.max(end);
                 }
                 if reply {
                     self.requested()?;
                 }
+                Ok(None)
+            }
+            Frame::Data(body) if self.streams.is_receiving() && body != b"E" => {
+                self.descriptions += u64::from(body.first() == Some(&b'R'));
+                let is_ours = |id: &TableId| self.tables.contains_key(id);
+                self.streams.receive(body, self.descriptions, is_ours)?;
                 Ok(None)
             }
             Frame::Data(body) => {
@@ -363,7 +398,7 @@ impl Source {
             .get(1..5)
             .and_then(|oid| oid.try_into().ok())
             .map(u32::from_be_bytes);
-        oid.is_none_or(|oid| !matches!(self.relations.get(&oid), Some(None)))
+        oid.is_none_or(|oid| !matches!(self.relations.get(&oid), Some((_, None))))
     }
 
     fn message(&mut self, bytes: &Bytes) -> Result<Option<Step>> {
@@ -373,6 +408,77 @@ impl Source {
                 Ok(None)
             }
             Message::Commit { end } => self.commit(end),
+            Message::StreamStart { xid, first } => self.streams.start(xid, first).map(|()| None),
+            Message::StreamStop => self.streams.stop().map(|()| None),
+            Message::StreamAbort { xid, subxid } => self.streams.abort(xid, subxid).map(|()| None),
+            Message::StreamCommit { begin, end } => {
+                self.replay = Some(Replayed {
+                    streamed: self.streams.commit(begin.xid)?,
+                    relations: HashMap::new(),
+                    end,
+                });
+                self.transaction = Some(Transaction::new(begin));
+                Ok(None)
+            }
+            content => {
+                self.descriptions += u64::from(matches!(content, Message::Relation(_)));
+                self.content(content, bytes)
+            }
+        }
+    }
+
+    /// The next record of the streamed transaction that is being read, or its end.
+    fn replayed(&mut self, record: Option<Bytes>) -> Result<Option<Step>> {
+        if let Some(record) = record {
+            // As from the socket: what is kept shares memory with its own message only.
+            let record = Bytes::copy_from_slice(&record);
+            let (_, content) = wire::in_stream(&record).map_err(malformed)?;
+            return self.content(content, &record);
+        }
+        let Some(Replayed {
+            streamed,
+            relations,
+            end,
+        }) = self.replay.take()
+        else {
+            return Ok(None);
+        };
+        // From now on the server takes these as described, unless it described them otherwise meanwhile.
+        for (oid, relation) in relations {
+            let number = streamed.described.get(&oid).copied().unwrap_or_default();
+            if self.relations.get(&oid).is_none_or(|(known, _)| *known < number) {
+                self.relations.insert(oid, (number, relation));
+            }
+        }
+        self.commit(end)
+    }
+
+    /// Notes how a table looks, for the transaction that is being read if it was streamed, otherwise for all.
+    fn describe(&mut self, oid: u32, relation: Option<Relation>) {
+        let known = self.relations.get(&oid).and_then(|(_, known)| known.as_ref());
+        match &mut self.replay {
+            Some(replay) => {
+                let before = replay.relations.remove(&oid).flatten();
+                let relation = relation.map(|relation| relation.sharing(before.as_ref().or(known)));
+                replay.relations.insert(oid, relation);
+            }
+            None => {
+                let relation = relation.map(|relation| relation.sharing(known));
+                self.relations.insert(oid, (self.descriptions, relation));
+            }
+        }
+    }
+
+    fn relation(&self, oid: u32) -> Result<Option<&Relation>> {
+        let found = match &self.replay {
+            Some(replay) => replay.relations.get(&oid),
+            None => self.relations.get(&oid).map(|(_, relation)| relation),
+        };
+        found.map(Option::as_ref).ok_or_else(out_of_order)
+    }
+
+    fn content(&mut self, message: Message<'_>, bytes: &Bytes) -> Result<Option<Step>> {
+        match message {
             Message::Origin | Message::Type => Ok(None),
             Message::Relation(relation) => {
                 let id = TableId::new(relation.schema, relation.name);
@@ -383,9 +489,7 @@ impl Source {
                         let look_up = async move { described.look_up(&access, utf8).await };
                         self.described = Some((relation.oid, tokio::spawn(look_up)));
                     }
-                    None => {
-                        self.relations.insert(relation.oid, None);
-                    }
+                    None => self.describe(relation.oid, None),
                 }
                 Ok(None)
             }
@@ -412,6 +516,12 @@ impl Source {
                 content,
             } => self.marker(content),
             Message::Logical { .. } => Ok(None),
+            Message::Begin(_)
+            | Message::Commit { .. }
+            | Message::StreamStart { .. }
+            | Message::StreamStop
+            | Message::StreamCommit { .. }
+            | Message::StreamAbort { .. } => Err(out_of_order()),
         }
     }
 
@@ -434,24 +544,29 @@ impl Source {
                 .hint("a message with prefix tidelock was written by another version, or not by Tidelock")
         })?;
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
-        let before = (!transaction.changes.is_empty()).then(|| Step::Part(transaction.part(None)));
+        let before = (transaction.bytes > 0).then(|| Step::Part(transaction.part(None)));
         transaction.writer = Writer::Tidelock(Arc::new(marker));
         transaction.counts = true;
+        if let Some(replay) = &mut self.replay
+            && is_echo(&transaction.writer, &self.options.sync)
+        {
+            // Its changes were not kept, only counted.
+            let bytes = replay.streamed.echoes.pop_front().unwrap_or_default();
+            transaction.bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
         Ok(before)
     }
 
     fn change(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<Option<Step>> {
-        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
-        let relation = match self.relations.get(&oid) {
-            Some(Some(relation)) => relation,
-            Some(None) => return Ok(None),
-            None => return Err(out_of_order()),
+        let Some(relation) = self.relation(oid)? else {
+            return Ok(None);
         };
-        let op = op(relation, self.options.mode)?;
-        transaction.push(Change {
+        let change = Change {
+            op: op(relation, self.options.mode)?,
             table: relation.table.clone(),
-            op,
-        });
+        };
+        let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
+        transaction.push(change);
         Ok(transaction.is_full().then(|| Step::Part(transaction.part(None))))
     }
 }
@@ -463,14 +578,4 @@ async fn is_utf8(client: &tokio_postgres::Client) -> Result<bool> {
         .await
         .map_err(|error| fail(DOING, error))?;
     row.try_get(0).map_err(|error| fail(DOING, error))
-}
-
-fn malformed(error: WireError) -> Error {
-    Error::definite("read the change stream").because(error)
-}
-
-fn out_of_order() -> Error {
-    Error::definite("read the change stream")
-        .why("messages came in an order that the protocol does not have")
-        .hint("is something between Tidelock and the server, such as a proxy?")
 }

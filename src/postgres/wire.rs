@@ -1,7 +1,8 @@
-//! Bytes of a replication stream: the frames inside CopyData, and pgoutput messages of protocol 1.
+//! Bytes of a replication stream: the frames inside CopyData, and pgoutput messages of protocols 1 and 2.
 //!
-//! Owns: [`frame`], [`status_update`], [`message`]. Pure: borrows from the received bytes, reads cells raw (UTF-8 is
-//! checked by whoever keeps them). Refuses: protocol 2 and later (streamed and prepared transactions), binary cells.
+//! Owns: [`frame`], [`status_update`], [`message`], [`in_stream`]. Pure: borrows from the received bytes, reads cells raw
+//! (UTF-8 is checked by whoever keeps them). Refuses: protocol 3 and later (prepared transactions, parallel streams),
+//! binary cells.
 //! Fails: [`WireError`] on anything short, long or unknown; never panics, never allocates more than the input's size.
 
 use std::fmt;
@@ -96,6 +97,22 @@ pub enum Message<'a> {
         prefix: &'a str,
         content: &'a [u8],
     },
+    /// Messages for [`in_stream`] follow, of a transaction that has not committed. `first`: nothing came of it before.
+    StreamStart {
+        xid: u32,
+        first: bool,
+    },
+    StreamStop,
+    /// The end of a transaction all of which was streamed.
+    StreamCommit {
+        begin: Begin,
+        end: u64,
+    },
+    /// What was streamed of the subtransaction never happened; `subxid` = `xid` means all of it.
+    StreamAbort {
+        xid: u32,
+        subxid: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,12 +174,61 @@ pub fn message(bytes: &[u8]) -> Result<Message<'_>> {
             reader.take(8)?;
             Message::Commit { end }
         }
+        b'S' => Message::StreamStart {
+            xid: reader.u32()?,
+            first: reader.u8()? == 1,
+        },
+        b'E' => Message::StreamStop,
+        b'c' => {
+            let xid = reader.u32()?;
+            reader.u8()?;
+            let (commit, end) = (reader.u64()?, reader.u64()?);
+            let committed_at_us = reader.i64()?.saturating_add(EPOCH_US);
+            let begin = Begin {
+                commit,
+                committed_at_us,
+                xid,
+            };
+            Message::StreamCommit { begin, end }
+        }
+        b'A' => Message::StreamAbort {
+            xid: reader.u32()?,
+            subxid: reader.u32()?,
+        },
+        tag => content(tag, &mut reader)?,
+    };
+    reader.finish(message)
+}
+
+/// One pgoutput message between a stream's start and stop, with the transaction it belongs to: rows and TRUNCATE name
+/// the subtransaction, all others the transaction. An ORIGIN names none.
+pub fn in_stream(bytes: &[u8]) -> Result<(Option<u32>, Message<'_>)> {
+    let mut reader = Reader(bytes);
+    let tag = reader.u8()?;
+    let xid = match tag {
+        b'O' => None,
+        _ => Some(reader.u32()?),
+    };
+    let message = content(tag, &mut reader)?;
+    Ok((xid, reader.finish(message)?))
+}
+
+/// Subtransaction and table of a row message between a stream's start and stop.
+pub fn row_head(bytes: &[u8]) -> Result<(u32, u32)> {
+    let mut reader = Reader(bytes);
+    reader.u8()?;
+    Ok((reader.u32()?, reader.u32()?))
+}
+
+/// What a transaction consists of.
+fn content<'a>(tag: u8, reader: &mut Reader<'a>) -> Result<Message<'a>> {
+    Ok(match tag {
         b'O' => {
             reader.take(8)?;
             reader.text()?;
             Message::Origin
         }
-        b'R' => Message::Relation(relation(&mut reader)?),
+        b'R' => Message::Relation(relation(reader)?),
         b'Y' => {
             reader.take(4)?;
             reader.text()?;
@@ -172,14 +238,14 @@ pub fn message(bytes: &[u8]) -> Result<Message<'_>> {
         b'I' => {
             let relation = reader.u32()?;
             reader.expect(b'N')?;
-            let new = tuple(&mut reader)?;
+            let new = tuple(reader)?;
             Message::Insert { relation, new }
         }
-        b'U' => update(&mut reader)?,
+        b'U' => update(reader)?,
         b'D' => {
             let relation = reader.u32()?;
             let tag = reader.u8()?;
-            let old = old_tuple(tag, &mut reader)?.ok_or_else(|| unknown("old row", tag))?;
+            let old = old_tuple(tag, reader)?.ok_or_else(|| unknown("old row", tag))?;
             Message::Delete { relation, old }
         }
         b'T' => {
@@ -204,8 +270,7 @@ pub fn message(bytes: &[u8]) -> Result<Message<'_>> {
             }
         }
         tag => return Err(unknown("message", tag)),
-    };
-    reader.finish(message)
+    })
 }
 
 fn relation<'a>(reader: &mut Reader<'a>) -> Result<Relation<'a>> {
@@ -412,7 +477,27 @@ mod tests {
                 .u32(2)
                 .tag(b'{')
                 .tag(b'}'),
+            start(b'S').u32(42).tag(1),
+            start(b'E'),
+            start(b'c').u32(42).tag(0).u64(7).u64(9).u64(1_000_000),
+            start(b'A').u32(42).u32(43),
         ]
+    }
+
+    /// The same as they come between a stream's start and stop, in subtransaction 43.
+    fn streamed() -> Vec<Writer> {
+        let content = samples()
+            .into_iter()
+            .filter(|sample| b"ORYIUDTM".contains(&sample.0[0]));
+        let tagged = content.map(|Writer(bytes)| match bytes[0] {
+            b'O' => Writer(bytes),
+            tag => {
+                let mut writer = Writer::default().tag(tag).u32(43);
+                writer.0.extend(&bytes[1..]);
+                writer
+            }
+        });
+        tagged.collect()
     }
 
     #[test]
@@ -458,12 +543,48 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_read() {
+        let bytes = samples();
+        let messages: Vec<Message<'_>> = bytes.iter().map(|sample| message(&sample.0).unwrap()).collect();
+        assert_eq!(messages[11], Message::StreamStart { xid: 42, first: true });
+        assert_eq!(messages[12], Message::StreamStop);
+        let begin = Begin {
+            commit: 7,
+            committed_at_us: EPOCH_US + 1_000_000,
+            xid: 42,
+        };
+        assert_eq!(messages[13], Message::StreamCommit { begin, end: 9 });
+        assert_eq!(messages[14], Message::StreamAbort { xid: 42, subxid: 43 });
+        let plain = messages.into_iter().filter(|message| {
+            !matches!(
+                message,
+                Message::Begin(_) | Message::Commit { .. } | Message::StreamStop
+            ) && !matches!(
+                message,
+                Message::StreamStart { .. } | Message::StreamCommit { .. }
+            ) && !matches!(message, Message::StreamAbort { .. })
+        });
+        let streamed = streamed();
+        assert_eq!(streamed.len(), 9);
+        for (sample, plain) in streamed.iter().zip(plain) {
+            let xid = (plain != Message::Origin).then_some(43);
+            assert_eq!(in_stream(&sample.0).unwrap(), (xid, plain));
+        }
+    }
+
+    #[test]
     fn every_cut_and_every_extra_byte_is_an_error() {
         for sample in samples() {
             for length in 0..sample.0.len() {
                 assert!(message(&sample.0[..length]).is_err());
             }
             assert!(message(&sample.tag(0).0).is_err());
+        }
+        for sample in streamed() {
+            for length in 0..sample.0.len() {
+                assert!(in_stream(&sample.0[..length]).is_err());
+            }
+            assert!(in_stream(&sample.tag(0).0).is_err());
         }
     }
 
@@ -483,15 +604,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(tag in prop::sample::select(b"BCORYIUDTMwk".to_vec()), body: Vec<u8>) {
+        fn random_bytes_never_panic(tag in prop::sample::select(b"BCORYIUDTMSEcAwk".to_vec()), body: Vec<u8>) {
             let mut bytes = vec![tag];
             bytes.extend(body);
             let _ = message(&bytes);
+            let _ = in_stream(&bytes);
             let _ = frame(&bytes);
         }
 
         #[test]
-        fn one_changed_byte_never_panics(which in 0_usize..11, at: prop::sample::Index, byte: u8) {
+        fn one_changed_byte_never_panics(which in 0_usize..15, at: prop::sample::Index, byte: u8) {
             let mut bytes = samples()[which].0.clone();
             let at = at.index(bytes.len());
             bytes[at] = byte;

@@ -56,6 +56,7 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         tables,
         mode: Mode::Merge,
         spill: tidelock::spill::Space::default(),
+        stream: true,
     }
 }
 

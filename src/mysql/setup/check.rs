@@ -35,13 +35,20 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if is_set_up {
         accounts(scope, &state, &mut findings);
     }
+    let installed = installed(conn, scope, &state, &server).await?;
+    // An account that may not even see the tables must not be told to make them.
+    let (first, last) = match state.control {
+        Control::Closed => (installed, Vec::new()),
+        Control::Missing | Control::Ready => (Vec::new(), installed),
+    };
+    findings.extend(first);
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::cascades(
         scope,
         &state,
         server.is("innodb_native_foreign_keys", "OFF"),
     ));
-    findings.extend(installed(conn, scope, &state, &server).await?);
+    findings.extend(last);
     if !is_set_up {
         accounts(scope, &state, &mut findings);
     }
