@@ -33,6 +33,7 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
         tables,
         mode: spec.mode,
         spill: spec.limits.spill.clone(),
+        stream: spec.limits.stream,
     };
     let mut source = Source::open(spec.source.engine, options, from).await?;
     search(spec, &mut source, &end).await
