@@ -142,7 +142,10 @@ impl Start {
         // Of the snapshot only its beginning is wanted: there alone an old slot is not taken over.
         let snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
-        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let taken = self
+            .target
+            .take_over(&self.link.sync, &self.link.id, &self.link.instance)
+            .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was there"))?;
         checkpoint.source_identity = ends.identity;
         let link = Arc::clone(&self.link);
@@ -168,7 +171,10 @@ impl Start {
             self.checkpoint(&position, None, COPY_PENDING, &ends.identity)
                 .await?;
         }
-        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let taken = self
+            .target
+            .take_over(&self.link.sync, &self.link.id, &self.link.instance)
+            .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
         checkpoint.source_identity = ends.identity.clone();
         let link = Arc::clone(&self.link);

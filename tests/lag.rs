@@ -244,8 +244,8 @@ async fn process_freezes_and_dies(first: Kind, second: Kind) {
     scene.tidelock.kill9().await;
     for (side, link) in links.into_iter().enumerate() {
         scene.write(side).await;
-        eventually(LIMIT, &format!("{link} to fall behind"), async || {
-            scene.status(link).await.is_some_and(|lag| !lag.is_nothing())
+        eventually(LIMIT, &format!("{link} to be stopped"), async || {
+            scene.status(link).await.is_some_and(|lag| lag.state == "stopped")
         })
         .await;
     }

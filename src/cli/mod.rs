@@ -10,6 +10,7 @@ mod conflicts;
 mod generate;
 mod health;
 mod logs;
+mod operate;
 mod reload;
 mod render;
 mod run;
@@ -87,6 +88,12 @@ enum Command {
     Status(status::Options),
     /// Ask the running process whether it lives: exit code 0 or 1
     Health(health::Options),
+    /// Let links rest: nothing is applied until `resume`
+    Pause(operate::PauseOptions),
+    /// Let paused links go on
+    Resume(operate::ResumeOptions),
+    /// Leave out the transaction that a link stopped at (a plan, unless --execute)
+    Skip(operate::SkipOptions),
     /// Rows that both sides changed
     #[command(subcommand)]
     Conflicts(conflicts::Command),
@@ -236,6 +243,9 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Health(options) => health::run(face, &options).await?,
         Command::Completions(options) => generate::completions(face, &options),
         Command::Man(options) => generate::man(face, &options)?,
+        Command::Pause(options) => operate::pause(face, &options).await?,
+        Command::Resume(options) => operate::resume(face, &options).await?,
+        Command::Skip(options) => operate::skip(face, &options).await?,
         Command::Conflicts(command) => conflicts::run(face, &command).await?,
         Command::Config(command) => config::run(face, &command)?,
         Command::Demo(options) => return demonstrate(face, &options).await,

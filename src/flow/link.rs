@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 /// How often one group is tried again after a deadlock or a lock wait before the link starts anew.
@@ -47,6 +48,8 @@ pub(super) async fn run(
     pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(Progress::default());
     let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
+    // Whoever drops this link drops its reader with it.
+    let reader = AbortOnDropHandle::new(reader);
     let mut link = Link {
         spec: Arc::clone(spec),
         pulse: Arc::clone(pulse),
@@ -76,9 +79,12 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
     let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
+    for node in [&mut source, &mut target] {
+        node.end_sessions(&spec.sync, &spec.id, &spec.instance).await?;
+    }
     let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
     let checkpoint = writer
-        .take_over(&spec.sync, &spec.id)
+        .take_over(&spec.sync, &spec.id, &spec.instance)
         .await?
         .filter(|checkpoint| checkpoint.seq >= 0);
     let checkpoint = checkpoint.ok_or_else(|| {
@@ -237,6 +243,13 @@ impl Link {
         }
         if halt.past.is_none() {
             return error;
+        }
+        let (sources, targets) = (&self.spec.source.tables, &self.spec.target.tables);
+        for table in &mut halt.tables {
+            let place = sources.iter().position(|source| source == table);
+            if let Some(target) = place.and_then(|place| targets.get(place)) {
+                table.clone_from(target);
+            }
         }
         let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
         let hint = match error.hint_text() {

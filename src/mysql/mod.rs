@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod codec;
 mod fault;
 pub mod log;
+pub mod operations;
 mod relay;
 pub mod setup;
 pub mod snapshot;
@@ -94,6 +95,9 @@ async fn connect_to(access: &Access) -> Result<Conn> {
     }
     if access.must_write {
         writable(&mut conn, &doing).await?;
+    }
+    if let Some(name) = &access.session {
+        operations::note_session(&mut conn, name).await;
     }
     Ok(conn)
 }

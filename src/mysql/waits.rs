@@ -74,14 +74,3 @@ pub async fn waiting_for(conn: &mut Conn) -> Result<Option<String>> {
         format!("its session has been in state {state:?} for {seconds} s; with PROCESS Tidelock could say who holds it")
     }))
 }
-
-/// Does any session of our account read the binlog? Which link it reads for, the server does not know.
-pub async fn has_reader(conn: &mut Conn) -> Result<bool> {
-    let sql = "SELECT COUNT(*) FROM information_schema.processlist
-                WHERE user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND command LIKE 'Binlog Dump%'";
-    let count: Option<u64> = conn
-        .query_first(sql)
-        .await
-        .map_err(|error| fail("look for readers of the binlog", error))?;
-    Ok(count.unwrap_or_default() > 0)
-}

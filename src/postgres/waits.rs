@@ -14,7 +14,7 @@ pub async fn waiting_for(client: &Client) -> Result<Option<String>> {
                 CROSS JOIN LATERAL unnest(pg_blocking_pids(me.pid)) AS blocker(pid)
                  JOIN pg_stat_activity AS him ON him.pid = blocker.pid
                 WHERE me.usename = current_user AND me.datname = current_database()
-                  AND me.application_name = 'tidelock' AND me.wait_event_type = 'Lock'
+                  AND me.application_name LIKE 'tidelock%' AND me.wait_event_type = 'Lock'
                 ORDER BY me.query_start, him.pid LIMIT 1";
     let wrong = |error| fail("look for locks", error);
     let Some(row) = client.query_opt(sql, &[]).await.map_err(wrong)? else {

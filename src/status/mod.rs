@@ -12,6 +12,7 @@ use crate::error::{Error, Reason};
 use crate::flow::lag::Lag;
 use crate::flow::pulse::Pulse;
 use crate::flow::spec::{Seed, SyncSpec};
+use crate::model::operation::{Lease, Pause, Stop};
 use crate::model::position::Position;
 use crate::model::sync::Retention;
 use facts::{Facts, Oldest};
@@ -76,6 +77,11 @@ pub struct Report {
     /// So much more log, or time, and the source may remove what the link needs.
     pub retained_left_bytes: Option<u64>,
     pub retained_left_seconds: Option<u64>,
+    /// The copy of the program that holds the link's lease.
+    pub run_by: Option<String>,
+    /// Tables that lack what a skipped transaction changed.
+    #[serde(default)]
+    pub out_of_sync: Vec<String>,
     /// Who holds the lock that the target waits for.
     pub blocked_by: Option<String>,
     /// What the running process says, where it was asked and answered.
@@ -174,6 +180,13 @@ impl Report {
             report.checkpoint_age_ms = checkpoint.and(target.checkpoint_age_ms);
             report.conflicts_open = target.conflicts_open;
             report.conflicts_total = target.conflicts_total;
+            let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
+            report.out_of_sync = lacking.collect();
+            report.run_by = target
+                .lease
+                .as_ref()
+                .filter(|lease| lease.is_held())
+                .map(|lease| lease.holder.clone());
         }
         report
     }
@@ -242,10 +255,17 @@ impl Report {
 
     /// Why nothing moves, with whoever stands in the way.
     pub fn reason(&self) -> String {
-        match (&self.blocked_by, self.why.is_empty()) {
+        let why = match (&self.blocked_by, self.why.is_empty()) {
             (None, _) => self.why.clone(),
             (Some(holder), true) => format!("the target waits for {holder}"),
             (Some(holder), false) => format!("{}: the target waits for {holder}", self.why),
+        };
+        // Tables that lack something are told whatever else there is to say.
+        let tables = self.out_of_sync.join(", ");
+        match (tables.is_empty(), why.is_empty()) {
+            (true, _) => why,
+            (false, true) => format!("out of sync: {tables}"),
+            (false, false) => format!("{why}; out of sync: {tables}"),
         }
     }
 }
@@ -298,6 +318,9 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
             }
         };
     };
+    if let Some(pause) = &target.pause {
+        return verdict("paused", paused(pause), Some("tidelock resume"));
+    }
     let retention = match &facts.source {
         Some(Ok(kept)) => &kept.retention,
         Some(Err(error)) => return verdict("unknown", error.to_string(), Some("tidelock check")),
@@ -306,6 +329,13 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
     if retention.lost {
         let why = "the source no longer keeps the log at the checkpoint: a new copy is needed";
         return verdict("position lost", why, Some("tidelock teardown --execute"));
+    }
+    if let Some(stop) = target.halted() {
+        return verdict("stopped", halted(stop), Some("tidelock run"));
+    }
+    let lease = target.lease.as_ref();
+    if let Some(lease) = lease.filter(|lease| !lease.is_held()) {
+        return verdict("stopped", ended(lease), Some("tidelock run"));
     }
     let silent = retention.reader_silent_ms.filter(|ms| *ms > SILENT_READER_MS);
     match (retention.reader_active, silent) {
@@ -321,6 +351,7 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
             verdict("stopped", why, Some("tidelock run"))
         }
         (None, _) if in_step => verdict("in step", "", None),
+        (None, _) if lease.is_some() => verdict("running", "", None),
         (None, _) if age <= IDLE_CHECKPOINT_MS => verdict("moving", "", None),
         (None, _) => {
             let minutes = age / 60_000;
@@ -328,6 +359,35 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
             verdict("stopped", why, Some("tidelock run"))
         }
     }
+}
+
+fn ended(lease: &Lease) -> String {
+    let seconds = lease.left_ms.unsigned_abs() / 1_000;
+    format!(
+        "nobody runs it: the lease of {} ended {seconds} s ago",
+        lease.holder
+    )
+}
+
+fn paused(pause: &Pause) -> String {
+    let since = jiff::Timestamp::from_microsecond(pause.at_us)
+        .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
+    let reason = match pause.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    format!("paused by {} since {since}{reason}", pause.by)
+}
+
+fn halted(stop: &Stop) -> String {
+    let at = stop.halt.as_ref().map_or(String::new(), |halt| {
+        format!("stopped at transaction {}: ", halt.transaction)
+    });
+    let hint = stop
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!(" ({hint})"));
+    format!("{at}{}{hint}", stop.error)
 }
 
 fn source(link: &Link) -> &str {

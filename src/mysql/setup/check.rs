@@ -12,7 +12,7 @@ use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::source::prepared;
-use crate::mysql::{Flavor, catalog, fail, flavor};
+use crate::mysql::{Flavor, catalog, fail, flavor, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use std::collections::HashMap;
@@ -51,6 +51,16 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(last);
     if !is_set_up {
         accounts(scope, &state, &mut findings);
+    }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(conn, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
     }
     Ok(findings)
 }

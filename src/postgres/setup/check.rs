@@ -9,12 +9,12 @@ use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
 use crate::error::{NEW_COPY, Result};
-use crate::install::Step;
+use crate::install::{self, Step};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::catalog::TRIGGER_PREFIX;
-use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
+use crate::postgres::{fail, operations};
 use tokio_postgres::Client;
 
 /// 14 is past its end of life.
@@ -43,6 +43,16 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(installed(client, scope, &state).await?);
     if !is_set_up {
         accounts(client, scope, &state, &mut findings).await?;
+    }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(client, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
     }
     Ok(findings)
 }
