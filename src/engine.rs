@@ -9,7 +9,7 @@ use crate::model::operation::{Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server};
+use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
@@ -34,14 +34,18 @@ impl Source {
     }
 
     /// The next step; passes on what was confirmed meanwhile.
-    pub async fn next(&mut self, confirmed: &mut watch::Receiver<Option<Position>>) -> Result<Step> {
+    pub async fn next(&mut self, confirmed: &mut watch::Receiver<Progress>) -> Result<Step> {
         match self {
             Source::Postgres(source) => loop {
                 tokio::select! {
                     step = source.next() => return step,
                     Ok(()) = confirmed.changed() => {
-                        if let Some(position) = &*confirmed.borrow_and_update() {
+                        let progress = confirmed.borrow_and_update();
+                        if let Some(position) = &progress.checkpoint {
                             source.confirm(position);
+                        }
+                        if let Some(position) = &progress.taken {
+                            source.took(position);
                         }
                     }
                 }
@@ -461,6 +465,14 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::status::retained(client, sync, target).await,
             Node::Mysql(conn, _) => mysql::status::retained(conn, checkpoint).await,
+        }
+    }
+
+    /// Why our sessions on this node wait for a lock, as far as the account may see; `None`: they do not.
+    pub async fn waiting_for(&mut self) -> Result<Option<String>> {
+        match self {
+            Node::Postgres(client, _) => postgres::waits::waiting_for(client).await,
+            Node::Mysql(conn, _) => mysql::waits::waiting_for(conn).await,
         }
     }
 

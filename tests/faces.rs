@@ -161,7 +161,7 @@ async fn run_drains_on_sigterm_and_status_says_who_runs() {
     );
     let status = tidelock.ok(&["status"]).await;
     assert!(
-        status.contains("a->b  stopped") && status.contains("nobody reads this link's slot"),
+        status.contains("a->b  stopped") && status.contains("nobody runs it: the lease of"),
         "{status}"
     );
 }

@@ -41,7 +41,9 @@ const LAYERS: &[(&str, u8)] = &[
     ("cli", 5),
     ("config", 5),
     ("demo", 5),
+    ("http", 5),
     ("playground", 5),
+    ("status", 5),
     ("main", 5),
     ("lib", 5),
 ];

@@ -8,13 +8,27 @@ use crate::config::{Log, LogFormat};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// Changes what is shown while the program runs.
+pub(super) struct Filter(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Filter {
+    pub(super) fn set(&self, filter: EnvFilter) {
+        (self.0)(filter);
+    }
+}
+
 /// `log` is the configuration's wish; commands that are not `run` have none and stay at warnings.
-pub(super) fn start(face: &Face, log: Option<&Log>) {
+pub(super) fn directives_for(face: &Face, log: Option<&Log>) -> EnvFilter {
     let usual = log.map_or("warn", |log| log.level);
     let own = EnvFilter::try_from_default_env()
         .ok()
         .filter(|_| std::env::var_os("RUST_LOG").is_some());
-    let filter = own.unwrap_or_else(|| EnvFilter::new(directives(usual, face.quiet, face.verbose)));
+    own.unwrap_or_else(|| EnvFilter::new(directives(usual, face.quiet, face.verbose)))
+}
+
+/// `None`: somebody else in this process has started logging (tests).
+pub(super) fn start(face: &Face, log: Option<&Log>) -> Option<Filter> {
+    let filter = directives_for(face, log);
     let format = log.map_or(LogFormat::Auto, |log| log.format);
     let json = match format {
         LogFormat::Json => true,
@@ -25,16 +39,22 @@ pub(super) fn start(face: &Face, log: Option<&Log>) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(face.color_err);
-    // A second start in one process (tests) keeps the first subscriber.
-    let _ = if json {
-        builder
+    if json {
+        let builder = builder
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .try_init()
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.try_init().ok()?;
+        // Fails only without a subscriber, which was just made.
+        Some(Filter(Box::new(move |filter| drop(handle.reload(filter)))))
     } else {
-        builder.with_target(false).try_init()
-    };
+        let builder = builder.with_target(false).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.try_init().ok()?;
+        Some(Filter(Box::new(move |filter| drop(handle.reload(filter)))))
+    }
 }
 
 fn directives(usual: &str, quiet: u8, verbose: u8) -> String {

@@ -7,8 +7,11 @@
 mod check;
 mod config;
 mod conflicts;
+mod generate;
+mod health;
 mod logs;
 mod operate;
+mod reload;
 mod render;
 mod run;
 mod setup;
@@ -81,8 +84,10 @@ enum Command {
     Teardown(setup::Options),
     /// Replicate until stopped
     Run(run::Options),
-    /// Where each link stands, read from the databases
+    /// Where each link stands and why nothing moves (--watch: again and again)
     Status(status::Options),
+    /// Ask the running process whether it lives: exit code 0 or 1
+    Health(health::Options),
     /// Let links rest: nothing is applied until `resume`
     Pause(operate::PauseOptions),
     /// Let paused links go on
@@ -95,6 +100,10 @@ enum Command {
     /// The configuration as it is understood
     #[command(subcommand)]
     Config(config::Command),
+    /// A completion script for your shell
+    Completions(generate::Completions),
+    /// Manual pages
+    Man(generate::Man),
     /// Two throw-away databases with a two-way sync and a conflict
     Demo(Demo),
 }
@@ -230,7 +239,10 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Check(options) => check::run(face, &options).await?,
         Command::Setup(options) => setup::run(face, &options, setup::Deed::Setup).await?,
         Command::Teardown(options) => setup::run(face, &options, setup::Deed::Teardown).await?,
-        Command::Status(options) => status::run(face, &options).await?,
+        Command::Status(options) => Box::pin(status::run(face, &options)).await?,
+        Command::Health(options) => health::run(face, &options).await?,
+        Command::Completions(options) => generate::completions(face, &options),
+        Command::Man(options) => generate::man(face, &options)?,
         Command::Pause(options) => operate::pause(face, &options).await?,
         Command::Resume(options) => operate::resume(face, &options).await?,
         Command::Skip(options) => operate::skip(face, &options).await?,

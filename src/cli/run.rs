@@ -1,21 +1,29 @@
-//! `run`: starts the flows and stops them on a signal.
+//! `run`: the daemon. Starts the flows and HTTP, listens to signals, tells systemd, stops in order.
 //!
 //! SIGTERM or SIGINT: finish the open group, save the position, leave with 0 within ten seconds. A second signal
 //! leaves at once with 130. Leaving at any moment is safe: what was not committed is read again.
+//! SIGHUP: read the configuration anew (see `reload`). SIGUSR1: print the status to stderr.
 
-use super::{Face, Schema, logs};
+use super::logs::Filter;
+use super::{Face, Schema, logs, reload, status};
+use crate::config::{Config, Sync};
 use crate::error::{Error, Result};
 use crate::flow;
 use crate::flow::pulse::Live;
 use crate::flow::spec::SyncSpec;
+use crate::http::{self, Server, Shown};
+use sd_notify::NotifyState;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Compose and systemd kill after ten seconds: leave before them.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
+const TICK: Duration = Duration::from_secs(1);
 pub(super) const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +33,7 @@ pub(super) struct Options {
     once: bool,
     /// Only this sync
     #[arg(long, value_name = "NAME")]
-    sync: Option<String>,
+    pub(super) sync: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -42,10 +50,9 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn install() -> Result<Self> {
-        let failed = |error| Error::definite("listen for signals").because(error);
         Ok(Signals {
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
         })
     }
 
@@ -57,13 +64,201 @@ impl Signals {
     }
 }
 
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|error| Error::definite("listen for signals").because(error))
+}
+
 pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
     let config = face.load()?;
-    logs::start(face, Some(&config.log));
-    let syncs: Vec<SyncSpec> = super::select(&config, options.sync.as_deref())?
-        .into_iter()
-        .map(|sync| sync.spec.clone())
-        .collect();
+    let filter = logs::start(face, Some(&config.log));
+    let mut leave = Signals::install()?;
+    let (mut reload, mut report) = (
+        listen(SignalKind::hangup())?,
+        listen(SignalKind::user_defined1())?,
+    );
+    let mut daemon = Daemon::start(options, config, filter).await?;
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            outcome = &mut daemon.work => return daemon.finished(face, joined(outcome)).await,
+            name = leave.next() => {
+                tracing::info!(event = "stopping", signal = name, "draining");
+                return daemon.leave(&mut leave).await;
+            }
+            _ = reload.recv() => {
+                if let Some(code) = reload::run(&mut daemon, face, &mut leave).await? {
+                    return Ok(code);
+                }
+            }
+            _ = report.recv() => daemon.report(),
+            _ = tick.tick() => daemon.tick(),
+        }
+    }
+}
+
+/// How a drain ended.
+pub(super) enum Drained {
+    Done(Result<()>),
+    /// A second signal.
+    Interrupted(&'static str),
+    TookTooLong,
+}
+
+/// Everything that runs, and what a reload swaps.
+pub(super) struct Daemon {
+    pub(super) config: Config,
+    pub(super) filter: Option<Filter>,
+    pub(super) shown: Arc<Shown>,
+    pub(super) server: Option<Server>,
+    only: Option<String>,
+    once: bool,
+    work: JoinHandle<Result<()>>,
+    stop: CancellationToken,
+    /// What systemd was told last.
+    told: String,
+}
+
+impl Daemon {
+    async fn start(options: &Options, config: Config, filter: Option<Filter>) -> Result<Daemon> {
+        let only = options.sync.clone();
+        let syncs = chosen(&config, only.as_deref())?;
+        warn(&config);
+        let live = Arc::new(Live::new(&specs(&syncs)));
+        let shown = Arc::new(Shown::new(live));
+        shown.tick();
+        // `--once` may run beside a daemon, whose port it is.
+        let server = match config.http.filter(|_| !options.once) {
+            Some(listen) => Some(Server::start(listen, Arc::clone(&shown)).await?),
+            None => None,
+        };
+        tracing::info!(
+            event = "started",
+            version = env!("CARGO_PKG_VERSION"),
+            config = %config.path.display(),
+            syncs = syncs.len(),
+            once = options.once,
+            "tidelock runs"
+        );
+        let (work, stop) = spawn(&shown, syncs, options.once, server.is_some());
+        notify(&[NotifyState::Ready]);
+        Ok(Daemon {
+            config,
+            filter,
+            shown,
+            server,
+            only,
+            once: options.once,
+            work,
+            stop,
+            told: String::new(),
+        })
+    }
+
+    /// The syncs that this run is about, of a configuration that may be a new one.
+    pub(super) fn syncs(&self, config: &Config) -> Result<Vec<Sync>> {
+        chosen(config, self.only.as_deref())
+    }
+
+    /// Stops the links in order.
+    pub(super) async fn drain(&mut self, leave: &mut Signals) -> Drained {
+        self.stop.cancel();
+        tokio::select! {
+            outcome = &mut self.work => Drained::Done(joined(outcome)),
+            name = leave.next() => Drained::Interrupted(name),
+            () = tokio::time::sleep(DRAIN_MAX) => Drained::TookTooLong,
+        }
+    }
+
+    /// Starts the links anew, after a drain.
+    pub(super) fn again(&mut self, syncs: Vec<Sync>) {
+        self.shown.live.adopt(&specs(&syncs));
+        (self.work, self.stop) = spawn(&self.shown, syncs, self.once, self.server.is_some());
+    }
+
+    async fn leave(mut self, leave: &mut Signals) -> Result<u8> {
+        notify(&[NotifyState::Stopping]);
+        let code = match self.drain(leave).await {
+            Drained::Done(outcome) => {
+                outcome?;
+                tracing::info!(event = "stopped", "drained");
+                0
+            }
+            Drained::Interrupted(name) => {
+                tracing::warn!(event = "stopped", signal = name, "left without draining");
+                return Ok(INTERRUPTED);
+            }
+            Drained::TookTooLong => {
+                let what = "draining took too long; the open group is read again next time";
+                tracing::warn!(event = "stopped", "{what}");
+                return Ok(0);
+            }
+        };
+        self.close().await;
+        Ok(code)
+    }
+
+    async fn finished(mut self, face: &Face, outcome: Result<()>) -> Result<u8> {
+        notify(&[NotifyState::Stopping]);
+        self.close().await;
+        outcome?;
+        if face.json && self.once {
+            face.document(&Document {
+                schema: Schema,
+                done: true,
+                next_steps: vec!["tidelock status".to_owned()],
+            })?;
+        }
+        Ok(0)
+    }
+
+    async fn close(&mut self) {
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
+    fn report(&self) {
+        // Asked for by a signal: it goes out whatever the log level is.
+        eprint!("{}", status::text(&self.shown.reports()));
+    }
+
+    fn tick(&mut self) {
+        self.shown.tick();
+        let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+        for pulse in self.shown.live.links() {
+            *states.entry(pulse.condition().state.name()).or_default() += 1;
+        }
+        let words: Vec<String> = states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        let status = format!("links: {}", words.join(", "));
+        if status == self.told {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+            self.told = status;
+        }
+    }
+}
+
+/// Without systemd there is nobody to tell, and that is no failure.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+fn chosen(config: &Config, only: Option<&str>) -> Result<Vec<Sync>> {
+    Ok(super::select(config, only)?.into_iter().cloned().collect())
+}
+
+pub(super) fn specs(syncs: &[Sync]) -> Vec<SyncSpec> {
+    syncs.iter().map(|sync| sync.spec.clone()).collect()
+}
+
+pub(super) fn warn(config: &Config) {
     for warning in &config.warnings {
         let node = warning.node.as_deref().unwrap_or_default();
         tracing::warn!(
@@ -75,48 +270,25 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
             warning.what
         );
     }
-    let mut signals = Signals::install()?;
-    let stop = CancellationToken::new();
-    let live = Arc::new(Live::new(&syncs));
-    tracing::info!(
-        event = "started",
-        version = env!("CARGO_PKG_VERSION"),
-        config = %config.path.display(),
-        syncs = syncs.len(),
-        once = options.once,
-        "tidelock runs"
-    );
-    let mut work = std::pin::pin!(flow::run(&syncs, options.once, &stop, &live));
-    tokio::select! {
-        outcome = &mut work => return finished(face, options, outcome),
-        name = signals.next() => tracing::info!(event = "stopping", signal = name, "draining"),
-    }
-    stop.cancel();
-    tokio::select! {
-        outcome = &mut work => {
-            outcome?;
-            tracing::info!(event = "stopped", "drained");
-            Ok(0)
-        }
-        name = signals.next() => {
-            tracing::warn!(event = "stopped", signal = name, "left without draining");
-            Ok(INTERRUPTED)
-        }
-        () = tokio::time::sleep(DRAIN_MAX) => {
-            tracing::warn!(event = "stopped", "draining took too long; the open group is read again next time");
-            Ok(0)
-        }
-    }
 }
 
-fn finished(face: &Face, options: &Options, outcome: Result<()>) -> Result<u8> {
-    outcome?;
-    if face.json && options.once {
-        face.document(&Document {
-            schema: Schema,
-            done: true,
-            next_steps: vec!["tidelock status".to_owned()],
-        })?;
+/// The flows in a task of their own, so that a long wait in them cannot hold the main loop up. Somebody who asks over
+/// HTTP gets answers from the databases too.
+fn spawn(
+    shown: &Arc<Shown>,
+    syncs: Vec<Sync>,
+    once: bool,
+    with_facts: bool,
+) -> (JoinHandle<Result<()>>, CancellationToken) {
+    let stop = CancellationToken::new();
+    let (specs, live, token) = (specs(&syncs), Arc::clone(&shown.live), stop.clone());
+    if with_facts {
+        tokio::spawn(http::facts::watch(syncs, Arc::clone(&shown.facts), stop.clone()));
     }
-    Ok(0)
+    let work = tokio::spawn(async move { Box::pin(flow::run(&specs, once, &token, &live)).await });
+    (work, stop)
+}
+
+fn joined(outcome: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    outcome.unwrap_or_else(|error| Err(Error::bug("run the links").because(error)))
 }

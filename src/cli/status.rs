@@ -1,398 +1,321 @@
-//! `status`: where each link stands, read from the databases, daemon or no daemon, and why nothing moves.
+//! `status`: where each link stands and why nothing moves, from the databases and, where one listens, from the
+//! running process.
 //!
-//! The lag shown is the age of the checkpoint: an upper bound, because an idle link moves it rarely.
+//! With `--watch` again and again: a screen on a terminal, a line per change elsewhere, JSON lines with `--json`.
 //! Fails: 6 when a node cannot be reached; the other links are still shown.
 
-use super::{Face, Schema, render, select};
-use crate::config::{Link, Sync};
-use crate::engine::Node;
+use super::{Face, render, select};
+use crate::config::{Config, Sync};
 use crate::error::{Error, Reason, Result};
-use crate::flow::spec::Seed;
-use crate::model::operation::{Pause, Stop};
-use crate::model::position::Position;
-use crate::model::sync::{LinkStatus, Retention};
-use serde::Serialize;
+use crate::http::client;
+use crate::status::facts::{Memory, ask};
+use crate::status::{Document, Figures, Report, unreachable};
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
-/// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
-const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// The process answers from memory: at once or not at all.
+const DAEMON_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Only this sync
     #[arg(long, value_name = "NAME")]
     sync: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    schema: Schema,
-    links: Vec<LinkReport>,
-    next_steps: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct LinkReport {
-    sync: String,
-    link: String,
-    state: &'static str,
-    why: String,
-    position: Option<String>,
-    seq: Option<i64>,
-    /// No change that is missing on the target is older; 0 = in step with the source's log.
-    lag_ms_max: Option<u64>,
-    checkpoint_age_ms: Option<u64>,
-    conflicts_open: u64,
-    conflicts_total: u64,
-    retained_bytes: Option<u64>,
-    retained_limit: Option<String>,
-}
-
-/// What the two ends of a link said.
-struct Facts<'a> {
-    seed: &'a Seed,
-    target: LinkStatus,
-    source: Option<(Position, Retention)>,
-}
-
-struct Verdict {
-    state: &'static str,
-    why: String,
-    next: Option<&'static str>,
+    /// Again every two seconds, until stopped
+    #[arg(short, long)]
+    watch: bool,
 }
 
 pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let config = face.load()?;
-    let mut links = Vec::new();
-    let mut next_steps: Vec<String> = Vec::new();
-    let mut unreachable: Option<Error> = None;
-    for sync in select(&config, options.sync.as_deref())? {
-        for link in sync.links() {
-            let (report, next) = match ask(sync, &link).await {
-                Ok(facts) => {
-                    let verdict = judge(&facts);
-                    (report(sync, &link, &facts, &verdict), verdict.next)
-                }
-                Err(error) if error.reason_kind() == Reason::Unreachable || error.is_transient() => {
-                    let report = silent(sync, &link, &error);
-                    unreachable.get_or_insert(error);
-                    (report, Some("tidelock check"))
-                }
-                Err(error) => return Err(error),
-            };
-            let open = report.conflicts_open > 0;
-            for step in next
-                .into_iter()
-                .chain(open.then_some("tidelock conflicts list --open"))
-            {
-                if !next_steps.iter().any(|known| known == step) {
-                    next_steps.push(step.to_owned());
-                }
-            }
-            links.push(report);
-        }
+    let memory = Memory::default();
+    if options.watch {
+        return watch(face, &config, options, &memory).await;
     }
+    let (document, failed) = look(&config, options, &memory).await?;
     if face.json {
-        face.document(&Document {
-            schema: Schema,
-            links,
-            next_steps,
-        })?;
+        face.document(&document)?;
     } else {
-        face.print(&text(&links));
-        face.next(&next_steps);
+        face.print(&text(&document.links));
+        face.next(&document.next_steps);
     }
-    match unreachable {
+    match failed {
         None => Ok(()),
-        Some(error) => {
-            let hint = error.hint_text().unwrap_or("tidelock check").to_owned();
-            Err(Error::definite("read the status of every link")
-                .reason(Reason::Unreachable)
-                .because(error)
-                .hint(hint))
+        Some(error) => Err(error),
+    }
+}
+
+/// All links at once: one that hangs must not keep the others from being shown.
+async fn look(config: &Config, options: &Options, memory: &Memory) -> Result<(Document, Option<Error>)> {
+    let live = daemon(config).await;
+    let mut asked = Vec::new();
+    for sync in select(config, options.sync.as_deref())? {
+        for index in 0..sync.spec.links.len() {
+            let figures = live.as_ref().and_then(|live| {
+                let spec = sync.spec.link(index);
+                live.get(&(spec.sync.clone(), spec.id.clone())).cloned()
+            });
+            asked.push(report(sync, index, figures, memory));
         }
     }
+    let mut failed = None;
+    let mut links = Vec::new();
+    for answer in join_all(asked).await {
+        let (report, error) = answer?;
+        links.push(report);
+        failed = failed.or(error);
+    }
+    Ok((Document::new(links), failed.map(told)))
 }
 
-async fn ask<'a>(sync: &'a Sync, link: &Link) -> Result<Facts<'a>> {
-    let (source, target) = (&sync.nodes[link.source], &sync.nodes[link.target]);
-    let name = &sync.spec.name;
-    let mut node = Node::connect(&target.access, target.engine).await?;
-    let status = node.link_status(name, &link.id).await?;
-    let mut facts = Facts {
-        seed: &sync.spec.seed,
-        target: status,
-        source: None,
-    };
-    if let Some(checkpoint) = facts
-        .target
-        .checkpoint
+fn told(error: Error) -> Error {
+    let hint = error.hint_text().unwrap_or("tidelock check").to_owned();
+    Error::definite("read the status of every link")
+        .reason(Reason::Unreachable)
+        .because(error)
+        .hint(hint)
+}
+
+async fn report(
+    sync: &Sync,
+    index: usize,
+    figures: Option<Figures>,
+    memory: &Memory,
+) -> Result<(Report, Option<Error>)> {
+    // The process knows how far it is; the log need not be read for that.
+    let memory = figures
         .as_ref()
-        .map(|checkpoint| checkpoint.position.clone())
-    {
-        let mut node = Node::connect(&source.access, source.engine).await?;
-        let position = node.position().await?;
-        facts.source = Some((position, node.retained(name, &target.name, &checkpoint).await?));
-    }
-    Ok(facts)
-}
-
-/// Tables that lack something are told whatever else there is to say.
-fn with_out_of_sync(why: &str, target: &LinkStatus) -> String {
-    let tables: Vec<String> = target
-        .out_of_sync
-        .iter()
-        .map(|lacks| lacks.table.to_string())
-        .collect();
-    match (tables.is_empty(), why) {
-        (true, _) => why.to_owned(),
-        (false, "") => format!("out of sync: {}", tables.join(", ")),
-        (false, _) => format!("{why}; out of sync: {}", tables.join(", ")),
-    }
-}
-
-fn paused(pause: &Pause) -> String {
-    let since = jiff::Timestamp::from_microsecond(pause.at_us)
-        .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
-    let reason = match pause.reason.as_str() {
-        "" => String::new(),
-        reason => format!(": {reason}"),
-    };
-    format!("paused by {} since {since}{reason}", pause.by)
-}
-
-fn halted(stop: &Stop) -> String {
-    let at = stop.halt.as_ref().map_or(String::new(), |halt| {
-        format!("stopped at transaction {}: ", halt.transaction)
-    });
-    let hint = stop
-        .hint
-        .as_ref()
-        .map_or(String::new(), |hint| format!(" ({hint})"));
-    format!("{at}{}{hint}", stop.error)
-}
-
-/// Is everything of the source's log on the target?
-fn in_step(facts: &Facts<'_>) -> bool {
-    match (&facts.target.checkpoint, &facts.source) {
-        (Some(checkpoint), Some((position, _))) => checkpoint.position.covers(position).unwrap_or(false),
-        _ => false,
-    }
-}
-
-fn judge(facts: &Facts<'_>) -> Verdict {
-    let verdict = |state, why: &str, next| Verdict {
-        state,
-        why: why.to_owned(),
-        next,
-    };
-    if !facts.target.set_up {
-        let why = "the target has no tidelock objects for this sync";
-        return verdict("not set up", why, Some("tidelock setup --execute"));
-    }
-    let Some(age) = facts
-        .target
-        .checkpoint
-        .as_ref()
-        .and(facts.target.checkpoint_age_ms)
-    else {
-        return match facts.seed {
-            Seed::From(node) => Verdict {
-                state: "not seeded",
-                why: format!("the first copy from {node} is not done"),
-                next: Some("tidelock run"),
-            },
-            Seed::None => verdict(
-                "never started",
-                "no run has made a checkpoint yet",
-                Some("tidelock run"),
-            ),
-        };
-    };
-    if let Some(pause) = &facts.target.pause {
-        return Verdict {
-            state: "paused",
-            why: paused(pause),
-            next: Some("tidelock resume"),
-        };
-    }
-    let retention = facts.source.as_ref().map(|(_, retention)| retention);
-    if retention.is_some_and(|retention| retention.lost) {
-        let why = "the source no longer keeps the log at the checkpoint: a new copy is needed";
-        return verdict("position lost", why, Some("tidelock teardown --execute"));
-    }
-    if let Some(stop) = facts.target.halted() {
-        return Verdict {
-            state: "stopped",
-            why: halted(stop),
-            next: Some("tidelock run"),
-        };
-    }
-    match retention.and_then(|retention| retention.reader_active) {
-        Some(true) => verdict("running", "", None),
-        Some(false) => verdict("stopped", "nobody reads this link's slot", Some("tidelock run")),
-        None if in_step(facts) => verdict("in step", "", None),
-        None if age <= IDLE_CHECKPOINT_MS => verdict("moving", "", None),
-        None => Verdict {
-            state: "stopped",
-            why: format!(
-                "the checkpoint has not moved for {}: no run, or it is stuck",
-                render::age(age)
-            ),
-            next: Some("tidelock run"),
+        .is_none_or(|figures| figures.lag_ms.is_none())
+        .then_some(memory);
+    let mut facts = ask(&sync.spec, index, memory).await;
+    let failed = match unreachable(&facts) {
+        Some(error) => Some(error),
+        None => match facts.take_error() {
+            Some(error) => return Err(error),
+            None => None,
         },
-    }
+    };
+    let link = &sync.links()[index];
+    Ok((Report::of(&sync.spec, link, &facts).with(figures), failed))
 }
 
-fn report(sync: &Sync, link: &Link, facts: &Facts<'_>, verdict: &Verdict) -> LinkReport {
-    let target = &facts.target;
-    let retention = facts.source.as_ref().map(|(_, retention)| retention);
-    let age = target.checkpoint.as_ref().and(target.checkpoint_age_ms);
-    LinkReport {
-        sync: sync.spec.name.clone(),
-        link: link.id.clone(),
-        state: verdict.state,
-        why: with_out_of_sync(&verdict.why, target),
-        position: target
-            .checkpoint
-            .as_ref()
-            .map(|checkpoint| checkpoint.position.to_string()),
-        seq: target.checkpoint.as_ref().map(|checkpoint| checkpoint.seq),
-        lag_ms_max: age.map(|age| if in_step(facts) { 0 } else { age }),
-        checkpoint_age_ms: age,
-        conflicts_open: target.conflicts_open,
-        conflicts_total: target.conflicts_total,
-        retained_bytes: retention.and_then(|retention| retention.retained_bytes),
-        retained_limit: retention
-            .map(|retention| retention.limit.clone())
-            .filter(|limit| !limit.is_empty()),
-    }
+type Live = HashMap<(String, String), Figures>;
+
+/// What the running process says, if one listens.
+async fn daemon(config: &Config) -> Option<Live> {
+    let answer = client::get(config.http?, "/api/v1/status", DAEMON_MAX)
+        .await
+        .ok()?;
+    let document: Document = serde_json::from_str(&answer.body).ok()?;
+    let links = document.links.into_iter();
+    let live = links.filter_map(|report| Some(((report.sync, report.link), report.live?)));
+    Some(live.collect())
 }
 
-fn silent(sync: &Sync, link: &Link, error: &Error) -> LinkReport {
-    LinkReport {
-        sync: sync.spec.name.clone(),
-        link: link.id.clone(),
-        state: "unknown",
-        why: error.to_string(),
-        position: None,
-        seq: None,
-        lag_ms_max: None,
-        checkpoint_age_ms: None,
-        conflicts_open: 0,
-        conflicts_total: 0,
-        retained_bytes: None,
-        retained_limit: None,
-    }
-}
-
-/// GTID sets grow long; the whole text is in `--json`.
-const POSITION_CHARS: usize = 48;
-
-fn text(links: &[LinkReport]) -> String {
-    let heading = [
-        "SYNC",
-        "LINK",
-        "STATE",
-        "POSITION",
-        "SEQ",
-        "LAG",
-        "RETAINED",
-        "CONFLICTS",
-        "WHY",
-    ];
-    let mut rows = vec![heading.map(str::to_owned).to_vec()];
-    for link in links {
-        let none = || "-".to_owned();
-        let retained = match (link.retained_bytes, &link.retained_limit) {
-            (Some(bytes), Some(limit)) if limit.starts_with(|c: char| c.is_ascii_digit()) => {
-                format!("{} of {limit}", render::size(bytes))
-            }
-            (Some(bytes), Some(limit)) => format!("{}, {limit}", render::size(bytes)),
-            (Some(bytes), None) => render::size(bytes),
-            (None, Some(limit)) => limit.clone(),
-            (None, None) => none(),
+async fn watch(face: &Face, config: &Config, options: &Options, memory: &Memory) -> Result<()> {
+    let on_screen = !face.json && std::io::stdout().is_terminal();
+    let mut before: HashMap<(String, String), String> = HashMap::new();
+    loop {
+        let (document, failed) = look(config, options, memory).await?;
+        let shown = if face.json {
+            let line = serde_json::to_string(&Line {
+                kind: "status",
+                document: &document,
+            });
+            line.map_err(|error| Error::bug("write the JSON line").because(error))? + "\n"
+        } else if on_screen {
+            let error = failed.map(|error| format!("\n{error}\n")).unwrap_or_default();
+            screen(&(text(&document.links) + &error))
+        } else {
+            changes(&document.links, &mut before)
         };
-        rows.push(vec![
-            link.sync.clone(),
-            link.link.clone(),
-            link.state.to_owned(),
-            link.position
-                .as_deref()
-                .map_or_else(none, |position| render::cut(position, POSITION_CHARS)),
-            link.seq.map_or_else(none, |seq| seq.to_string()),
-            match link.lag_ms_max {
-                None => none(),
-                Some(0) => "0".to_owned(),
-                Some(lag) => format!("≤ {}", render::age(lag)),
-            },
-            retained,
-            format!("{} open of {}", link.conflicts_open, link.conflicts_total),
-            link.why.clone(),
-        ]);
+        let mut out = std::io::stdout().lock();
+        // A reader that went away ends the watch.
+        if out
+            .write_all(shown.as_bytes())
+            .and_then(|()| out.flush())
+            .is_err()
+        {
+            return Ok(());
+        }
+        drop(out);
+        tokio::time::sleep(WATCH_EVERY).await;
     }
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    document: &'a Document,
+}
+
+/// Drawn over what was there, so that nothing flickers.
+fn screen(text: &str) -> String {
+    let mut out = String::from("\u{1b}[H");
+    for line in text.lines() {
+        out.push_str(line);
+        out.push_str("\u{1b}[K\n");
+    }
+    out.push_str("\u{1b}[J");
+    out
+}
+
+/// A line for each link whose state, reason, conflicts or magnitude of lag is another one.
+fn changes(links: &[Report], before: &mut HashMap<(String, String), String>) -> String {
+    let mut out = String::new();
+    for report in links {
+        let seconds = report.lag_ms.map_or(0, |ms| ms / 1_000);
+        let letters = report.reason().replace(|c: char| c.is_ascii_digit(), "");
+        let now = format!(
+            "{} {letters} {} {:?}",
+            report.state,
+            report.conflicts_open,
+            seconds.checked_ilog2()
+        );
+        let key = (report.sync.clone(), report.link.clone());
+        if before.get(&key) != Some(&now) {
+            let moment = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+            let cells = cells(report);
+            let named = HEADING.iter().zip(&cells).skip(2);
+            let filled = named.filter(|(_, cell)| !matches!(cell.as_str(), "-" | ""));
+            let words: Vec<String> = filled
+                .map(|(name, cell)| format!("{}={}", name.to_lowercase(), render::plain(cell)))
+                .collect();
+            out.push_str(&format!(
+                "{moment} {} {} {}\n",
+                report.sync,
+                report.link,
+                words.join(" ")
+            ));
+            before.insert(key, now);
+        }
+    }
+    out
+}
+
+const HEADING: [&str; 11] = [
+    "SYNC",
+    "LINK",
+    "STATE",
+    "LAG",
+    "BEHIND",
+    "OLDEST",
+    "ROWS/S",
+    "QUEUE",
+    "RETAINED",
+    "CONFLICTS",
+    "WHY",
+];
+
+pub(super) fn text(links: &[Report]) -> String {
+    let mut rows = vec![HEADING.map(str::to_owned).to_vec()];
+    rows.extend(links.iter().map(|report| cells(report).to_vec()));
     render::table(&rows)
+}
+
+fn cells(report: &Report) -> [String; 11] {
+    let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+    let about = |estimated: bool, text: String| match estimated {
+        true => format!("~{text}"),
+        false => text,
+    };
+    let live = report.live.as_ref();
+    let state = match live {
+        Some(live) if live.state == "copying" => format!("copying ({} rows)", live.copied_rows),
+        Some(_) | None => report.state.clone(),
+    };
+    [
+        report.sync.clone(),
+        report.link.clone(),
+        state,
+        or_none(report.lag_ms.map(|ms| match ms {
+            0 => "0".to_owned(),
+            ms => about(report.lag_estimated, render::age(ms)),
+        })),
+        or_none(report.lag_bytes.map(|bytes| match bytes {
+            0 => "0".to_owned(),
+            bytes => about(report.lag_bytes_estimated, render::size(bytes)),
+        })),
+        or_none(report.oldest_unapplied_at.as_deref().map(|at| {
+            let second = at
+                .split_once('.')
+                .map_or(at.to_owned(), |(second, _)| format!("{second}Z"));
+            about(report.oldest_unapplied_estimated, second)
+        })),
+        or_none(live.map(|live| format!("{:.0}", live.rows_per_second))),
+        or_none(live.map(|live| {
+            let full = if live.is_throttled { " (full)" } else { "" };
+            format!("{}{full}", render::size(live.queue_bytes))
+        })),
+        retained(report),
+        format!("{} open of {}", report.conflicts_open, report.conflicts_total),
+        report.reason(),
+    ]
+}
+
+/// What is kept, and how much is left until it is not.
+fn retained(report: &Report) -> String {
+    let kept = report.retained_bytes.map(render::size);
+    let left = match (report.retained_left_bytes, report.retained_left_seconds) {
+        (Some(bytes), _) => Some(format!("{} left", render::size(bytes))),
+        (None, Some(seconds)) => Some(format!("{} left", render::age(seconds.saturating_mul(1_000)))),
+        (None, None) => report.retained_limit.clone(),
+    };
+    let words: Vec<String> = kept.into_iter().chain(left).collect();
+    match words.is_empty() {
+        true => "-".to_owned(),
+        false => words.join(", "),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::sync::Checkpoint;
 
-    fn facts(seed: &Seed, age: Option<u64>, reader: Option<bool>, behind: bool) -> Facts<'_> {
-        let checkpoint = age.map(|_| Checkpoint {
-            lane: 0,
-            epoch: 1,
-            seq: 7,
-            position: Position::Lsn(100),
-            settle: None,
-            source_identity: String::new(),
-        });
-        let retention = Retention {
-            reader_active: reader,
-            ..Retention::default()
-        };
-        Facts {
-            seed,
-            source: checkpoint
-                .is_some()
-                .then_some((Position::Lsn(if behind { 200 } else { 100 }), retention)),
-            target: LinkStatus {
-                set_up: true,
-                checkpoint,
-                checkpoint_age_ms: age,
-                ..LinkStatus::default()
-            },
+    fn report() -> Report {
+        Report {
+            sync: "s".to_owned(),
+            link: "a->b".to_owned(),
+            state: "streaming".to_owned(),
+            lag_ms: Some(0),
+            lag_bytes: Some(0),
+            retained_bytes: Some(2_048),
+            retained_left_bytes: Some(5 << 30),
+            ..Report::default()
         }
     }
 
     #[test]
-    fn the_state_says_why_nothing_moves() {
-        let (none, from) = (Seed::None, Seed::From("pg".to_owned()));
-        let bare = Facts {
-            seed: &none,
-            target: LinkStatus::default(),
-            source: None,
-        };
-        assert_eq!(judge(&bare).state, "not set up");
-        assert_eq!(judge(&bare).next, Some("tidelock setup --execute"));
-        assert_eq!(judge(&facts(&none, None, None, false)).state, "never started");
-        assert_eq!(judge(&facts(&from, None, None, false)).state, "not seeded");
-        assert_eq!(judge(&facts(&from, Some(5), Some(true), true)).state, "running");
-        assert_eq!(judge(&facts(&from, Some(5), Some(false), false)).state, "stopped");
-        assert_eq!(judge(&facts(&from, Some(5), None, false)).state, "in step");
-        assert_eq!(judge(&facts(&from, Some(5), None, true)).state, "moving");
-        let stuck = judge(&facts(&from, Some(3_600_000), None, true));
-        assert_eq!(stuck.state, "stopped");
-        assert!(stuck.why.contains("60 min"), "{}", stuck.why);
+    fn estimates_are_marked() {
+        let mut late = report();
+        (late.lag_ms, late.lag_estimated) = (Some(9_000), true);
+        (late.lag_bytes, late.oldest_unapplied_at) = (Some(3_072), Some("2026-11-21T09:15:02.5Z".to_owned()));
+        let cells = cells(&late);
+        assert_eq!(cells[3..6], ["~9 s", "3.0 kB", "2026-11-21T09:15:02Z"]);
+        assert_eq!(cells[8], "2.0 kB, 5.0 GB left");
     }
 
     #[test]
-    fn a_lost_position_is_told_before_all_else() {
-        let seed = Seed::None;
-        let mut lost = facts(&seed, Some(5), Some(false), true);
-        if let Some((_, retention)) = &mut lost.source {
-            retention.lost = true;
-        }
-        assert_eq!(judge(&lost).state, "position lost");
+    fn a_line_is_printed_only_for_a_change() {
+        let mut before = HashMap::new();
+        let mut now = report();
+        assert!(changes(&[now.clone()], &mut before).contains(" s a->b state=streaming lag=0"));
+        assert_eq!(changes(&[now.clone()], &mut before), "");
+        now.why = "waits 3 s".to_owned();
+        assert_ne!(changes(&[now.clone()], &mut before), "");
+        now.why = "waits 4 s".to_owned();
+        assert_eq!(changes(&[now.clone()], &mut before), "");
+        now.lag_ms = Some(60_000);
+        assert_ne!(changes(&[now], &mut before), "");
+    }
+
+    #[test]
+    fn a_screen_is_drawn_over() {
+        assert_eq!(screen("a\nb\n"), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[J");
     }
 }

@@ -3,7 +3,7 @@
 //! Owns: defaults, environment overrides, the origin of every value. Collects all problems instead of stopping at
 //! the first. Syncs are `syncs`' part.
 
-use super::file::{File, LimitsFile, LogFile, NodeFile, Text};
+use super::file::{File, HttpFile, LimitsFile, LogFile, NodeFile, Text};
 use super::problem::{Problem, nearest};
 use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, url};
 use crate::access::{Access, Host, Identity, Secret, TlsMode};
@@ -11,6 +11,7 @@ use crate::flow::spec::Limits;
 use crate::model::schema::Engine;
 use crate::spill::Space;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
 
 /// Less than this would refuse what memory nearly holds.
 const SPILL_BYTES: (usize, usize) = (16 << 20, 1 << 50);
+
+/// Where HTTP listens when `[http]` does not say.
+const HTTP_LISTEN: &str = "127.0.0.1:8470";
 
 pub(super) struct Builder<'a> {
     pub text: &'a str,
@@ -72,6 +76,7 @@ pub(super) fn config(
     let limits = builder.limits(file.limits);
     let syncs = syncs::build(&mut builder, file.sync, &nodes, &limits);
     let log = builder.log(file.log);
+    let http = file.http.and_then(|http| builder.http(http));
     if !builder.problems.is_empty() {
         builder
             .problems
@@ -86,6 +91,7 @@ pub(super) fn config(
             .collect(),
         syncs,
         log,
+        http,
         warnings: builder.warnings,
         values: builder.values,
     })
@@ -447,6 +453,31 @@ impl Builder<'_> {
             _ => LogFormat::Auto,
         };
         Log { level, format }
+    }
+
+    fn http(&mut self, file: HttpFile) -> Option<SocketAddr> {
+        let Some(listen) = file.listen else {
+            self.show("http.listen", HTTP_LISTEN, None);
+            return HTTP_LISTEN.parse().ok();
+        };
+        self.show("http.listen", listen.get_ref(), Some(listen.span()));
+        let Ok(address) = listen.get_ref().parse::<SocketAddr>() else {
+            let problem = Problem::new(format!("\"{}\" is no address to listen on", listen.get_ref()));
+            let hint = format!("an IP address and a port, such as \"{HTTP_LISTEN}\" or \"[::1]:8470\"");
+            self.problem(problem.hint(hint).at(listen.span()));
+            return None;
+        };
+        if !address.ip().is_loopback() {
+            self.warnings.push(Warning {
+                code: "W460",
+                node: None,
+                what: format!(
+                    "everybody who reaches {address} can read names, figures and errors of the links"
+                ),
+                fix: format!("listen on \"{HTTP_LISTEN}\", or let only your monitoring through to it"),
+            });
+        }
+        Some(address)
     }
 
     fn choice(

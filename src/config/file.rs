@@ -25,6 +25,7 @@ pub(super) struct File {
     pub log: LogFile,
     #[serde(default)]
     pub limits: LimitsFile,
+    pub http: Option<HttpFile>,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +165,12 @@ impl<'de> Deserialize<'de> for FilterText {
 pub(super) struct LogFile {
     pub level: Text,
     pub format: Text,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HttpFile {
+    pub listen: Text,
 }
 
 #[derive(Deserialize, Default)]

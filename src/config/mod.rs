@@ -21,6 +21,7 @@ use crate::flow::spec::{SyncSpec, link_id};
 use crate::model::schema::Engine;
 use crate::model::stamp::Rank;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub nodes: Vec<Arc<Node>>,
     pub syncs: Vec<Sync>,
     pub log: Log,
+    /// `None`: nothing listens.
+    pub http: Option<SocketAddr>,
     /// What works but should be known.
     pub warnings: Vec<Warning>,
     /// Every value with its origin, secrets masked, for `config show`.

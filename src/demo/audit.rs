@@ -12,7 +12,7 @@ use crate::model::change::{Change, Op, Part, Step, Writer};
 use crate::model::origin::is_echo;
 use crate::model::position::Position;
 use crate::model::stamp::Rank;
-use crate::model::sync::ORIGIN_COLUMN;
+use crate::model::sync::{ORIGIN_COLUMN, Progress};
 use crate::model::value::{Row, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +132,7 @@ impl Drop for Auditor {
 }
 
 async fn read(mut source: Source, mut ledger: Ledger, sender: watch::Sender<Seen>) -> Result<()> {
-    let (confirm, mut confirmed) = watch::channel(None);
+    let (confirm, mut confirmed) = watch::channel(Progress::default());
     loop {
         let position = match source.next(&mut confirmed).await? {
             Step::Part(part) => {
@@ -142,7 +142,10 @@ async fn read(mut source: Source, mut ledger: Ledger, sender: watch::Sender<Seen
             Step::Idle { position, .. } => Some(position),
         };
         if let Some(position) = position {
-            confirm.send_replace(Some(position.clone()));
+            confirm.send_replace(Progress {
+                checkpoint: Some(position.clone()),
+                taken: None,
+            });
             ledger.seen.position = Some(position);
         }
         sender.send_replace(ledger.seen.clone());

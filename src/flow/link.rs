@@ -15,7 +15,7 @@ use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, Halt, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
-use crate::model::sync::Checkpoint;
+use crate::model::sync::{Checkpoint, Progress};
 use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) async fn run(
     let position = applier.checkpoint().position.clone();
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
     pulse.streaming(&position);
-    let (confirm, confirmed) = watch::channel(None);
+    let (confirm, confirmed) = watch::channel(Progress::default());
     let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
     // Whoever drops this link drops its reader with it.
     let reader = AbortOnDropHandle::new(reader);
@@ -141,7 +141,7 @@ struct Link {
     spec: Arc<LinkSpec>,
     pulse: Arc<Pulse>,
     applier: Applier,
-    confirm: watch::Sender<Option<Position>>,
+    confirm: watch::Sender<Progress>,
     goal: Option<Position>,
     pending: Pending,
 }
@@ -399,7 +399,10 @@ impl Link {
             foreign: 0,
             since: Instant::now(),
         };
-        self.confirm.send_replace(Some(position));
+        self.confirm.send_replace(Progress {
+            checkpoint: Some(position.clone()),
+            taken: Some(position),
+        });
     }
 
     /// Something went by that changes nothing on the target.
@@ -409,6 +412,8 @@ impl Link {
         }
         self.pulse.idle();
         self.pulse.took(&position);
+        self.confirm
+            .send_modify(|progress| progress.taken = Some(position.clone()));
         self.pending.position = position;
         self.pending.bytes += bytes;
         self.pending.foreign += foreign;

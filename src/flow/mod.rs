@@ -5,6 +5,7 @@
 
 mod apply;
 mod backoff;
+pub mod behind;
 mod group;
 pub mod instance;
 pub mod lag;
@@ -102,7 +103,7 @@ async fn checked(sync: &SyncSpec) -> Result<SyncSpec> {
 }
 
 /// The sync with the tables that were set up. What else matches is only said.
-async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
+pub async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
     if sync.choice.is_fixed() {
         return Ok(sync.clone());
     }
@@ -120,6 +121,14 @@ async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
     }
     info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
     Ok(selected.spec)
+}
+
+/// Would these syncs start? Nothing is changed.
+pub async fn preflight(syncs: &[SyncSpec]) -> Result<()> {
+    for sync in syncs {
+        ready(&selected(sync).await?).await?;
+    }
+    Ok(())
 }
 
 /// Refuses to start on a node that `check` has blockers for.

@@ -18,6 +18,9 @@ use tokio::sync::Semaphore;
 /// A group that takes longer makes its link "waiting": the reason is looked for.
 const WAITING_AFTER: Duration = Duration::from_secs(3);
 
+/// Weight of the last second in the rate: half of a change shows after two seconds.
+const RATE_WEIGHT: f64 = 0.3;
+
 /// All links of a running process.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -36,6 +39,17 @@ impl Live {
         Live {
             links: Mutex::new(links.collect()),
         }
+    }
+
+    /// The links of a new configuration; those that were there keep their figures.
+    pub fn adopt(&self, syncs: &[SyncSpec]) {
+        let new = Live::new(syncs);
+        let kept = new
+            .links()
+            .iter()
+            .map(|pulse| self.of(&pulse.sync, &pulse.link))
+            .collect();
+        *locked(&self.links) = kept;
     }
 
     pub fn links(&self) -> Vec<Arc<Pulse>> {
@@ -180,6 +194,8 @@ pub struct Pulse {
     taken: Mutex<Option<Position>>,
     meter: Mutex<Meter>,
     conflicts: Mutex<Conflicts>,
+    /// Rows at the last tick, and rows per second since the one before, smoothed.
+    rate: Mutex<(Option<(Instant, u64)>, f64)>,
     /// Free room of the reader's buffer, and its size.
     queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
     pub histogram_apply: Histogram,
@@ -249,6 +265,7 @@ impl Pulse {
             taken: Mutex::default(),
             meter: Mutex::default(),
             conflicts: Mutex::default(),
+            rate: Mutex::default(),
             queue: Mutex::default(),
             histogram_apply: Histogram::new(),
             histogram_latency: Histogram::new(),
@@ -362,6 +379,25 @@ impl Pulse {
         }
         let latency = u64::try_from(now_us() - committed_at_us).unwrap_or(0);
         self.histogram_latency.observe(Duration::from_micros(latency));
+    }
+
+    /// To be called about each second.
+    pub fn tick(&self) {
+        let rows = self.figures.rows.load(Relaxed) + self.figures.copied_rows.load(Relaxed);
+        let mut rate = locked(&self.rate);
+        if let Some((at, before)) = rate.0 {
+            let now = rows.saturating_sub(before) as f64 / at.elapsed().as_secs_f64().max(0.001);
+            rate.1 = rate.1 * (1.0 - RATE_WEIGHT) + now * RATE_WEIGHT;
+            // What a stop leaves behind would never be nothing.
+            if rate.1 < 0.05 {
+                rate.1 = 0.0;
+            }
+        }
+        rate.0 = Some((Instant::now(), rows));
+    }
+
+    pub fn rows_per_second(&self) -> f64 {
+        locked(&self.rate).1
     }
 
     pub fn copied(&self, rows: u64) {

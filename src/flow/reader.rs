@@ -7,7 +7,7 @@ use crate::engine::Source;
 use crate::error::Result;
 use crate::model::change::{Part, Step};
 use crate::model::origin::is_echo;
-use crate::model::position::Position;
+use crate::model::sync::Progress;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -34,7 +34,7 @@ pub(super) struct Received {
 
 pub(super) fn spawn(
     source: Source,
-    confirmed: watch::Receiver<Option<Position>>,
+    confirmed: watch::Receiver<Progress>,
     sync: String,
     pulse: Arc<Pulse>,
 ) -> (Receiver, JoinHandle<()>) {
@@ -50,7 +50,7 @@ pub(super) fn spawn(
 
 async fn read(
     mut source: Source,
-    mut confirmed: watch::Receiver<Option<Position>>,
+    mut confirmed: watch::Receiver<Progress>,
     sync: &str,
     sender: &mpsc::UnboundedSender<Result<Received>>,
     pulse: &Pulse,
@@ -137,6 +137,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::model::change::{Head, Writer};
+    use crate::model::position::Position;
 
     fn transaction(number: u64, budget: &Arc<Semaphore>) -> Received {
         let part = Part {

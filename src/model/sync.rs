@@ -267,6 +267,15 @@ impl Checkpoint {
     }
 }
 
+/// How far a link has come, as its source is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Committed in the target.
+    pub checkpoint: Option<super::position::Position>,
+    /// Applied, or of no interest: for people who look at the server. Nothing may be removed on its account.
+    pub taken: Option<super::position::Position>,
+}
+
 /// What a target knows of a link that writes into it, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkStatus {

@@ -17,6 +17,7 @@ pub mod source;
 pub mod sql;
 pub mod status;
 pub mod target;
+pub mod waits;
 pub mod wire;
 
 use crate::access::{Access, TlsMode};

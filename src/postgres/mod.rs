@@ -21,6 +21,7 @@ pub mod status;
 mod stream;
 pub mod target;
 mod tls;
+pub mod waits;
 pub mod wire;
 
 use crate::access::{Access, TlsMode, tls as secure};

@@ -153,7 +153,7 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     let sql = "SELECT active, (pg_current_wal_lsn() - restart_lsn)::bigint, wal_status = 'lost',
                       (SELECT CASE setting WHEN '-1' THEN 'no limit' ELSE setting || ' MB' END
                          FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
-                      safe_wal_size, reader.replay_lsn::text,
+                      safe_wal_size, greatest(reader.replay_lsn, slot.confirmed_flush_lsn)::text,
                       (extract(epoch FROM clock_timestamp() - reader.reply_time) * 1000)::bigint
                  FROM pg_replication_slots AS slot
                  LEFT JOIN pg_stat_replication AS reader ON reader.pid = slot.active_pid

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use compare::{difference, equal, wait_equal};
 pub use database::{Db, database, peer, private};
-pub use program::{Output, Tidelock};
+pub use program::{Frozen, Output, Tidelock, signal};
 pub use session::{Rows, Session};
 pub use tidelock::playground::{Kind, Options, Server};
 

@@ -183,6 +183,53 @@ impl Drop for Tidelock {
     }
 }
 
+/// Sends a signal by its name, such as `STOP`.
+pub fn signal(pid: u32, name: &str) {
+    let status = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// Processes that stand still until this is dropped.
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    pub fn one(pid: u32) -> Self {
+        signal(pid, "STOP");
+        Frozen(vec![pid])
+    }
+
+    /// A process and its children, such as the sessions of PostgreSQL.
+    pub fn family(pid: u32) -> Self {
+        let mut all = vec![pid];
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(child) = entry.file_name().to_string_lossy().parse::<u32>() else {
+                continue;
+            };
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            if parent.and_then(|parent| parent.parse().ok()) == Some(pid) {
+                all.push(child);
+            }
+        }
+        all.iter().for_each(|pid| signal(*pid, "STOP"));
+        Frozen(all)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let line = format!("kill -CONT {pid}");
+            let _ = std::process::Command::new("sh").args(["-c", &line]).status();
+        }
+    }
+}
+
 /// The exit code, or 128 + the signal as a shell would tell it.
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;

@@ -1,0 +1,58 @@
+//! The oldest change that a link has not applied, read from the source's log by somebody who is not the link.
+//!
+//! Owns: nothing that lasts; the log is read from the checkpoint and nothing is confirmed but that checkpoint.
+//! To be called where the log has no reader that could be disturbed: a binlog, or a slot that is not in use.
+
+use super::spec::{LinkSpec, SyncSpec};
+use crate::access::SourceOptions;
+use crate::engine::{Node, Source};
+use crate::error::Result;
+use crate::model::change::Step;
+use crate::model::origin::is_echo;
+use crate::model::position::Position;
+use crate::model::sync::Progress;
+use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oldest {
+    /// Commit time by the source's clock, microseconds.
+    At(i64),
+    /// Up to the end of the log there is nothing for the target.
+    Nothing,
+}
+
+pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Oldest> {
+    let spec = &*super::selected(sync).await?.link(index);
+    let mut node = Node::connect(&spec.source.access, spec.source.engine).await?;
+    let end = node.log_end().await?.position;
+    let tables = super::tables(&mut node, &spec.source.tables, &spec.source.name).await?;
+    let options = SourceOptions {
+        access: spec.source.access.clone(),
+        sync: spec.sync.clone(),
+        target: spec.target.name.clone(),
+        tables,
+        mode: spec.mode,
+        spill: spec.limits.spill.clone(),
+        stream: spec.limits.stream,
+    };
+    let mut source = Source::open(spec.source.engine, options, from).await?;
+    search(spec, &mut source, &end).await
+}
+
+async fn search(spec: &LinkSpec, source: &mut Source, end: &Position) -> Result<Oldest> {
+    let (_confirm, mut confirmed) = watch::channel(Progress::default());
+    loop {
+        let reached = match source.next(&mut confirmed).await? {
+            Step::Part(part) => {
+                if !part.changes.is_empty() && !is_echo(&part.writer, &spec.sync) {
+                    return Ok(Oldest::At(part.head.committed_at_us));
+                }
+                part.end
+            }
+            Step::Idle { position, .. } => Some(position),
+        };
+        if reached.is_some_and(|reached| reached.covers(end).unwrap_or(false)) {
+            return Ok(Oldest::Nothing);
+        }
+    }
+}

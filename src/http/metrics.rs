@@ -1,0 +1,439 @@
+//! `/metrics`: the figures as OpenMetrics text. docs/operations.md lists every name; a test compares the two.
+//!
+//! Owns: names, help texts and labels. Base units, `_total` for counters, one prefix. The `table` label is capped:
+//! beyond [`TABLES_MAX`] tables conflicts are summed under an empty table.
+
+use super::Shown;
+use crate::flow::pulse::{Conflicts, Figures, Histogram, Ops, Pulse, State};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode as encode_text;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Series per kind and outcome are kept for so many tables.
+const TABLES_MAX: usize = 500;
+
+pub fn encode(shown: &Arc<Shown>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    let ours = registry.sub_registry_with_prefix("tidelock");
+    ours.register_collector(Box::new(Ours(Arc::clone(shown))));
+    registry.register_collector(Box::new(Process(shown.started_at_us)));
+    let mut text = String::new();
+    encode_text(&mut text, &registry)?;
+    Ok(text)
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// One metric with all its series.
+struct Series<'e, 'd> {
+    encoder: &'d mut DescriptorEncoder<'e>,
+}
+
+impl Series<'_, '_> {
+    fn each<'a>(
+        &mut self,
+        (name, help): (&str, &str),
+        kind: MetricType,
+        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in series {
+            match labels.is_empty() {
+                true => write(&mut metric, kind, value)?,
+                false => write(&mut metric.encode_family(&labels)?, kind, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge<'a>(
+        &mut self,
+        about: (&str, &str),
+        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        self.each(about, MetricType::Gauge, series)
+    }
+
+    fn counter<'a>(
+        &mut self,
+        about: (&str, &str),
+        series: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        self.each(about, MetricType::Counter, series)
+    }
+
+    fn histogram<'a>(
+        &mut self,
+        (name, help): (&str, &str),
+        series: impl IntoIterator<Item = (Labels<'a>, &'a Histogram)>,
+    ) -> fmt::Result {
+        let kind = MetricType::Histogram;
+        let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, histogram) in series {
+            let (sum, counts) = histogram.read();
+            let bounds = Histogram::BOUNDS.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                sum,
+                counts.iter().sum(),
+                &buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(&value, None),
+        _ => metric.encode_gauge(&value),
+    }
+}
+
+fn of(pulse: &Pulse) -> Labels<'_> {
+    vec![("sync", &*pulse.sync), ("link", &*pulse.link)]
+}
+
+fn with<'a>(pulse: &'a Pulse, more: (&'static str, &'a str)) -> Labels<'a> {
+    let mut labels = of(pulse);
+    labels.push(more);
+    labels
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1e3
+}
+
+struct Ours(Arc<Shown>);
+
+impl fmt::Debug for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ours")
+    }
+}
+
+impl Collector for Ours {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let links = self.0.live.links();
+        let mut out = Series {
+            encoder: &mut encoder,
+        };
+        self.program(&mut out)?;
+        states(&mut out, &links)?;
+        self.lag(&mut out, &links)?;
+        self.source(&mut out, &links)?;
+        flow(&mut out, &links)?;
+        queue(&mut out, &links)?;
+        self.conflicts(&mut out, &links)
+    }
+}
+
+type Links = [Arc<Pulse>];
+
+/// One value per link.
+fn each<'a>(links: &'a Links, value: impl Fn(&Pulse) -> f64) -> Vec<(Labels<'a>, f64)> {
+    links.iter().map(|pulse| (of(pulse), value(pulse))).collect()
+}
+
+fn count<'a>(links: &'a Links, counter: impl Fn(&Figures) -> &AtomicU64) -> Vec<(Labels<'a>, f64)> {
+    each(links, |pulse| counter(&pulse.figures).load(Relaxed) as f64)
+}
+
+impl Ours {
+    fn program(&self, out: &mut Series<'_, '_>) -> fmt::Result {
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        out.gauge(("build_info", "Which program this is"), [(version, 1.0)])?;
+        let good = flag(self.0.is_reload_good.load(Relaxed));
+        let help = "The last reload of the configuration was taken";
+        out.gauge(("config_last_reload_successful", help), [(Vec::new(), good)])?;
+        let mut nodes: BTreeMap<String, bool> = BTreeMap::new();
+        for pulse in self.0.live.links() {
+            if let Some(known) = self.0.facts.known(&pulse.sync, &pulse.link) {
+                nodes.insert(pulse.source.clone(), known.source_answers);
+                nodes.insert(pulse.target.clone(), known.target_answers);
+            }
+        }
+        let answers = nodes
+            .iter()
+            .map(|(node, answers)| (vec![("node", &**node)], flag(*answers)));
+        out.gauge(
+            ("node_connected", "The node answered when it was asked last"),
+            answers,
+        )
+    }
+
+    fn lag(&self, out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+        let lags: Vec<_> = links.iter().map(|pulse| (pulse, pulse.lag())).collect();
+        let age = lags
+            .iter()
+            .filter_map(|(pulse, lag)| Some((of(pulse), seconds(lag.age_ms?))));
+        let help = "For so long what is applied has not been the present; 0 when everything is applied";
+        out.gauge(("replication_lag_seconds", help), age)?;
+        let bytes = lags
+            .iter()
+            .filter_map(|(pulse, lag)| Some((of(pulse), lag.bytes? as f64)));
+        out.gauge(
+            ("replication_lag_bytes", "Log of the source that is not applied"),
+            bytes,
+        )?;
+        let oldest = lags
+            .iter()
+            .map(|(pulse, lag)| (of(pulse), lag.oldest_age_ms.map_or(0.0, seconds)));
+        let help = "Age of the oldest commit that is not applied; 0 when there is none";
+        out.gauge(("oldest_unapplied_commit_seconds", help), oldest)?;
+        let help = "From the commit on the source to the commit on the target, by both machines' clocks";
+        let latency = links.iter().map(|pulse| (of(pulse), &pulse.histogram_latency));
+        out.histogram(("end_to_end_latency_seconds", help), latency)?;
+        let at = links.iter().filter_map(|pulse| {
+            let at = pulse
+                .figures
+                .checkpoint_at_us
+                .load(std::sync::atomic::Ordering::Relaxed);
+            (at > 0).then(|| (of(pulse), at as f64 / 1e6))
+        });
+        out.gauge(
+            ("checkpoint_timestamp_seconds", "When the checkpoint moved last"),
+            at,
+        )
+    }
+
+    fn source(&self, out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+        let known: Vec<_> = links
+            .iter()
+            .filter_map(|pulse| Some((pulse, self.0.facts.known(&pulse.sync, &pulse.link)?.report)))
+            .collect();
+        let kept = known
+            .iter()
+            .filter_map(|(pulse, report)| Some((of(pulse), report.retained_bytes? as f64)));
+        out.gauge(
+            ("source_retained_bytes", "Log that the source keeps for the link"),
+            kept,
+        )?;
+        let left = known
+            .iter()
+            .filter_map(|(pulse, report)| Some((of(pulse), report.retained_left_bytes? as f64)));
+        let help = "So much more log, and the source may remove what the link needs (PostgreSQL)";
+        out.gauge(("source_retention_remaining_bytes", help), left)?;
+        let left = known
+            .iter()
+            .filter_map(|(pulse, report)| Some((of(pulse), report.retained_left_seconds? as f64)));
+        let help = "After so long the source may remove what the link needs (MySQL, MariaDB)";
+        out.gauge(("source_retention_remaining_seconds", help), left)?;
+        let lost = each(links, |pulse| {
+            self.0.facts.invalidations(&pulse.sync, &pulse.link) as f64
+        });
+        let help = "How often the source was found to have removed what the link needs";
+        out.counter(("slot_invalidations", help), lost)
+    }
+
+    fn conflicts(&self, out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+        let sums: Vec<(&Arc<Pulse>, Conflicts)> = links
+            .iter()
+            .map(|pulse| (pulse, capped(pulse.conflicts())))
+            .collect();
+        let series = sums.iter().flat_map(|(pulse, sums)| {
+            sums.iter().map(|((table, kind, outcome), count)| {
+                let mut labels = with(pulse, ("table", table));
+                labels.extend([("type", *kind), ("resolution", *outcome)]);
+                (labels, *count as f64)
+            })
+        });
+        out.counter(("conflicts", "Conflicts recorded since the start"), series)?;
+        let open: Vec<_> = links
+            .iter()
+            .filter_map(|pulse| {
+                let known = self.0.facts.known(&pulse.sync, &pulse.link)?;
+                Some((of(pulse), known.report.conflicts_open as f64))
+            })
+            .collect();
+        out.gauge(("conflicts_open", "Conflicts that wait for a person"), open)
+    }
+}
+
+/// Too many tables are told as one without a name.
+fn capped(sums: Conflicts) -> Conflicts {
+    let tables: BTreeSet<&String> = sums.keys().map(|(table, ..)| table).collect();
+    if tables.len() <= TABLES_MAX {
+        return sums;
+    }
+    let mut all = Conflicts::new();
+    for ((_, kind, outcome), count) in sums {
+        *all.entry((String::new(), kind, outcome)).or_default() += count;
+    }
+    all
+}
+
+fn states(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let conditions: Vec<_> = links
+        .iter()
+        .map(|pulse| (pulse, pulse.condition().state))
+        .collect();
+    let series = conditions.iter().flat_map(|(pulse, now)| {
+        State::ALL
+            .into_iter()
+            .map(|state| (with(pulse, ("state", state.name())), flag(state == *now)))
+    });
+    out.gauge(("link_state", "1 for the state that the link is in"), series)?;
+    let leads = conditions
+        .iter()
+        .map(|(pulse, state)| (of(pulse), flag(*state != State::Standby)));
+    out.gauge(("leader", "0 while another instance runs the link"), leads)?;
+    let copies = conditions
+        .iter()
+        .map(|(pulse, state)| (of(pulse), flag(*state == State::Copying)));
+    out.gauge(("copy_state", "1 while the first copy runs"), copies)
+}
+
+fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let by_op = |read: fn(&Pulse) -> Ops, node: fn(&Pulse) -> &str| {
+        let series = links.iter().flat_map(move |pulse| {
+            Ops::NAMES.into_iter().zip(read(pulse).0).map(move |(op, count)| {
+                let mut labels = with(pulse, ("node", node(pulse)));
+                labels.push(("op", op));
+                (labels, count as f64)
+            })
+        });
+        series.collect::<Vec<_>>()
+    };
+    let received = by_op(Pulse::events_received, |pulse| &pulse.source);
+    out.counter(
+        ("events_received", "Row changes read from the source's log"),
+        received,
+    )?;
+    let applied = by_op(Pulse::events_applied, |pulse| &pulse.target);
+    out.counter(
+        ("events_applied", "Row changes whose transaction is on the target"),
+        applied,
+    )?;
+    let looped = links.iter().map(|pulse| {
+        let skipped = pulse.figures.skipped_loop.load(Relaxed) as f64;
+        (with(pulse, ("reason", "loop")), skipped)
+    });
+    out.counter(("events_skipped", "Row changes that go no further"), looped)?;
+    let transactions = count(links, |figures| &figures.transactions);
+    out.counter(
+        ("transactions", "Source transactions that are on the target"),
+        transactions,
+    )?;
+    let groups = count(links, |figures| &figures.groups);
+    out.counter(
+        (
+            "groups",
+            "Target transactions, checkpoints of idle links included",
+        ),
+        groups,
+    )?;
+    let rows = count(links, |figures| &figures.rows);
+    out.counter(
+        (
+            "rows_written",
+            "Rows written, the changes of one key counted once",
+        ),
+        rows,
+    )?;
+    let copied = count(links, |figures| &figures.copied_rows);
+    out.counter(("copy_rows", "Rows of first copies"), copied)?;
+    troubles(out, links)
+}
+
+fn troubles(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let durations = links.iter().map(|pulse| (of(pulse), &pulse.histogram_apply));
+    out.histogram(
+        (
+            "apply_duration_seconds",
+            "One target transaction, from begin to commit",
+        ),
+        durations,
+    )?;
+    let errors = links.iter().flat_map(|pulse| {
+        let errors = Figures::CLASSES.into_iter().zip(&pulse.figures.errors);
+        errors.map(|(class, count)| (with(pulse, ("class", class)), count.load(Relaxed) as f64))
+    });
+    out.counter(("apply_errors", "Errors that ended a link's run"), errors)?;
+    let retries = count(links, |figures| &figures.retries);
+    out.counter(
+        ("retries", "Groups tried again after a deadlock or a lock wait"),
+        retries,
+    )?;
+    let reconnects = count(links, |figures| &figures.reconnects);
+    out.counter(
+        ("reconnects", "Starts anew after an error that passes"),
+        reconnects,
+    )
+}
+
+fn queue(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let used = each(links, |pulse| pulse.queued().0 as f64);
+    out.gauge(("queue_bytes", "Read and not yet applied"), used)?;
+    let most = each(links, |pulse| pulse.queued().1 as f64);
+    out.gauge(("queue_capacity_bytes", "The most that is read ahead"), most)?;
+    let full = each(links, |pulse| flag(pulse.figures.is_throttled.load(Relaxed)));
+    out.gauge(
+        ("backpressure_active", "Reading waits because the queue is full"),
+        full,
+    )?;
+    let waited = links.iter().map(|pulse| {
+        let waited = pulse.figures.throttled_us.load(Relaxed) as f64 / 1e6;
+        (with(pulse, ("reason", "queue")), waited)
+    });
+    out.counter(("throttle_seconds", "Time that reading waited"), waited)
+}
+
+/// The process itself, under the names that all exporters use.
+#[derive(Debug)]
+struct Process(i64);
+
+/// Clock ticks per second in `/proc`: fixed at 100 in the interface to user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+const PAGE_BYTES: f64 = 4_096.0;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Series {
+            encoder: &mut encoder,
+        };
+        let one = |value: Option<f64>| value.map(|value| (Vec::new(), value));
+        let since = Some(self.0 as f64 / 1e6);
+        out.gauge(
+            ("process_start_time_seconds", "When the process started"),
+            one(since),
+        )?;
+        let resident = number("/proc/self/statm", 1).map(|pages| pages * PAGE_BYTES);
+        out.gauge(("process_resident_memory_bytes", "Memory in use"), one(resident))?;
+        // Counted behind the name in brackets, which may hold blanks.
+        let user = after_name(11).zip(after_name(12));
+        let cpu = user.map(|(user, system)| (user + system) / TICKS_PER_SECOND);
+        out.counter(("process_cpu_seconds", "Processor time used"), one(cpu))
+    }
+}
+
+fn number(path: &str, place: usize) -> Option<f64> {
+    std::fs::read_to_string(path)
+        .ok()?
+        .split_whitespace()
+        .nth(place)?
+        .parse()
+        .ok()
+}
+
+fn after_name(place: usize) -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(place)?
+        .parse()
+        .ok()
+}

@@ -1,0 +1,76 @@
+//! What our sessions on this server wait for, as far as the account may see.
+//!
+//! Who holds a lock is in tables that need PROCESS or SELECT on performance_schema; without them our own session's
+//! state is all there is.
+
+use super::{Flavor, fail, flavor};
+use crate::error::Result;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+
+/// seconds waited, holder's session, its user, seconds its transaction has been open
+type Held = (i64, u64, String, i64);
+
+const MYSQL: &str = "SELECT CAST(TIMESTAMPDIFF(SECOND, me.trx_wait_started, NOW()) AS SIGNED),
+        him.trx_mysql_thread_id, COALESCE(who.user, '?'),
+        CAST(TIMESTAMPDIFF(SECOND, him.trx_started, NOW()) AS SIGNED)
+   FROM performance_schema.data_lock_waits AS waits
+   JOIN information_schema.innodb_trx AS me ON me.trx_id = waits.requesting_engine_transaction_id
+   JOIN information_schema.innodb_trx AS him ON him.trx_id = waits.blocking_engine_transaction_id
+   JOIN information_schema.processlist AS mine ON mine.id = me.trx_mysql_thread_id
+   LEFT JOIN information_schema.processlist AS who ON who.id = him.trx_mysql_thread_id
+  WHERE mine.user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) ORDER BY 1 DESC LIMIT 1";
+const MARIADB: &str = "SELECT CAST(TIMESTAMPDIFF(SECOND, me.trx_wait_started, NOW()) AS SIGNED),
+        him.trx_mysql_thread_id, COALESCE(who.user, '?'),
+        CAST(TIMESTAMPDIFF(SECOND, him.trx_started, NOW()) AS SIGNED)
+   FROM information_schema.innodb_lock_waits AS waits
+   JOIN information_schema.innodb_trx AS me ON me.trx_id = waits.requesting_trx_id
+   JOIN information_schema.innodb_trx AS him ON him.trx_id = waits.blocking_trx_id
+   JOIN information_schema.processlist AS mine ON mine.id = me.trx_mysql_thread_id
+   LEFT JOIN information_schema.processlist AS who ON who.id = him.trx_mysql_thread_id
+  WHERE mine.user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) ORDER BY 1 DESC LIMIT 1";
+/// Without performance_schema MySQL does not say who blocks whom: the oldest other transaction is the likely one.
+const SUSPECT: &str = "SELECT CAST(TIMESTAMPDIFF(SECOND, me.trx_wait_started, NOW()) AS SIGNED),
+        him.trx_mysql_thread_id, COALESCE(who.user, '?'),
+        CAST(TIMESTAMPDIFF(SECOND, him.trx_started, NOW()) AS SIGNED)
+   FROM information_schema.innodb_trx AS me
+   JOIN information_schema.processlist AS mine ON mine.id = me.trx_mysql_thread_id
+   JOIN information_schema.innodb_trx AS him ON him.trx_id <> me.trx_id AND him.trx_state <> 'LOCK WAIT'
+   LEFT JOIN information_schema.processlist AS who ON who.id = him.trx_mysql_thread_id
+  WHERE mine.user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND me.trx_state = 'LOCK WAIT'
+  ORDER BY him.trx_started LIMIT 1";
+/// Everybody sees the sessions of his own account.
+const OWN: &str = "SELECT CAST(time AS SIGNED), state FROM information_schema.processlist
+  WHERE user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND state LIKE '%lock%' ORDER BY 1 DESC LIMIT 1";
+
+/// One sentence, or `None` when none of our sessions is seen to wait for a lock.
+pub async fn waiting_for(conn: &mut Conn) -> Result<Option<String>> {
+    let sql = match flavor(conn).await? {
+        Flavor::Mysql => MYSQL,
+        Flavor::Mariadb => MARIADB,
+    };
+    // Refused for lack of a grant: the plain state is asked then.
+    let held: Option<Held> = conn.query_first(sql).await.unwrap_or_default();
+    if let Some((waits, session, user, open)) = held {
+        return Ok(Some(format!(
+            "a lock for {} s, held by session {session} (user {user}, transaction open for {open} s); to end it: KILL {session}",
+            waits.max(0)
+        )));
+    }
+    let suspect: Option<Held> = conn.query_first(SUSPECT).await.unwrap_or_default();
+    if let Some((waits, session, user, open)) = suspect {
+        return Ok(Some(format!(
+            "a lock for {} s, probably held by session {session} (user {user}, the oldest open transaction, {open} s); \
+             to end it: KILL {session}",
+            waits.max(0)
+        )));
+    }
+    let row: Option<Row> = conn
+        .query_first(OWN)
+        .await
+        .map_err(|error| fail("look for locks", error))?;
+    let state: Option<(i64, String)> = row.and_then(|mut row| Some((row.take(0)?, row.take(1)?)));
+    Ok(state.map(|(seconds, state)| {
+        format!("its session has been in state {state:?} for {seconds} s; with PROCESS Tidelock could say who holds it")
+    }))
+}

@@ -1,0 +1,426 @@
+//! Where each link stands and why nothing moves: one report, made from the databases, a process's live figures, or
+//! both. `status` prints it, `/api/v1/status` serves it.
+//!
+//! Owns: the fields and what they mean (docs/operations.md). What the process says goes before what the databases
+//! say, because it knows what it has read; the databases answer when no process does.
+//! Refuses: asking (see `facts`).
+
+pub mod facts;
+
+use crate::config::Link;
+use crate::error::{Error, Reason};
+use crate::flow::lag::Lag;
+use crate::flow::pulse::Pulse;
+use crate::flow::spec::{Seed, SyncSpec};
+use crate::model::operation::{Lease, Pause, Stop};
+use crate::model::position::Position;
+use crate::model::sync::Retention;
+use facts::{Facts, Oldest};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
+const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
+/// A reader reports every ten seconds; after this it is frozen or cut off.
+const SILENT_READER_MS: u64 = 25_000;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Document {
+    pub schema: u8,
+    pub links: Vec<Report>,
+    #[serde(default)]
+    pub next_steps: Vec<String>,
+}
+
+impl Document {
+    pub fn new(links: Vec<Report>) -> Self {
+        let mut next_steps: Vec<String> = Vec::new();
+        for report in &links {
+            let open = (report.conflicts_open > 0).then_some("tidelock conflicts list --open");
+            for step in report.next.into_iter().chain(open) {
+                if !next_steps.iter().any(|known| known == step) {
+                    next_steps.push(step.to_owned());
+                }
+            }
+        }
+        Document {
+            schema: 1,
+            links,
+            next_steps,
+        }
+    }
+}
+
+/// One link. `*_estimated`: an estimate or an upper bound.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub sync: String,
+    pub link: String,
+    pub state: String,
+    pub why: String,
+    pub position: Option<String>,
+    pub seq: Option<i64>,
+    /// For so long what is applied has not been the present; 0 = everything that the source has is applied.
+    pub lag_ms: Option<u64>,
+    pub lag_estimated: bool,
+    pub lag_bytes: Option<u64>,
+    pub lag_bytes_estimated: bool,
+    /// Commit time of the oldest transaction that is not applied, by the source's clock, and its age.
+    pub oldest_unapplied_at: Option<String>,
+    pub oldest_unapplied_ms: Option<u64>,
+    pub oldest_unapplied_estimated: bool,
+    pub checkpoint_age_ms: Option<u64>,
+    pub conflicts_open: u64,
+    pub conflicts_total: u64,
+    pub retained_bytes: Option<u64>,
+    pub retained_limit: Option<String>,
+    /// So much more log, or time, and the source may remove what the link needs.
+    pub retained_left_bytes: Option<u64>,
+    pub retained_left_seconds: Option<u64>,
+    /// The copy of the program that holds the link's lease.
+    pub run_by: Option<String>,
+    /// Tables that lack what a skipped transaction changed.
+    #[serde(default)]
+    pub out_of_sync: Vec<String>,
+    /// Who holds the lock that the target waits for.
+    pub blocked_by: Option<String>,
+    /// What the running process says, where it was asked and answered.
+    pub live: Option<Figures>,
+    #[serde(skip)]
+    pub(crate) next: Option<&'static str>,
+}
+
+/// What a running process knows of a link.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub state: String,
+    pub why: String,
+    pub state_ms: u64,
+    pub lag_ms: Option<u64>,
+    pub lag_bytes: Option<u64>,
+    pub lag_bytes_estimated: bool,
+    pub oldest_unapplied_at: Option<String>,
+    pub oldest_unapplied_ms: Option<u64>,
+    pub oldest_unapplied_estimated: bool,
+    pub position: Option<String>,
+    pub rows: u64,
+    pub rows_per_second: f64,
+    pub copied_rows: u64,
+    pub transactions: u64,
+    pub conflicts: u64,
+    pub queue_bytes: u64,
+    pub queue_capacity_bytes: u64,
+    pub is_throttled: bool,
+    pub reconnects: u64,
+    pub retries: u64,
+}
+
+impl Figures {
+    pub fn of(pulse: &Pulse) -> Self {
+        let (condition, lag) = (pulse.condition(), pulse.lag());
+        let Lag {
+            age_ms,
+            bytes,
+            bytes_estimated,
+            oldest_commit_us,
+            oldest_age_ms,
+            oldest_estimated,
+        } = lag;
+        let (queue_bytes, queue_capacity_bytes) = pulse.queued();
+        let figures = &pulse.figures;
+        Figures {
+            state: condition.state.name().to_owned(),
+            why: condition.why,
+            state_ms: u64::try_from(condition.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            lag_ms: age_ms,
+            lag_bytes: bytes,
+            lag_bytes_estimated: bytes_estimated,
+            oldest_unapplied_at: oldest_commit_us.map(moment),
+            oldest_unapplied_ms: oldest_age_ms,
+            oldest_unapplied_estimated: oldest_estimated,
+            position: pulse.read_position(),
+            rows: figures.rows.load(Relaxed),
+            rows_per_second: pulse.rows_per_second(),
+            copied_rows: figures.copied_rows.load(Relaxed),
+            transactions: figures.transactions.load(Relaxed),
+            conflicts: pulse.conflicts().values().sum(),
+            queue_bytes,
+            queue_capacity_bytes,
+            is_throttled: figures.is_throttled.load(Relaxed),
+            reconnects: figures.reconnects.load(Relaxed),
+            retries: figures.retries.load(Relaxed),
+        }
+    }
+}
+
+/// RFC 3339 in UTC.
+pub fn moment(us: i64) -> String {
+    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "out of range".to_owned(), |at| at.to_string())
+}
+
+impl Report {
+    /// What the databases say.
+    pub fn of(spec: &SyncSpec, link: &Link, facts: &Facts) -> Report {
+        let mut report = Report {
+            sync: spec.name.clone(),
+            link: link.id.clone(),
+            ..Report::default()
+        };
+        report.retained(facts);
+        report.measured(facts);
+        let verdict = judge(&spec.seed, link, facts, report.lag_ms == Some(0));
+        report.state = verdict.state.to_owned();
+        report.why = verdict.why;
+        report.next = verdict.next;
+        report.blocked_by = facts.holder.clone().filter(|_| report.lag_ms != Some(0));
+        if let Ok(target) = &facts.target {
+            let checkpoint = target.checkpoint.as_ref();
+            report.position = checkpoint.map(|checkpoint| checkpoint.position.to_string());
+            report.seq = checkpoint.map(|checkpoint| checkpoint.seq);
+            report.checkpoint_age_ms = checkpoint.and(target.checkpoint_age_ms);
+            report.conflicts_open = target.conflicts_open;
+            report.conflicts_total = target.conflicts_total;
+            let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
+            report.out_of_sync = lacking.collect();
+            report.run_by = target
+                .lease
+                .as_ref()
+                .filter(|lease| lease.is_held())
+                .map(|lease| lease.holder.clone());
+        }
+        report
+    }
+
+    /// The process's word goes first.
+    pub fn with(mut self, live: Option<Figures>) -> Report {
+        let Some(live) = live else { return self };
+        (self.state, self.why) = (live.state.clone(), live.why.clone());
+        self.next = None;
+        if live.lag_ms.is_some() {
+            (self.lag_ms, self.lag_estimated) = (live.lag_ms, false);
+            (self.lag_bytes, self.lag_bytes_estimated) = (live.lag_bytes, live.lag_bytes_estimated);
+            self.oldest_unapplied_at.clone_from(&live.oldest_unapplied_at);
+            self.oldest_unapplied_ms = live.oldest_unapplied_ms;
+            self.oldest_unapplied_estimated = live.oldest_unapplied_estimated;
+        }
+        self.live = Some(live);
+        self
+    }
+
+    fn retained(&mut self, facts: &Facts) {
+        let Some(Ok(kept)) = &facts.source else { return };
+        let retention = &kept.retention;
+        self.retained_bytes = retention.retained_bytes;
+        self.retained_limit = Some(retention.limit.clone()).filter(|limit| !limit.is_empty());
+        self.retained_left_bytes = retention.left_bytes;
+        self.retained_left_seconds = retention.left_seconds;
+    }
+
+    fn measured(&mut self, facts: &Facts) {
+        let Some(Ok(kept)) = &facts.source else { return };
+        let stands = stands(facts, &kept.retention);
+        let covers = |position: &&Position| position.covers(&kept.end.position).unwrap_or(false);
+        if stands.iter().any(covers) || facts.oldest == Some(Oldest::Nothing) {
+            (self.lag_ms, self.lag_bytes) = (Some(0), Some(0));
+            return;
+        }
+        if stands.is_empty() {
+            return;
+        }
+        self.lag_bytes = kept.distance.map(|distance| distance.bytes);
+        let age = match facts.oldest {
+            Some(Oldest::At(committed_us)) => {
+                self.lag_bytes_estimated = kept.distance.is_some_and(|distance| distance.is_estimate);
+                self.oldest_unapplied_at = Some(moment(committed_us));
+                u64::try_from((kept.end.now_us - committed_us) / 1_000).unwrap_or(0)
+            }
+            Some(Oldest::Nothing) | None => {
+                self.lag_bytes_estimated = true;
+                let Some(age) = facts
+                    .target
+                    .as_ref()
+                    .ok()
+                    .and_then(|target| target.checkpoint_age_ms)
+                else {
+                    return;
+                };
+                let since = i64::try_from(age).unwrap_or(i64::MAX).saturating_mul(1_000);
+                self.oldest_unapplied_at = Some(moment(kept.end.now_us.saturating_sub(since)));
+                (self.lag_estimated, self.oldest_unapplied_estimated) = (true, true);
+                age
+            }
+        };
+        (self.lag_ms, self.oldest_unapplied_ms) = (Some(age), Some(age));
+    }
+
+    /// Why nothing moves, with whoever stands in the way.
+    pub fn reason(&self) -> String {
+        let why = match (&self.blocked_by, self.why.is_empty()) {
+            (None, _) => self.why.clone(),
+            (Some(holder), true) => format!("the target waits for {holder}"),
+            (Some(holder), false) => format!("{}: the target waits for {holder}", self.why),
+        };
+        // Tables that lack something are told whatever else there is to say.
+        let tables = self.out_of_sync.join(", ");
+        match (tables.is_empty(), why.is_empty()) {
+            (true, _) => why,
+            (false, true) => format!("out of sync: {tables}"),
+            (false, false) => format!("{why}; out of sync: {tables}"),
+        }
+    }
+}
+
+/// Where the link stands for certain, as far as it is known.
+fn stands<'a>(facts: &'a Facts, retention: &'a Retention) -> Vec<&'a Position> {
+    let target = facts.target.as_ref().ok();
+    let checkpoint = target.and_then(|target| target.checkpoint.as_ref());
+    let checkpoint = checkpoint.map(|checkpoint| &checkpoint.position);
+    checkpoint.into_iter().chain(&retention.taken).collect()
+}
+
+struct Verdict {
+    state: &'static str,
+    why: String,
+    next: Option<&'static str>,
+}
+
+fn verdict(state: &'static str, why: impl Into<String>, next: Option<&'static str>) -> Verdict {
+    Verdict {
+        state,
+        why: why.into(),
+        next,
+    }
+}
+
+fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
+    let target = match &facts.target {
+        Ok(target) => target,
+        Err(error) => return verdict("unknown", error.to_string(), Some("tidelock check")),
+    };
+    if !target.set_up {
+        let why = "the target has no tidelock objects for this sync";
+        return verdict("not set up", why, Some("tidelock setup --execute"));
+    }
+    // A seq below zero: the copy has begun and is not committed.
+    let begun = target
+        .checkpoint
+        .as_ref()
+        .filter(|checkpoint| checkpoint.seq >= 0);
+    let Some(age) = begun.and(target.checkpoint_age_ms) else {
+        return match seed {
+            Seed::From(node) => {
+                let why = format!("the first copy from {node} is not done");
+                verdict("not seeded", why, Some("tidelock run"))
+            }
+            Seed::None => {
+                let why = "no run has made a checkpoint yet";
+                verdict("never started", why, Some("tidelock run"))
+            }
+        };
+    };
+    if let Some(pause) = &target.pause {
+        return verdict("paused", paused(pause), Some("tidelock resume"));
+    }
+    let retention = match &facts.source {
+        Some(Ok(kept)) => &kept.retention,
+        Some(Err(error)) => return verdict("unknown", error.to_string(), Some("tidelock check")),
+        None => return verdict("unknown", "the source was not asked", Some("tidelock check")),
+    };
+    if retention.lost {
+        let why = "the source no longer keeps the log at the checkpoint: a new copy is needed";
+        return verdict("position lost", why, Some("tidelock teardown --execute"));
+    }
+    if let Some(stop) = target.halted() {
+        return verdict("stopped", halted(stop), Some("tidelock run"));
+    }
+    let lease = target.lease.as_ref();
+    if let Some(lease) = lease.filter(|lease| !lease.is_held()) {
+        return verdict("stopped", ended(lease), Some("tidelock run"));
+    }
+    let silent = retention.reader_silent_ms.filter(|ms| *ms > SILENT_READER_MS);
+    match (retention.reader_active, silent) {
+        (Some(true), Some(ms)) => {
+            let seconds = ms / 1_000;
+            let why =
+                format!("its process holds the slot and has said nothing for {seconds} s: frozen or cut off");
+            verdict("stuck", why, Some("tidelock health"))
+        }
+        (Some(true), None) => verdict("running", "", None),
+        (Some(false), _) => {
+            let why = format!("nobody reads the log of node {} for this link", source(link));
+            verdict("stopped", why, Some("tidelock run"))
+        }
+        (None, _) if in_step => verdict("in step", "", None),
+        (None, _) if lease.is_some() => verdict("running", "", None),
+        (None, _) if age <= IDLE_CHECKPOINT_MS => verdict("moving", "", None),
+        (None, _) => {
+            let minutes = age / 60_000;
+            let why = format!("the checkpoint has not moved for {minutes} min: no run, or it is stuck");
+            verdict("stopped", why, Some("tidelock run"))
+        }
+    }
+}
+
+fn ended(lease: &Lease) -> String {
+    let seconds = lease.left_ms.unsigned_abs() / 1_000;
+    format!(
+        "nobody runs it: the lease of {} ended {seconds} s ago",
+        lease.holder
+    )
+}
+
+fn paused(pause: &Pause) -> String {
+    let since = jiff::Timestamp::from_microsecond(pause.at_us)
+        .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
+    let reason = match pause.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    format!("paused by {} since {since}{reason}", pause.by)
+}
+
+fn halted(stop: &Stop) -> String {
+    let at = stop.halt.as_ref().map_or(String::new(), |halt| {
+        format!("stopped at transaction {}: ", halt.transaction)
+    });
+    let hint = stop
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!(" ({hint})"));
+    format!("{at}{}{hint}", stop.error)
+}
+
+fn source(link: &Link) -> &str {
+    link.id.split_once("->").map_or("", |(source, _)| source)
+}
+
+/// The first end that did not answer: the command's exit code tells it.
+pub fn unreachable(facts: &Facts) -> Option<Error> {
+    let passes = |error: &Error| error.is_transient() || error.reason_kind() == Reason::Unreachable;
+    if let Err(error) = &facts.target
+        && passes(error)
+    {
+        let said = Error::definite("ask the target")
+            .reason(Reason::Unreachable)
+            .why(error.to_string());
+        return Some(match error.hint_text() {
+            Some(hint) => said.hint(hint),
+            None => said,
+        });
+    }
+    match &facts.source {
+        Some(Err(error)) if passes(error) => {
+            let said = Error::definite("ask the source")
+                .reason(Reason::Unreachable)
+                .why(error.to_string());
+            Some(match error.hint_text() {
+                Some(hint) => said.hint(hint),
+                None => said,
+            })
+        }
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! The faces of a running process: HTTP, signals, `health`, `status --watch`.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Db, Kind, Tidelock, database, eventually, signal};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tidelock::http::client::{self, Answer};
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+struct Scene {
+    a: Db,
+    b: Db,
+    tidelock: Tidelock,
+    listen: SocketAddr,
+}
+
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn config(a: &Db, b: &Db, more: &str) -> String {
+    format!(
+        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"{}\"\n\
+         nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{more}",
+        a.url(),
+        b.url(),
+        // The servers are shared, and what a server knows of a sync with them.
+        a.name()
+    )
+}
+
+fn http(listen: SocketAddr) -> String {
+    format!("[http]\nlisten = \"{listen}\"\n")
+}
+
+impl Scene {
+    async fn new() -> Scene {
+        let a = database(Kind::Postgres18, "http").await;
+        let b = database(Kind::Mysql, "http").await;
+        for db in [&a, &b] {
+            db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(40))")
+                .await;
+        }
+        let listen = free_address();
+        let mut tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
+        tidelock.ok(&["setup", "--execute"]).await;
+        tidelock.spawn();
+        let scene = Scene {
+            a,
+            b,
+            tidelock,
+            listen,
+        };
+        scene.ready().await;
+        scene
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        client::get(self.listen, path, Duration::from_secs(5))
+            .await
+            .unwrap()
+    }
+
+    async fn ready(&self) {
+        eventually(LIMIT, "all links to stream", async || {
+            let answer = client::get(self.listen, "/readyz", Duration::from_secs(5)).await;
+            answer.is_ok_and(|answer| answer.code == 200)
+        })
+        .await;
+    }
+
+    async fn says(&self, what: &str, count: usize) {
+        eventually(LIMIT, what, async || {
+            self.tidelock.log().matches(what).count() >= count
+        })
+        .await;
+    }
+
+    async fn crosses(&self, id: i64) {
+        self.a.exec(&format!("INSERT INTO item VALUES ({id}, 'x')")).await;
+        eventually(LIMIT, "a row to cross", async || {
+            self.b
+                .one(&format!("SELECT count(*) FROM item WHERE id = {id}"))
+                .await
+                == "1"
+        })
+        .await;
+    }
+}
+
+fn metric(text: &str, series: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.starts_with(series))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn probes_and_figures_follow_the_links() {
+    let mut scene = Scene::new().await;
+    assert_eq!(scene.get("/livez").await.body, "ok\n");
+    let verbose = scene.get("/readyz?verbose").await;
+    assert_eq!(verbose.code, 200);
+    assert!(
+        verbose
+            .body
+            .contains(&*format!("[+] {} a->b streaming", scene.a.name())),
+        "{}",
+        verbose.body
+    );
+    assert_eq!(scene.get("/nothing").await.code, 404);
+    scene.crosses(1).await;
+    let sync = scene.a.name().to_owned();
+    let labels = format!("sync=\"{sync}\",link=\"a->b\"");
+    eventually(LIMIT, "the row to be counted", async || {
+        let text = scene.get("/metrics").await.body;
+        let series = format!("tidelock_events_applied_total{{{labels},node=\"b\",op=\"insert\"}}");
+        metric(&text, &series) == Some(1.0)
+    })
+    .await;
+    let text = scene.get("/metrics").await.body;
+    for (series, wanted) in [
+        (
+            format!("tidelock_link_state{{{labels},state=\"streaming\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidelock_events_received_total{{{labels},node=\"a\",op=\"insert\"}}"),
+            1.0,
+        ),
+        ("tidelock_config_last_reload_successful ".to_owned(), 1.0),
+        // The other link reads the row as an echo.
+        (
+            format!("tidelock_events_skipped_total{{sync=\"{sync}\",link=\"b->a\",reason=\"loop\"}}"),
+            1.0,
+        ),
+        (
+            format!("tidelock_end_to_end_latency_seconds_count{{{labels}}}"),
+            1.0,
+        ),
+    ] {
+        assert_eq!(metric(&text, &series), Some(wanted), "{series}\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    // A conflict is counted and leaves the link ready.
+    let health = scene.tidelock.run(&["health"]).await;
+    assert_eq!(
+        (health.code, health.stdout.as_str()),
+        (0, "ok\n"),
+        "{}",
+        health.stderr
+    );
+    assert_eq!(scene.tidelock.run(&["health", "--ready"]).await.code, 0);
+    let status: serde_json::Value = serde_json::from_str(&scene.get("/api/v1/status").await.body).unwrap();
+    assert_eq!(status["links"][0]["live"]["state"], "streaming");
+    let (code, _) = scene.tidelock.term().await;
+    assert_eq!(code, 0);
+    let health = scene.tidelock.run(&["health"]).await;
+    assert_eq!(health.code, 1, "{}", health.stdout);
+    assert!(
+        health.stderr.contains("could not find it alive"),
+        "{}",
+        health.stderr
+    );
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_docs_and_no_other() {
+    let scene = Scene::new().await;
+    let text = scene.get("/metrics").await.body;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let served: BTreeSet<String> = types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            format!("{name}{}", if kind == "counter" { "_total" } else { "" })
+        })
+        .collect();
+    let docs = include_str!("../docs/operations.md");
+    let table = docs
+        .split("## Metrics")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let named: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| Some(line.split(['`', '{']).next()?.to_owned()))
+        .collect();
+    assert!(served.len() > 25, "{served:?}");
+    assert_eq!(named, served);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_stops_the_start() {
+    let a = database(Kind::Postgres18, "http").await;
+    let b = database(Kind::Mysql, "http").await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    let tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
+    let output = tidelock.run(&["run"]).await;
+    assert_eq!(output.code, 78, "{}", output.stderr);
+    for word in [
+        &*format!("listen on {listen}"),
+        "E461",
+        "in use",
+        "another program",
+    ] {
+        assert!(output.stderr.contains(word), "{word}: {}", output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn sighup_takes_a_good_file_and_refuses_a_bad_one() {
+    let mut scene = Scene::new().await;
+    let pid = scene.tidelock.pid().unwrap();
+    let good = config(&scene.a, &scene.b, &http(scene.listen));
+    let refused = "the old configuration stays";
+    // Wrong in itself.
+    scene.tidelock.configure("version = 1\nnods = 3\n");
+    signal(pid, "HUP");
+    scene.says(refused, 1).await;
+    let text = scene.get("/metrics").await.body;
+    assert_eq!(metric(&text, "tidelock_config_last_reload_successful"), Some(0.0));
+    // Right, but its table was never set up.
+    scene
+        .tidelock
+        .configure(&good.replace("[\"item\"]", "[\"item\", \"other\"]"));
+    signal(pid, "HUP");
+    scene.says(refused, 2).await;
+    scene.crosses(1).await;
+    // The level is swapped in place, and so is the address.
+    let elsewhere = free_address();
+    let debug = config(
+        &scene.a,
+        &scene.b,
+        &format!("{}[log]\nlevel = \"debug\"\n", http(elsewhere)),
+    );
+    scene.tidelock.configure(&debug);
+    signal(pid, "HUP");
+    scene.says("the configuration was taken", 1).await;
+    assert!(client::get(scene.listen, "/livez", LIMIT).await.is_err());
+    scene.listen = elsewhere;
+    assert_eq!(scene.get("/livez").await.code, 200);
+    scene.crosses(2).await;
+    scene.says("checkpoint committed", 1).await;
+    assert!(
+        !scene
+            .tidelock
+            .log()
+            .contains("start anew with the new configuration")
+    );
+    // A limit restarts the links; the figures go on.
+    scene
+        .tidelock
+        .configure(&format!("{debug}[limits]\ngroup_rows_max = 7\n"));
+    signal(pid, "HUP");
+    scene.says("the configuration was taken", 2).await;
+    assert!(
+        scene
+            .tidelock
+            .log()
+            .contains("start anew with the new configuration")
+    );
+    scene.ready().await;
+    scene.crosses(3).await;
+    let text = scene.get("/metrics").await.body;
+    assert_eq!(metric(&text, "tidelock_config_last_reload_successful"), Some(1.0));
+    // SIGUSR1 tells the status.
+    signal(pid, "USR1");
+    scene.says("a->b  streaming", 1).await;
+    let (code, _) = scene.tidelock.term().await;
+    assert_eq!(code, 0);
+}
+
+#[tokio::test]
+async fn watching_prints_a_line_per_change_and_json_lines() {
+    let mut scene = Scene::new().await;
+    let mut watch = Tidelock::new(&std::fs::read_to_string(scene.tidelock.config_path()).unwrap());
+    watch.spawn_with(&["status", "--watch"]);
+    eventually(LIMIT, "the first lines", async || {
+        watch.log().contains("a->b state=streaming")
+    })
+    .await;
+    scene.tidelock.term().await;
+    eventually(LIMIT, "the stop", async || {
+        watch.log().contains("a->b state=stopped")
+    })
+    .await;
+    let lines = watch
+        .log()
+        .lines()
+        .filter(|line| line.contains("a->b state=streaming"))
+        .count();
+    assert!(lines <= 2, "a line per change only:\n{}", watch.log());
+    watch.kill9().await;
+    let mut json = Tidelock::new(&std::fs::read_to_string(scene.tidelock.config_path()).unwrap());
+    json.spawn_with(&["status", "--watch", "--json"]);
+    eventually(LIMIT, "two JSON lines", async || json.log().lines().count() >= 2).await;
+    let log = json.log();
+    let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (line["type"].as_str(), line["schema"].as_i64()),
+        (Some("status"), Some(1))
+    );
+    json.kill9().await;
+}
+
+#[tokio::test]
+async fn health_without_http_says_what_to_add() {
+    let a = database(Kind::Postgres18, "http").await;
+    let b = database(Kind::Mysql, "http").await;
+    let tidelock = Tidelock::new(&config(&a, &b, ""));
+    let output = tidelock.run(&["health"]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("hint: add [http]"), "{}", output.stderr);
+}

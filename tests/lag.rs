@@ -1,0 +1,315 @@
+//! Lag as age, bytes and oldest unapplied commit: nothing when idle, and all three grow whatever hangs.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Db, Frozen, Kind, Options, Tidelock, eventually, private};
+use serde_json::Value;
+use std::time::Duration;
+use tidelock::http::client;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Scene {
+    a: Db,
+    b: Db,
+    tidelock: Tidelock,
+    next: i64,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The three figures of one link.
+#[derive(Debug, Clone)]
+struct Lag {
+    age_ms: u64,
+    bytes: u64,
+    oldest_ms: u64,
+    oldest_at: String,
+    state: String,
+    why: String,
+}
+
+impl Lag {
+    fn of(document: &Value, link: &str) -> Option<Lag> {
+        let links = document["links"].as_array()?;
+        let found = links.iter().find(|report| report["link"] == link)?;
+        Some(Lag {
+            age_ms: found["lag_ms"].as_u64()?,
+            bytes: found["lag_bytes"].as_u64()?,
+            oldest_ms: found["oldest_unapplied_ms"].as_u64().unwrap_or(0),
+            oldest_at: found["oldest_unapplied_at"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            state: found["state"].as_str()?.to_owned(),
+            why: found["why"].as_str()?.to_owned(),
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        (self.age_ms, self.bytes, self.oldest_ms) == (0, 0, 0)
+    }
+
+    fn has_grown_since(&self, before: &Lag) -> bool {
+        self.age_ms >= before.age_ms + 2_000
+            && self.bytes > before.bytes
+            && self.oldest_ms >= before.oldest_ms + 2_000
+    }
+}
+
+impl Scene {
+    async fn new(first: Kind, second: Kind, with_http: bool) -> Scene {
+        let a = private(first, &Options::default()).await;
+        let b = private(second, &Options::default()).await;
+        for db in [&a, &b] {
+            db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(400))")
+                .await;
+        }
+        let http = match with_http {
+            true => format!("[http]\nlisten = \"127.0.0.1:{}\"\n", free_port()),
+            false => String::new(),
+        };
+        let config = format!(
+            "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"shop\"\n\
+             nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{http}",
+            a.url(),
+            b.url()
+        );
+        let mut tidelock = Tidelock::new(&config);
+        tidelock.ok(&["setup", "--execute"]).await;
+        tidelock.spawn();
+        let mut scene = Scene {
+            a,
+            b,
+            tidelock,
+            next: 0,
+        };
+        scene.write(0).await;
+        eventually(LIMIT, "a row to cross", async || scene.b.count("item").await == 1).await;
+        scene.write(1).await;
+        eventually(LIMIT, "a row to cross back", async || {
+            scene.a.count("item").await == 2
+        })
+        .await;
+        scene
+    }
+
+    /// A row on a (0) or b (1).
+    async fn write(&mut self, side: usize) {
+        self.next += 1;
+        let (db, id) = ([&self.a, &self.b][side], self.next);
+        db.exec(&format!("INSERT INTO item VALUES ({id}, '{}')", "x".repeat(300)))
+            .await;
+    }
+
+    /// What the running process says.
+    async fn live(&self, link: &str) -> Option<Lag> {
+        let text = std::fs::read_to_string(self.tidelock.config_path()).unwrap();
+        let listen = text
+            .split("listen = \"")
+            .nth(1)?
+            .split('"')
+            .next()?
+            .parse()
+            .unwrap();
+        let answer = client::get(listen, "/api/v1/status", Duration::from_secs(2))
+            .await
+            .ok()?;
+        Lag::of(&serde_json::from_str(&answer.body).unwrap(), link)
+    }
+
+    /// What a second process says.
+    async fn status(&self, link: &str) -> Option<Lag> {
+        let output = self.tidelock.run(&["status", "--json"]).await;
+        let lag = Lag::of(&serde_json::from_str(&output.stdout).unwrap(), link);
+        eprintln!("status: {lag:?}");
+        lag
+    }
+
+    async fn becomes_nothing(&self, link: &str) {
+        eventually(LIMIT, &format!("no lag of {link}"), async || {
+            self.live(link).await.is_some_and(|lag| lag.is_nothing())
+        })
+        .await;
+    }
+
+    /// Writes on and waits until all three figures have grown twice.
+    async fn grows(&mut self, side: usize, link: &str) -> Lag {
+        let mut seen: Vec<Lag> = Vec::new();
+        for _ in 0..120 {
+            self.write(side).await;
+            let lag = self.live(link).await;
+            match (lag, seen.last()) {
+                (Some(lag), None) if lag.age_ms > 0 && lag.bytes > 0 => seen.push(lag),
+                (Some(lag), Some(last)) if lag.has_grown_since(last) => seen.push(lag),
+                _ => {}
+            }
+            if seen.len() == 3 {
+                eprintln!("{link} while it hangs: {seen:#?}");
+                return seen.remove(2);
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!(
+            "{link}: not all three figures grow: {seen:#?}, now {:?}",
+            self.live(link).await
+        );
+    }
+}
+
+async fn target_hangs(first: Kind, second: Kind) {
+    let mut scene = Scene::new(first, second, true).await;
+    for link in ["a->b", "b->a"] {
+        scene.becomes_nothing(link).await;
+    }
+    // Idle is not lag: it stays nothing.
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let lag = scene.live("a->b").await.unwrap();
+        assert!(lag.is_nothing(), "{lag:?}");
+    }
+    let server = scene.b.server().pid().unwrap();
+    let frozen = Frozen::family(server);
+    let lag = scene.grows(0, "a->b").await;
+    assert_eq!(lag.state, "waiting", "{lag:?}");
+    assert!(lag.why.contains("node b has not finished"), "{}", lag.why);
+    // A second process says so too, and does not hang.
+    let told = scene.tidelock.run(&["status"]).await;
+    assert_eq!(told.code, 6, "{}", told.stderr);
+    assert!(told.stdout.contains("a->b  waiting"), "{}", told.stdout);
+    let oldest = lag.oldest_at;
+    assert_eq!(
+        scene.live("a->b").await.unwrap().oldest_at,
+        oldest,
+        "the oldest commit stays"
+    );
+    drop(frozen);
+    for link in ["a->b", "b->a"] {
+        scene.becomes_nothing(link).await;
+    }
+}
+
+#[tokio::test]
+async fn lag_grows_while_mysql_hangs_as_target() {
+    target_hangs(Kind::Postgres18, Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn lag_grows_while_postgres_hangs_as_target_of_mariadb() {
+    target_hangs(Kind::Mariadb, Kind::Postgres18).await;
+}
+
+#[tokio::test]
+async fn lag_grows_while_the_walsender_hangs() {
+    let mut scene = Scene::new(Kind::Postgres18, Kind::Mysql, true).await;
+    scene.becomes_nothing("a->b").await;
+    let sql = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = 'tidelock_shop_b'";
+    let walsender = scene.a.one(sql).await.parse().unwrap();
+    let frozen = Frozen::one(walsender);
+    let lag = scene.grows(0, "a->b").await;
+    eventually(LIMIT, "the reason", async || {
+        let lag = scene.live("a->b").await.unwrap();
+        lag.state == "waiting" && lag.why.contains("node a wrote log that it has not sent")
+    })
+    .await;
+    assert!(!lag.oldest_at.is_empty(), "{lag:?}");
+    drop(frozen);
+    scene.becomes_nothing("a->b").await;
+}
+
+/// Only the databases are asked: this process has no HTTP.
+async fn process_freezes_and_dies(first: Kind, second: Kind) {
+    let mut scene = Scene::new(first, second, false).await;
+    let links = ["a->b", "b->a"];
+    for link in links {
+        // A PostgreSQL reader says every ten seconds how far it is.
+        eventually(LIMIT, &format!("{link} to be seen without lag"), async || {
+            scene.status(link).await.is_some_and(|lag| lag.is_nothing())
+        })
+        .await;
+    }
+    let frozen = Frozen::one(scene.tidelock.pid().unwrap());
+    second_process_sees_growth(&mut scene).await;
+    drop(frozen);
+    for link in links {
+        eventually(LIMIT, &format!("{link} to catch up"), async || {
+            scene.status(link).await.is_some_and(|lag| lag.is_nothing())
+        })
+        .await;
+    }
+    scene.tidelock.kill9().await;
+    for (side, link) in links.into_iter().enumerate() {
+        scene.write(side).await;
+        eventually(LIMIT, &format!("{link} to be stopped"), async || {
+            scene.status(link).await.is_some_and(|lag| lag.state == "stopped")
+        })
+        .await;
+    }
+    let before = second_process_sees_growth(&mut scene).await;
+    // Nobody reads the log, so it is read for the exact commit, which stays the oldest.
+    for (link, before) in links.into_iter().zip(before) {
+        let now = scene.status(link).await.unwrap();
+        assert_eq!(now.oldest_at, before.oldest_at, "{link}");
+    }
+}
+
+async fn second_process_sees_growth(scene: &mut Scene) -> Vec<Lag> {
+    let links = ["a->b", "b->a"];
+    let mut first = Vec::new();
+    for (side, link) in links.into_iter().enumerate() {
+        scene.write(side).await;
+        let lag = scene.status(link).await.unwrap();
+        assert!(!lag.is_nothing(), "{link}: {lag:?}");
+        first.push(lag);
+    }
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    for (side, link) in links.into_iter().enumerate() {
+        scene.write(side).await;
+        let lag = scene.status(link).await.unwrap();
+        assert!(
+            lag.has_grown_since(&first[side]),
+            "{link}: {:?} then {lag:?}",
+            first[side]
+        );
+    }
+    first
+}
+
+#[tokio::test]
+async fn a_second_process_sees_postgres_and_mysql_fall_behind() {
+    process_freezes_and_dies(Kind::Postgres18, Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn a_second_process_sees_mariadb_and_postgres_fall_behind() {
+    process_freezes_and_dies(Kind::Mariadb, Kind::Postgres15).await;
+}
+
+#[tokio::test]
+async fn a_lock_on_the_target_is_told_with_its_holder() {
+    for (first, second) in [(Kind::Postgres18, Kind::Mysql), (Kind::Mariadb, Kind::Postgres18)] {
+        let scene = Scene::new(first, second, true).await;
+        scene.becomes_nothing("a->b").await;
+        let mut holder = scene.b.session().await;
+        holder.exec("BEGIN").await;
+        holder.exec("UPDATE item SET name = 'held' WHERE id = 1").await;
+        scene.a.exec("UPDATE item SET name = 'wanted' WHERE id = 1").await;
+        eventually(LIMIT, "the holder to be named", async || {
+            let text = scene.tidelock.ok(&["status"]).await;
+            text.contains("waiting") && text.contains("the target waits for a lock")
+        })
+        .await;
+        let text = scene.tidelock.ok(&["status"]).await;
+        eprintln!("{text}");
+        assert!(
+            text.contains("held by session ") || text.contains("in state"),
+            "{text}"
+        );
+        holder.exec("ROLLBACK").await;
+        scene.becomes_nothing("a->b").await;
+    }
+}
