@@ -161,6 +161,14 @@ impl Plan {
         let key = key
             .filter(|key| !key.is_empty())
             .ok_or_else(|| failed().why("its primary key is not carried"))?;
+        // Rows that are two on one side would be one on the other, and one of them lost.
+        let mut there: Vec<usize> = key.iter().map(|carried| carried.source).collect();
+        let mut here = source.key.clone();
+        there.sort_unstable();
+        here.sort_unstable();
+        if !here.is_empty() && here != there {
+            return Err(failed().why("its primary key has other columns than the source's"));
+        }
         let stamps = match merge {
             true => Some(
                 stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,
