@@ -19,7 +19,7 @@ echo "|---|---|---|---|---|"
 for ((i = 0; i < ${#kinds[@]}; i++)); do
   for ((j = i; j < ${#kinds[@]}; j++)); do
     name=${kinds[i]}-${kinds[j]}
-    versions=$(cat "$folder/$name".* 2>/dev/null | head -1 | cut -f1,2)
+    versions=$(cat "$folder/$name".* 2>/dev/null | head -1 | cut -f1,2 || true)
     first=${versions%%$'\t'*} second=${versions#*$'\t'}
     echo "| ${first:-${kinds[i]}} | ${second:-${kinds[j]}} | $(cell "$name.Merge") | $(cell "$name.AToB") | $(cell "$name.BToA") |"
   done
