@@ -204,7 +204,13 @@ impl Link {
     /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
     /// one by one, so that the checkpoint stands right before it.
     async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
-        let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        if planner.is_news(group.iter().flat_map(Transaction::parts)) {
+            self.look_again(planner).await?;
+        }
+        let (mut layers, mut carried, mut stopped) = planner.carry(group.iter().map(Transaction::parts));
+        if layers.has_refusals() && self.look_again(planner).await? {
+            (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        }
         let stopper = group.get(carried).and_then(Transaction::halt);
         group.truncate(carried);
         match self.carried(&layers, &group).await {
@@ -227,6 +233,17 @@ impl Link {
             outcome => outcome?,
         }
         stopped.map_err(|error| self.halted(error, stopper))
+    }
+
+    /// The target's tables as they are now, where a plan is to be made or a value is about to be refused: they may have
+    /// been altered since. `false`: they are as they were.
+    async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
+        let target = &self.spec.target;
+        let mut node = Node::connect(&target.access, target.engine).await?;
+        let tables = super::tables(&mut node, &target.tables, &target.name).await?;
+        let pairs = self.spec.source.tables.iter().zip(tables);
+        let pairs = pairs.map(|(id, table)| (id.clone(), Arc::new(table.table.clone())));
+        Ok(planner.renew(pairs.collect()))
     }
 
     /// Names the transaction that a link cannot get past, and the command that leaves it out.
@@ -334,6 +351,9 @@ impl Link {
                     piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
                 },
             };
+            if planner.is_news(piece.parts()) {
+                self.look_again(planner).await?;
+            }
             let mut layers = Layers::default();
             let planned = planner.transaction(piece.parts(), &mut layers);
             planned.map_err(|error| self.halted(error, piece.halt()))?;

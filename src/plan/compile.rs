@@ -5,6 +5,7 @@
 //! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
+use super::differ::{Differing, named};
 use super::{Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
@@ -115,11 +116,13 @@ impl Plan {
         merge: bool,
         passage: &Passage,
     ) -> Result<Plan> {
-        let failed = || {
-            Error::definite("plan how its rows are carried over")
-                .table(&target.id)
-                .hint("run `tidelock check`: it prints each difference of the two tables with the DDL that mends it")
+        let differing = Differing {
+            source: &named(source, passage),
+            source_engine,
+            target,
+            target_engine,
         };
+        let failed = || differing.failed();
         let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
         for (index, column) in source.columns.iter().enumerate() {
             let place = match passage.place(&column.name) {
@@ -140,16 +143,14 @@ impl Plan {
             if place.is_none() && column.generated {
                 continue;
             }
-            let Some(place) = place else {
-                return Err(failed().why(format!("column {:?} does not exist on the target", column.name)));
-            };
+            let place = place.ok_or_else(|| differing.missing(column, passage))?;
             let counterpart = &target.columns[place];
             if counterpart.generated {
                 continue;
             }
             if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
             {
-                return Err(failed().why(format!("column {:?}: {why}", column.name)));
+                return Err(differing.refused(column, counterpart, &why));
             }
             columns.push(Carried {
                 source: index,
@@ -161,13 +162,11 @@ impl Plan {
         let key = key
             .filter(|key| !key.is_empty())
             .ok_or_else(|| failed().why("its primary key is not carried"))?;
-        // Rows that are two on one side would be one on the other, and one of them lost.
-        let mut there: Vec<usize> = key.iter().map(|carried| carried.source).collect();
-        let mut here = source.key.clone();
-        there.sort_unstable();
-        here.sort_unstable();
-        if !here.is_empty() && here != there {
-            return Err(failed().why("its primary key has other columns than the source's"));
+        // Rows that are one by one side's key may be two by the other's.
+        let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
+        let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
+        if !(is_same || source.key.is_empty()) {
+            return Err(differing.keyed());
         }
         let stamps = match merge {
             true => Some(

@@ -227,7 +227,7 @@ impl State {
     }
 
     /// Tombstones know a row by the key that the table had when it was set up.
-    fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<String> {
         let key = |catalog: &CatalogTable| -> Vec<String> {
             let columns = &catalog.table.columns;
             catalog

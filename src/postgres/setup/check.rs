@@ -93,6 +93,9 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             false => {}
         }
     }
+    if scope.mode == Mode::Merge {
+        findings.extend(altered(client, scope).await?);
+    }
     let expected = if scope.mode == Mode::Merge { 3 } else { 0 };
     for id in &scope.tables {
         let listed = findings
@@ -104,6 +107,25 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// A table that was altered so that its triggers, or its tombstones, do not fit it any more.
+async fn altered(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(client, scope).await?;
+    if state.control != Control::Ready {
+        return Ok(Vec::new());
+    }
+    if let Some(what) = state.changed_key() {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let mut steps = steps::steps(client, &carried, &state, &[]).await?;
+    steps.retain(|step| step.code == steps::TABLE && step.what == steps::STAMP_FUNCTIONS);
+    Ok(missing(scope, &steps))
 }
 
 struct Settings {

@@ -20,6 +20,7 @@ pub(super) const NODES: &str = "E402";
 pub(super) const TABLE: &str = "E403";
 pub(super) const PUBLICATION: &str = "E404";
 pub(super) const GRANTS: &str = "E405";
+pub(super) const STAMP_FUNCTIONS: &str = "stamp functions";
 
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
@@ -171,8 +172,8 @@ fn trigger_steps(
                 "REVOKE ALL ON FUNCTION tidelock.{}() FROM PUBLIC",
                 trigger.function
             );
-            steps.push(Step::new(TABLE, "stamp functions", trigger.function_sql).table(id));
-            steps.push(Step::new(TABLE, "stamp functions", revoke).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, trigger.function_sql).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, revoke).table(id));
         }
         let there = state.installed.iter().find(|there| {
             there.table == *id && there.trigger == trigger.trigger && there.function == trigger.function
