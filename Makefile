@@ -1,15 +1,18 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint
+.PHONY: help demo test test-all lint
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 demo: ## two databases kept in step, until Ctrl-C (ARGS="--once --json": unattended)
 	@scripts/demo.sh $(ARGS)
 
 test: ## all tests, on real servers (ARGS="-E 'test(name)'": some of them)
 	@scripts/test.sh $(ARGS)
+
+test-all: ## all of that, every pair of servers in every mode, and docs/pairs.md (ARGS=--matrix-only: just the pairs)
+	@scripts/matrix.sh $(ARGS)
 
 lint: ## formatting, clippy, dependencies
 	@scripts/lint.sh

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs the tests on real servers, which it installs, starts and stops.
 #
-# usage: scripts/test.sh [arguments of `cargo nextest run`]
+# usage: scripts/test.sh [arguments of `cargo nextest run`]      (scripts/matrix.sh says what else is run now and then)
 #
 # The servers of the whole run are passed to the tests by URL in TIDELOCK_TEST_<KIND>; see tests/harness.
 set -euo pipefail
 . "$(dirname "$0")/tools.sh"
 
-scripts/servers.sh
+kinds=(${TIDELOCK_TEST_KINDS:-postgres18 postgres15 mysql mariadb mysql_peer mariadb_peer})
+scripts/servers.sh $(printf '%s\n' "${kinds[@]%_peer}" | sort -u)
 need_command nextest
 
 say "building"
@@ -16,7 +17,6 @@ cargo nextest run --no-run >&2
 
 # The servers live as long as the pipe to their keeper is open, so they end with this script however it ends.
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-kinds=(postgres18 postgres15 mysql mariadb mysql_peer mariadb_peer)
 coproc KEEPER { exec "$target/debug/examples/servers" "${kinds[@]}"; }
 keeper=$KEEPER_PID
 exec {hold}>&"${KEEPER[1]}" # the shell forgets its own end when the process is gone

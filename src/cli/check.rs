@@ -271,14 +271,20 @@ fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Find
         &passages,
     );
     // MariaDB has no identity before setup.
-    let one_database = !from.server.identity.is_empty()
+    let one_server = !from.server.identity.is_empty()
         && from.server.identity == to.server.identity
-        && sync.nodes[source].access.database == sync.nodes[target].access.database;
-    if one_database {
-        let what = format!("nodes {} and {} are one database", from_side.0, to_side.0);
-        findings.push(
-            Finding::blocker("E002", &to_side.0, what).fix("give one of them the URL of the other database"),
+        && from_side.1 == to_side.1;
+    let one_database = sync.nodes[source].access.database == sync.nodes[target].access.database;
+    let blocker = |what: String| Finding::blocker("E002", &to_side.0, what);
+    if one_server && !from_side.1.is_postgres() {
+        let what = format!(
+            "nodes {} and {} are one server, which has one log and one database tidelock for all its databases",
+            from_side.0, to_side.0
         );
+        findings.push(blocker(what).fix("give one of them the URL of another server"));
+    } else if one_server && one_database {
+        let what = format!("nodes {} and {} are one database", from_side.0, to_side.0);
+        findings.push(blocker(what).fix("give one of them the URL of the other database"));
     }
     findings
 }

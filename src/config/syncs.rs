@@ -175,15 +175,20 @@ fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Ar
         {
             let what = if other.name == declared.node.name {
                 format!("node \"{}\" is named twice", other.name)
-            } else {
+            } else if declared.node.engine.is_postgres() {
                 format!(
                     "nodes \"{}\" and \"{}\" are one database",
+                    other.name, declared.node.name
+                )
+            } else {
+                format!(
+                    "nodes \"{}\" and \"{}\" are one server: all its databases share one log",
                     other.name, declared.node.name
                 )
             };
             builder.problem(
                 Problem::new(what)
-                    .hint("a sync joins two databases")
+                    .hint("a sync joins two databases; on MySQL and MariaDB they are of two servers")
                     .at(name.span()),
             );
         } else if let Some((other, _)) = found.iter().find(|(_, taken)| *taken == rank) {
@@ -202,12 +207,13 @@ fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Ar
     found
 }
 
+/// A MySQL or MariaDB server has one log and one database of ours, so all its databases are one node.
 fn same_database(a: &Node, b: &Node) -> bool {
     a.name == b.name
         || a.engine == b.engine
             && a.access.host == b.access.host
             && a.access.port == b.access.port
-            && a.access.database == b.access.database
+            && (!a.engine.is_postgres() || a.access.database == b.access.database)
 }
 
 fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {

@@ -124,6 +124,12 @@ impl Db {
         }
     }
 
+    /// The name of the account of `tidelock run`.
+    pub fn run_account(&self) -> &str {
+        let accounts = self.accounts.as_ref().expect("this database has no accounts");
+        &accounts.run
+    }
+
     /// The lines of `[node.NAME]` in the config file.
     pub fn node(&self) -> String {
         match &self.accounts {
