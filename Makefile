@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test lint
+.PHONY: help demo test lint memory
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -13,3 +13,6 @@ test: ## all tests, on real servers (ARGS="-E 'test(name)'": some of them)
 
 lint: ## formatting, clippy, dependencies
 	@scripts/lint.sh
+
+memory: ## resident memory and CPU under large, many and no changes (SIZE_MB=100 ROWS=100000 make memory: shorter)
+	@scripts/memory.sh
