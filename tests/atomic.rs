@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use harness::Session;
 use scenario::{Pair, Random, Scene, Table, Way};
 
-pairs! {
+all_pairs! {
     total_never_changes_from_postgres => |pair| transfers("atom_to_b", pair, Way::AToB);
     total_never_changes_to_postgres => |pair| transfers("atom_to_a", pair, Way::BToA);
 }

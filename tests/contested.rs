@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use harness::Session;
 use scenario::{Pair, Random, Scene, Side, Table, Way};
 
-pairs! {
+all_pairs! {
     no_write_vanishes => contested;
 }
 

@@ -6,7 +6,7 @@ mod scenario;
 
 use scenario::{ITEM, Pair, SHOP, Scene, Side, Way, numbers};
 
-pairs! {
+all_pairs! {
     copy_goes_both_ways => copy_goes_both_ways;
     copy_while_users_write => copy_while_users_write;
     equal_sides_start => equal_sides_start;

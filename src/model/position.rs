@@ -24,6 +24,8 @@ pub enum Position {
     Gtid(GtidSet),
     /// MariaDB: the last sequence number taken in each domain.
     MariaGtid(MariaGtids),
+    /// MySQL without GTIDs: the end of the last transaction taken.
+    File(FilePosition),
 }
 
 impl Position {
@@ -33,6 +35,7 @@ impl Position {
             (Position::Lsn(a), Position::Lsn(b)) => Ok(a >= b),
             (Position::Gtid(a), Position::Gtid(b)) => Ok(a.contains_set(b)),
             (Position::MariaGtid(a), Position::MariaGtid(b)) => Ok(a.covers(b)),
+            (Position::File(a), Position::File(b)) if a.base() == b.base() => Ok(a.place() >= b.place()),
             _ => Err(PositionError::WrongKind(self.to_string(), other.to_string())),
         }
     }
@@ -54,17 +57,21 @@ impl Position {
                 list.0.extend(one.0);
                 Some(Position::MariaGtid(list))
             }
+            // Named by where it begins; where it ends the name does not say.
+            Position::File(_) => None,
         }
     }
 }
 
 impl fmt::Display for Position {
-    /// Text form with its kind, as stored: `lsn:0/16B3748`, `gtid:UUID:1-5`, `mariadb:0-1-5,1-2-9`.
+    /// Text form with its kind, as stored: `lsn:0/16B3748`, `gtid:UUID:1-5`, `mariadb:0-1-5,1-2-9`,
+    /// `file:binlog.000003:1234@1763712345`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Position::Lsn(lsn) => write!(f, "lsn:{}", lsn_text(*lsn)),
             Position::Gtid(set) => write!(f, "gtid:{set}"),
             Position::MariaGtid(list) => write!(f, "mariadb:{list}"),
+            Position::File(place) => write!(f, "file:{place}"),
         }
     }
 }
@@ -79,6 +86,7 @@ impl FromStr for Position {
             "lsn" => parse_lsn(body).map(Position::Lsn).ok_or_else(malformed),
             "gtid" => body.parse().map(Position::Gtid),
             "mariadb" => body.parse().map(Position::MariaGtid),
+            "file" => body.parse().map(Position::File),
             _ => Err(malformed()),
         }
     }
@@ -280,6 +288,62 @@ impl FromStr for MariaGtids {
     }
 }
 
+/// A place in one of a server's binlog files. Files of one base name are ordered by the number at their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePosition {
+    file: String,
+    number: u64,
+    pub offset: u64,
+    /// When the server began the file, by its clock in seconds: a file of the same name made after the log was reset
+    /// is another one.
+    pub created: u32,
+}
+
+impl FilePosition {
+    /// `None`: the name is not of a binlog file.
+    pub fn new(file: &str, offset: u64, created: u32) -> Option<Self> {
+        let (_, number) = file.rsplit_once('.')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        Some(FilePosition {
+            file: file.to_owned(),
+            number: number.parse().ok().filter(|_| is_number)?,
+            offset,
+            created,
+        })
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    fn base(&self) -> &str {
+        self.file.rsplit_once('.').map_or("", |(base, _)| base)
+    }
+
+    fn place(&self) -> (u64, u64) {
+        (self.number, self.offset)
+    }
+}
+
+impl fmt::Display for FilePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.file, self.offset, self.created)
+    }
+}
+
+impl FromStr for FilePosition {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let parse = || {
+            let (place, created) = text.rsplit_once('@')?;
+            let (file, offset) = place.rsplit_once(':')?;
+            FilePosition::new(file, offset.parse().ok()?, created.parse().ok()?)
+        };
+        parse().ok_or_else(|| PositionError::Malformed(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +358,8 @@ mod tests {
             &format!("gtid:{A}:1-5:7,{B}:3,{B}:tag:1-2"),
             "mariadb:0-1-5,3-2-9",
             "gtid:",
+            "file:binlog.000003:1234@1763712345",
+            "file:my.host-bin.1000000:4@0",
         ] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), *text);
         }
@@ -317,6 +383,9 @@ mod tests {
             "gtid:abc:1",
             "mariadb:1-2",
             "file:x",
+            "file:binlog.000001:4",
+            "file:binlog.index:4@1",
+            "file:binlog.000001:-4@1",
             &format!("gtid:{A}"),
             &format!("gtid:{A}:0"),
         ] {
@@ -335,6 +404,18 @@ mod tests {
         assert!(!set.contains_set(&format!("{A}:2-10").parse().unwrap()));
         assert!(!set.contains_set(&format!("{B}:1").parse().unwrap()));
         assert!(set.contains(A, 9) && !set.contains(A, 10));
+    }
+
+    #[test]
+    fn files_are_ordered_by_number_then_offset() {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let covers = |a: &str, b: &str| at(a).covers(&at(b));
+        assert!(covers("file:b.000010:4@2", "file:b.000009:900@1").unwrap());
+        assert!(covers("file:b.1000000:4@2", "file:b.999999:4@1").unwrap());
+        assert!(covers("file:b.000001:900@1", "file:b.000001:900@1").unwrap());
+        assert!(!covers("file:b.000001:899@1", "file:b.000001:900@1").unwrap());
+        assert!(covers("file:a.000002:4@1", "file:b.000001:4@1").is_err());
+        assert!(covers("file:b.000002:4@1", &format!("gtid:{A}:1")).is_err());
     }
 
     #[test]

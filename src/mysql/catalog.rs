@@ -74,7 +74,7 @@ async fn read_schema(
     relations(scope, found).await?;
     let json = match flavor {
         Flavor::Mysql => Vec::new(),
-        Flavor::Mariadb => json_columns(scope).await?,
+        Flavor::Mariadb => json_columns(scope, found).await?,
     };
     columns(scope, flavor, &json, found).await?;
     indexes(scope, found).await?;
@@ -157,19 +157,53 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
     Ok(())
 }
 
-/// MariaDB's JSON is LONGTEXT with a check on the column that carries the column's name.
-async fn json_columns(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
-    let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
-                   WHERE CONSTRAINT_SCHEMA = ?";
+/// MariaDB's JSON is LONGTEXT with a check of the column's own. `CHECK_CONSTRAINTS` shows it only to who may read the
+/// whole database; the table's definition is shown to everybody who may read the table.
+async fn json_columns(
+    scope: &mut Scope<'_>,
+    found: &mut HashMap<TableId, CatalogTable>,
+) -> Result<Vec<(String, String)>> {
+    let select = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+                   WHERE DATA_TYPE = 'longtext' AND TABLE_SCHEMA = ?";
+    let mut candidates: Vec<(String, String)> = Vec::new();
+    for row in scope.rows(select, "TABLE_NAME", "ORDER BY TABLE_NAME").await? {
+        candidates.push((cell(&row, 0)?, cell(&row, 1)?));
+    }
+    candidates.retain(|(table, _)| {
+        scope
+            .table(found, table)
+            .is_some_and(|there| there.storage != "VIEW")
+    });
     let mut json = Vec::new();
-    for row in scope.rows(select, "TABLE_NAME", "").await? {
-        let (table, column): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
-        let clause: String = cell::<Option<String>>(&row, 2)?.unwrap_or_default();
-        if clause.eq_ignore_ascii_case(&format!("json_valid({})", super::sql::quote(&column))) {
+    let mut shown: (String, String) = Default::default();
+    for (table, column) in candidates {
+        if shown.0 != table {
+            shown = (table.clone(), definition(scope, &table).await?);
+        }
+        let name = super::sql::quote(&column);
+        let (head, tail) = (format!("{name} longtext "), format!("CHECK (json_valid({name}))"));
+        let mut lines = shown.1.lines().map(|line| line.trim().trim_end_matches(','));
+        if lines.any(|line| line.starts_with(&head) && line.ends_with(&tail)) {
             json.push((table, column));
         }
     }
     Ok(json)
+}
+
+async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
+    let id = TableId::new(scope.schema, table);
+    let sql = format!(
+        "SET STATEMENT sql_quote_show_create = 1 FOR SHOW CREATE TABLE {}",
+        super::sql::table(&id)
+    );
+    let row: Result<Option<Row>, mysql_async::Error> = scope.conn.query_first(sql).await;
+    match row {
+        Ok(Some(row)) => cell(&row, 1),
+        Ok(None) => Err(Error::definite(DOING).table(&id).why("the server gave no row")),
+        // Only some of its columns are granted, which `check` judges. Without its check it is a text to us.
+        Err(mysql_async::Error::Server(error)) if error.code == 1142 => Ok(String::new()),
+        Err(error) => Err(fail(DOING, error).table(&id)),
+    }
 }
 
 const COLUMNS: &str = "

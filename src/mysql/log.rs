@@ -97,8 +97,25 @@ pub async fn distance(conn: &mut Conn, from: &Position) -> Result<Distance> {
 pub(super) async fn find(conn: &mut Conn, from: &Position) -> Result<Found> {
     let flavor = flavor(conn).await?;
     let (file, offset) = place(conn).await?;
-    let mut next = current_position(conn, flavor).await?;
     let files = files(conn).await?;
+    if let Position::File(from) = from {
+        let bytes = files.between((from.file(), from.offset), (&file, offset));
+        let needed = files
+            .0
+            .iter()
+            .position(|(name, _)| name == from.file())
+            .unwrap_or(0);
+        let distance = Distance {
+            bytes,
+            is_estimate: false,
+        };
+        return Ok(Found {
+            files,
+            needed,
+            distance,
+        });
+    }
+    let mut next = current_position(conn, flavor).await?;
     let mut needed = files.0.iter().position(|(name, _)| *name == file).unwrap_or(0);
     let (mut size, mut after) = (offset, 0);
     let sure = |bytes| Distance {
@@ -146,6 +163,10 @@ pub(super) async fn find(conn: &mut Conn, from: &Position) -> Result<Found> {
 /// On a connection of its own, which turns into a dump.
 pub(super) async fn began(conn: &Conn, file: &str) -> Result<Option<u64>> {
     let doing = format!("read when binlog {file} began");
+    // The way to TLS was that one session's (`mysql::relay`).
+    if conn.opts().socket().is_some_and(|path| path.starts_with('\0')) {
+        return Ok(None);
+    }
     let wrong = |error| fail(&*doing, error);
     let mut other = Conn::new(conn.opts().clone()).await.map_err(wrong)?;
     other

@@ -1,15 +1,14 @@
 //! The first copy's source side: every row of the tables as of one moment, and where the log goes on from there.
 //!
-//! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the set of
-//! transactions executed *before* the snapshot, and until the set executed *after* it (the settle position)
-//! changes may already be in the copy.
+//! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the position
+//! *before* the snapshot, and until the position *after* it (the settle position) changes may already be in the copy.
 //!
 //! A task owns the session and streams one table after the other; the channel between bounds what is in memory.
 //! Rows come by the binary protocol, since the text protocol rounds FLOAT.
-//! Refuses: tables of engines without snapshots.
+//! Refuses: tables of engines without snapshots; to begin while XA transactions stand prepared.
 
 use super::codec::decode_select;
-use super::source::{current_position, settings};
+use super::source::{Quiet, begun, current_position, settings};
 use super::sql::{quote, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
 use crate::access::SourceOptions as Options;
@@ -68,6 +67,7 @@ impl Snapshot {
         settings(&mut conn, flavor, options).await?;
         forget_tombstones(&mut conn, options).await?;
         let before = current_position(&mut conn, flavor).await?;
+        let quiet = Quiet::begin(&mut conn, flavor, matches!(before, Position::Gtid(_))).await?;
         for statement in [
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "START TRANSACTION WITH CONSISTENT SNAPSHOT",
@@ -77,9 +77,10 @@ impl Snapshot {
                 .map_err(|error| fail("open a consistent snapshot", error))?;
         }
         let start = match flavor {
-            Flavor::Mysql => before,
+            Flavor::Mysql => begun(&conn, &options.access, before).await?,
             Flavor::Mariadb => snapshot_position(&mut conn).await?,
         };
+        quiet.confirm(&mut conn).await?;
         let (requests, wanted) = mpsc::channel(1);
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
         let task = tokio::spawn(read_tables(conn, wanted, sender));
@@ -242,7 +243,11 @@ pub async fn start_position(options: &Options) -> Result<Position> {
         let flavor = flavor(&mut conn).await?;
         settings(&mut conn, flavor, options).await?;
         forget_tombstones(&mut conn, options).await?;
+        let is_set = matches!(current_position(&mut conn, flavor).await?, Position::Gtid(_));
+        let quiet = Quiet::begin(&mut conn, flavor, is_set).await?;
         let position = current_position(&mut conn, flavor).await?;
+        let position = begun(&conn, &options.access, position).await?;
+        quiet.confirm(&mut conn).await?;
         let _ = conn.disconnect().await;
         Ok(position)
     };

@@ -4,9 +4,9 @@
 //! A server that was never set up answers with empty results, not with errors.
 
 use super::log;
-use super::source::current_position;
+use super::source::{current_position, serves};
 use super::{fail, flavor, sql};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -101,19 +101,13 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         None | Some(0) => "no limit".to_owned(),
         Some(seconds) => format!("kept {:.1} d", seconds as f64 / 86_400.0),
     };
-    let lost = match checkpoint {
-        Position::Gtid(taken) => {
-            let purged: Option<String> = conn
-                .query_first("SELECT @@GLOBAL.gtid_purged")
-                .await
-                .map_err(|error| fail(doing, error))?;
-            let purged = purged
-                .unwrap_or_default()
-                .parse()
-                .map_err(|error| Error::bug(doing).because(error))?;
-            !taken.contains_set(&purged)
-        }
-        Position::Lsn(_) | Position::MariaGtid(_) => false,
+    let flavor = flavor(conn).await?;
+    let lost = match serves(conn, flavor, checkpoint).await {
+        Ok(()) => false,
+        Err(error) if error.reason_kind() == Reason::PositionLost => true,
+        // Told when the link starts; the log itself is there.
+        Err(error) if error.reason_kind() == Reason::Blocked => false,
+        Err(error) => return Err(error),
     };
     let mut kept = Retention {
         limit,

@@ -4,7 +4,7 @@
 
 use super::calendar::Calendar;
 use super::interval::Smallest;
-use super::rule::{Range, Rule, Span, decimal_limits, rule};
+use super::rule::{ROUNDS, Range, Rule, Span, decimal_limits, rounds, rule};
 use super::{Verdict, decimal, describe, json, text};
 use crate::model::schema::{Column, ColumnType, Engine};
 
@@ -25,6 +25,9 @@ pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Ve
             target,
             to,
         );
+    }
+    if rounds(target, to) && source.sql_type != target.sql_type {
+        return refused(ROUNDS, source, target, to);
     }
     let conditions = conditions(rule, source, from, target, to);
     if conditions.is_empty() {

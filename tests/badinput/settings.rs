@@ -51,14 +51,8 @@ fn wrong_settings(stage: &Stage) -> Vec<(&'static str, &'static str, &'static st
         ("binlog_format", "MIXED", "E202"),
     ]);
     match stage.mariadb() {
-        true => list.extend([
-            ("binlog_row_metadata", "NO_LOG", "E203"),
-            ("log_bin_compress", "ON", "E207"),
-        ]),
-        false => list.extend([
-            ("binlog_row_value_options", "PARTIAL_JSON", "E205"),
-            ("binlog_transaction_compression", "ON", "E207"),
-        ]),
+        true => list.extend([("binlog_row_metadata", "NO_LOG", "E203")]),
+        false => list.extend([("binlog_row_value_options", "PARTIAL_JSON", "E205")]),
     }
     list
 }
@@ -116,7 +110,7 @@ async fn binlog_while_running(pair: Pair) {
     mend(&stage.b, &said.hint).await;
     stage.runs().await;
     // Written with it: the rows are not in the log, so a new copy is asked for, now and at every later start.
-    for (setting, write, words) in written_wrongly(&stage) {
+    for (setting, write, words) in written_wrongly() {
         stage.start().await;
         let mut session = stage.b.session().await;
         session.exec(setting).await;
@@ -142,26 +136,20 @@ async fn binlog_while_running(pair: Pair) {
 type Wrongly = (&'static str, &'static str, Vec<&'static str>);
 
 /// What a session may set for itself, unseen by every look at the server's settings.
-fn written_wrongly(stage: &Stage) -> Vec<Wrongly> {
+fn written_wrongly() -> Vec<Wrongly> {
     let update = "UPDATE item SET word = 'unseen' WHERE id < 3";
-    let mut list = vec![(
-        "SET SESSION binlog_row_image = 'MINIMAL'",
-        update,
-        vec!["does not hold all columns", "binlog_row_image"],
-    )];
-    list.push((
-        "SET SESSION binlog_format = 'STATEMENT'",
-        update,
-        vec!["logged as a statement", "binlog_format"],
-    ));
-    if !stage.mariadb() {
-        list.push((
-            "SET SESSION binlog_transaction_compression = ON",
+    vec![
+        (
+            "SET SESSION binlog_row_image = 'MINIMAL'",
             update,
-            vec!["compressed", "binlog_transaction_compression"],
-        ));
-    }
-    list
+            vec!["does not hold all columns", "binlog_row_image"],
+        ),
+        (
+            "SET SESSION binlog_format = 'STATEMENT'",
+            update,
+            vec!["logged as a statement", "binlog_format"],
+        ),
+    ]
 }
 
 /// Without our database in the binlog an echo looks like a user's write: it must not start.

@@ -3,11 +3,10 @@
 use super::harness::{Kind, Options as Server, database, private};
 use super::*;
 
-async fn transactions_come_whole_and_in_order(kind: Kind) {
-    let db = database(kind, "tx").await;
+pub(super) async fn transactions_come_whole_and_in_order(db: &Db) {
     db.exec("CREATE TABLE a (id int PRIMARY KEY, v varchar(20)); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE other (id int PRIMARY KEY)")
         .await;
-    let options = options(&db, &["a", "b"]).await;
+    let options = options(db, &["a", "b"]).await;
     let mut source = source(&options).await;
     db.exec("BEGIN; INSERT INTO a VALUES (1, 'x'), (2, 'y'); INSERT INTO b VALUES (7); UPDATE a SET v = 'z' WHERE id = 1; COMMIT").await;
     // Rolled back, empty, of no interest.
@@ -59,12 +58,12 @@ async fn transactions_come_whole_and_in_order(kind: Kind) {
 
 #[tokio::test]
 async fn mysql_transactions() {
-    transactions_come_whole_and_in_order(Kind::Mysql).await;
+    transactions_come_whole_and_in_order(&database(Kind::Mysql, "tx").await).await;
 }
 
 #[tokio::test]
 async fn mariadb_transactions() {
-    transactions_come_whole_and_in_order(Kind::Mariadb).await;
+    transactions_come_whole_and_in_order(&database(Kind::Mariadb, "tx").await).await;
 }
 
 /// The checkpoint's statement, as the target writes it.
@@ -77,11 +76,10 @@ fn checkpoint(sync: &str, seq: i64, segment: i16, number: i32) -> String {
     )
 }
 
-async fn markers_open_segments(kind: Kind) {
-    let db = database(kind, "markers").await;
+pub(super) async fn markers_open_segments(db: &Db) {
     db.exec(CONTROL).await;
     db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
-    let options = options(&db, &["t"]).await;
+    let options = options(db, &["t"]).await;
     let mut source = source(&options).await;
     let sync = db.name();
     db.exec(&format!(
@@ -143,19 +141,18 @@ async fn markers_open_segments(kind: Kind) {
 
 #[tokio::test]
 async fn mysql_markers() {
-    markers_open_segments(Kind::Mysql).await;
+    markers_open_segments(&database(Kind::Mysql, "markers").await).await;
 }
 
 #[tokio::test]
 async fn mariadb_markers() {
-    markers_open_segments(Kind::Mariadb).await;
+    markers_open_segments(&database(Kind::Mariadb, "markers").await).await;
 }
 
-async fn a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(kind: Kind) {
-    let db = database(kind, "large").await;
+pub(super) async fn a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(db: &Db) {
     db.exec("CREATE TABLE t (id int PRIMARY KEY, v varchar(100)); CREATE TABLE ten (n int); INSERT INTO ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)")
         .await;
-    let options = options(&db, &["t"]).await;
+    let options = options(db, &["t"]).await;
     let from = start_position(&options).await.unwrap();
     let mut source = Source::open(options.clone(), &from).await.unwrap();
     db.exec(
@@ -187,20 +184,25 @@ async fn a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(
 
 #[tokio::test]
 async fn mysql_large_transaction() {
-    a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(Kind::Mysql).await;
+    a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(
+        &database(Kind::Mysql, "large").await,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn mariadb_large_transaction() {
-    a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(Kind::Mariadb).await;
+    a_large_transaction_comes_in_bounded_parts_and_a_restart_loses_nothing(
+        &database(Kind::Mariadb, "large").await,
+    )
+    .await;
 }
 
-async fn a_copy_and_its_stream_leave_no_gap(kind: Kind) {
-    let db = database(kind, "copy").await;
+pub(super) async fn a_copy_and_its_stream_leave_no_gap(db: &Db) {
     db.exec("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE e (id int PRIMARY KEY)")
         .await;
     db.exec("INSERT INTO t VALUES (1, 0), (2, 0)").await;
-    let options = options(&db, &["t", "e"]).await;
+    let options = options(db, &["t", "e"]).await;
     let mut snapshot = Snapshot::open(&options).await.unwrap();
     db.exec("INSERT INTO t VALUES (3, 0); UPDATE t SET v = 1 WHERE id = 1")
         .await;
@@ -216,12 +218,12 @@ async fn a_copy_and_its_stream_leave_no_gap(kind: Kind) {
 
 #[tokio::test]
 async fn mysql_copy() {
-    a_copy_and_its_stream_leave_no_gap(Kind::Mysql).await;
+    a_copy_and_its_stream_leave_no_gap(&database(Kind::Mysql, "copy").await).await;
 }
 
 #[tokio::test]
 async fn mariadb_copy() {
-    a_copy_and_its_stream_leave_no_gap(Kind::Mariadb).await;
+    a_copy_and_its_stream_leave_no_gap(&database(Kind::Mariadb, "copy").await).await;
 }
 
 /// Transactions named by a tag, which have another event and their own numbers.

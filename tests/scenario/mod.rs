@@ -18,7 +18,9 @@ pub use random::Random;
 pub use shop::{DOC, ITEM, LINE, ORDER_HEAD, ORDER_LINE, SEAT, SHOP, WORD};
 
 pub mod cases;
+pub mod changes;
 mod load;
+pub mod own;
 mod random;
 mod shop;
 
@@ -38,6 +40,12 @@ pub struct Pair(pub Kind, pub Kind);
 
 pub const NEW: Pair = Pair(Kind::Postgres18, Kind::Mysql);
 pub const OLD: Pair = Pair(Kind::Postgres15, Kind::Mariadb);
+pub const POSTGRES: Pair = Pair(Kind::Postgres18, Kind::Postgres15);
+/// Two databases of one server.
+pub const ONE_SERVER: Pair = Pair(Kind::Postgres18, Kind::Postgres18);
+pub const MYSQL: Pair = Pair(Kind::Mysql, Kind::Mysql);
+pub const MARIADB: Pair = Pair(Kind::Mariadb, Kind::Mariadb);
+pub const FLAVORS: Pair = Pair(Kind::Mysql, Kind::Mariadb);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -374,22 +382,46 @@ fn conflict(row: Vec<Option<String>>) -> Conflict {
     }
 }
 
-/// Makes one test per pair of engines: `pairs!(name, scenario)`.
+/// Makes one test per pair of engines: `pairs!(name => scenario;)`.
 #[macro_export]
 macro_rules! pairs {
     ($($name:ident => $scenario:expr;)+) => {
-        mod postgres18_mysql {
+        $crate::pair_tests!(postgres18_mysql, scenario::NEW, $($name => $scenario;)+);
+        $crate::pair_tests!(postgres15_mariadb, scenario::OLD, $($name => $scenario;)+);
+    };
+}
+
+/// The same, and one test per pair of one kind and of MySQL with MariaDB, which only `make test-all` runs.
+#[macro_export]
+macro_rules! all_pairs {
+    ($($name:ident => $scenario:expr;)+) => {
+        $crate::pairs!($($name => $scenario;)+);
+        $crate::pair_tests!(postgres18_postgres15, scenario::POSTGRES, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(postgres18_postgres18, scenario::ONE_SERVER, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mysql_mysql, scenario::MYSQL, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mariadb_mariadb, scenario::MARIADB, #[ignore = "make test-all"] $($name => $scenario;)+);
+        $crate::pair_tests!(mysql_mariadb, scenario::FLAVORS, #[ignore = "make test-all"] $($name => $scenario;)+);
+    };
+}
+
+#[macro_export]
+macro_rules! pair_tests {
+    ($module:ident, $pair:expr, #[$all:meta] $($name:ident => $scenario:expr;)+) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[$all]
             async fn $name() {
                 use super::*;
-                ($scenario)(scenario::NEW).await;
+                ($scenario)($pair).await;
             })+
         }
-        mod postgres15_mariadb {
+    };
+    ($module:ident, $pair:expr, $($name:ident => $scenario:expr;)+) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 use super::*;
-                ($scenario)(scenario::OLD).await;
+                ($scenario)($pair).await;
             })+
         }
     };

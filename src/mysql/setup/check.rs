@@ -11,6 +11,7 @@ use crate::error::{NEW_COPY, Result};
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
+use crate::mysql::source::prepared;
 use crate::mysql::{Flavor, catalog, fail, flavor};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
@@ -27,19 +28,27 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(server_settings(scope, &server));
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
+        findings.extend(xa(conn, scope, &server).await?);
     }
     // Before it is set up, setup comes first: it grants what of the rights it can.
     let is_set_up = state.control == Control::Ready;
     if is_set_up {
         accounts(scope, &state, &mut findings);
     }
+    let installed = installed(conn, scope, &state, &server).await?;
+    // An account that may not even see the tables must not be told to make them.
+    let (first, last) = match state.control {
+        Control::Closed => (installed, Vec::new()),
+        Control::Missing | Control::Ready => (Vec::new(), installed),
+    };
+    findings.extend(first);
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::cascades(
         scope,
         &state,
         server.is("innodb_native_foreign_keys", "OFF"),
     ));
-    findings.extend(installed(conn, scope, &state, &server).await?);
+    findings.extend(last);
     if !is_set_up {
         accounts(scope, &state, &mut findings);
     }
@@ -103,8 +112,7 @@ impl Settings {
         let flavor = flavor(conn).await?;
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format',
                    'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'gtid_mode',
-                   'binlog_transaction_compression', 'log_bin_compress', 'read_only', 'super_read_only',
-                   'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
+                   'read_only', 'super_read_only', 'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = conn
             .query(sql)
             .await
@@ -156,7 +164,6 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
                 .into_iter()
                 .flatten(),
         );
-        findings.extend(compression(scope, server));
         if findings.is_empty() {
             findings.push(Finding::ok(
                 &scope.node,
@@ -238,16 +245,37 @@ fn gtid_mode(scope: &Scope, server: &Settings) -> Option<Finding> {
     if found == "ON" {
         return None;
     }
-    let fix = "SET PERSIST enforce_gtid_consistency = ON; then one after the other: SET PERSIST gtid_mode = \
-               OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON;";
-    Some(Finding::blocker("E206", &scope.node, format!("gtid_mode={found}, needs ON")).fix(fix))
+    let fix = "nothing, if that is meant; else before the first copy: SET PERSIST enforce_gtid_consistency = ON; then \
+               one after the other: SET PERSIST gtid_mode = OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; \
+               SET PERSIST gtid_mode = ON;";
+    let what = format!(
+        "gtid_mode={found}: positions are file and offset, which hold on this one server only, and XA in two phases \
+         stops the link"
+    );
+    Some(Finding::warning("W240", &scope.node, what).fix(fix))
 }
 
-fn compression(scope: &Scope, server: &Settings) -> Option<Finding> {
-    match server.flavor {
-        Flavor::Mysql => must_be(scope, server, "E207", "binlog_transaction_compression", "OFF"),
-        Flavor::Mariadb => must_be(scope, server, "E207", "log_bin_compress", "OFF"),
-    }
+/// Rows of what stands prepared are in the log already, and their decision is not.
+async fn xa(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Option<Finding>> {
+    let count = match prepared(conn).await? {
+        None | Some(0) => return Ok(None),
+        Some(count) => count,
+    };
+    let fix = "XA RECOVER CONVERT XID; then XA COMMIT or XA ROLLBACK each";
+    let what = format!("{count} XA transactions are prepared and not decided");
+    let finding = match server.flavor == Flavor::Mysql && server.is("gtid_mode", "ON") {
+        true => Finding::warning(
+            "W242",
+            &scope.node,
+            format!("{what}: no first copy begins before they are"),
+        ),
+        false => Finding::blocker(
+            "E241",
+            &scope.node,
+            format!("{what}: positions of this server cannot leave them out, so their rows could be lost"),
+        ),
+    };
+    Ok(Some(finding.fix(fix)))
 }
 
 fn writable(scope: &Scope, server: &Settings) -> Finding {

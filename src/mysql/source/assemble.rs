@@ -1,22 +1,30 @@
-//! Events to steps: the state between BEGIN and COMMIT. Pure; the driver's socket is `source`'s.
+//! Events to steps: the state between BEGIN and COMMIT. The socket is `dump`'s.
 //!
 //! Owns: parts and their bounds, segments by marker, positions, and every refusal of an event that would lose rows.
-//! Rows are handed on before their transaction has ended (parts are bounded), so whatever could take a transaction
-//! back after its rows (XA, ROLLBACK of a mixed transaction) is an error once there are rows of interest.
+//! Rows are handed on before their transaction has ended (parts are bounded), except where the end may not come
+//! (`transaction`): there the events are held, and read once more when it has. A ROLLBACK of a mixed transaction is an
+//! error once rows of interest were handed on.
+//!
+//! **Compressed transactions** end only when their last byte was seen and checked.
+
+mod endings;
+mod files;
 
 use super::super::codec::decode_row;
 use super::super::wire::query::{Name, Statement, classify, mentions};
 use super::super::wire::rows::{Rows, Verb, table_id};
 use super::super::wire::table_map::TableMap;
-use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind};
+use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind, payload};
 use super::tables::{Mapped, Tables, marker};
+use super::transaction::{Ending, Event, Id, Open, Prepared, record, recorded};
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
-use crate::model::position::Position;
+use crate::model::position::{FilePosition, Position};
 use crate::model::schema::{Table, TableId};
 use crate::model::sync::CatalogTable;
 use crate::mysql::codec::Reader;
-use std::collections::VecDeque;
+use crate::spill::{self, Space, Spill};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Bounds of a part: what one hand-over may keep in memory.
@@ -34,38 +42,6 @@ fn new_copy_after(error: Error, mend: &str) -> Error {
     ))
 }
 
-/// One event as the driver framed it, without header and checksum.
-pub(super) struct Event<'a> {
-    pub(super) kind: u8,
-    pub(super) server_id: u32,
-    pub(super) timestamp: u32,
-    pub(super) size: u32,
-    pub(super) body: &'a [u8],
-}
-
-/// The transaction that is being read.
-struct Open {
-    head: Arc<Head>,
-    id: Id,
-    /// Closed by XID or COMMIT; otherwise by its one statement.
-    has_begun: bool,
-    is_xa: bool,
-    writer: Writer,
-    has_marker: bool,
-    /// The current segment has been handed on at least once.
-    has_part: bool,
-    /// Changes of interest so far.
-    count: u64,
-    changes: Vec<Change>,
-    bytes: usize,
-    log_bytes: u64,
-}
-
-enum Id {
-    Gtid(Gtid),
-    Maria(MariaGtid, u32),
-}
-
 pub(super) struct Assembler {
     tables: Tables,
     position: Position,
@@ -74,6 +50,18 @@ pub(super) struct Assembler {
     /// Log bytes of others since the last idle step; `Some` when there is progress to report.
     idle: Option<u64>,
     has_started: bool,
+    space: Space,
+    /// XA transactions without a decision, by name.
+    prepared: HashMap<String, Prepared>,
+    /// Events of the open transaction that were held and are read now.
+    replay: Option<spill::Reader>,
+    is_in_payload: bool,
+    /// It stands before our position.
+    is_taken_payload: bool,
+    /// How the compressed transaction ends once it is known to be whole.
+    ending: Option<Ending>,
+    /// Where the last event ended, where the file's name is known.
+    place: Option<FilePosition>,
 }
 
 fn malformed(what: &str) -> Error {
@@ -81,7 +69,12 @@ fn malformed(what: &str) -> Error {
 }
 
 impl Assembler {
-    pub(super) fn new(tables: &[Arc<CatalogTable>], position: Position, folds_case: bool) -> Self {
+    pub(super) fn new(
+        tables: &[Arc<CatalogTable>],
+        position: Position,
+        folds_case: bool,
+        space: Space,
+    ) -> Self {
         Assembler {
             tables: Tables::new(tables, folds_case, matches!(position, Position::MariaGtid(_))),
             position,
@@ -89,6 +82,13 @@ impl Assembler {
             ready: VecDeque::new(),
             idle: None,
             has_started: false,
+            space,
+            prepared: HashMap::new(),
+            replay: None,
+            is_in_payload: false,
+            is_taken_payload: false,
+            ending: None,
+            place: None,
         }
     }
 
@@ -113,47 +113,153 @@ impl Assembler {
         })
     }
 
+    /// An event as it comes. Not while something is replayed.
     pub(super) fn event(&mut self, event: &Event<'_>) -> Result<()> {
+        if self.ending.is_some() {
+            return Err(malformed("a compressed transaction").why("something follows its end"));
+        }
+        if self.advance_place(event)? {
+            return Ok(());
+        }
         if let Some(open) = &mut self.open {
             open.log_bytes += u64::from(event.size);
         }
+        self.take(event)?;
+        self.follow_file(event);
+        Ok(())
+    }
+
+    fn take(&mut self, event: &Event<'_>) -> Result<()> {
         match event.kind {
-            kind::FORMAT_DESCRIPTION => {
-                self.has_started = true;
-                self.tables.forget_numbers();
-                Ok(())
-            }
-            kind::ROTATE => {
-                self.tables.forget_numbers();
-                Ok(())
-            }
+            kind::FORMAT_DESCRIPTION => self.format_description(event),
+            kind::ROTATE => self.rotate(event),
+            kind::STOP => self.between_transactions(),
             kind::GTID => self.mysql_begin(event, Gtid::parse(event.body)),
             kind::GTID_TAGGED => self.mysql_begin(event, Gtid::parse_tagged(event.body)),
             kind::MARIADB_GTID => self.mariadb_begin(event),
-            kind::ANONYMOUS_GTID => Err(Error::definite("read the binlog")
-                .why("a transaction has no GTID")
-                .hint("SET GLOBAL gtid_mode = ON;")),
-            kind::TABLE_MAP => {
-                let map = TableMap::parse(event.body).ok_or_else(|| malformed("a table description"))?;
-                self.tables.map(&map)
-            }
-            kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS => {
-                self.rows(event)
-            }
-            kind::XID | kind::XA_PREPARE => self.end(),
-            kind::QUERY => self.query(Query::parse(event.body)),
-            kind::EXECUTE_LOAD_QUERY => {
-                let query = Query::parse_load(event.body).ok_or_else(|| malformed("a LOAD statement"))?;
-                self.statement_rows(&query)
-            }
-            kind::HEARTBEAT => {
+            kind::ANONYMOUS_GTID => self.anonymous_begin(event),
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
                 if self.open.is_none() {
                     self.idle.get_or_insert(0);
                 }
                 Ok(())
             }
+            _ if self.open.as_ref().is_some_and(|open| open.held.is_some()) => self.hold(event),
+            _ => self.read(event),
+        }
+    }
+
+    /// An event of a transaction.
+    fn read(&mut self, event: &Event<'_>) -> Result<()> {
+        match event.kind {
+            kind::TABLE_MAP => {
+                let map = TableMap::parse(event.body).ok_or_else(|| malformed("a table description"))?;
+                self.tables.map(&map)
+            }
+            kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1
+            | kind::WRITE_ROWS..=kind::DELETE_ROWS
+            | kind::MARIADB_WRITE_ROWS_COMPRESSED..=kind::MARIADB_DELETE_ROWS_V2_COMPRESSED => {
+                self.rows(event)
+            }
+            kind::XID => self.ends(Ending::Commit),
+            kind::XA_PREPARE => self.xa_prepare(event),
+            kind::QUERY => self.query(Query::parse(event.body)),
+            kind::MARIADB_QUERY_COMPRESSED => {
+                let query = Query::parse(event.body).ok_or_else(|| malformed("a statement"))?;
+                let text = payload::inflate(query.text).ok_or_else(|| malformed("a compressed statement"))?;
+                self.query(Some(Query { text: &text, ..query }))
+            }
+            kind::EXECUTE_LOAD_QUERY => {
+                let query = Query::parse_load(event.body).ok_or_else(|| malformed("a LOAD statement"))?;
+                self.statement_rows(&query)
+            }
             _ => self.refuse(event),
         }
+    }
+
+    /// An event of a transaction whose end may not come: kept, except for what tells how it ends.
+    fn hold(&mut self, event: &Event<'_>) -> Result<()> {
+        match event.kind {
+            kind::XID => return self.ends(Ending::Commit),
+            kind::XA_PREPARE => return self.xa_prepare(event),
+            kind::QUERY => {
+                let query = Query::parse(event.body).ok_or_else(|| malformed("a statement"))?;
+                match classify(&String::from_utf8_lossy(query.text)) {
+                    Statement::Commit
+                    | Statement::Rollback
+                    | Statement::XaStart
+                    | Statement::XaDecide { .. } => return self.query(Some(query)),
+                    Statement::Dml => self.statement_rows(&query)?,
+                    _ => {}
+                }
+            }
+            kind::TABLE_MAP => {
+                let map = TableMap::parse(event.body).ok_or_else(|| malformed("a table description"))?;
+                let table = self.tables.of_interest(&map);
+                let open = self.open()?;
+                open.held_table = open.held_table.take().or(table);
+            }
+            _ => {}
+        }
+        if let Some(held) = &mut self.open()?.held {
+            held.push(0, &record(event));
+        }
+        Ok(())
+    }
+
+    /// Brings what is held within its bounds. To be called after each event.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        match self.open.as_mut().and_then(|open| open.held.as_mut()) {
+            Some(held) => held.settle().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads one event that was held; `false`: there is none. No event may come meanwhile.
+    pub(super) async fn replay(&mut self) -> Result<bool> {
+        let Some(reader) = &mut self.replay else {
+            return Ok(false);
+        };
+        match reader.next().await? {
+            Some((_, mut bytes)) => {
+                let event = recorded(&mut bytes).ok_or_else(|| Error::bug("read an event that was held"))?;
+                self.read(&event)?;
+            }
+            None => {
+                self.replay = None;
+                self.finish()?;
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn payload_begin(&mut self, event: &Event<'_>) -> Result<()> {
+        self.is_taken_payload = self.advance_place(event)?;
+        if self.is_taken_payload {
+            return Ok(());
+        }
+        self.open()?.log_bytes += u64::from(event.size);
+        self.is_in_payload = true;
+        Ok(())
+    }
+
+    /// An event of a compressed transaction.
+    pub(super) fn payload(&mut self, event: &Event<'_>) -> Result<()> {
+        match self.is_taken_payload {
+            true => Ok(()),
+            false => self.event(event),
+        }
+    }
+
+    /// The compressed transaction was whole.
+    pub(super) fn payload_end(&mut self) -> Result<()> {
+        if self.is_taken_payload {
+            return Ok(());
+        }
+        self.is_in_payload = false;
+        let ending = self.ending.take();
+        let ending = ending.ok_or_else(|| malformed("a compressed transaction").why("it has no end"))?;
+        self.ends(ending)
     }
 
     /// Kinds that hold rows in forms this version does not read; all others say nothing about rows.
@@ -171,19 +277,6 @@ impl Assembler {
                 )),
                 None => Ok(()),
             },
-            kind::TRANSACTION_PAYLOAD => Err(new_copy_after(
-                error.why("it is compressed, which this version does not read"),
-                "SET GLOBAL binlog_transaction_compression = OFF; reconnect the writing sessions;",
-            )),
-            kind::MARIADB_WRITE_ROWS_COMPRESSED..=kind::MARIADB_DELETE_ROWS_COMPRESSED
-                if is_of_interest().is_none() =>
-            {
-                Ok(())
-            }
-            kind::MARIADB_QUERY_COMPRESSED..=kind::MARIADB_DELETE_ROWS_COMPRESSED => Err(new_copy_after(
-                error.why("it is compressed, which this version does not read"),
-                "SET GLOBAL log_bin_compress = OFF;",
-            )),
             kind::INCIDENT => Err(Error::definite("continue reading the binlog")
                 .reason(Reason::PositionLost)
                 .why("the server says that it lost events (an incident event)")
@@ -208,7 +301,7 @@ impl Assembler {
                 .committed_at_us
                 .unwrap_or(i64::from(event.timestamp) * 1_000_000),
         };
-        self.begin(event, head, Id::Gtid(gtid), false, false)
+        self.begin(event, head, Id::Gtid(gtid))
     }
 
     fn mariadb_begin(&mut self, event: &Event<'_>) -> Result<()> {
@@ -217,29 +310,41 @@ impl Assembler {
             transaction: format!("{}-{}-{}", gtid.domain, event.server_id, gtid.sequence),
             committed_at_us: i64::from(event.timestamp) * 1_000_000,
         };
-        let id = Id::Maria(gtid, event.server_id);
-        self.begin(event, head, id, !gtid.is_standalone(), gtid.is_prepared_xa())
+        self.begin(event, head, Id::Maria(gtid, event.server_id))?;
+        let held = (!gtid.is_standalone()).then(|| Spill::new(&self.space));
+        let open = self.open()?;
+        open.has_begun = held.is_some();
+        open.held = held;
+        open.is_xa = gtid.is_prepared_xa();
+        Ok(())
     }
 
-    fn begin(&mut self, event: &Event<'_>, head: Head, id: Id, has_begun: bool, is_xa: bool) -> Result<()> {
+    fn anonymous_begin(&mut self, event: &Event<'_>) -> Result<()> {
+        let Some(place) = &self.place else {
+            return Err(Error::definite("read the binlog")
+                .reason(Reason::PositionLost)
+                .why("a transaction has no GTID: gtid_mode was changed while this link was reading")
+                .hint(format!(
+                    "SET GLOBAL gtid_mode = ON; and, because what was written meanwhile cannot be addressed, {NEW_COPY}"
+                )));
+        };
+        let gtid = Gtid::parse(event.body);
+        let head = Head {
+            transaction: format!("{}:{}", place.file(), place.offset - u64::from(event.size)),
+            committed_at_us: gtid
+                .and_then(|gtid| gtid.committed_at_us)
+                .unwrap_or(i64::from(event.timestamp) * 1_000_000),
+        };
+        self.begin(event, head, Id::Anonymous)
+    }
+
+    fn begin(&mut self, event: &Event<'_>, head: Head, id: Id) -> Result<()> {
         if self.open.is_some() {
             return Err(Error::definite(self.reading("the end"))
                 .why(format!("{} follows", head.transaction))
                 .hint("restart; if it happens again, report it with the server's version"));
         }
-        self.open = Some(Open {
-            head: Arc::new(head),
-            id,
-            has_begun,
-            is_xa,
-            writer: Writer::User,
-            has_marker: false,
-            has_part: false,
-            count: 0,
-            changes: Vec::new(),
-            bytes: 0,
-            log_bytes: u64::from(event.size),
-        });
+        self.open = Some(Open::new(head, id, u64::from(event.size)));
         Ok(())
     }
 
@@ -268,12 +373,15 @@ impl Assembler {
             let mend = "SET GLOBAL binlog_row_image = 'FULL'; reconnect the writing sessions;";
             return Err(new_copy_after(error, mend));
         }
-        if self.open()?.is_xa {
-            return Err(Error::definite(self.reading("a row event"))
-                .table(&table.id)
-                .why("it belongs to an XA transaction, which is decided after its rows")
-                .hint("XA transactions on synced tables are not supported: write these tables without XA"));
-        }
+        self.open()?;
+        let inflated = match rows.is_compressed {
+            true => Some(payload::inflate(rows.images).ok_or_else(|| malformed("a compressed row event"))?),
+            false => None,
+        };
+        let rows = Rows {
+            images: inflated.as_deref().unwrap_or(rows.images),
+            ..rows
+        };
         match is_checkpoint {
             true => self.markers(&rows, &reader),
             false => self.changes(&rows, &reader),
@@ -364,15 +472,13 @@ impl Assembler {
                 self.open()?.has_begun = true;
                 return Ok(());
             }
-            Statement::XaStart => {
-                let open = self.open()?;
-                open.has_begun = true;
-                open.is_xa = true;
-                return Ok(());
-            }
-            Statement::Commit => return self.end(),
+            Statement::XaStart => return self.xa_start(),
+            Statement::Commit => return self.ends(Ending::Commit),
             Statement::Rollback => return self.rollback(),
-            Statement::XaEnd => return self.end(),
+            Statement::XaDecide { is_commit, xid } => {
+                let (is_commit, xid) = (*is_commit, xid.clone());
+                return self.ends(Ending::Decided { is_commit, xid });
+            }
             Statement::Savepoint => return Ok(()),
             Statement::RollbackTo => return self.refuse_rollback(),
             Statement::Dml => self.statement_rows(&query)?,
@@ -391,7 +497,7 @@ impl Assembler {
         }
         match self.open()?.has_begun {
             true => Ok(()),
-            false => self.end(),
+            false => self.ends(Ending::Commit),
         }
     }
 
@@ -428,12 +534,9 @@ impl Assembler {
 
     fn rollback(&mut self) -> Result<()> {
         let open = self.open()?;
-        // Nothing was handed on yet, or nothing but empty segments.
-        if open.count == open.changes.len() as u64 {
-            open.changes.clear();
-            open.bytes = 0;
-            open.count = 0;
-            return self.end();
+        if open.has_no_rows_told() || open.held.is_some() {
+            open.clear();
+            return self.ends(Ending::Commit);
         }
         self.refuse_rollback()
     }
@@ -446,56 +549,6 @@ impl Assembler {
         Err(Error::definite(self.reading("an event"))
             .why("rows of synced tables were rolled back in a transaction that also changed other storage engines' tables")
             .hint("convert those tables: ALTER TABLE .. ENGINE = InnoDB; then seed again"))
-    }
-
-    fn end(&mut self) -> Result<()> {
-        let open = self.open()?;
-        let log_bytes = open.log_bytes;
-        if open.count > 0 || open.has_marker {
-            self.report_idle();
-            self.advance_position()?;
-            let end = self.position.clone();
-            self.cut(Some(end))?;
-        } else {
-            self.advance_position()?;
-            *self.idle.get_or_insert(0) += log_bytes;
-        }
-        self.open = None;
-        if self
-            .idle
-            .is_some_and(|foreign_bytes| foreign_bytes >= IDLE_BYTES_MAX)
-        {
-            self.report_idle();
-        }
-        Ok(())
-    }
-
-    /// Tells earlier progress before a transaction of interest, which may turn out to be an echo: the log bytes of
-    /// others would be lost with it.
-    fn report_idle(&mut self) {
-        match self.idle {
-            Some(0) | None => self.idle = None,
-            Some(_) => {
-                let idle = self.idle();
-                self.ready.extend(idle);
-            }
-        }
-    }
-
-    fn advance_position(&mut self) -> Result<()> {
-        let Some(open) = &self.open else {
-            return Ok(());
-        };
-        match (&mut self.position, &open.id) {
-            (Position::Gtid(set), Id::Gtid(gtid)) => set.add(&gtid.source, gtid.number),
-            (Position::MariaGtid(list), Id::Maria(gtid, server)) => {
-                list.set(gtid.domain, *server, gtid.sequence)
-            }
-            (position, _) => {
-                return Err(Error::bug(format!("add {} to {position}", open.head.transaction)));
-            }
-        }
-        Ok(())
     }
 }
 

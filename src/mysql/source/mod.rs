@@ -4,11 +4,15 @@
 //! the session can do nothing else. What is needed from the server is asked before (`preflight`); what an event
 //! means is told by the log itself (`binlog_row_metadata = FULL`) and never by today's catalog.
 //!
-//! **Where it starts.** MySQL: the set of transactions taken; the server sends what is not in it, so order between
-//! its sources does not matter. MariaDB: the last transaction taken in each domain, set as
+//! **Where it starts.** MySQL with GTIDs: the set of transactions taken; the server sends what is not in it, so order
+//! between its sources does not matter. MySQL without: a file and an offset, with the time the file was made, because
+//! a log that was reset has files of the same names. MariaDB: the last transaction taken in each domain, set as
 //! `@slave_connect_state` before a dump without a file. `@mariadb_slave_capability = 4` is vital there: without it
 //! the server hides its GTID events. A server that has purged what comes next, or never had what we have, is refused
 //! by comparing sets first and by error 1236 after; both mean that the position is lost.
+//!
+//! **How it is read.** `dump` is a session of our own (`wire::login` says why), opened beside the driver's session that
+//! has asked everything else. `wire::framing` checks each event's checksum and inflates compressed transactions.
 //!
 //! **Shape of the stream.** `ROTATE, FORMAT_DESCRIPTION`, then per transaction `GTID, BEGIN, (TABLE_MAP.. rows)..,
 //! XID`. A DDL is one QUERY after its GTID and commits by itself; MariaDB says in the GTID event whether a group is
@@ -25,23 +29,30 @@
 //! Refuses: writing, conversions, and to confirm anything to the server: binlogs are purged by age, not by reader.
 
 mod assemble;
+mod dump;
 mod preflight;
 mod tables;
+mod transaction;
+mod xa;
 
 use super::{Flavor, connect, fail, flavor};
 use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
-use crate::model::position::{GtidSet, Position};
-use assemble::{Assembler, Event};
-use futures_util::{FutureExt, StreamExt};
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Sid};
+use crate::model::position::Position;
+use crate::mysql::wire::framing::{self, Item};
+use crate::mysql::wire::login;
+use crate::spill::Space;
+use assemble::Assembler;
+use dump::{Dump, Start};
+use futures_util::FutureExt;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
+use transaction::Event;
 
-pub(super) use preflight::{current_position, settings};
+pub(super) use preflight::{begun, current_position, serves, settings};
+pub(super) use xa::{Quiet, prepared};
 
 /// How often an idle server says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -54,7 +65,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// A running dump.
 pub struct Source {
-    stream: BinlogStream,
+    dump: Dump,
     assembler: Assembler,
     node: String,
     /// Since when nothing has come although it was waited for.
@@ -73,11 +84,13 @@ impl Source {
         let flavor = flavor(&mut conn).await?;
         let folds_case = settings(&mut conn, flavor, &options).await?;
         preflight::serves(&mut conn, flavor, from).await?;
-        session(&mut conn, flavor, from).await?;
-        let stream = dump(conn, from, &options.access.user).await?;
+        let mut dump = Dump::open(&options.access, conn.opts()).await?;
+        let _ = conn.disconnect().await;
+        session(&mut dump, flavor, from).await?;
+        start_dump(&mut dump, from, &options.access.user).await?;
         let mut source = Source {
-            stream,
-            assembler: Assembler::new(&options.tables, from.clone(), folds_case),
+            dump,
+            assembler: Assembler::new(&options.tables, from.clone(), folds_case, Space::default()),
             node: options.access.node,
             silent_since: None,
         };
@@ -89,8 +102,12 @@ impl Source {
     async fn first_events(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_MAX;
         while !self.assembler.has_started() {
-            let event = tokio::time::timeout_at(deadline, self.stream.next()).await;
-            self.take(event.map_err(|_| silent(START_MAX))?)?;
+            if self.take_next()? {
+                self.assembler.settle().await?;
+                continue;
+            }
+            let read = tokio::time::timeout_at(deadline, self.dump.read()).await;
+            read.map_err(|_| silent(START_MAX))?.map_err(broken)?;
         }
         Ok(())
     }
@@ -110,42 +127,46 @@ impl Source {
         if let Some(step) = self.assembler.step() {
             return Ok(Some(step));
         }
+        self.assembler.settle().await?;
+        if self.assembler.replay().await? || self.take_next()? {
+            return Ok(None);
+        }
         // Transactions of no interest are gathered while more is there to read at once.
         if self.assembler.has_idle() {
-            match self.stream.next().now_or_never() {
-                Some(event) => self.take(event)?,
-                None => return Ok(self.assembler.idle()),
-            }
-            return Ok(None);
+            return match self.dump.read().now_or_never() {
+                Some(read) => self.arrived(read).map(|()| None),
+                None => Ok(self.assembler.idle()),
+            };
         }
         let now = Instant::now();
         let since = *self.silent_since.get_or_insert(now);
         let deadline = (since + SILENCE_MAX).max(now + GRACE);
-        let event = tokio::time::timeout_at(deadline, self.stream.next()).await;
-        self.take(event.map_err(|_| silent(SILENCE_MAX))?)?;
+        let read = tokio::time::timeout_at(deadline, self.dump.read()).await;
+        self.arrived(read.map_err(|_| silent(SILENCE_MAX))?)?;
         Ok(None)
     }
 
-    fn take(
-        &mut self,
-        event: Option<Result<mysql_async::binlog::events::Event, mysql_async::Error>>,
-    ) -> Result<()> {
+    fn arrived(&mut self, read: std::io::Result<()>) -> Result<()> {
         self.silent_since = None;
-        let event = match event {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return Err(fail("read the binlog", error)),
-            None => {
-                return Err(Error::transient("read the binlog").why("the server ended the dump"));
-            }
+        read.map_err(broken)
+    }
+
+    /// Reads what has come; `false`: nothing that is whole.
+    fn take_next(&mut self) -> Result<bool> {
+        let Some(item) = self.dump.item()? else {
+            return Ok(false);
         };
-        let header = event.header();
-        self.assembler.event(&Event {
-            kind: header.event_type_raw(),
-            server_id: header.server_id(),
-            timestamp: header.timestamp(),
-            size: header.event_size(),
-            body: event.data(),
-        })
+        match item {
+            Item::Event(event) => self.assembler.event(&assembled(&event.header, &event.body))?,
+            Item::PayloadBegin(header) => self.assembler.payload_begin(&assembled(&header, &[]))?,
+            Item::Inner(event) => {
+                let mut inner = assembled(&event.header, &event.body);
+                (inner.size, inner.end) = (0, 0);
+                self.assembler.payload(&inner)?;
+            }
+            Item::PayloadEnd => self.assembler.payload_end()?,
+        }
+        Ok(true)
     }
 
     /// The server needs no answers; it waits for us as long as `net_write_timeout`.
@@ -163,12 +184,39 @@ fn silent(limit: Duration) -> Error {
         .why(format!("not even a heartbeat came for {} s", limit.as_secs()))
 }
 
+fn broken(error: std::io::Error) -> Error {
+    fail(
+        "read the binlog",
+        mysql_async::Error::Io(mysql_async::IoError::Io(error)),
+    )
+}
+
+fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
+    Event {
+        kind: header.kind,
+        server_id: header.server_id,
+        timestamp: header.timestamp,
+        size: header.size,
+        end: header.end,
+        is_artificial: header.is_artificial(),
+        body,
+    }
+}
+
 /// What the dump inherits from its session.
-async fn session(conn: &mut Conn, flavor: Flavor, from: &Position) -> Result<()> {
+async fn session(dump: &mut Dump, flavor: Flavor, from: &Position) -> Result<()> {
     let heartbeat = HEARTBEAT.as_nanos();
-    let mut statements = vec![format!("SET @master_heartbeat_period = {heartbeat}")];
+    let mut statements = vec![
+        // A server that waits for us to read gives up only after an hour.
+        "SET SESSION net_write_timeout = 3600, wait_timeout = 86400".to_owned(),
+        format!("SET @master_heartbeat_period = {heartbeat}"),
+        "SET @master_binlog_checksum = 'CRC32'".to_owned(),
+    ];
     match (flavor, from) {
-        (Flavor::Mysql, _) => statements.push(format!("SET @source_heartbeat_period = {heartbeat}")),
+        (Flavor::Mysql, _) => statements.extend([
+            format!("SET @source_heartbeat_period = {heartbeat}"),
+            "SET @source_binlog_checksum = 'CRC32'".to_owned(),
+        ]),
         (Flavor::Mariadb, Position::MariaGtid(list)) => statements.extend([
             "SET @mariadb_slave_capability = 4".to_owned(),
             // Digits, dashes and commas only.
@@ -177,30 +225,29 @@ async fn session(conn: &mut Conn, flavor: Flavor, from: &Position) -> Result<()>
             "SET @slave_gtid_strict_mode = 1".to_owned(),
             "SET @slave_gtid_ignore_duplicates = 0".to_owned(),
         ]),
-        (Flavor::Mariadb, Position::Gtid(_) | Position::Lsn(_)) => {}
+        (Flavor::Mariadb, Position::Gtid(_) | Position::Lsn(_) | Position::File(_)) => {}
     }
     for statement in statements {
-        conn.query_drop(statement)
-            .await
-            .map_err(|error| fail("prepare the dump session", error))?;
+        dump.set("prepare the dump session", &statement).await?;
     }
     Ok(())
 }
 
-async fn dump(conn: Conn, from: &Position, user: &str) -> Result<BinlogStream> {
+/// Asks for the events after `from`.
+async fn start_dump(dump: &mut Dump, from: &Position, user: &str) -> Result<()> {
     let doing = "start reading the binlog";
-    let mut request = BinlogStreamRequest::new(server_id()).with_pos(4);
-    if let Position::Gtid(set) = from {
-        request = request.with_gtid().with_gtid_set(sids(set)?);
-    }
-    conn.get_binlog_stream(request)
-        .await
-        .map_err(|error| match &error {
-            mysql_async::Error::Server(server) if matches!(server.code, 1045 | 1227) => {
-                fail(doing, error).hint(format!("GRANT REPLICATION SLAVE ON *.* TO '{user}'@'...';"))
-            }
-            _ => fail(doing, error),
-        })
+    let packed;
+    let start = match from {
+        Position::Gtid(set) => {
+            packed = login::gtid_set(set.iter())
+                .ok_or_else(|| Error::bug(doing).why(format!("{set} cannot be packed")))?;
+            Start::Gtid(&packed)
+        }
+        // The command knows offsets below 4 GiB only; in a larger file what was taken already is read past.
+        Position::File(place) => Start::File(place.file(), u32::try_from(place.offset).unwrap_or(4)),
+        Position::MariaGtid(_) | Position::Lsn(_) => Start::Session,
+    };
+    dump.start(doing, user, server_id(), &start).await
 }
 
 /// Replicas of one server need different numbers; ours is drawn anew for each connection, from the upper half,
@@ -208,17 +255,4 @@ async fn dump(conn: Conn, from: &Position, user: &str) -> Result<BinlogStream> {
 pub(super) fn server_id() -> u32 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     random as u32 | 0x8000_0000
-}
-
-fn sids(set: &GtidSet) -> Result<Vec<Sid<'static>>> {
-    set.iter()
-        .map(|(source, intervals)| {
-            let mut text = source.to_owned();
-            for (low, high) in intervals {
-                text.push_str(&format!(":{low}-{high}"));
-            }
-            text.parse()
-                .map_err(|error: std::io::Error| Error::bug(format!("send GTID set {text:?}")).because(error))
-        })
-        .collect()
 }

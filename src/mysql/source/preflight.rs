@@ -3,10 +3,11 @@
 //! Refuses, each with the SQL that mends it: logs that lack rows, images, names or our own database.
 //! Without the right to see `SHOW BINARY LOG STATUS` the database filters go unseen here; `check` asks as the owner.
 
-use crate::access::SourceOptions as Options;
+use super::dump::Dump;
+use crate::access::{Access, SourceOptions as Options};
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::origin::CONTROL;
-use crate::model::position::{GtidSet, MariaGtids, Position, PositionError};
+use crate::model::position::{FilePosition, GtidSet, MariaGtids, Position, PositionError};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
@@ -54,28 +55,10 @@ const COMMON: [Demand; 4] = [
         "SET GLOBAL binlog_row_metadata = 'FULL';",
     ),
 ];
-const MYSQL: [Demand; 3] = [
-    demand(
-        "gtid_mode",
-        &["ON"],
-        "SET GLOBAL enforce_gtid_consistency = ON; SET GLOBAL gtid_mode = OFF_PERMISSIVE; \
-         SET GLOBAL gtid_mode = ON_PERMISSIVE; SET GLOBAL gtid_mode = ON;",
-    ),
-    optional(
-        "binlog_row_value_options",
-        &[""],
-        "SET GLOBAL binlog_row_value_options = '';",
-    ),
-    optional(
-        "binlog_transaction_compression",
-        &["OFF", "0"],
-        "SET GLOBAL binlog_transaction_compression = OFF;",
-    ),
-];
-const MARIADB: [Demand; 1] = [optional(
-    "log_bin_compress",
-    &["OFF", "0"],
-    "SET GLOBAL log_bin_compress = OFF;",
+const MYSQL: [Demand; 1] = [optional(
+    "binlog_row_value_options",
+    &[""],
+    "SET GLOBAL binlog_row_value_options = '';",
 )];
 
 /// Refuses settings that would lose something; tells whether the server ignores the case of table names.
@@ -83,15 +66,14 @@ pub(in crate::mysql) async fn settings(conn: &mut Conn, flavor: Flavor, options:
     let rows: Vec<(String, String)> = conn
         .query(
             "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image', \
-             'binlog_row_metadata', 'gtid_mode', 'binlog_row_value_options', 'binlog_transaction_compression', \
-             'log_bin_compress', 'lower_case_table_names')",
+             'binlog_row_metadata', 'binlog_row_value_options', 'lower_case_table_names')",
         )
         .await
         .map_err(|error| fail(DOING, error))?;
     let found: HashMap<String, String> = rows.into_iter().collect();
     let own: &[Demand] = match flavor {
         Flavor::Mysql => &MYSQL,
-        Flavor::Mariadb => &MARIADB,
+        Flavor::Mariadb => &[],
     };
     for demand in COMMON.iter().chain(own) {
         let value = found.get(demand.name);
@@ -118,14 +100,7 @@ pub(in crate::mysql) async fn settings(conn: &mut Conn, flavor: Flavor, options:
 
 /// Databases kept out of the log: ours, and those of the tables.
 async fn filters(conn: &mut Conn, options: &Options) -> Result<()> {
-    let status: Option<Row> = match conn.query_first("SHOW BINARY LOG STATUS").await {
-        // Older servers and MariaDB know the old name only.
-        Err(mysql_async::Error::Server(error)) if error.code == 1064 => {
-            conn.query_first("SHOW MASTER STATUS").await
-        }
-        other => other,
-    }
-    .or_else(|error| match error {
+    let status = log_status(conn).await.or_else(|error| match error {
         mysql_async::Error::Server(error) if error.code == 1227 => Ok(None),
         other => Err(fail(DOING, other)),
     })?;
@@ -156,13 +131,87 @@ async fn filters(conn: &mut Conn, options: &Options) -> Result<()> {
     Ok(())
 }
 
+async fn log_status(conn: &mut Conn) -> Result<Option<Row>, mysql_async::Error> {
+    match conn.query_first("SHOW BINARY LOG STATUS").await {
+        // Older servers and MariaDB know the old name only.
+        Err(mysql_async::Error::Server(error)) if error.code == 1064 => {
+            conn.query_first("SHOW MASTER STATUS").await
+        }
+        other => other,
+    }
+}
+
 /// Refuses a position that the server's log does not lead on from.
-pub(super) async fn serves(conn: &mut Conn, flavor: Flavor, from: &Position) -> Result<()> {
+pub(in crate::mysql) async fn serves(conn: &mut Conn, flavor: Flavor, from: &Position) -> Result<()> {
     match (flavor, from) {
-        (Flavor::Mysql, Position::Gtid(from)) => mysql_serves(conn, from).await,
+        (Flavor::Mysql, Position::Gtid(from)) => {
+            let mode = gtid_mode(conn).await?;
+            if mode != "ON" {
+                return Err(mode_changed(&mode, "a set of GTIDs", "ON"));
+            }
+            mysql_serves(conn, from).await
+        }
+        (Flavor::Mysql, Position::File(from)) => {
+            let mode = gtid_mode(conn).await?;
+            if mode == "ON" {
+                return Err(mode_changed(&mode, "a file and an offset", "ON_PERMISSIVE"));
+            }
+            file_serves(conn, from).await
+        }
         (Flavor::Mariadb, Position::MariaGtid(from)) => mariadb_serves(conn, from).await,
         (_, other) => Err(lost(format!("position {other} is of another kind of server"))),
     }
+}
+
+async fn gtid_mode(conn: &mut Conn) -> Result<String> {
+    text(conn, "SELECT @@GLOBAL.gtid_mode").await
+}
+
+/// A position of one kind cannot be told from one of the other, so the mode must stay as it was at the first copy.
+fn mode_changed(mode: &str, kind: &str, before: &str) -> Error {
+    Error::definite("continue reading the binlog")
+        .reason(Reason::Blocked)
+        .why(format!("this link's position is {kind}, and gtid_mode is {mode} now"))
+        .hint(format!(
+            "SET GLOBAL gtid_mode = {before}; (one step at a time: OFF, OFF_PERMISSIVE, ON_PERMISSIVE, ON), and it goes \
+             on where it was; to stay with {mode}, {NEW_COPY}"
+        ))
+}
+
+/// That the file still exists and is as long as we have read it. Without the right to see the list the server tells
+/// when the dump begins; that it is the same file, its first event does.
+async fn file_serves(conn: &mut Conn, from: &FilePosition) -> Result<()> {
+    let Some(files) = files(conn).await? else {
+        return Ok(());
+    };
+    match files.iter().find(|(file, _)| file == from.file()) {
+        None => Err(lost(format!(
+            "{} was purged, or the log was reset (the server has {})",
+            from.file(),
+            files.first().map_or("no binlog", |(file, _)| file)
+        ))),
+        Some((_, size)) if *size < from.offset => Err(lost(format!(
+            "{} has {size} bytes, and it was read up to {}: the log was reset or damaged",
+            from.file(),
+            from.offset
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The binlog's files and their sizes, oldest first. `None`: this account may not see them.
+async fn files(conn: &mut Conn) -> Result<Option<Vec<(String, u64)>>> {
+    let rows: Vec<Row> = match conn.query("SHOW BINARY LOGS").await {
+        Err(mysql_async::Error::Server(error)) if error.code == 1227 => return Ok(None),
+        other => other.map_err(|error| fail("list the binlog's files", error))?,
+    };
+    let files: Option<Vec<(String, u64)>> = rows
+        .iter()
+        .map(|row| Some((row.get_opt(0)?.ok()?, row.get_opt(1)?.ok()?)))
+        .collect();
+    Ok(Some(files.ok_or_else(|| {
+        Error::definite("list the binlog's files").why("the server's answer is of another form")
+    })?))
 }
 
 fn lost(why: String) -> Error {
@@ -207,8 +256,16 @@ async fn mysql_serves(conn: &mut Conn, from: &GtidSet) -> Result<()> {
     Ok(())
 }
 
-/// Purged logs the server itself reports when the dump begins.
 async fn mariadb_serves(conn: &mut Conn, from: &MariaGtids) -> Result<()> {
+    if let Some(begin) = mariadb_begin(conn).await?
+        && !Position::MariaGtid(from.clone())
+            .covers(&begin)
+            .map_err(unreadable)?
+    {
+        return Err(lost(format!(
+            "binlogs that we have not read were purged (we have {from}, the oldest begins after {begin})"
+        )));
+    }
     let state = text(conn, "SELECT @@GLOBAL.gtid_binlog_state").await?;
     let known = |domain: u32, server: &str, sequence: u64| {
         state.split(',').any(|gtid| {
@@ -243,9 +300,25 @@ async fn mariadb_serves(conn: &mut Conn, from: &MariaGtids) -> Result<()> {
     Ok(())
 }
 
-/// Where the log ends now.
+/// What stood before the oldest file, where this account may see the files.
+async fn mariadb_begin(conn: &mut Conn) -> Result<Option<Position>> {
+    let Some((oldest, _)) = files(conn).await?.and_then(|files| files.into_iter().next()) else {
+        return Ok(None);
+    };
+    let doing = "read where the oldest binlog begins";
+    let begin: Option<Option<String>> = conn
+        .exec_first("SELECT BINLOG_GTID_POS(?, 4)", (oldest,))
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let list = begin.flatten().unwrap_or_default().parse().map_err(unreadable)?;
+    Ok(Some(Position::MariaGtid(list)))
+}
+
+/// Where the log ends now. Without GTIDs it lacks the time its file was made, which does not count when positions
+/// are compared; see [`begun`].
 pub(in crate::mysql) async fn current_position(conn: &mut Conn, flavor: Flavor) -> Result<Position> {
     Ok(match flavor {
+        Flavor::Mysql if gtid_mode(conn).await? != "ON" => file_position(conn).await?,
         Flavor::Mysql => {
             let executed = text(conn, "SELECT @@GLOBAL.gtid_executed").await?;
             Position::Gtid(executed.parse().map_err(unreadable)?)
@@ -255,4 +328,37 @@ pub(in crate::mysql) async fn current_position(conn: &mut Conn, flavor: Flavor) 
             Position::MariaGtid(last.parse().map_err(unreadable)?)
         }
     })
+}
+
+async fn file_position(conn: &mut Conn) -> Result<Position> {
+    let doing = "read where the binlog ends";
+    let status = log_status(conn).await.map_err(|error| match &error {
+        mysql_async::Error::Server(server) if server.code == 1227 => fail(doing, error).hint(
+            "without GTIDs the account must see the binlog's files: GRANT REPLICATION CLIENT ON *.* TO ...; or \
+             SET GLOBAL gtid_mode = ON;",
+        ),
+        _ => fail(doing, error),
+    })?;
+    let place = status.as_ref().and_then(|row| {
+        let file: String = row.get_opt("File")?.ok()?;
+        let offset: u64 = row.get_opt("Position")?.ok()?;
+        FilePosition::new(&file, offset, 0)
+    });
+    let place = place.ok_or_else(|| Error::definite(doing).why("the server does not tell it"))?;
+    Ok(Position::File(place))
+}
+
+/// A position to begin at: complete, so that a log that was reset is told from the one it was made in.
+pub(in crate::mysql) async fn begun(conn: &Conn, access: &Access, position: Position) -> Result<Position> {
+    let Position::File(mut place) = position else {
+        return Ok(position);
+    };
+    let mut dump = Dump::open(access, conn.opts()).await?;
+    dump.set(
+        "prepare the dump session",
+        "SET @source_binlog_checksum = 'CRC32'",
+    )
+    .await?;
+    place.created = dump.file_time(place.file(), &access.user).await?;
+    Ok(Position::File(place))
 }

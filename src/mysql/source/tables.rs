@@ -74,6 +74,13 @@ impl Tables {
         Ok(())
     }
 
+    /// The synced table that it describes.
+    pub(super) fn of_interest(&self, event: &TableMap<'_>) -> Option<TableId> {
+        let schema = std::str::from_utf8(event.schema).ok()?;
+        let id = TableId::new(schema, std::str::from_utf8(event.name).ok()?);
+        self.known.contains_key(&id).then_some(id)
+    }
+
     fn read(&mut self, event: &TableMap<'_>) -> Result<Mapped> {
         let (Ok(schema), Ok(name)) = (std::str::from_utf8(event.schema), std::str::from_utf8(event.name))
         else {

@@ -1,10 +1,13 @@
 //! Binlog events as bytes: what they are and how they are laid out. Pure, and nothing here trusts a length.
 //!
 //! Owns: the byte cursor, event kinds, GTID and QUERY events; `table_map` and `rows` hold the two kinds that carry
-//! rows, `query` tells what a statement's text does. Bodies come without header and checksum, which the driver
-//! takes off (and keeps the format description that says whether there is one).
+//! rows, `query` tells what a statement's text does. Before them: `login` opens the dump's session, `framing` makes
+//! events of its bytes and takes header and checksum off, `payload` inflates what is compressed.
 //! Fails: every parser gives `None` for bytes that are cut or of no known form; the source names event and place.
 
+pub mod framing;
+pub mod login;
+pub mod payload;
 pub mod query;
 pub mod rows;
 pub mod table_map;
@@ -12,6 +15,7 @@ pub mod table_map;
 /// Numbers of the event kinds that mean something to a reader of rows.
 pub mod kind {
     pub const QUERY: u8 = 2;
+    pub const STOP: u8 = 3;
     pub const ROTATE: u8 = 4;
     pub const FORMAT_DESCRIPTION: u8 = 15;
     pub const XID: u8 = 16;
@@ -30,11 +34,16 @@ pub mod kind {
     pub const XA_PREPARE: u8 = 38;
     pub const PARTIAL_UPDATE_ROWS: u8 = 39;
     pub const TRANSACTION_PAYLOAD: u8 = 40;
+    pub const HEARTBEAT_V2: u8 = 41;
     pub const GTID_TAGGED: u8 = 42;
     pub const MARIADB_GTID: u8 = 162;
     pub const MARIADB_QUERY_COMPRESSED: u8 = 165;
     pub const MARIADB_WRITE_ROWS_COMPRESSED: u8 = 166;
+    pub const MARIADB_UPDATE_ROWS_COMPRESSED: u8 = 167;
     pub const MARIADB_DELETE_ROWS_COMPRESSED: u8 = 168;
+    pub const MARIADB_WRITE_ROWS_V2_COMPRESSED: u8 = 169;
+    pub const MARIADB_UPDATE_ROWS_V2_COMPRESSED: u8 = 170;
+    pub const MARIADB_DELETE_ROWS_V2_COMPRESSED: u8 = 171;
 }
 
 /// Reads forward through bytes of outside origin; every read is checked.
@@ -247,6 +256,74 @@ impl MariaGtid {
     /// Rows of a prepared XA transaction, which is decided later.
     pub fn is_prepared_xa(self) -> bool {
         self.flags & 0x40 != 0
+    }
+}
+
+/// A file's first event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormatDescription {
+    /// The server made this file when it started; what the file before it left open was lost with the process.
+    pub is_first: bool,
+}
+
+impl FormatDescription {
+    pub fn parse(body: &[u8]) -> Option<FormatDescription> {
+        let mut cursor = Cursor::new(body);
+        let _version_and_server = cursor.take(2 + 50)?;
+        Some(FormatDescription {
+            is_first: cursor.u32()? != 0,
+        })
+    }
+}
+
+/// What follows stands in another file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotate {
+    pub offset: u64,
+    pub file: String,
+}
+
+impl Rotate {
+    pub fn parse(body: &[u8]) -> Option<Rotate> {
+        let mut cursor = Cursor::new(body);
+        let offset = cursor.u64()?;
+        let file = std::str::from_utf8(cursor.rest()).ok()?;
+        Some(Rotate {
+            offset,
+            file: file.trim_end_matches('\0').to_owned(),
+        })
+    }
+}
+
+/// The end of an XA transaction's rows, which are decided later unless `is_commit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct XaPrepare {
+    /// One phase: it is decided already.
+    pub is_commit: bool,
+    /// As `XA COMMIT` names it in the log, in lower case.
+    pub xid: String,
+}
+
+impl XaPrepare {
+    pub fn parse(body: &[u8]) -> Option<XaPrepare> {
+        let mut cursor = Cursor::new(body);
+        let is_commit = cursor.u8()? != 0;
+        let format = cursor.u32()?;
+        let (global, branch) = (cursor.u32()? as usize, cursor.u32()? as usize);
+        let mut hex = |len: usize| -> Option<String> {
+            Some(
+                cursor
+                    .take(len)?
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            )
+        };
+        let (global, branch) = (hex(global)?, hex(branch)?);
+        Some(XaPrepare {
+            is_commit,
+            xid: format!("x'{global}',x'{branch}',{format}"),
+        })
     }
 }
 

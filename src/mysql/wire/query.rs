@@ -19,8 +19,11 @@ pub enum Statement {
     Savepoint,
     RollbackTo,
     XaStart,
-    /// XA COMMIT or XA ROLLBACK: the end of a group.
-    XaEnd,
+    /// What was prepared is decided; `xid` in lower case, without blanks.
+    XaDecide {
+        is_commit: bool,
+        xid: String,
+    },
     /// Rows written by a statement that was logged as text.
     Dml,
     Truncate(Name),
@@ -49,7 +52,14 @@ pub fn classify(text: &str) -> Statement {
         },
         "XA" => match words.keyword().as_deref() {
             Some("START" | "BEGIN") => Statement::XaStart,
-            Some("COMMIT" | "ROLLBACK") => Statement::XaEnd,
+            Some(verb @ ("COMMIT" | "ROLLBACK")) => Statement::XaDecide {
+                is_commit: verb == "COMMIT",
+                xid: words
+                    .rest
+                    .split_whitespace()
+                    .collect::<String>()
+                    .to_ascii_lowercase(),
+            },
             _ => Statement::Savepoint,
         },
         "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "CALL" | "DO" | "SELECT" | "TABLE"
@@ -267,7 +277,13 @@ mod tests {
         assert_eq!(classify("SAVEPOINT `a`"), Statement::Savepoint);
         assert_eq!(classify("XA START X'61',X'',1"), Statement::XaStart);
         assert_eq!(classify("XA END X'61',X'',1"), Statement::Savepoint);
-        assert_eq!(classify("XA ROLLBACK X'61',X'',1"), Statement::XaEnd);
+        assert_eq!(
+            classify("XA ROLLBACK X'6A',X'',1"),
+            Statement::XaDecide {
+                is_commit: false,
+                xid: "x'6a',x'',1".to_owned()
+            }
+        );
     }
 
     #[test]

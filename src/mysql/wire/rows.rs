@@ -17,6 +17,8 @@ pub struct Rows<'a> {
     pub width: usize,
     /// Whether both images hold every column (`binlog_row_image = FULL`).
     pub is_full: bool,
+    /// MariaDB: the images are compressed.
+    pub is_compressed: bool,
     /// The images, back to back; of an update the old one first.
     pub images: &'a [u8],
 }
@@ -30,6 +32,12 @@ impl<'a> Rows<'a> {
             kind::WRITE_ROWS => (Verb::Insert, true),
             kind::UPDATE_ROWS => (Verb::Update, true),
             kind::DELETE_ROWS => (Verb::Delete, true),
+            kind::MARIADB_WRITE_ROWS_COMPRESSED => (Verb::Insert, false),
+            kind::MARIADB_UPDATE_ROWS_COMPRESSED => (Verb::Update, false),
+            kind::MARIADB_DELETE_ROWS_COMPRESSED => (Verb::Delete, false),
+            kind::MARIADB_WRITE_ROWS_V2_COMPRESSED => (Verb::Insert, true),
+            kind::MARIADB_UPDATE_ROWS_V2_COMPRESSED => (Verb::Update, true),
+            kind::MARIADB_DELETE_ROWS_V2_COMPRESSED => (Verb::Delete, true),
             _ => return None,
         };
         let mut cursor = Cursor::new(body);
@@ -50,6 +58,7 @@ impl<'a> Rows<'a> {
             table_id,
             width,
             is_full,
+            is_compressed: kind >= kind::MARIADB_WRITE_ROWS_COMPRESSED,
             images: cursor.rest(),
         })
     }

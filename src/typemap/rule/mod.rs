@@ -8,7 +8,7 @@
 mod number;
 mod time;
 
-pub(super) use number::decimal_limits;
+pub(super) use number::{ROUNDS, decimal_limits, rounds};
 
 use super::calendar::Calendar;
 use super::interval::Smallest;

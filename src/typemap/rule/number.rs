@@ -67,10 +67,19 @@ pub(super) fn number<'a>(source: &ColumnType, from: Engine, target: &'a Column, 
     }
 }
 
+pub(in crate::typemap) const ROUNDS: &str =
+    "a floating column with a fixed number of digits rounds what it is given";
+
+/// MySQL's deprecated FLOAT(M,D) and DOUBLE(M,D).
+pub(in crate::typemap) fn rounds(target: &Column, to: Engine) -> bool {
+    let is_float = matches!(target.ty, ColumnType::Float | ColumnType::Double);
+    is_float && !to.is_postgres() && target.sql_type.contains('(')
+}
+
 fn float<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
-    if !to.is_postgres() && target.sql_type.contains('(') {
-        // MySQL's deprecated FLOAT(M,D) and DOUBLE(M,D).
-        return Rule::No("a floating column with a fixed number of digits rounds what it is given");
+    // Between two such columns `verdict` wants the same digits, which change nothing when they round again.
+    if from.is_postgres() && rounds(target, to) {
+        return Rule::No(ROUNDS);
     }
     let reals = Reals {
         finite: from.is_postgres() && !to.is_postgres(),

@@ -32,7 +32,8 @@ fn assembler() -> Assembler {
         replica_identity: String::new(),
         storage: "InnoDB".to_owned(),
     };
-    Assembler::new(&[Arc::new(table)], Position::Gtid(GtidSet::default()), false)
+    let position = Position::Gtid(GtidSet::default());
+    Assembler::new(&[Arc::new(table)], position, false, Space::default())
 }
 
 fn send(assembler: &mut Assembler, kind: u8, body: &[u8]) -> Result<()> {
@@ -41,6 +42,8 @@ fn send(assembler: &mut Assembler, kind: u8, body: &[u8]) -> Result<()> {
         server_id: 1,
         timestamp: 7,
         size: 100,
+        end: 0,
+        is_artificial: false,
         body,
     })
 }
@@ -212,15 +215,6 @@ fn what_would_lose_rows_is_refused_with_the_setting() {
     partial[9] = 0;
     let error = with(&[(kind::TABLE_MAP, table_map(true)), (kind::WRITE_ROWS_V1, partial)]);
     assert!(hint(&error).contains("binlog_row_image = 'FULL'"));
-    let error = with(&[(kind::TRANSACTION_PAYLOAD, vec![])]);
-    assert!(hint(&error).contains("binlog_transaction_compression = OFF"));
-    let error = refused(&[
-        (kind::GTID, gtid(1)),
-        (kind::QUERY, query("", "XA START X'61',X'',1")),
-        (kind::TABLE_MAP, table_map(true)),
-        (kind::WRITE_ROWS_V1, insert(1)),
-    ]);
-    assert!(error.to_string().contains("XA"));
     let error = refused(&[
         (kind::GTID, gtid(1)),
         (kind::QUERY, query("shop", "DROP TABLE `orders`")),
@@ -273,4 +267,287 @@ fn any_bytes_of_any_kind_never_panic() {
             let _ = send(&mut assembler, kind, &rows);
         }
     }
+}
+
+/// Reads what is held.
+async fn replay(assembler: &mut Assembler) {
+    assembler.settle().await.unwrap();
+    while assembler.replay().await.unwrap() {}
+}
+
+fn xa_prepare(is_one_phase: bool) -> Vec<u8> {
+    let mut body = vec![u8::from(is_one_phase)];
+    body.extend(1_u32.to_le_bytes());
+    body.extend(1_u32.to_le_bytes());
+    body.extend(0_u32.to_le_bytes());
+    body.push(b'j');
+    body
+}
+
+fn xa_rows(assembler: &mut Assembler, number: u64, id: i32, is_one_phase: bool) -> Result<()> {
+    send(assembler, kind::GTID, &gtid(number))?;
+    send(assembler, kind::QUERY, &query("", "XA START X'6a',X'',1"))?;
+    send(assembler, kind::TABLE_MAP, &table_map(true))?;
+    send(assembler, kind::WRITE_ROWS_V1, &insert(id))?;
+    send(assembler, kind::QUERY, &query("", "XA END X'6a',X'',1"))?;
+    send(assembler, kind::XA_PREPARE, &xa_prepare(is_one_phase))
+}
+
+fn decide(assembler: &mut Assembler, number: u64, verb: &str) -> Result<()> {
+    send(assembler, kind::GTID, &gtid(number))?;
+    send(
+        assembler,
+        kind::QUERY,
+        &query("", &format!("XA {verb} X'6A',X'',1")),
+    )
+}
+
+#[tokio::test]
+async fn prepared_rows_wait_for_the_decision_and_their_gtid_stays_out_of_the_position() {
+    for is_commit in [true, false] {
+        let mut assembler = assembler();
+        xa_rows(&mut assembler, 1, 5, false).unwrap();
+        replay(&mut assembler).await;
+        // Somebody else's transaction in between.
+        begin(&mut assembler, 2);
+        send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+        send(&mut assembler, kind::WRITE_ROWS_V1, &insert(6)).unwrap();
+        send(&mut assembler, kind::XID, &[0; 8]).unwrap();
+        let Some(Step::Idle { position, .. }) = assembler.step() else {
+            panic!("the prepare's own bytes are progress")
+        };
+        assert_eq!(position.to_string(), "gtid:", "nothing is taken yet");
+        let other = part(&mut assembler).end.unwrap();
+        assert_eq!(other.to_string(), format!("gtid:{UUID}:2"));
+        decide(&mut assembler, 3, if is_commit { "COMMIT" } else { "ROLLBACK" }).unwrap();
+        replay(&mut assembler).await;
+        let whole = format!("gtid:{UUID}:1-3");
+        if is_commit {
+            let part = part(&mut assembler);
+            assert_eq!(part.changes.len(), 1);
+            assert_eq!(part.head.transaction, format!("{UUID}:3"));
+            assert_eq!(part.end.unwrap().to_string(), whole);
+        } else {
+            assert!(assembler.step().is_none());
+            let Some(Step::Idle { position, .. }) = assembler.idle() else {
+                panic!()
+            };
+            assert_eq!(position.to_string(), whole);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_phase_is_an_ordinary_commit() {
+    let mut assembler = assembler();
+    xa_rows(&mut assembler, 1, 5, true).unwrap();
+    assert!(assembler.step().is_none());
+    replay(&mut assembler).await;
+    let part = part(&mut assembler);
+    assert_eq!(part.changes.len(), 1);
+    assert_eq!(part.end.unwrap().to_string(), format!("gtid:{UUID}:1"));
+}
+
+#[test]
+fn a_decision_on_rows_that_were_never_read_stops_the_link() {
+    let mut first = assembler();
+    let error = decide(&mut first, 3, "COMMIT").unwrap_err();
+    assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
+    let mut second = assembler();
+    decide(&mut second, 3, "ROLLBACK").unwrap();
+    assert!(second.has_idle());
+}
+
+fn maria_gtid(sequence: u64, flags: u8) -> Vec<u8> {
+    let mut body = sequence.to_le_bytes().to_vec();
+    body.extend(0_u32.to_le_bytes());
+    body.push(flags);
+    body
+}
+
+fn format_description(is_first: bool) -> Vec<u8> {
+    let mut body = vec![0; 52];
+    body.extend(u32::from(is_first).to_le_bytes());
+    body
+}
+
+fn mariadb() -> Assembler {
+    let mut assembler = assembler();
+    assembler.position = Position::MariaGtid("0-1-4".parse().unwrap());
+    assembler
+}
+
+#[tokio::test]
+async fn what_a_crash_of_mariadb_cut_off_never_happened() {
+    let mut assembler = mariadb();
+    send(&mut assembler, kind::MARIADB_GTID, &maria_gtid(5, 0)).unwrap();
+    for id in 0..20_000 {
+        send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+        send(&mut assembler, kind::WRITE_ROWS_V1, &insert(id)).unwrap();
+        assembler.settle().await.unwrap();
+    }
+    assert!(assembler.step().is_none(), "rows were told before their end");
+    send(
+        &mut assembler,
+        kind::FORMAT_DESCRIPTION,
+        &format_description(true),
+    )
+    .unwrap();
+    send(&mut assembler, kind::MARIADB_GTID, &maria_gtid(5, 0)).unwrap();
+    send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+    send(&mut assembler, kind::WRITE_ROWS_V1, &insert(-7)).unwrap();
+    send(&mut assembler, kind::XID, &[0; 8]).unwrap();
+    replay(&mut assembler).await;
+    let part = part(&mut assembler);
+    assert_eq!((part.first, part.changes.len()), (0, 1));
+    assert_eq!(part.end.unwrap().to_string(), "mariadb:0-1-5");
+}
+
+#[test]
+fn a_file_that_ends_inside_of_a_transaction_without_a_crash_is_an_error() {
+    for (kind, body) in [
+        (kind::STOP, Vec::new()),
+        (kind::ROTATE, b"\x04\0\0\0\0\0\0\0b.000002".to_vec()),
+        (kind::FORMAT_DESCRIPTION, format_description(false)),
+    ] {
+        let mut assembler = assembler();
+        begin(&mut assembler, 1);
+        let error = send(&mut assembler, kind, &body).unwrap_err();
+        assert_eq!(error.class(), crate::error::Class::Definite, "{error}");
+    }
+}
+
+#[test]
+fn mariadb_stops_before_rows_that_are_prepared_in_two_phases() {
+    let mut assembler = mariadb();
+    send(&mut assembler, kind::MARIADB_GTID, &maria_gtid(5, 0x40)).unwrap();
+    send(&mut assembler, kind::QUERY, &query("", "XA START X'6a',X'',1")).unwrap();
+    send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+    send(&mut assembler, kind::WRITE_ROWS_V1, &insert(5)).unwrap();
+    let error = send(&mut assembler, kind::XA_PREPARE, &xa_prepare(false)).unwrap_err();
+    assert!(error.to_string().contains("two phases"), "{error}");
+    assert_eq!(assembler.position.to_string(), "mariadb:0-1-4");
+}
+
+/// An event with its place in the file.
+fn placed(assembler: &mut Assembler, kind: u8, size: u32, end: u32, body: &[u8]) -> Result<()> {
+    assembler.event(&Event {
+        kind,
+        server_id: 1,
+        timestamp: 7,
+        size,
+        end,
+        is_artificial: end == 0,
+        body,
+    })
+}
+
+fn in_file(offset: u64) -> Assembler {
+    let mut assembler = assembler();
+    assembler.position = format!("file:b.000001:{offset}@7").parse().unwrap();
+    let mut rotate = offset.to_le_bytes().to_vec();
+    rotate.extend(b"b.000001");
+    placed(&mut assembler, kind::ROTATE, 50, 0, &rotate).unwrap();
+    let format = format_description(false);
+    placed(&mut assembler, kind::FORMAT_DESCRIPTION, 100, 0, &format).unwrap();
+    assembler
+}
+
+#[test]
+fn without_gtids_the_position_follows_offsets_and_files() {
+    let mut assembler = in_file(1_000);
+    placed(&mut assembler, kind::ANONYMOUS_GTID, 50, 1_050, &gtid(0)).unwrap();
+    placed(&mut assembler, kind::QUERY, 50, 1_100, &query("", "BEGIN")).unwrap();
+    placed(&mut assembler, kind::TABLE_MAP, 50, 1_150, &table_map(true)).unwrap();
+    placed(&mut assembler, kind::WRITE_ROWS_V1, 50, 1_200, &insert(1)).unwrap();
+    placed(&mut assembler, kind::XID, 31, 1_231, &[0; 8]).unwrap();
+    let first = part(&mut assembler);
+    assert_eq!(first.head.transaction, "b.000001:1000");
+    assert_eq!(first.end.unwrap().to_string(), "file:b.000001:1231@7");
+    let rotate = b"\x04\0\0\0\0\0\0\0b.000002";
+    placed(&mut assembler, kind::ROTATE, 44, 1_275, rotate).unwrap();
+    placed(&mut assembler, kind::ROTATE, 44, 0, rotate).unwrap();
+    let format = format_description(false);
+    placed(&mut assembler, kind::FORMAT_DESCRIPTION, 100, 104, &format).unwrap();
+    placed(&mut assembler, 35, 31, 135, &[0; 8]).unwrap();
+    let Some(Step::Idle { position, .. }) = assembler.idle() else {
+        panic!("a new file is progress")
+    };
+    assert_eq!(position.to_string(), "file:b.000002:135@7");
+    let error = placed(&mut assembler, kind::ANONYMOUS_GTID, 50, 999, &gtid(0)).unwrap_err();
+    assert!(error.to_string().contains("185 was expected"), "{error}");
+}
+
+#[test]
+fn what_was_taken_before_the_position_is_read_past() {
+    let mut assembler = in_file(1_000);
+    // The dump begins at 4, as it does in a file of more than 4 GiB.
+    assembler.place = FilePosition::new("b.000001", 4, 7);
+    for (begin, id) in [(4_u32, 1), (535, 2), (1_000, 3)] {
+        let at = |offset: u32| begin + offset;
+        placed(&mut assembler, kind::ANONYMOUS_GTID, 100, at(100), &gtid(0)).unwrap();
+        placed(&mut assembler, kind::QUERY, 100, at(200), &query("", "BEGIN")).unwrap();
+        placed(&mut assembler, kind::TABLE_MAP, 100, at(300), &table_map(true)).unwrap();
+        placed(&mut assembler, kind::WRITE_ROWS_V1, 100, at(400), &insert(id)).unwrap();
+        let size = if begin == 4 { 131 } else { 65 };
+        placed(&mut assembler, kind::XID, size, at(400 + size), &[0; 8]).unwrap();
+    }
+    let end = part(&mut assembler).end.unwrap();
+    assert_eq!(end.to_string(), "file:b.000001:1465@7");
+    assert!(assembler.step().is_none());
+    // No event begins at the position.
+    let mut wrong = in_file(1_000);
+    wrong.place = FilePosition::new("b.000001", 990, 7);
+    let error = placed(&mut wrong, kind::ANONYMOUS_GTID, 50, 1_040, &gtid(0)).unwrap_err();
+    assert_eq!(error.reason_kind(), Reason::PositionLost);
+}
+
+#[test]
+fn a_file_of_the_same_name_made_at_another_time_is_another_log() {
+    let mut assembler = assembler();
+    assembler.position = "file:b.000001:1000@6".parse().unwrap();
+    let mut rotate = 1_000_u64.to_le_bytes().to_vec();
+    rotate.extend(b"b.000001");
+    placed(&mut assembler, kind::ROTATE, 50, 0, &rotate).unwrap();
+    let format = format_description(false);
+    let error = placed(&mut assembler, kind::FORMAT_DESCRIPTION, 100, 0, &format).unwrap_err();
+    assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
+}
+
+#[test]
+fn a_compressed_transaction_is_told_only_when_it_was_whole() {
+    let mut assembler = assembler();
+    let inner = |assembler: &mut Assembler, kind: u8, body: &[u8]| {
+        assembler.payload(&Event {
+            kind,
+            server_id: 1,
+            timestamp: 7,
+            size: 0,
+            end: 0,
+            is_artificial: false,
+            body,
+        })
+    };
+    send(&mut assembler, kind::GTID, &gtid(1)).unwrap();
+    let outer = Event {
+        kind: kind::TRANSACTION_PAYLOAD,
+        server_id: 1,
+        timestamp: 7,
+        size: 100,
+        end: 0,
+        is_artificial: false,
+        body: &[],
+    };
+    assembler.payload_begin(&outer).unwrap();
+    inner(&mut assembler, kind::QUERY, &query("", "BEGIN")).unwrap();
+    inner(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+    inner(&mut assembler, kind::WRITE_ROWS_V1, &insert(1)).unwrap();
+    inner(&mut assembler, kind::XID, &[0; 8]).unwrap();
+    assert!(assembler.step().is_none() && assembler.open.is_some());
+    assert!(
+        inner(&mut assembler, kind::XID, &[0; 8]).is_err(),
+        "nothing follows the end"
+    );
+    assembler.payload_end().unwrap();
+    assert_eq!(part(&mut assembler).changes.len(), 1);
 }
