@@ -217,7 +217,7 @@ impl Stage {
             .begin(&format!("{size_mb} MB transaction, MySQL -> PG"))?;
         let insert = format!(
             "INSERT INTO large WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows}) \
-             SELECT {rows} + n, repeat(md5(n), 32) FROM n"
+             SELECT {rows} + n, repeat(sha2(n, 256), 16) FROM n"
         );
         let last = i64::try_from(2 * rows)?;
         let started = Instant::now();

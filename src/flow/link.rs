@@ -46,7 +46,13 @@ pub(super) async fn run(
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
     pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(None);
-    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
+    let (receiver, reader) = reader::spawn(
+        source,
+        confirmed,
+        spec.sync.clone(),
+        Arc::clone(pulse),
+        spec.limits.group_bytes_max,
+    );
     let mut link = Link {
         spec: Arc::clone(spec),
         pulse: Arc::clone(pulse),
