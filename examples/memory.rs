@@ -7,6 +7,8 @@
 //! 2. ROWS (default 3600000: an hour of 1000 rows per second) in transactions of 10 rows, as fast as they go;
 //! 3. IDLE_SECONDS (default 60) of silence.
 //!
+//! CONFIG is appended to the configuration, to compare settings (CONFIG='[limits]' and a line `stream = false`).
+//!
 //! Prints resident memory and processor time while it runs and a table at the end. Ends with 1 when a peak is not under
 //! 128 MiB, or the silence not under 64 MiB and one second of processor time per minute, or when both sides differ.
 
@@ -157,9 +159,10 @@ impl Stage {
             &config,
             format!(
                 "version = 1\n[node.a]\nurl = {:?}\n[node.b]\nurl = {:?}\n[[sync]]\nname = \"memory\"\n\
-                 nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"large\", \"small\"]\nseed = \"none\"\n",
+                 nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"large\", \"small\"]\nseed = \"none\"\n{}\n",
                 format!("{postgres_url}?sslmode=disable"),
                 format!("{}?ssl-mode=DISABLED", b.url("memory")),
+                std::env::var("CONFIG").unwrap_or_default(),
             ),
         )?;
         let log = folder.path().join("log");

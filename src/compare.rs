@@ -3,11 +3,12 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column.
 
 use crate::ddl;
+use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{self, Verdict};
@@ -22,25 +23,35 @@ pub struct Side<'a> {
     pub tables: &'a [Option<CatalogTable>],
 }
 
-/// `two_way`: rows also flow from `target` to `source`. A pair without a difference gives one Ok line.
-pub fn compare(source: &Side<'_>, target: &Side<'_>, two_way: bool) -> Vec<Finding> {
+/// `two_way`: rows also flow from `target` to `source`. `passages` are from `source` to `target`, one per table, or
+/// none where all are plain. A pair without a difference gives one Ok line.
+pub fn compare(source: &Side<'_>, target: &Side<'_>, two_way: bool, passages: &[Passage]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let pairs = source
         .ids
         .iter()
         .zip(source.tables)
         .zip(target.ids.iter().zip(target.tables));
-    for ((source_id, source_table), (target_id, target_table)) in pairs {
+    let plain = Passage::default();
+    for (index, ((source_id, source_table), (target_id, target_table))) in pairs.enumerate() {
+        let passage = passages.get(index).unwrap_or(&plain);
         let before = findings.len();
         let from = End::new(source, source_id, source_table.as_ref());
         let to = End::new(target, target_id, target_table.as_ref());
-        table(&from, &to, two_way, &mut findings);
+        table(&from, &to, two_way, passage, &mut findings);
         let troubled = findings[before..]
             .iter()
             .any(|finding: &Finding| finding.fix.is_some());
         if !troubled {
             let arrow = if two_way { "<->" } else { "->" };
-            let what = format!("{source_id} {arrow} {}:{target_id} fit together", target.node);
+            let mut what = format!("{source_id} {arrow} {}:{target_id} fit together", target.node);
+            let nodes = match passage.source() {
+                0 => [source.node, target.node],
+                _ => [target.node, source.node],
+            };
+            for words in passage.mapping().words(&nodes) {
+                what.push_str(&format!("; {words}"));
+            }
             findings.push(Finding::ok(source.node, what).table(source_id));
         }
     }
@@ -74,7 +85,7 @@ impl<'a> End<'a> {
     }
 }
 
-fn table(from: &End<'_>, to: &End<'_>, two_way: bool, findings: &mut Vec<Finding>) {
+fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, findings: &mut Vec<Finding>) {
     let (source, target) = match (from.table, to.table) {
         (Some(source), Some(target)) => (source, target),
         (None, None) => {
@@ -90,14 +101,94 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, findings: &mut Vec<Finding
         (Some(present), None) => return findings.push(missing(from, present, to)),
         (None, Some(present)) => return findings.push(missing(to, present, from)),
     };
-    keys(from, source, to, target, findings);
-    columns(from, source, to, target, findings);
-    if two_way {
-        columns(to, target, from, source, findings);
+    let back = passage.back();
+    let before = findings.len();
+    mapped(from, source, passage, findings);
+    mapped(to, target, &back, findings);
+    // What is said of a wrong mapping is told by the section, not by what it makes of the tables.
+    if findings.len() > before {
+        return;
     }
-    uniques(from, source, to, target, findings);
+    let (forth, home) = (as_there(source, passage), as_there(target, &back));
+    keys(from, source, &forth, to, target, findings);
+    collations(from, source, &home, findings);
+    collations(to, target, &forth, findings);
+    columns(from, &forth, to, target, findings);
     if two_way {
-        uniques(to, target, from, source, findings);
+        columns(to, &home, from, source, findings);
+    }
+    uniques(from, &forth, to, target, &back, findings);
+    if two_way {
+        uniques(to, &home, from, source, passage, findings);
+    }
+}
+
+/// The table as the other node calls it, without the columns that stay behind.
+fn as_there(table: &Table, passage: &Passage) -> Table {
+    let mut there = table.clone();
+    let mut places = Vec::new();
+    there.columns.clear();
+    for column in &table.columns {
+        places.push(match passage.place(&column.name) {
+            Place::Named(name) => {
+                there.columns.push(Column {
+                    name: name.to_owned(),
+                    ..column.clone()
+                });
+                Some(there.columns.len() - 1)
+            }
+            Place::Skipped | Place::Taken(_) => None,
+        });
+    }
+    let moved = |key: &Vec<usize>| {
+        key.iter()
+            .map(|index| places[*index])
+            .collect::<Option<Vec<usize>>>()
+    };
+    there.key = moved(&table.key).unwrap_or_default();
+    // Over a column that stays behind a unique key is this node's own matter.
+    there.uniques = table.uniques.iter().filter_map(moved).collect();
+    there
+}
+
+/// Does the mapping fit this node's table?
+fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Finding>) {
+    let section = format!(
+        "the section [sync.table] of {} in the configuration",
+        passage.table
+    );
+    for column in &passage.mapping().columns {
+        let name = passage.mapping().name_on(passage.source(), &column.name);
+        let Some(place) = table.column(name) else {
+            // What stays behind may be on one side only.
+            if !column.skip {
+                let what = format!("column {name:?} is mapped, and there is no such column");
+                findings.push(end.blocker("E356", what, format!("correct {section}")));
+            }
+            continue;
+        };
+        if column.skip && table.key.contains(&place) {
+            let what =
+                format!("column {name:?} is skipped, and is part of the primary key: it names the row");
+            findings.push(end.blocker("E356", what, format!("take skip out of {section}")));
+        }
+    }
+    for column in &table.columns {
+        if let Place::Taken(other) = passage.place(&column.name) {
+            let what = format!(
+                "columns {:?} and {other:?} would both be column {:?} of the other node",
+                column.name, column.name
+            );
+            findings.push(end.blocker(
+                "E356",
+                what,
+                format!("skip {:?} or give it another name in {section}", column.name),
+            ));
+        }
+    }
+    if let Err(unfit) = passage.filter(table) {
+        let what = format!("the row filter reads column {:?}: {}", unfit.column, unfit.why);
+        findings.push(end.blocker("E355", what, format!("correct where in {section}")));
     }
 }
 
@@ -131,8 +222,16 @@ fn candidate(table: Option<&Table>) -> Option<Vec<String>> {
     table.uniques.iter().find_map(columns)
 }
 
-fn keys(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
-    let (ours, theirs) = (key_names(source), key_names(target));
+/// `forth`: the source's table as the target calls it.
+fn keys(
+    from: &End<'_>,
+    source: &Table,
+    forth: &Table,
+    to: &End<'_>,
+    target: &Table,
+    findings: &mut Vec<Finding>,
+) {
+    let (ours, theirs) = (key_names(forth), key_names(target));
     for (end, own, other) in [(from, &ours, &theirs), (to, &theirs, &ours)] {
         if own.is_empty() {
             let fix = if let (true, Some(columns)) = (other.is_empty(), candidate(end.table)) {
@@ -169,28 +268,25 @@ fn keys(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: 
             }
         }
     }
-    collations(from, source, to, target, findings);
 }
 
 /// Two keys that one engine keeps apart and the other calls equal would fight for one row.
-fn collations(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
-    for (end, table, other) in [(from, source, target), (to, target, source)] {
-        for column in table.key.iter().filter_map(|index| table.columns.get(*index)) {
-            let there = other
-                .column(&column.name)
-                .and_then(|index| other.columns.get(index));
-            let differs = there.is_some_and(|there| there.collation != column.collation);
-            if !differs || is_exact(&column.collation) {
-                continue;
-            }
-            let exact = ddl::exact_collation(end.engine);
-            let ty = format!("{} COLLATE {exact}", column.sql_type);
-            let what = format!(
-                "key column {:?} has collation {}: texts that differ in case or trailing blanks may be one key here and two on the other node",
-                column.name, column.collation
-            );
-            findings.push(end.warning("W514", what, ddl::change_type(end.id, column, &ty, end.engine)));
+fn collations(end: &End<'_>, table: &Table, other: &Table, findings: &mut Vec<Finding>) {
+    for column in table.key.iter().filter_map(|index| table.columns.get(*index)) {
+        let there = other
+            .column(&column.name)
+            .and_then(|index| other.columns.get(index));
+        let differs = there.is_some_and(|there| there.collation != column.collation);
+        if !differs || is_exact(&column.collation) {
+            continue;
         }
+        let exact = ddl::exact_collation(end.engine);
+        let ty = format!("{} COLLATE {exact}", column.sql_type);
+        let what = format!(
+            "key column {:?} has collation {}: texts that differ in case or trailing blanks may be one key here and two on the other node",
+            column.name, column.collation
+        );
+        findings.push(end.warning("W514", what, ddl::change_type(end.id, column, &ty, end.engine)));
     }
 }
 
@@ -313,8 +409,16 @@ fn mend(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column) -> 
     ddl::change_type(to.id, counterpart, &wanted, to.engine)
 }
 
-/// A unique key that only the target has refuses rows that the source allows.
-fn uniques(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
+/// A unique key that only the target has refuses rows that the source allows. `source` is as the target calls it;
+/// `back` says what the source calls the target's columns.
+fn uniques(
+    from: &End<'_>,
+    source: &Table,
+    to: &End<'_>,
+    target: &Table,
+    back: &Passage,
+    findings: &mut Vec<Finding>,
+) {
     let named = |table: &Table, key: &[usize]| -> BTreeSet<String> {
         key.iter()
             .filter_map(|index| table.columns.get(*index))
@@ -332,7 +436,14 @@ fn uniques(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
         {
             continue;
         }
-        let columns: Vec<String> = names.iter().map(|name| ddl::quote(name, from.engine)).collect();
+        let named = |name: &String| match back.place(name) {
+            Place::Named(there) => Some(ddl::quote(there, from.engine)),
+            Place::Skipped | Place::Taken(_) => None,
+        };
+        // Over a column that stays behind it is this node's own matter.
+        let Some(columns) = names.iter().map(named).collect::<Option<Vec<String>>>() else {
+            continue;
+        };
         let fix = format!(
             "ALTER TABLE {} ADD UNIQUE ({}); -- on node {}",
             ddl::table_name(from.id, from.engine),

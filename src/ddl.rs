@@ -321,6 +321,23 @@ pub fn allow_null(id: &TableId, present: &Column, engine: Engine) -> String {
     }
 }
 
+pub fn rename_column(id: &TableId, from: &str, to: &str, engine: Engine) -> String {
+    format!(
+        "ALTER TABLE {} RENAME COLUMN {} TO {};",
+        table_name(id, engine),
+        quote(from, engine),
+        quote(to, engine)
+    )
+}
+
+pub fn drop_column(id: &TableId, name: &str, engine: Engine) -> String {
+    format!(
+        "ALTER TABLE {} DROP COLUMN {};",
+        table_name(id, engine),
+        quote(name, engine)
+    )
+}
+
 /// `columns` are names on the table's own side.
 pub fn add_primary_key(id: &TableId, columns: &[String], replaces: bool, engine: Engine) -> String {
     let table = table_name(id, engine);

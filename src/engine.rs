@@ -1,10 +1,11 @@
 //! The closed set of engines: each method is a match and nothing else. Only this file names both.
 
 use crate::access::{Access, SourceOptions};
-use crate::error::Result;
+use crate::error::{Halt, Result};
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
 use crate::model::log::{Distance, LogEnd, Place};
+use crate::model::operation::{Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
@@ -12,6 +13,7 @@ use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retentio
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub enum Source {
@@ -149,8 +151,8 @@ impl Target {
         on_target!(self, target => target.create_checkpoint(movement).await)
     }
 
-    pub async fn take_over(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
-        on_target!(self, target => target.take_over(sync, link).await)
+    pub async fn take_over(&mut self, sync: &str, link: &str, instance: &str) -> Result<Option<Checkpoint>> {
+        on_target!(self, target => target.take_over(sync, link, instance).await)
     }
 
     pub async fn begin(&mut self, movement: &Move) -> Result<()> {
@@ -357,6 +359,100 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::status::link_status(client, sync, link).await,
             Node::Mysql(conn, _) => mysql::status::link_status(conn, sync, link).await,
+        }
+    }
+
+    /// This node, as a target: whose a link is. `None`: nobody ever ran it.
+    pub async fn lease(&mut self, sync: &str, link: &str) -> Result<Option<Lease>> {
+        match self {
+            Node::Postgres(client, _) => postgres::operations::lease(client, sync, link).await,
+            Node::Mysql(conn, _) => mysql::operations::lease(conn, sync, link).await,
+        }
+    }
+
+    /// `dead`: an instance that is known to have ended, whose lease need not run out.
+    pub async fn take_lease(
+        &mut self,
+        link: (&str, &str),
+        instance: &Instance,
+        ttl: Duration,
+        dead: &str,
+    ) -> Result<bool> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::operations::take_lease(client, link, instance, ttl, dead).await
+            }
+            Node::Mysql(conn, _) => mysql::operations::take_lease(conn, link, instance, ttl, dead).await,
+        }
+    }
+
+    pub async fn renew_lease(
+        &mut self,
+        link: (&str, &str),
+        instance: &str,
+        ttl: Duration,
+    ) -> Result<Renewal> {
+        match self {
+            Node::Postgres(client, _) => postgres::operations::renew_lease(client, link, instance, ttl).await,
+            Node::Mysql(conn, _) => mysql::operations::renew_lease(conn, link, instance, ttl).await,
+        }
+    }
+
+    pub async fn release_lease(&mut self, sync: &str, link: &str, instance: &str) -> Result<()> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::operations::release_lease(client, sync, link, instance).await
+            }
+            Node::Mysql(conn, _) => mysql::operations::release_lease(conn, sync, link, instance).await,
+        }
+    }
+
+    /// Ends what other copies left open on this node for a link.
+    pub async fn end_sessions(&mut self, sync: &str, link: &str, instance: &str) -> Result<u64> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::operations::end_sessions(client, sync, link, instance).await
+            }
+            Node::Mysql(conn, _) => mysql::operations::end_sessions(conn, sync, link, instance).await,
+        }
+    }
+
+    /// Pauses or resumes a link; `false`: it was so already.
+    pub async fn want(
+        &mut self,
+        link: (&str, &str),
+        paused: bool,
+        reason: &str,
+        operator: &str,
+    ) -> Result<bool> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::operations::want(client, link, paused, reason, operator).await
+            }
+            Node::Mysql(conn, _) => mysql::operations::want(conn, link, paused, reason, operator).await,
+        }
+    }
+
+    pub async fn record_stop(&mut self, sync: &str, link: &str, stop: &Stop) -> Result<()> {
+        match self {
+            Node::Postgres(client, _) => postgres::operations::record_stop(client, sync, link, stop).await,
+            Node::Mysql(conn, _) => mysql::operations::record_stop(conn, sync, link, stop).await,
+        }
+    }
+
+    /// Moves a link past the transaction it stopped at; `false`: it does not stand there any more.
+    pub async fn skip(
+        &mut self,
+        link: (&str, &str),
+        halt: (&Halt, &str),
+        place: (i64, &[TableId]),
+        operator: &str,
+    ) -> Result<bool> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::operations::skip(client, link, halt, place, operator).await
+            }
+            Node::Mysql(conn, _) => mysql::operations::skip(conn, link, halt, place, operator).await,
         }
     }
 

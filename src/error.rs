@@ -81,7 +81,7 @@ pub struct Halt {
     pub transaction: String,
     /// Where the link would stand after it, where that is known.
     pub past: Option<String>,
-    /// The source's tables it changes, as far as they were read.
+    /// The target's tables it changes, as far as they were read.
     pub tables: Vec<TableId>,
     pub changes: u64,
 }

@@ -49,6 +49,11 @@ pub enum Decision {
     Reassert {
         conflict: ConflictKind,
     },
+    /// Write the incoming row above the tombstone that would beat it, by a write on our own account. Only where a row
+    /// filter keeps a node from seeing all that a row went through.
+    Lift {
+        conflict: ConflictKind,
+    },
     /// Not to be decided by rule: nothing is written and a person has to look.
     Park {
         conflict: ConflictKind,
@@ -82,6 +87,44 @@ pub fn decide(rule: &Rule, me: Rank, incoming: Incoming, standing: Standing, sam
             Decision::Reassert { conflict }
         }
         _ => decision,
+    }
+}
+
+/// The same for a table with a row filter, where a node sees of its peer's rows only those that match, and learns
+/// that one stopped matching by a delete with the stamp of a write (it *leaves*). `outside`: the standing row does not
+/// match, so it is none of the sync's, and what leaves at the peer does not touch it.
+///
+/// What a row goes through outside of the filter is not sent. So a stamp that beats an arriving row may be one that the
+/// peer never sees: then the peer has to be told, by a write on our own account. A standing row outside is touched,
+/// which tells the peer that its row has left; a tombstone gives way, and the row gets a stamp above it.
+pub fn decide_filtered(
+    me: Rank,
+    incoming: Incoming,
+    standing: Standing,
+    outside: bool,
+    same_content: bool,
+) -> Decision {
+    if incoming.leaves() {
+        return match (incoming, standing.row) {
+            (Incoming::Delete { .. }, Some(_)) if outside => Decision::Keep { conflict: None },
+            (Incoming::Delete { .. }, None) => match standing.tombstone {
+                Some(tombstone) if tombstone >= incoming.stamp() => Decision::Keep { conflict: None },
+                Some(_) | None => Decision::Write { conflict: None },
+            },
+            (_, _) => decide(&Rule::Newest, me, incoming, standing, same_content),
+        };
+    }
+    match decide(&Rule::Newest, me, incoming, standing, same_content) {
+        Decision::Keep {
+            conflict: Some(conflict),
+        } if !incoming.is_delete() => match standing.row {
+            Some(_) if outside => Decision::Reassert { conflict },
+            Some(_) => Decision::Keep {
+                conflict: Some(conflict),
+            },
+            None => Decision::Lift { conflict },
+        },
+        decision => decision,
     }
 }
 
@@ -197,9 +240,16 @@ impl Incoming {
     }
 
     pub fn is_delete(&self) -> bool {
-        self.stamp().kind == Kind::Delete
+        matches!(self, Incoming::Delete { .. })
+    }
+
+    /// The row stopped matching the table's filter.
+    pub fn leaves(&self) -> bool {
+        self.is_delete() && self.stamp().kind == Kind::Write
     }
 }
 
+#[cfg(test)]
+mod filtered;
 #[cfg(test)]
 mod tests;

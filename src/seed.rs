@@ -3,6 +3,7 @@
 //! The copy of a link is one target transaction: rows, checkpoint and marker become visible together or not at all,
 //! so a broken copy leaves nothing behind and is made again. It is handed over to the stream without a gap: the log
 //! is held (slot) or noted (GTID set) before the image is taken.
+//! Rows that a table's filter leaves out are neither copied nor compared.
 //! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
 
 use crate::access::SourceOptions;
@@ -141,7 +142,10 @@ impl Start {
         // Of the snapshot only its beginning is wanted: there alone an old slot is not taken over.
         let snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
-        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let taken = self
+            .target
+            .take_over(&self.link.sync, &self.link.id, &self.link.instance)
+            .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was there"))?;
         checkpoint.source_identity = ends.identity;
         let link = Arc::clone(&self.link);
@@ -167,7 +171,10 @@ impl Start {
             self.checkpoint(&position, None, COPY_PENDING, &ends.identity)
                 .await?;
         }
-        let taken = self.target.take_over(&self.link.sync, &self.link.id).await?;
+        let taken = self
+            .target
+            .take_over(&self.link.sync, &self.link.id, &self.link.instance)
+            .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
         checkpoint.source_identity = ends.identity.clone();
         let link = Arc::clone(&self.link);
@@ -293,6 +300,9 @@ fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
     });
     let mut layers = Layers::default();
     for (ordinal, row) in (first..).zip(rows) {
+        if !plan.takes(&row)? {
+            continue;
+        }
         let address = Address {
             head: Arc::clone(&head),
             ordinal,
@@ -315,9 +325,14 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     for (table, peer) in ends.source_tables.iter().zip(&other_ends.source_tables) {
         let source = Arc::new(table.table.clone());
         let plan = ends.planner.plan(&source)?;
-        let ours = Sum::of(&mut here, &source, &plan, |row| carried_over(&plan, row)).await?;
+        let taken = |row: Row| match plan.takes(&row)? {
+            true => carried_over(&plan, row).map(Some),
+            false => Ok(None),
+        };
+        let ours = Sum::of(&mut here, &source, &plan, taken).await?;
         let peer = Arc::new(peer.table.clone());
-        let theirs = Sum::of(&mut there, &peer, &plan, Ok).await?;
+        let held = |row: Row| Ok(Some(row).filter(|row| plan.holds(row)));
+        let theirs = Sum::of(&mut there, &peer, &plan, held).await?;
         if ours != theirs {
             return Err(unequal(&one.link, &source.id, &ours, &theirs));
         }
@@ -375,7 +390,7 @@ impl Sum {
         snapshot: &mut Snapshot,
         table: &crate::model::schema::Table,
         plan: &Plan,
-        as_target: impl Fn(Row) -> Result<Row>,
+        as_target: impl Fn(Row) -> Result<Option<Row>>,
     ) -> Result<Sum> {
         let mut sum = Sum::default();
         let stamps = plan.shape.stamps.as_ref();
@@ -388,7 +403,7 @@ impl Sum {
                 return Ok(sum);
             }
             for row in rows {
-                let row = as_target(row)?;
+                let Some(row) = as_target(row)? else { continue };
                 let mut hash = |stamped: bool| {
                     bytes.clear();
                     for place in plan.carried().filter(|place| stamped || !is_stamp(*place)) {

@@ -4,13 +4,23 @@
 mod harness;
 mod scenario;
 
-use scenario::{ITEM, LIMIT, ORDER_HEAD, ORDER_LINE, Pair, SEAT, Scene, Side, Way, numbers};
+use harness::Kind;
+use scenario::{ITEM, LIMIT, ORDER_HEAD, ORDER_LINE, Pair, SEAT, Scene, Side, Table, Way, numbers};
 
 pairs! {
     truncate_from_postgres => |pair| truncate("truncate_to_b", pair, Way::AToB);
     truncate_to_postgres => |pair| truncate("truncate_to_a", pair, Way::BToA);
     truncate_in_a_merge_stops_right_before_it => truncate_merge;
     a_reader_never_sees_a_refilled_table_empty => refilled;
+    goes_on_from_postgres => |pair| goes_on("goes_to_b", pair, Way::AToB);
+    goes_on_to_postgres => |pair| goes_on("goes_to_a", pair, Way::BToA);
+    stops_from_postgres => |pair| stops_with_the_statement("stops_to_b", pair, Way::AToB);
+    stops_to_postgres => |pair| stops_with_the_statement("stops_to_a", pair, Way::BToA);
+    altered_while_away_from_postgres => |pair| altered_while_away("away_to_b", pair, Way::AToB);
+    altered_while_away_to_postgres => |pair| altered_while_away("away_to_a", pair, Way::BToA);
+    a_new_label_from_postgres => |pair| label_added("label_to_b", pair, Way::AToB);
+    a_new_label_to_postgres => |pair| label_added("label_to_a", pair, Way::BToA);
+    a_table_swapped_in_stops => renamed_table;
 }
 
 fn rows(from: i64, to: i64) -> String {
@@ -176,4 +186,375 @@ async fn refilled(pair: Pair) {
     let looks = tokio::time::timeout(LIMIT, reading).await.unwrap().unwrap();
     assert!(looks > 20, "{looks}");
     scene.assert_no_conflicts().await;
+}
+
+/// What users do to a table: on the target first, then on the source, in either dialect (PostgreSQL, then MySQL), and
+/// rows after it. `{t}` is the table.
+struct Case {
+    table: &'static str,
+    target: [&'static str; 2],
+    source: [&'static str; 2],
+    rows: &'static str,
+    compared: &'static [&'static str],
+    /// Words of what stops the link; none = it goes on. Then the statement of the hint that begins so is run.
+    stops: &'static [&'static str],
+    mend: &'static str,
+}
+
+const SAME: [&str; 2] = ["", ""];
+const BODY: &str = "id int NOT NULL PRIMARY KEY, a varchar(40), n int";
+
+const GOES: [Case; 8] = [
+    Case {
+        table: "added",
+        target: ["ALTER TABLE {t} ADD COLUMN extra varchar(40)"; 2],
+        source: ["ALTER TABLE {t} ADD COLUMN extra varchar(40)"; 2],
+        rows: "INSERT INTO {t} VALUES (2, 'b', 2, 'more'); UPDATE {t} SET extra = 'now' WHERE id = 1",
+        compared: &["a", "n", "extra"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "decorated",
+        target: SAME,
+        source: [
+            "CREATE INDEX decorated_n ON {t} (n); ALTER TABLE {t} ALTER COLUMN n SET DEFAULT 7; COMMENT ON TABLE {t} IS 'x'",
+            "CREATE INDEX decorated_n ON {t} (n); ALTER TABLE {t} ALTER COLUMN n SET DEFAULT 7; ALTER TABLE {t} COMMENT 'x'",
+        ],
+        rows: "INSERT INTO {t} (id, a) VALUES (2, 'b'); UPDATE {t} SET n = 3 WHERE id = 1",
+        compared: &["a", "n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "widened",
+        target: [
+            "ALTER TABLE {t} ALTER COLUMN n TYPE bigint",
+            "ALTER TABLE {t} MODIFY n bigint",
+        ],
+        source: [
+            "ALTER TABLE {t} ALTER COLUMN n TYPE bigint",
+            "ALTER TABLE {t} MODIFY n bigint",
+        ],
+        rows: "INSERT INTO {t} VALUES (2, 'b', 5000000000); UPDATE {t} SET n = 6000000000 WHERE id = 1",
+        compared: &["a", "n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "lengthened",
+        target: [
+            "ALTER TABLE {t} ALTER COLUMN a TYPE varchar(80)",
+            "ALTER TABLE {t} MODIFY a varchar(80)",
+        ],
+        source: [
+            "ALTER TABLE {t} ALTER COLUMN a TYPE varchar(80)",
+            "ALTER TABLE {t} MODIFY a varchar(80)",
+        ],
+        rows: "INSERT INTO {t} VALUES (2, '123456789012345678901234567890123456789012345678901234567890', 2)",
+        compared: &["a", "n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "dropped",
+        target: SAME,
+        source: ["ALTER TABLE {t} DROP COLUMN a"; 2],
+        rows: "INSERT INTO {t} VALUES (2, 2); UPDATE {t} SET n = 9 WHERE id = 1",
+        compared: &["n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "renamed_on_both",
+        target: ["ALTER TABLE {t} RENAME COLUMN a TO b"; 2],
+        source: ["ALTER TABLE {t} RENAME COLUMN a TO b"; 2],
+        rows: "INSERT INTO {t} VALUES (2, 'x', 2); UPDATE {t} SET b = 'y' WHERE id = 1",
+        compared: &["b", "n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "narrowed_on_both",
+        target: [
+            "ALTER TABLE {t} ALTER COLUMN n TYPE smallint",
+            "ALTER TABLE {t} MODIFY n smallint",
+        ],
+        source: [
+            "ALTER TABLE {t} ALTER COLUMN n TYPE smallint",
+            "ALTER TABLE {t} MODIFY n smallint",
+        ],
+        rows: "INSERT INTO {t} VALUES (2, 'x', 200)",
+        compared: &["a", "n"],
+        stops: &[],
+        mend: "",
+    },
+    Case {
+        table: "refilled",
+        target: SAME,
+        source: [
+            "ALTER TABLE {t} DROP COLUMN a; ALTER TABLE {t} ADD COLUMN c int",
+            "ALTER TABLE {t} DROP COLUMN a",
+        ],
+        rows: "TRUNCATE TABLE {t}; INSERT INTO {t} (id, n) VALUES (3, 3)",
+        compared: &["n"],
+        // On PostgreSQL the new column is seen too: that case is among those that stop.
+        stops: &[],
+        mend: "",
+    },
+];
+
+const STOPS: [Case; 4] = [
+    Case {
+        table: "added_here",
+        target: SAME,
+        source: ["ALTER TABLE {t} ADD COLUMN extra varchar(40)"; 2],
+        rows: "INSERT INTO {t} VALUES (2, 'b', 2, 'more'); UPDATE {t} SET extra = 'now' WHERE id = 1",
+        compared: &["a", "n", "extra"],
+        stops: &[
+            "column \"extra\" does not exist on the target",
+            "ADD COLUMN",
+            "varchar(40)",
+            "tidelock setup --execute",
+        ],
+        mend: "ALTER TABLE",
+    },
+    Case {
+        table: "renamed_here",
+        target: SAME,
+        source: ["ALTER TABLE {t} RENAME COLUMN a TO b"; 2],
+        rows: "INSERT INTO {t} VALUES (2, 'x', 2); UPDATE {t} SET b = 'y' WHERE id = 1",
+        compared: &["b", "n"],
+        stops: &["RENAME COLUMN", "renamed", "tidelock setup --execute"],
+        mend: "ALTER TABLE",
+    },
+    Case {
+        table: "narrowed_here",
+        target: SAME,
+        source: [
+            "ALTER TABLE {t} ALTER COLUMN n TYPE smallint",
+            "ALTER TABLE {t} MODIFY n smallint",
+        ],
+        rows: "INSERT INTO {t} VALUES (2, 'x', 200)",
+        compared: &["a", "n"],
+        stops: &[
+            "column \"n\"",
+            "smallint",
+            "in no log",
+            "tidelock setup --execute",
+        ],
+        mend: "ALTER TABLE",
+    },
+    Case {
+        table: "keyed_here",
+        target: SAME,
+        source: [
+            "ALTER TABLE {t} DROP CONSTRAINT keyed_here_pkey, ADD PRIMARY KEY (id, n)",
+            "ALTER TABLE {t} DROP PRIMARY KEY, ADD PRIMARY KEY (id, n)",
+        ],
+        rows: "INSERT INTO {t} VALUES (2, 'x', 2), (2, 'y', 3)",
+        compared: &["a"],
+        stops: &[
+            "the primary key is (id)",
+            "(id, n)",
+            "ADD PRIMARY KEY",
+            "tidelock setup --execute",
+        ],
+        mend: "ALTER TABLE",
+    },
+];
+
+const fn table_of(name: &'static str) -> Table {
+    Table {
+        name,
+        body: BODY,
+        key: &["id"],
+        columns: &["a", "n"],
+    }
+}
+
+impl Case {
+    fn sql(&self, kind: Kind, dialects: &[&str; 2]) -> String {
+        dialects[usize::from(!kind.is_postgres())].replace("{t}", self.table)
+    }
+
+    async fn alter(&self, scene: &Scene) {
+        let (source, target) = (scene.way.sources()[0], scene.targets()[0]);
+        for (side, dialects) in [(target, &self.target), (source, &self.source)] {
+            scene.exec(side, &self.sql(scene.db(side).kind(), dialects)).await;
+        }
+        scene.exec(source, &self.rows.replace("{t}", self.table)).await;
+    }
+
+    async fn wait_equal(&self, scene: &mut Scene) {
+        scene.crossed().await;
+        let key = if self.table == "keyed_here" {
+            &["id", "n"][..]
+        } else {
+            &["id"]
+        };
+        crate::harness::wait_equal(&scene.a, &scene.b, self.table, key, self.compared, LIMIT).await;
+    }
+}
+
+async fn with_tables(hint: &str, pair: Pair, way: Way, cases: &[Case]) -> Scene {
+    let tables: Vec<Table> = cases.iter().map(|case| table_of(case.table)).collect();
+    let mut scene = Scene::new(hint, pair, way, &tables).await;
+    for case in cases {
+        let row = format!("INSERT INTO {} VALUES (1, 'a', 1)", case.table);
+        scene.exec(way.sources()[0], &row).await;
+    }
+    scene.start().await;
+    // Each table has been seen in the log.
+    for case in cases {
+        let change = format!("UPDATE {} SET n = n + 1", case.table);
+        scene.exec(way.sources()[0], &change).await;
+    }
+    scene.wait_equal().await;
+    scene
+}
+
+/// What leaves rows as they are, or was done on the target before, does not stop the link.
+async fn goes_on(hint: &str, pair: Pair, way: Way) {
+    let mut scene = with_tables(hint, pair, way, &GOES).await;
+    for case in &GOES {
+        if case.table == "refilled" && way == Way::AToB {
+            continue;
+        }
+        case.alter(&scene).await;
+        case.wait_equal(&mut scene).await;
+    }
+    scene.assert_running();
+    scene.assert_no_conflicts().await;
+    // Set-up takes the new definitions, and it starts again.
+    scene.stop().await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.run().await;
+    for case in &GOES {
+        if case.table != "refilled" || way != Way::AToB {
+            case.wait_equal(&mut scene).await;
+        }
+    }
+}
+
+/// What may have changed rows unseen, or has no place on the target, stops it once, with the statement that mends it.
+async fn stops_with_the_statement(hint: &str, pair: Pair, way: Way) {
+    let mut scene = with_tables(hint, pair, way, &STOPS).await;
+    let target = scene.targets()[0];
+    for case in &STOPS {
+        // What it is now is compared with what the log has shown since the start.
+        let change = format!("UPDATE {} SET n = n + 1", case.table);
+        scene.exec(way.sources()[0], &change).await;
+        scene.crossed().await;
+        case.alter(&scene).await;
+        let code = scene.lock.wait(LIMIT).await;
+        let log = scene.lock.log();
+        let (_, said) = log.rsplit_once("error: ").unwrap();
+        assert_eq!(code, 1, "{}: {said}", case.table);
+        for word in case.stops {
+            assert!(said.contains(word), "{}: {word:?} is not in {said}", case.table);
+        }
+        let start = said.find(case.mend).unwrap();
+        let (statement, _) = said[start..].split_once(';').unwrap();
+        scene.exec(target, statement).await;
+        scene.lock.ok(&["setup", "--execute"]).await;
+        scene.run().await;
+        case.wait_equal(&mut scene).await;
+    }
+    scene.assert_no_conflicts().await;
+}
+
+/// Rows of before and after an ALTER that were written while the link was away.
+async fn altered_while_away(hint: &str, pair: Pair, way: Way) {
+    let mut scene = with_tables(hint, pair, way, &GOES[..3]).await;
+    let source = way.sources()[0];
+    scene.stop().await;
+    for case in &GOES[..3] {
+        let rows = format!(
+            "INSERT INTO {0} VALUES (7, 'before', 7); UPDATE {0} SET n = 8 WHERE id = 7",
+            case.table
+        );
+        scene.exec(source, &rows).await;
+        case.alter(&scene).await;
+    }
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.run().await;
+    for case in &GOES[..3] {
+        case.wait_equal(&mut scene).await;
+    }
+    scene.assert_no_conflicts().await;
+}
+
+/// A new label of an enum: PostgreSQL's log does not say that there is one.
+async fn label_added(hint: &str, pair: Pair, way: Way) {
+    let table = Table {
+        name: "mood",
+        body: "",
+        key: &["id"],
+        columns: &["m"],
+    };
+    let mut scene = Scene::new(hint, pair, way, &[table]).await;
+    scene
+        .exec(
+            Side::A,
+            "CREATE TYPE m AS ENUM ('ok', 'sad'); CREATE TABLE mood (id int PRIMARY KEY, m m)",
+        )
+        .await;
+    scene
+        .exec(
+            Side::B,
+            "CREATE TABLE mood (id int PRIMARY KEY, m enum('ok','sad'))",
+        )
+        .await;
+    scene.start().await;
+    let source = way.sources()[0];
+    scene.exec(source, "INSERT INTO mood VALUES (1, 'ok')").await;
+    scene.wait_equal().await;
+    let new = [
+        (Side::A, "ALTER TYPE m ADD VALUE 'glad' BEFORE 'sad'"),
+        (Side::B, "ALTER TABLE mood MODIFY m enum('ok','glad','sad')"),
+    ];
+    for (side, sql) in new {
+        scene.exec(side, sql).await;
+    }
+    scene
+        .exec(source, "INSERT INTO mood VALUES (2, 'glad'), (3, 'sad')")
+        .await;
+    scene.wait_equal().await;
+    scene.assert_no_conflicts().await;
+}
+
+/// A name that goes to another table: what that one holds has passed by under another name.
+async fn renamed_table(pair: Pair) {
+    let tables = [ITEM, SEAT];
+    let mut scene = Scene::new("renamed", pair, Way::BToA, &tables).await;
+    scene.exec(Side::B, &rows(1, 3)).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    let swap = "CREATE TABLE _item_gho LIKE item; INSERT INTO _item_gho SELECT * FROM item;
+        RENAME TABLE item TO _item_del, _item_gho TO item";
+    scene.exec(Side::B, swap).await;
+    scene.exec(Side::B, &rows(4, 4)).await;
+    let code = scene.lock.wait(LIMIT).await;
+    let log = scene.lock.log();
+    let (_, said) = log.rsplit_once("error: ").unwrap();
+    assert_eq!(code, 1, "{said}");
+    for word in [
+        "item",
+        "_item_gho",
+        "renamed",
+        "online schema change",
+        "tidelock skip",
+        "new copy",
+    ] {
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    }
+    assert_eq!(scene.a.count("item").await, 3);
+    // At each start again, until it is decided.
+    let again = scene.lock.run(&["run", "--once"]).await;
+    assert!(
+        again.code == 1 && again.stderr.contains("_item_gho"),
+        "{}",
+        again.stderr
+    );
 }

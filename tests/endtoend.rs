@@ -80,7 +80,8 @@ async fn silence(pair: Pair) {
         "[[sync]]\nname = \"one_way\"\nnodes = [\"a\", \"b\"]\nmode = \"transactional\"\nfrom = \"{0}\"\ntables = [\"ledger\"]\nseed = \"from:{0}\"",
         if pair.0 == Kind::Postgres18 { "a" } else { "b" }
     );
-    scene.configure("from:a", &second);
+    // The lease is renewed once in a third of its time: not while the writes are counted.
+    scene.configure("from:a", &format!("{second}\n[limits]\nlease_ttl_s = 3600"));
     scene.start().await;
     let rows: Vec<String> = (1..=50)
         .map(|n| format!("INSERT INTO item VALUES ({n}, 'a', {n}, NULL)"))

@@ -12,7 +12,6 @@ use serde_json::Value as Json;
 
 all_pairs! {
     leaves_on_sigterm_under_load => leaves_on_sigterm_under_load;
-    second_copy_takes_over => second_copy_takes_over;
     setup_twice_and_teardown => setup_twice_and_teardown;
     status_and_conflicts_tell => status_and_conflicts_tell;
 }
@@ -85,30 +84,6 @@ async fn leaves_on_sigterm_under_load(pair: Pair) {
     assert_eq!(scene.a.count("item").await, inserted);
     scene.assert_no_conflicts().await;
     scene.stop().await;
-}
-
-/// Two copies never apply both: the later takes the links over, the earlier notices and leaves.
-async fn second_copy_takes_over(pair: Pair) {
-    let mut scene = Scene::new("twice", pair, Way::Merge, &[ITEM]).await;
-    scene.start().await;
-    let writers = Writers::start(&scene).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let config = std::fs::read_to_string(scene.lock.config_path()).unwrap();
-    let mut second = Tidelock::new(&config);
-    second.spawn();
-    let code = scene.lock.wait(LIMIT).await;
-    let log = scene.lock.log();
-    assert_eq!(code, 8, "{log}");
-    assert!(
-        log.contains("another instance") || log.contains("took over") || log.contains("taken over"),
-        "{log}"
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let inserted = writers.stop().await;
-    std::mem::swap(&mut scene.lock, &mut second);
-    scene.wait_equal().await;
-    assert_eq!(scene.b.count("item").await, inserted);
-    scene.assert_no_conflicts().await;
 }
 
 async fn setup_twice_and_teardown(pair: Pair) {

@@ -30,10 +30,17 @@ async fn large(hint: &str, pair: Pair) {
         scene.crossed().await;
         let peak = peak_kib(scene.lock.pid().unwrap());
         eprintln!("{} MB from {side:?}: peak {} MiB", ROWS / 1000, peak >> 10);
-        assert!(peak < PEAK_KIB_MAX, "{} MiB after a transaction from {side:?}", peak >> 10);
+        assert!(
+            peak < PEAK_KIB_MAX,
+            "{} MiB after a transaction from {side:?}",
+            peak >> 10
+        );
     }
     for side in [Side::A, Side::B] {
-        assert_eq!(scene.db(side).count("large").await, 2 * i64::try_from(ROWS).unwrap());
+        assert_eq!(
+            scene.db(side).count("large").await,
+            2 * i64::try_from(ROWS).unwrap()
+        );
     }
     scene.assert_no_conflicts().await;
     scene.stop().await;
@@ -55,6 +62,9 @@ fn insert(first: u64) -> String {
 
 fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }

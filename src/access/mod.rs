@@ -9,6 +9,7 @@ pub mod tls;
 pub(crate) use der::signature_algorithm;
 
 use crate::error::{Error, Reason, Result};
+use crate::model::operation::SessionName;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct Access {
     /// CA file in PEM; `None` = the system's.
     pub ca_file: Option<PathBuf>,
     pub identity: Option<Identity>,
+    /// Whose sessions these are; `None`: nobody else's business.
+    pub session: Option<SessionName>,
 }
 
 impl Access {
@@ -89,7 +92,14 @@ impl Access {
             tls: TlsMode::Disable,
             ca_file: None,
             identity: None,
+            session: None,
         }
+    }
+
+    /// What a PostgreSQL server calls the session.
+    pub fn session_name(&self) -> String {
+        let name = self.session.as_ref().map(SessionName::text);
+        name.unwrap_or_else(|| "tidelock".to_owned())
     }
 
     /// The same, one for each host, in the order in which they are tried.

@@ -136,6 +136,12 @@ fn certificate_refused(access: &Access, wrong: &CertificateError) -> (String, St
              one of these names, give the server a certificate with this one, or say sslmode=verify-ca"
                 .to_owned(),
         ),
+        other if other.to_string().contains("CaUsedAsEndEntity") => (
+            format!("the server's certificate is signed by itself, and is none of {authority}"),
+            "sslrootcert must name the server's own certificate, if that one is to be trusted; or give the server one that \
+             a CA has signed"
+                .to_owned(),
+        ),
         other => (
             format!("the server's certificate: {other}"),
             format!("make the server a certificate of X.509 version 3 that is no CA's own, signed by a CA of {authority}"),

@@ -10,6 +10,7 @@ use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow;
 use crate::flow::spec::SyncSpec;
+use crate::mapping::Passage;
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
@@ -248,6 +249,11 @@ fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Find
         (node.clone(), answer.engine, ids.clone())
     };
     let (from_side, to_side) = (side(source, from), side(target, to));
+    let passages: Vec<Passage> = spec
+        .mappings
+        .iter()
+        .map(|(name, mapping)| Passage::new(mapping, source, target, name))
+        .collect();
     let mut findings = compare(
         &Side {
             node: &from_side.0,
@@ -262,6 +268,7 @@ fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Find
             tables: &to.catalog,
         },
         spec.links.len() > 1,
+        &passages,
     );
     // MariaDB has no identity before setup.
     let one_database = !from.server.identity.is_empty()

@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod conflicts;
 mod logs;
+mod operate;
 mod render;
 mod run;
 mod setup;
@@ -82,6 +83,12 @@ enum Command {
     Run(run::Options),
     /// Where each link stands, read from the databases
     Status(status::Options),
+    /// Let links rest: nothing is applied until `resume`
+    Pause(operate::PauseOptions),
+    /// Let paused links go on
+    Resume(operate::ResumeOptions),
+    /// Leave out the transaction that a link stopped at (a plan, unless --execute)
+    Skip(operate::SkipOptions),
     /// Rows that both sides changed
     #[command(subcommand)]
     Conflicts(conflicts::Command),
@@ -190,6 +197,9 @@ fn select<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Sync>> {
     }
 }
 
+/// A link keeps two threads busy at most; on a large machine more would only keep more memory.
+const THREADS_MAX: usize = 8;
+
 /// Runs the program; the whole of `main`.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -197,7 +207,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let face = Face::new(cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.min(THREADS_MAX))
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return report(&face, &Error::definite("start the runtime").because(error)),
     };
@@ -224,6 +239,9 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Setup(options) => setup::run(face, &options, setup::Deed::Setup).await?,
         Command::Teardown(options) => setup::run(face, &options, setup::Deed::Teardown).await?,
         Command::Status(options) => status::run(face, &options).await?,
+        Command::Pause(options) => operate::pause(face, &options).await?,
+        Command::Resume(options) => operate::resume(face, &options).await?,
+        Command::Skip(options) => operate::skip(face, &options).await?,
         Command::Conflicts(command) => conflicts::run(face, &command).await?,
         Command::Config(command) => config::run(face, &command)?,
         Command::Demo(options) => return demonstrate(face, &options).await,

@@ -9,6 +9,7 @@ use crate::flow;
 use crate::flow::pulse::Live;
 use crate::flow::spec::SyncSpec;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
     }
     let mut signals = Signals::install()?;
     let stop = CancellationToken::new();
-    let live = Live::new(&syncs);
+    let live = Arc::new(Live::new(&syncs));
     tracing::info!(
         event = "started",
         version = env!("CARGO_PKG_VERSION"),

@@ -8,6 +8,7 @@ use crate::config::{Link, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow::spec::Seed;
+use crate::model::operation::{Pause, Stop};
 use crate::model::position::Position;
 use crate::model::sync::{LinkStatus, Retention};
 use serde::Serialize;
@@ -135,6 +136,41 @@ async fn ask<'a>(sync: &'a Sync, link: &Link) -> Result<Facts<'a>> {
     Ok(facts)
 }
 
+/// Tables that lack something are told whatever else there is to say.
+fn with_out_of_sync(why: &str, target: &LinkStatus) -> String {
+    let tables: Vec<String> = target
+        .out_of_sync
+        .iter()
+        .map(|lacks| lacks.table.to_string())
+        .collect();
+    match (tables.is_empty(), why) {
+        (true, _) => why.to_owned(),
+        (false, "") => format!("out of sync: {}", tables.join(", ")),
+        (false, _) => format!("{why}; out of sync: {}", tables.join(", ")),
+    }
+}
+
+fn paused(pause: &Pause) -> String {
+    let since = jiff::Timestamp::from_microsecond(pause.at_us)
+        .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
+    let reason = match pause.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {reason}"),
+    };
+    format!("paused by {} since {since}{reason}", pause.by)
+}
+
+fn halted(stop: &Stop) -> String {
+    let at = stop.halt.as_ref().map_or(String::new(), |halt| {
+        format!("stopped at transaction {}: ", halt.transaction)
+    });
+    let hint = stop
+        .hint
+        .as_ref()
+        .map_or(String::new(), |hint| format!(" ({hint})"));
+    format!("{at}{}{hint}", stop.error)
+}
+
 /// Is everything of the source's log on the target?
 fn in_step(facts: &Facts<'_>) -> bool {
     match (&facts.target.checkpoint, &facts.source) {
@@ -172,10 +208,24 @@ fn judge(facts: &Facts<'_>) -> Verdict {
             ),
         };
     };
+    if let Some(pause) = &facts.target.pause {
+        return Verdict {
+            state: "paused",
+            why: paused(pause),
+            next: Some("tidelock resume"),
+        };
+    }
     let retention = facts.source.as_ref().map(|(_, retention)| retention);
     if retention.is_some_and(|retention| retention.lost) {
         let why = "the source no longer keeps the log at the checkpoint: a new copy is needed";
         return verdict("position lost", why, Some("tidelock teardown --execute"));
+    }
+    if let Some(stop) = facts.target.halted() {
+        return Verdict {
+            state: "stopped",
+            why: halted(stop),
+            next: Some("tidelock run"),
+        };
     }
     match retention.and_then(|retention| retention.reader_active) {
         Some(true) => verdict("running", "", None),
@@ -201,7 +251,7 @@ fn report(sync: &Sync, link: &Link, facts: &Facts<'_>, verdict: &Verdict) -> Lin
         sync: sync.spec.name.clone(),
         link: link.id.clone(),
         state: verdict.state,
-        why: verdict.why.clone(),
+        why: with_out_of_sync(&verdict.why, target),
         position: target
             .checkpoint
             .as_ref()

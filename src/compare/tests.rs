@@ -84,7 +84,7 @@ fn found(
         ids: &b,
         tables: &target,
     };
-    compare(&pg, &my, two_way)
+    compare(&pg, &my, two_way, &[])
         .into_iter()
         .filter(|finding| finding.level != Level::Ok)
         .map(|finding| (finding.node, finding.code, finding.fix.unwrap_or_default()))

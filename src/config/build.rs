@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
 
 /// A name of a node or a sync: it becomes part of slot, publication and variable names.
@@ -22,6 +23,8 @@ pub(super) const NAME_CHARS_MAX: usize = 32;
 pub(super) const RANK_MAX: i64 = 32_767;
 /// A group is one target transaction in memory: enough to pay for a COMMIT, little enough to hold locks briefly.
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
+/// Shorter, and a busy machine loses it all the time.
+const LEASE_TTL_S: (usize, usize) = (1, 3_600);
 /// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
 const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
 
@@ -305,6 +308,7 @@ impl Builder<'_> {
             database: address.database,
             tls: address.tls,
             ca_file: address.ca_file.map(|path| self.beside(&path)),
+            session: None,
             identity,
         };
         Some((address.engine, access))
@@ -475,7 +479,10 @@ impl Builder<'_> {
     fn limits(&mut self, file: LimitsFile) -> Limits {
         let usual = Limits::default();
         let (rows, bytes) = (usual.group_rows_max, usual.group_bytes_max);
+        let usual_ttl = usize::try_from(usual.lease_ttl.as_secs()).unwrap_or(1);
+        let ttl = self.bounded("limits.lease_ttl_s", file.lease_ttl_s, usual_ttl, LEASE_TTL_S);
         Limits {
+            lease_ttl: Duration::from_secs(ttl as u64),
             group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
             spill: self.spill(file.spill_dir, file.spill_bytes_max),

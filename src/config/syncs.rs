@@ -119,6 +119,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         rules: Vec::new(),
         mappings: Vec::new(),
         limits: limits.clone(),
+        instance: String::new(),
         choice,
         rule,
         sections,

@@ -15,6 +15,7 @@ use crate::playground::{self, ACCOUNT, Kind, Server};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -130,7 +131,7 @@ impl Links {
     pub(super) fn start(sync: &config::Sync) -> Links {
         let stop = CancellationToken::new();
         let (syncs, token) = ([sync.spec.clone()], stop.clone());
-        let live = Live::new(&syncs);
+        let live = Arc::new(Live::new(&syncs));
         let task = tokio::spawn(async move { flow::run(&syncs, false, &token, &live).await });
         Links { task, stop }
     }

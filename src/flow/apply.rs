@@ -295,7 +295,9 @@ impl Applier {
                         conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, why));
                     }
                 }
-                Decision::Reassert { conflict } => reasserts.push((contested, conflict)),
+                Decision::Reassert { conflict } | Decision::Lift { conflict } => {
+                    reasserts.push((contested, conflict));
+                }
                 Decision::Park { conflict } => {
                     let why =
                         "equal stamps name different rows: a stamp was set by hand or a trigger was off";
@@ -356,6 +358,10 @@ impl Applier {
     fn decide(&self, plan: &Plan, contested: &Contested<'_>) -> Decision {
         let (op, local) = (&contested.change.op, &contested.local);
         let Some(incoming) = incoming_of(op) else {
+            // A row that left the filter may have been kept, and comes again.
+            if plan.keeps() && matches!(op, PlannedOp::Insert { .. }) {
+                return Decision::Write { conflict: None };
+            }
             return merge::decide_one_way(one_way(op), local.row.is_some());
         };
         let standing = Standing {
@@ -368,7 +374,12 @@ impl Applier {
             }
             _ => false,
         };
-        merge::decide(self.rule(plan), self.spec.target.rank, incoming, standing, same)
+        let me = self.spec.target.rank;
+        if plan.is_filtered() {
+            let outside = local.row.as_ref().is_some_and(|row| !plan.holds(row));
+            return merge::decide_filtered(me, incoming, standing, outside, same);
+        }
+        merge::decide(self.rule(plan), me, incoming, standing, same)
     }
 
     fn rule(&self, plan: &Plan) -> &Rule {
@@ -384,8 +395,9 @@ impl Applier {
             && contested.local.tombstone.is_none_or(|stamp| stamp.origin != me)
     }
 
-    /// The source of truth answers a change it does not take: by a touch of its row, or by deleting again. These
-    /// are writes on our own account and stand in a segment of their own.
+    /// The source of truth answers a change it does not take: by a touch of its row, or by deleting again. On a table
+    /// with a row filter a row outside of it is touched, and an arriving row is lifted over a tombstone. These are
+    /// writes on our own account and stand in a segment of their own.
     async fn reassert(
         &mut self,
         plan: &Plan,
@@ -407,22 +419,19 @@ impl Applier {
             let (kind, outcome, why) = match written {
                 Written::Done => {
                     deletes.extend(delete);
-                    (
-                        *conflict,
-                        Outcome::Kept,
-                        "this node is the source of truth".to_owned(),
-                    )
+                    let (outcome, why) = answered(plan, contested);
+                    (*conflict, outcome, why.to_owned())
                 }
                 Written::UniqueTaken(key) => (
                     ConflictKind::MultipleUniqueConflicts,
                     Outcome::Open,
                     format!(
-                        "the source of truth deleted this row, and cannot say so while another row holds a value of unique key {key}"
+                        "the answer to this row cannot be written while another row holds a value of unique key {key}"
                     ),
                 ),
                 Written::Refused(why) => (ConflictKind::ValueRefused, Outcome::Open, why),
                 Written::Lost => {
-                    return Err(Error::transient("reassert rows of the source of truth")
+                    return Err(Error::transient("answer rows of the other side")
                         .table(&plan.shape.table.id)
                         .why("somebody inserted one of them meanwhile"));
                 }
@@ -450,6 +459,14 @@ impl Applier {
                 cells[stamps.origin] = Some(Value::Int(i64::from(me)));
                 let row = Row(cells.into_boxed_slice());
                 let op = WriteOp::Update { row, base: None };
+                Ok((Write { key, op }, None))
+            }
+            (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) if plan.is_filtered() => {
+                let tombstone = local.tombstone.map_or(0, |stamp| stamp.version);
+                let mut row = row.clone();
+                row.0[stamps.version] = Some(Value::Int(tombstone.max(incoming.stamp().version) + 1));
+                row.0[stamps.origin] = Some(Value::Int(i64::from(me)));
+                let op = WriteOp::Insert { row };
                 Ok((Write { key, op }, None))
             }
             (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) => {
@@ -496,6 +513,21 @@ impl Applier {
     }
 }
 
+/// How a change was answered, for the record.
+fn answered(plan: &Plan, contested: &Contested<'_>) -> (Outcome, &'static str) {
+    match (plan.is_filtered(), contested.local.row_stamp) {
+        (false, _) => (Outcome::Kept, "this node is the source of truth"),
+        (true, Some(_)) => (
+            Outcome::Kept,
+            "a row outside of the filter stands here with the greater stamp: the other node's row leaves it",
+        ),
+        (true, None) => (
+            Outcome::Applied,
+            "its key was deleted here while it was outside of the filter: the row got a greater stamp",
+        ),
+    }
+}
+
 fn fill_key(op: &PlannedOp) -> Option<&Key> {
     match op {
         PlannedOp::Insert { fill_from, .. } => fill_from.as_ref(),
@@ -537,8 +569,8 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
             base: None,
             tombstone: *stamp,
         },
-        (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(_)) => WriteOp::Update {
-            row: row.clone(),
+        (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => WriteOp::Update {
+            row: beside(plan, row, here),
             base: None,
         },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, None) => {
@@ -553,6 +585,22 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
         key: contested.change.key.clone(),
         op,
     })
+}
+
+/// The incoming row with the cells that only this node has: rows that trade unique values are deleted and inserted
+/// again, and must come back whole.
+fn beside(plan: &Plan, row: &Row, here: &Row) -> Row {
+    if plan.shape.table.uniques.is_empty() || !plan.leaves_columns() {
+        return row.clone();
+    }
+    let mut row = row.clone();
+    let carried: Vec<usize> = plan.carried().collect();
+    for (place, cell) in row.0.iter_mut().enumerate() {
+        if cell.is_none() && !carried.contains(&place) {
+            *cell = here.get(place).cloned();
+        }
+    }
+    row
 }
 
 /// `None` without stamps (transactional mode).

@@ -16,7 +16,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// A server that is back is used again after this long at most.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// What ran this long has recovered: its next failure starts with the shortest pause again.
-const RECOVERED_AFTER: Duration = Duration::from_secs(30);
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 /// `run --once` is started again by whoever started it; it waits for a hiccup, not for an outage.
 const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 

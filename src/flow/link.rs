@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 /// How often one group is tried again after a deadlock or a lock wait before the link starts anew.
@@ -53,6 +54,8 @@ pub(super) async fn run(
         Arc::clone(pulse),
         spec.limits.group_bytes_max,
     );
+    // Whoever drops this link drops its reader with it.
+    let reader = AbortOnDropHandle::new(reader);
     let mut link = Link {
         spec: Arc::clone(spec),
         pulse: Arc::clone(pulse),
@@ -82,9 +85,12 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
     let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
+    for node in [&mut source, &mut target] {
+        node.end_sessions(&spec.sync, &spec.id, &spec.instance).await?;
+    }
     let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
     let checkpoint = writer
-        .take_over(&spec.sync, &spec.id)
+        .take_over(&spec.sync, &spec.id, &spec.instance)
         .await?
         .filter(|checkpoint| checkpoint.seq >= 0);
     let checkpoint = checkpoint.ok_or_else(|| {
@@ -204,7 +210,13 @@ impl Link {
     /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
     /// one by one, so that the checkpoint stands right before it.
     async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
-        let (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        if planner.is_news(group.iter().flat_map(Transaction::parts)) {
+            self.look_again(planner).await?;
+        }
+        let (mut layers, mut carried, mut stopped) = planner.carry(group.iter().map(Transaction::parts));
+        if layers.has_refusals() && self.look_again(planner).await? {
+            (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
+        }
         let stopper = group.get(carried).and_then(Transaction::halt);
         group.truncate(carried);
         match self.carried(&layers, &group).await {
@@ -229,6 +241,17 @@ impl Link {
         stopped.map_err(|error| self.halted(error, stopper))
     }
 
+    /// The target's tables as they are now, where a plan is to be made or a value is about to be refused: they may have
+    /// been altered since. `false`: they are as they were.
+    async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
+        let target = &self.spec.target;
+        let mut node = Node::connect(&target.access, target.engine).await?;
+        let tables = super::tables(&mut node, &target.tables, &target.name).await?;
+        let pairs = self.spec.source.tables.iter().zip(tables);
+        let pairs = pairs.map(|(id, table)| (id.clone(), Arc::new(table.table.clone())));
+        Ok(planner.renew(pairs.collect()))
+    }
+
     /// Names the transaction that a link cannot get past, and the command that leaves it out.
     fn halted(&self, error: Error, halt: Option<Halt>) -> Error {
         if !is_of_the_data(&error) {
@@ -243,6 +266,13 @@ impl Link {
         }
         if halt.past.is_none() {
             return error;
+        }
+        let (sources, targets) = (&self.spec.source.tables, &self.spec.target.tables);
+        for table in &mut halt.tables {
+            let place = sources.iter().position(|source| source == table);
+            if let Some(target) = place.and_then(|place| targets.get(place)) {
+                table.clone_from(target);
+            }
         }
         let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
         let hint = match error.hint_text() {
@@ -327,6 +357,9 @@ impl Link {
                     piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
                 },
             };
+            if planner.is_news(piece.parts()) {
+                self.look_again(planner).await?;
+            }
             let mut layers = Layers::default();
             let planned = planner.transaction(piece.parts(), &mut layers);
             planned.map_err(|error| self.halted(error, piece.halt()))?;

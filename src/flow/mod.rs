@@ -1,4 +1,4 @@
-//! Runs syncs: first start, links, their supervision, and the watch over settings.
+//! Runs syncs: what is checked before, who runs them, and the watch over settings.
 //!
 //! Owns: what happens to an error. Transient ones make the link start anew after a pause; all others stop the whole
 //! run, because a two-way sync with one dead direction only drifts apart.
@@ -6,7 +6,9 @@
 mod apply;
 mod backoff;
 mod group;
+pub mod instance;
 pub mod lag;
+mod lease;
 mod link;
 pub(crate) mod planner;
 mod poll;
@@ -15,7 +17,9 @@ pub mod pulse;
 mod reader;
 mod record;
 pub mod select;
+pub mod skip;
 pub mod spec;
+mod turn;
 
 pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
@@ -25,16 +29,16 @@ use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
-use crate::seed;
-use backoff::Backoff;
 use presence::Presence;
-use pulse::{Live, Pulse, State};
-use spec::{LinkSpec, NodeSpec, SyncSpec};
+use pulse::Live;
+use spec::{NodeSpec, SyncSpec};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use turn::Turn;
 
 /// How often the settings that may change under us are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
@@ -43,44 +47,58 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs all links of all syncs until `stop` or the first error that a person must see to. With `once`: until each
 /// source's log is applied up to where it stood at the start. What happens shows in `live`.
-pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Live) -> Result<()> {
-    let mut tasks = JoinSet::new();
+pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Arc<Live>) -> Result<()> {
+    let me = instance::own();
     let work = stop.child_token();
-    let watch = work.child_token();
-    let mut links = 0;
+    let first_starts = Arc::new(Mutex::new(()));
+    let mut tasks = JoinSet::new();
     for sync in syncs {
-        let prepared = prepare(sync, once, &work, live).await?;
-        // By a signal, or by a sync that runs already and has failed meanwhile.
-        if work.is_cancelled() {
-            break;
-        }
-        let Some((sync, goals)) = prepared else { break };
-        let presence = Presence::new(sync.nodes.iter());
-        for (index, goal) in goals.into_iter().enumerate() {
-            let link = sync.link(index);
-            let (stop, presence) = (work.clone(), presence.clone());
-            let pulse = live.of(&link.sync, &link.id);
-            links += 1;
-            tasks.spawn(poll::run(Arc::clone(&link), Arc::clone(&pulse), watch.clone()));
-            tasks.spawn(async move {
-                let result = supervise(&link, goal, &stop, &pulse, &presence).await;
-                if result.is_err() {
-                    stop.cancel();
-                }
-                result
-            });
-        }
-        let watch = watch.clone();
-        let failed = work.clone();
-        tasks.spawn(async move {
-            let result = watch_settings(&sync, &presence, &watch).await;
-            if result.is_err() {
-                failed.cancel();
-            }
-            result
-        });
+        let mut sync = sync.clone();
+        sync.instance.clone_from(&me.id);
+        let turn = Turn {
+            me: me.clone(),
+            once,
+            work: work.clone(),
+            first_starts: Arc::clone(&first_starts),
+            live: Arc::clone(live),
+        };
+        tasks.spawn(async move { Box::pin(turn.sync(&sync)).await });
     }
-    finish(tasks, links, &work, &watch).await
+    finish(tasks, &work).await
+}
+
+/// Waits for the syncs; the first error stops the others.
+async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Result<()> {
+    let mut first = Ok(());
+    let deadline = async {
+        work.cancelled().await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::pin!(deadline);
+    loop {
+        let joined = tokio::select! {
+            joined = tasks.join_next() => joined,
+            () = &mut deadline => {
+                warn!("links did not finish in time and are dropped: what is not committed is applied at the next start");
+                return first;
+            }
+        };
+        let Some(joined) = joined else { return first };
+        let result = joined.unwrap_or_else(|error| Err(Error::bug("run a sync").because(error)));
+        if let Err(error) = result {
+            work.cancel();
+            if first.is_ok() {
+                first = Err(error);
+            }
+        }
+    }
+}
+
+/// The sync with its tables, as far as `check` has nothing against running it.
+async fn checked(sync: &SyncSpec) -> Result<SyncSpec> {
+    let sync = selected(sync).await?;
+    ready(&sync).await?;
+    Ok(sync)
 }
 
 /// The sync with the tables that were set up. What else matches is only said.
@@ -102,108 +120,6 @@ async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
     }
     info!(sync = %sync.name, tables = selected.spec.mappings.len(), "tables chosen by pattern");
     Ok(selected.spec)
-}
-
-/// Waits for the links; the first error stops the others.
-async fn finish(
-    mut tasks: JoinSet<Result<()>>,
-    mut links: usize,
-    work: &CancellationToken,
-    watch: &CancellationToken,
-) -> Result<()> {
-    let mut first = Ok(());
-    let deadline = async {
-        work.cancelled().await;
-        tokio::time::sleep(DRAIN_MAX).await;
-    };
-    tokio::pin!(deadline);
-    loop {
-        let joined = tokio::select! {
-            joined = tasks.join_next() => joined,
-            () = &mut deadline => {
-                warn!("links did not finish in time and are dropped: what is not committed is applied at the next start");
-                return first;
-            }
-        };
-        let Some(joined) = joined else { return first };
-        let result = joined.unwrap_or_else(|error| Err(Error::bug("run a link").because(error)));
-        if let Err(error) = result {
-            work.cancel();
-            if first.is_ok() {
-                first = Err(error);
-            }
-        }
-        links = links.saturating_sub(1);
-        if links == 0 {
-            watch.cancel();
-        }
-    }
-}
-
-/// Brings a sync to where its links can start, and waits for databases that are not up yet. Returns the
-/// sync with its tables and what each link is to reach; nothing when told to stop.
-async fn prepare(
-    sync: &SyncSpec,
-    once: bool,
-    stop: &CancellationToken,
-    live: &Live,
-) -> Result<Option<Prepared>> {
-    let mut backoff = Backoff::new(once);
-    let what = format!("sync {}", sync.name);
-    let links = (0..sync.links.len()).map(|index| sync.link(index));
-    let pulses: Vec<Arc<Pulse>> = links.map(|link| live.of(&link.sync, &link.id)).collect();
-    loop {
-        match Box::pin(attempt(sync, once, stop, live)).await {
-            Ok(prepared) => return Ok(Some(prepared)),
-            Err(error) => {
-                if !backoff.wait(&what, error, &pulses, stop).await? {
-                    return Ok(None);
-                }
-            }
-        }
-    }
-}
-
-/// The sync with its tables, and the goal of each link.
-type Prepared = (SyncSpec, Vec<Option<Position>>);
-
-async fn attempt(sync: &SyncSpec, once: bool, stop: &CancellationToken, live: &Live) -> Result<Prepared> {
-    let sync = selected(sync).await?;
-    ready(&sync).await?;
-    seed::start(&sync, stop, live).await?;
-    let mut goals = Vec::with_capacity(sync.links.len());
-    for index in 0..sync.links.len() {
-        goals.push(match once && !stop.is_cancelled() {
-            true => Some(end_of_log(&sync.link(index).source).await?),
-            false => None,
-        });
-    }
-    Ok((sync, goals))
-}
-
-/// Starts a link again for as long as its errors are of the kind that passes.
-async fn supervise(
-    spec: &Arc<LinkSpec>,
-    goal: Option<Position>,
-    stop: &CancellationToken,
-    pulse: &Arc<Pulse>,
-    presence: &Presence,
-) -> Result<()> {
-    let mut backoff = Backoff::new(goal.is_some());
-    loop {
-        match Box::pin(link::run(spec, goal.clone(), stop, pulse, presence)).await {
-            Ok(()) => {
-                pulse.set(State::Stopped, "");
-                return Ok(());
-            }
-            Err(error) => {
-                let shown = std::slice::from_ref(pulse);
-                if !backoff.wait(&spec.id, error, shown, stop).await? {
-                    return Ok(());
-                }
-            }
-        }
-    }
 }
 
 /// Refuses to start on a node that `check` has blockers for.

@@ -2,11 +2,15 @@
 
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
-use crate::model::change::{Op, Part, Writer};
+use crate::mapping::Passage;
+use crate::model::change::{Change, Op, Part, Writer};
+use crate::model::origin::Segment;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
+use crate::plan::differ::named;
+use crate::plan::evolve::Evolution;
 use crate::plan::layer::Layers;
-use crate::plan::{Address, Plan, Planned};
+use crate::plan::{Address, Author, Plan, Planned};
 use foldhash::HashMap;
 use std::sync::Arc;
 
@@ -20,10 +24,14 @@ pub(crate) struct Planner {
     merge: bool,
     /// For the command that passes a transaction over.
     link: String,
+    sync: String,
+    passages: HashMap<TableId, Passage>,
     /// The target's table by the source's name.
     targets: HashMap<TableId, Arc<Table>>,
     /// By the address of the source's table, which the plan keeps alive.
     plans: HashMap<usize, Arc<Plan>>,
+    /// The source's tables as the log last described them.
+    described: HashMap<TableId, Arc<Table>>,
 }
 
 impl Planner {
@@ -42,8 +50,11 @@ impl Planner {
             target_engine,
             merge,
             link: spec.id.clone(),
+            sync: spec.sync.clone(),
+            passages: spec.passages.clone(),
             targets,
             plans: HashMap::default(),
+            described: HashMap::default(),
         }
     }
 
@@ -57,11 +68,45 @@ impl Planner {
                 .table(&table.id)
                 .why("the source sent a table outside of the sync")
         })?;
-        let plan = Plan::compile(table, self.source_engine, target, self.target_engine, self.merge)
+        let plain = Passage::default();
+        let passage = self.passages.get(&table.id).unwrap_or(&plain);
+        let (from, to) = (self.source_engine, self.target_engine);
+        if let Some(before) = self.described.get(&table.id) {
+            let evolution = Evolution {
+                before: &named(before, passage),
+                now: &named(table, passage),
+                source: from,
+                target,
+                target_engine: to,
+            };
+            evolution.check().map_err(|error| error.node(&self.target))?;
+        }
+        let plan = Plan::compile(table, from, target, to, self.merge, passage)
             .map_err(|error| error.node(&self.target))?;
         let plan = Arc::new(plan);
+        self.described.insert(table.id.clone(), Arc::clone(table));
         self.plans.insert(address, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// Is a table described for the first time, or anew? Then the target's may have been altered too.
+    pub(super) fn is_news<'a>(&self, mut parts: impl Iterator<Item = &'a Part>) -> bool {
+        let is_new = |change: &Change| !self.plans.contains_key(&(Arc::as_ptr(&change.table) as usize));
+        parts.any(|part| part.changes.iter().any(is_new))
+    }
+
+    /// Takes the target's tables as they are now, by the source's names. `false`: they are as they were.
+    pub(super) fn renew(&mut self, targets: HashMap<TableId, Arc<Table>>) -> bool {
+        let mut is_other = false;
+        for (id, now) in targets {
+            if self.targets.get(&id).is_some_and(|before| *before == now) {
+                continue;
+            }
+            is_other = true;
+            self.plans.retain(|_, plan| plan.source.id != id);
+            self.targets.insert(id, now);
+        }
+        is_other
     }
 
     /// Layers of the transactions up to the first that cannot be carried, how many those are, and its error: what
@@ -93,9 +138,15 @@ impl Planner {
         let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
         let mut planned = Vec::new();
         for part in parts {
-            let writer = match &part.writer {
-                Writer::User => self.source_rank,
-                Writer::Tidelock(marker) => marker.origin,
+            let author = match &part.writer {
+                Writer::User => Author {
+                    rank: self.source_rank,
+                    own: false,
+                },
+                Writer::Tidelock(marker) => Author {
+                    rank: marker.origin,
+                    own: marker.segment == Segment::Own && marker.sync == self.sync,
+                },
             };
             for (ordinal, change) in (part.first..).zip(&part.changes) {
                 let plan = self.plan(&change.table)?;
@@ -109,7 +160,7 @@ impl Planner {
                     head: Arc::clone(&part.head),
                     ordinal,
                 };
-                plan.change(change, writer, &address, &mut planned)
+                plan.change(change, author, &address, &mut planned)
                     .map_err(|error| error.node(&self.source))?;
                 entries.extend(planned.drain(..).map(|change| (Arc::clone(&plan), Some(change))));
             }

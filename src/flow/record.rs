@@ -94,6 +94,6 @@ fn named(plan: &Plan, change: &Planned, mut conflict: Conflict) -> Conflict {
     let by_stamps = conflict.incoming_stamp.is_some() && conflict.kind != ConflictKind::ValueRefused;
     let extra = if by_stamps { String::new() } else { address(change) };
     let stamps = [conflict.local_stamp, conflict.incoming_stamp];
-    conflict.id = conflict_id(&plan.shape.table.id.name, &conflict.key, stamps, &extra);
+    conflict.id = conflict_id(plan.name(), &conflict.key, stamps, &extra);
     conflict
 }

@@ -3,12 +3,14 @@
 use crate::access::Access;
 use crate::mapping::choice::{self, Choice};
 use crate::mapping::{Mapping, Passage};
+use crate::model::operation::SessionName;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mapped, Mode, Rule, Scope};
 use crate::spill::Space;
 use foldhash::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct NodeSpec {
@@ -37,6 +39,8 @@ pub struct Limits {
     pub group_rows_max: usize,
     pub group_bytes_max: usize,
     pub spill: Space,
+    /// How long a copy of the program that says nothing keeps its links.
+    pub lease_ttl: Duration,
     /// Receive large transactions while they run, where the engine can send them.
     pub stream: bool,
 }
@@ -49,6 +53,8 @@ impl Default for Limits {
             group_rows_max: 1_000,
             group_bytes_max: 4 << 20,
             spill: Space::default(),
+            // A restarted machine is back later than that, and a hiccup of the network is over sooner.
+            lease_ttl: Duration::from_secs(15),
             stream: true,
         }
     }
@@ -68,6 +74,8 @@ pub struct SyncSpec {
     /// The same; with each table's name in the configuration.
     pub mappings: Vec<(String, Arc<Mapping>)>,
     pub limits: Limits,
+    /// The copy of the program that runs it; empty until one does.
+    pub instance: String,
     /// Which tables there are to be, and the rules of those to come.
     pub choice: Choice,
     pub rule: Rule,
@@ -97,6 +105,7 @@ pub struct LinkSpec {
     pub passages: HashMap<TableId, Passage>,
     pub config_hash: String,
     pub limits: Limits,
+    pub instance: String,
 }
 
 impl SyncSpec {
@@ -119,11 +128,21 @@ impl SyncSpec {
 
     pub fn link(&self, index: usize) -> Arc<LinkSpec> {
         let (from, to) = self.links[index];
-        let (source, target) = (self.nodes[from].clone(), self.nodes[to].clone());
+        let (mut source, mut target) = (self.nodes[from].clone(), self.nodes[to].clone());
+        let id = link_id(&source.name, &target.name);
+        if !self.instance.is_empty() {
+            let name = SessionName {
+                sync: self.name.clone(),
+                link: id.clone(),
+                instance: self.instance.clone(),
+            };
+            source.access.session = Some(name.clone());
+            target.access.session = Some(name);
+        }
         let passage = |(name, mapping): &(String, Arc<Mapping>)| Passage::new(mapping, from, to, name);
         Arc::new(LinkSpec {
             sync: self.name.clone(),
-            id: link_id(&source.name, &target.name),
+            id,
             mode: self.mode,
             rules: target
                 .tables
@@ -141,6 +160,7 @@ impl SyncSpec {
             target,
             config_hash: self.config_hash.clone(),
             limits: self.limits.clone(),
+            instance: self.instance.clone(),
         })
     }
 

@@ -11,6 +11,9 @@ use crate::expr::{Condition, Filter, Unfit};
 use crate::model::schema::Table;
 use std::sync::Arc;
 
+/// The first letter of the signature of a mapping that filters rows.
+pub const FILTERED: char = 'w';
+
 /// How the rows of one table pass between the nodes of its sync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mapping {
@@ -61,7 +64,8 @@ impl Mapping {
             .as_ref()
             .map(|filter| format!("{:?}", filter.condition));
         let text = serde_json::json!([columns, filter]).to_string();
-        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+        let kind = if self.filter.is_some() { FILTERED } else { 'c' };
+        format!("{kind}{:015x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 4)
     }
 
     /// A node's name of a column of the configuration.

@@ -240,7 +240,10 @@ impl Model {
             Decision::Reassert { .. } if variant != Variant::KeepByOrigin => {
                 self.reassert(me, key, change, content)
             }
-            Decision::Reassert { .. } | Decision::Keep { .. } | Decision::Park { .. } => {}
+            Decision::Reassert { .. }
+            | Decision::Lift { .. }
+            | Decision::Keep { .. }
+            | Decision::Park { .. } => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod conflict;
 pub mod log;
+pub mod operation;
 pub mod origin;
 pub mod position;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
+use super::operation::{Lease, OutOfSync, Pause, Stop};
 use super::schema::{Table, TableId};
 use super::stamp::Rank;
 use serde::Serialize;
@@ -46,6 +47,30 @@ pub struct Scope {
     pub config_hash: String,
     /// The account that `run` uses, which `setup` grants to.
     pub run_user: String,
+}
+
+impl Scope {
+    /// How a table passes.
+    pub fn mapped(&self, table: &TableId) -> Mapped {
+        let place = self.tables.iter().position(|known| known == table);
+        place
+            .and_then(|place| self.mapped.get(place))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Tables of which the log must hold whole old rows.
+    pub fn whole_rows(&self) -> Vec<&TableId> {
+        let wanted = |(place, _): &(usize, &TableId)| {
+            let filtered = self
+                .mapped
+                .get(*place)
+                .is_some_and(|mapped| !mapped.filter_columns.is_empty());
+            self.is_source && (self.mode == Mode::Merge || filtered)
+        };
+        let tables = self.tables.iter().enumerate().filter(wanted);
+        tables.map(|(_, table)| table).collect()
+    }
 }
 
 /// What setup must know of a table's mapping.
@@ -242,6 +267,22 @@ pub struct LinkStatus {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    /// Who runs it, or ran it last.
+    pub lease: Option<Lease>,
+    pub pause: Option<Pause>,
+    /// What it stopped at last; see [`LinkStatus::halted`].
+    pub stop: Option<Stop>,
+    pub out_of_sync: Vec<OutOfSync>,
+}
+
+impl LinkStatus {
+    /// What the link stands at now: it has not moved since, and nobody who came later runs it.
+    pub fn halted(&self) -> Option<&Stop> {
+        let stop = self.stop.as_ref()?;
+        let seq = self.checkpoint.as_ref().map_or(-1, |checkpoint| checkpoint.seq);
+        let runs_again = |lease: &Lease| lease.is_held() && lease.age_ms < stop.age_ms;
+        (stop.seq == seq && !self.lease.as_ref().is_some_and(runs_again)).then_some(stop)
+    }
 }
 
 /// How long the source still keeps what a link has not read, for `status`.

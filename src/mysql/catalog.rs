@@ -419,10 +419,13 @@ async fn indexes(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTabl
         let column = column
             .filter(|_| prefix.is_none())
             .and_then(|name| catalog.table.column(&name));
-        if indexes.last().is_none_or(|(t, i, _)| *t != table || *i != index) {
+        // Names that differ in case only may come mixed: that is how the server sorts them.
+        let known = indexes.iter().rposition(|(t, i, _)| *t == table && *i == index);
+        let at = known.unwrap_or(indexes.len());
+        if known.is_none() {
             indexes.push((table, index, Some(Vec::new())));
         }
-        if let Some((_, _, columns)) = indexes.last_mut() {
+        if let Some((_, _, columns)) = indexes.get_mut(at) {
             *columns = columns.take().zip(column).map(|(mut columns, column)| {
                 columns.push(column);
                 columns

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod codec;
 mod fault;
 pub mod log;
+pub mod operations;
 mod relay;
 pub mod setup;
 pub mod snapshot;
@@ -32,9 +33,12 @@ const PACKET_BYTES_MAX: usize = 1 << 30;
 
 /// What every session runs with. The SQL mode keeps strings free of escapes and lets invalid dates, which the
 /// source accepted, pass; a value that does not fit is an error and never cut.
-const PINS: [&str; 4] = [
+const PINS: [&str; 5] = [
     "SET NAMES utf8mb4",
-    "SET SESSION time_zone = '+00:00', autocommit = 1, net_read_timeout = 3600, net_write_timeout = 3600, \
+    // Limits for users' statements would cut a first copy short; each server knows its own.
+    "SET SESSION /*!80000 max_execution_time = 0, */ /*M! max_statement_time = 0, idle_transaction_timeout = 0, \
+     idle_write_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, */ autocommit = 1",
+    "SET SESSION time_zone = '+00:00', net_read_timeout = 3600, net_write_timeout = 3600, \
      wait_timeout = 86400, interactive_timeout = 86400, group_concat_max_len = 1073741824",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
      ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
@@ -90,6 +94,9 @@ async fn connect_to(access: &Access) -> Result<Conn> {
     }
     if access.must_write {
         writable(&mut conn, &doing).await?;
+    }
+    if let Some(name) = &access.session {
+        operations::note_session(&mut conn, name).await;
     }
     Ok(conn)
 }

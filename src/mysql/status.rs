@@ -5,7 +5,7 @@
 
 use super::log;
 use super::source::{current_position, serves};
-use super::{fail, flavor, sql};
+use super::{fail, flavor, operations, sql};
 use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::Position;
@@ -56,6 +56,17 @@ async fn is_set_up(conn: &mut Conn) -> Result<bool> {
     Ok(count == Some(2))
 }
 
+/// Is the control database of version 2 or later?
+async fn has_operations(conn: &mut Conn) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables
+                WHERE table_schema = 'tidelock' AND table_name = 'lease'";
+    let count: Option<u64> = conn
+        .query_first(sql)
+        .await
+        .map_err(|error| fail("look for the control database's version", error))?;
+    Ok(count == Some(1))
+}
+
 pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<LinkStatus> {
     let doing = format!("read the status of link {link}");
     if !is_set_up(conn).await? {
@@ -86,6 +97,11 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         let checkpoint = Checkpoint::stored(lane, (epoch, seq), &position, settle.as_deref(), identity);
         status.checkpoint = Some(checkpoint.map_err(|error| Error::definite(doing).because(error))?);
         status.checkpoint_age_ms = Some(age.max(0).unsigned_abs());
+    }
+    if has_operations(conn).await? {
+        status.lease = operations::lease(conn, sync, link).await?;
+        (status.pause, status.stop) = operations::link_state(conn, sync, link).await?;
+        status.out_of_sync = operations::out_of_sync(conn, sync, Some(link)).await?;
     }
     Ok(status)
 }

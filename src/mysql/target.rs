@@ -8,18 +8,20 @@
 //! There is no RETURNING: an attempt is applied whole, which the counts of rows found say, or not at all.
 
 use super::codec::decode_select;
+use super::operations::{self, LeaseRow};
 use super::sql::{self, Sql};
 use super::{Flavor, connect, fail, flavor};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Class, Error, Reason, Result};
 use crate::model::conflict::{Conflict, Local};
+use crate::model::operation::not_leased;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
 use crate::model::value::{Row as Cells, Value};
 use crate::plan::{Key, Move, Shape, Write, WriteOp, Written};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, ServerError};
+use mysql_async::{Conn, Row, ServerError, params};
 use std::collections::HashMap;
 
 /// Bytes of values in one packet; hexadecimal doubles them.
@@ -162,12 +164,31 @@ impl Target {
     }
 
     /// Fences whoever held the link: raises the epoch of all lanes, which waits for a transaction of theirs that is
-    /// still open, then reads where they got to.
-    pub async fn take_over(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
-        match self.conn.query_drop(sql::take_over(sync, link)).await {
-            Ok(()) => self.checkpoint(sync, link).await,
-            Err(error) => Err(self.failed(format!("take over {link}"), error)),
+    /// still open, then reads where they got to. Only the holder of the lease may: that is looked at last, and the
+    /// lease cannot change hands before our commit.
+    pub async fn take_over(&mut self, sync: &str, link: &str, instance: &str) -> Result<Option<Checkpoint>> {
+        let doing = format!("take over {link}");
+        let raised = self
+            .packet(&[b"START TRANSACTION", &sql::take_over(sync, link)])
+            .await;
+        if let Err(error) = raised {
+            return Err(self.failed(doing, error));
         }
+        let locked = format!("{} FOR UPDATE", operations::LEASE);
+        let lease: Option<LeaseRow> = match self.conn.exec_first(locked, params! { sync, link }).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(self.failed(doing, error)),
+        };
+        let is_ours = lease.as_ref().is_some_and(|(holder, ..)| holder == instance);
+        if !is_ours || lease.as_ref().is_none_or(|(.., left_ms, _)| *left_ms <= 0) {
+            self.rollback().await?;
+            let holder = lease.map(|(_, holder, ..)| holder).unwrap_or_default();
+            return Err(not_leased(&doing, is_ours, &holder).node(&self.node));
+        }
+        if let Err(error) = self.conn.query_drop("COMMIT").await {
+            return Err(self.failed(doing, error));
+        }
+        self.checkpoint(sync, link).await
     }
 
     /// Opens the transaction and moves the checkpoint, in one round trip.

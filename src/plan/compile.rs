@@ -1,11 +1,15 @@
 //! One source table as its log describes it, bound to one target table as its catalog describes it.
 //!
-//! Owns: the column map, the cast of each cell, the split of a key change into delete and insert.
+//! Owns: the column map, the cast of each cell, the split of a key change into delete and insert, and what a row
+//! filter makes of a change: a row that comes to match is inserted, one that ceases to match is deleted (it leaves).
 //! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
+use super::differ::{Differing, named};
 use super::{Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
+use crate::expr::Filter;
+use crate::mapping::{Passage, Place};
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
@@ -66,6 +70,24 @@ struct Carried {
     target: usize,
 }
 
+/// Who wrote a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Author {
+    /// The origin of a delete.
+    pub rank: Rank,
+    /// Tidelock itself, on the source's account, to tell the target something.
+    pub own: bool,
+}
+
+/// One condition, over the rows of each side.
+#[derive(Debug)]
+struct Filters {
+    source: Filter,
+    target: Filter,
+    /// Rows that leave stay on the target.
+    keep: bool,
+}
+
 #[derive(Debug)]
 pub struct Plan {
     pub source: Arc<Table>,
@@ -75,6 +97,11 @@ pub struct Plan {
     key: Vec<Carried>,
     /// Source columns of version and origin, in merge mode.
     stamps: Option<(usize, usize)>,
+    /// Source columns that stay behind, in evidence too.
+    skipped: Vec<usize>,
+    filters: Option<Filters>,
+    /// The table's name in the configuration.
+    name: String,
     source_engine: Engine,
     target_engine: Engine,
 }
@@ -87,29 +114,43 @@ impl Plan {
         target: &Arc<Table>,
         target_engine: Engine,
         merge: bool,
+        passage: &Passage,
     ) -> Result<Plan> {
-        let failed = || {
-            Error::definite("plan how its rows are carried over")
-                .table(&target.id)
-                .hint("run `tidelock check`: it prints each difference of the two tables with the DDL that mends it")
+        let differing = Differing {
+            source: &named(source, passage),
+            source_engine,
+            target,
+            target_engine,
         };
-        let mut columns = Vec::with_capacity(source.columns.len());
+        let failed = || differing.failed();
+        let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
         for (index, column) in source.columns.iter().enumerate() {
-            let place = target.column(&column.name);
+            let place = match passage.place(&column.name) {
+                Place::Named(name) => target.column(name),
+                Place::Skipped => {
+                    skipped.push(index);
+                    continue;
+                }
+                Place::Taken(other) => {
+                    let why = format!(
+                        "columns {:?} and {other:?} would both be one column of the target",
+                        column.name
+                    );
+                    return Err(failed().why(why));
+                }
+            };
             // What the source computes and the target has no place for is nobody's data.
             if place.is_none() && column.generated {
                 continue;
             }
-            let Some(place) = place else {
-                return Err(failed().why(format!("column {:?} does not exist on the target", column.name)));
-            };
+            let place = place.ok_or_else(|| differing.missing(column, passage))?;
             let counterpart = &target.columns[place];
             if counterpart.generated {
                 continue;
             }
             if let Verdict::Refused(why) = typemap::verdict(column, source_engine, counterpart, target_engine)
             {
-                return Err(failed().why(format!("column {:?}: {why}", column.name)));
+                return Err(differing.refused(column, counterpart, &why));
             }
             columns.push(Carried {
                 source: index,
@@ -121,6 +162,12 @@ impl Plan {
         let key = key
             .filter(|key| !key.is_empty())
             .ok_or_else(|| failed().why("its primary key is not carried"))?;
+        // Rows that are one by one side's key may be two by the other's.
+        let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
+        let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
+        if !(is_same || source.key.is_empty()) {
+            return Err(differing.keyed());
+        }
         let stamps = match merge {
             true => Some(
                 stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,
@@ -131,8 +178,26 @@ impl Plan {
             table: Arc::clone(target),
             stamps: target_stamps(target, merge).ok_or_else(failed)?,
         };
+        let unfit = |unfit: crate::expr::Unfit| {
+            failed().why(format!("filter column {:?}: {}", unfit.column, unfit.why))
+        };
+        let filters = (
+            passage.filter(source).map_err(unfit)?,
+            passage.filter_there(target).map_err(unfit)?,
+        );
+        let keep = passage.keeps();
+        let name = match passage.table.as_str() {
+            "" => target.id.name.clone(),
+            name => name.to_owned(),
+        };
         Ok(Plan {
             source: Arc::clone(source),
+            skipped,
+            filters: match filters {
+                (Some(source), Some(target)) => Some(Filters { source, target, keep }),
+                (None, _) | (_, None) => None,
+            },
+            name,
             shape: Arc::new(shape),
             columns,
             key,
@@ -142,22 +207,29 @@ impl Plan {
         })
     }
 
-    /// `writer`: rank of the node that made the change, which is the origin of a delete.
     /// A change of the key becomes two.
     pub fn change(
         &self,
         change: &Change,
-        writer: Rank,
+        author: Author,
         address: &Address,
         out: &mut Vec<Planned>,
     ) -> Result<()> {
         match &change.op {
-            Op::Insert { new } => out.push(self.insert(new, None, address)?),
-            Op::Delete { old } => out.push(self.delete(old, writer, address)?),
+            Op::Insert { new } if self.takes(new)? => out.push(self.insert(new, None, address)?),
+            Op::Delete { old } if self.takes(old)? => out.push(self.delete(old, author.rank, address)?),
+            Op::Insert { .. } | Op::Delete { .. } => {}
             Op::Update { old, new } => match old {
                 Some(old) if self.key_differs(old, new) => {
-                    let delete = self.delete(old, writer, address)?;
-                    if new.is_complete() {
+                    let (was, is) = (self.takes(old)?, self.takes(new)?);
+                    let delete = self.delete(old, author.rank, address)?;
+                    if !was || !is {
+                        let goes = was && !self.keeps();
+                        out.extend(goes.then_some(delete));
+                        if is {
+                            out.push(self.insert(new, None, address)?);
+                        }
+                    } else if new.is_complete() {
                         out.extend([delete, self.insert(new, None, address)?]);
                     } else {
                         // The row it leaves is read before anything of its layer is written: insert opens the layer.
@@ -167,7 +239,7 @@ impl Plan {
                 }
                 // A merge row that was saved as it was keeps its stamp, and says nothing new to anybody.
                 Some(old) if self.stamps.is_some() && old == new => {}
-                old => out.push(self.update(old.as_ref(), new, address)?),
+                old => self.updated(old.as_ref(), new, author, address, out)?,
             },
             // It names no rows: see `truncates`.
             Op::Truncate => {
@@ -177,16 +249,124 @@ impl Plan {
         Ok(())
     }
 
+    /// An update by what the filter says of the row before and after it.
+    fn updated(
+        &self,
+        old: Option<&Row>,
+        new: &Row,
+        author: Author,
+        address: &Address,
+        out: &mut Vec<Planned>,
+    ) -> Result<()> {
+        let Some(filters) = &self.filters else {
+            out.push(self.update(old, new, address)?);
+            return Ok(());
+        };
+        let is = self.takes(new)?;
+        let was = match old {
+            Some(old) => self.takes(old)?,
+            // The log leaves the old row out where its key did not change: then a filter over the key says the same.
+            None if filters
+                .source
+                .columns()
+                .iter()
+                .all(|column| self.source.key.contains(column)) =>
+            {
+                is
+            }
+            None => {
+                return Err(self.lacks("its update came without the old values that the row filter reads"));
+            }
+        };
+        match (was, is) {
+            (true, true) => out.push(self.update(old, new, address)?),
+            (false, true) => out.push(self.insert(new, None, address)?),
+            (true, false) if filters.keep => {}
+            (true, false) => out.push(self.leave(old.unwrap_or(new), new, address)?),
+            // What Tidelock answers with is meant for the other side.
+            (false, false) if author.own => out.push(self.leave(old.unwrap_or(new), new, address)?),
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
+    /// The row stopped matching: to the target a delete, with the stamp of the write that it was.
+    fn leave(&self, old: &Row, new: &Row, address: &Address) -> Result<Planned> {
+        let mut planned = self.delete(old, Rank::default(), address)?;
+        let after = self.stamp(new)?;
+        match &mut planned.op {
+            PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = after,
+            PlannedOp::Insert { .. } | PlannedOp::Update { .. } => {}
+        }
+        Ok(planned)
+    }
+
+    /// Does the row of the source match the table's filter?
+    pub fn takes(&self, source: &Row) -> Result<bool> {
+        let Some(filters) = &self.filters else {
+            return Ok(true);
+        };
+        filters
+            .source
+            .matches(source)
+            .ok_or_else(|| self.lacks("a row image came without the columns that the row filter reads"))
+    }
+
+    /// Does the row of the target match the table's filter? One that cannot be judged is taken for one that does.
+    pub fn holds(&self, target: &Row) -> bool {
+        let filters = self.filters.as_ref();
+        filters.is_none_or(|filters| filters.target.matches(target) != Some(false))
+    }
+
+    pub fn is_filtered(&self) -> bool {
+        self.filters.is_some()
+    }
+
+    /// Rows that leave the filter stay on the target.
+    pub fn keeps(&self) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.keep)
+    }
+
+    /// The table's name in the configuration, the same on every node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has the target columns that no row from the source brings?
+    pub fn leaves_columns(&self) -> bool {
+        let columns = self.shape.table.columns.iter().enumerate();
+        let mut own =
+            columns.filter(|(place, column)| !column.generated && !self.carried().any(|at| at == *place));
+        own.next().is_some()
+    }
+
+    /// A row of the source as evidence, without what stays behind.
+    fn evidence(&self, row: &Row) -> Row {
+        let mut row = row.clone();
+        for &index in &self.skipped {
+            if let Some(cell) = row.0.get_mut(index) {
+                *cell = None;
+            }
+        }
+        row
+    }
+
     /// May the target's table be emptied as the source's was? One way the source's rows are all there are. Two ways
     /// the log would have to say which rows went: the target may hold others, whose stamps are not below anything.
     /// `skip`: the command that passes the statement over.
     pub fn truncates(&self, skip: &str) -> Result<()> {
-        if self.stamps.is_none() {
-            return Ok(());
-        }
+        let why = match (self.stamps.is_some(), self.keeps()) {
+            (false, false) => return Ok(()),
+            (true, _) => {
+                "the log does not say which rows it removed, and rows of the other side may be among them"
+            }
+            (false, true) => {
+                "the log does not say which rows it removed, and rows that left the filter are kept here"
+            }
+        };
         Err(Error::definite("apply a TRUNCATE")
             .table(&self.source.id)
-            .why("the log does not say which rows it removed, and rows of the other side may be among them")
+            .why(why)
             .hint(format!(
                 "`{skip}` passes it over and marks the table as out of sync: DELETE the rows on the other side then, \
                  if they are to go there too; or {NEW_COPY}. Use DELETE instead of TRUNCATE from now on"
@@ -229,7 +409,7 @@ impl Plan {
                 key,
                 PlannedOp::Update {
                     row,
-                    before: old.cloned(),
+                    before: old.map(|old| self.evidence(old)),
                     base,
                     stamp,
                 },
@@ -246,7 +426,7 @@ impl Plan {
             Ok(key) => self.planned(
                 key,
                 PlannedOp::Delete {
-                    before: old.clone(),
+                    before: self.evidence(old),
                     base,
                     stamp,
                 },
@@ -275,7 +455,7 @@ impl Plan {
         operation: &'static str,
         address: &Address,
     ) -> Result<Planned> {
-        let incoming = incoming.clone();
+        let incoming = self.evidence(incoming);
         // The key in the source's terms: it only names the row in the record.
         let key: Key = self
             .key

@@ -60,6 +60,14 @@ impl Layers {
         self.layers.push(layer);
     }
 
+    /// Does a value come that the target's column, as it was when it was last looked at, cannot hold?
+    pub fn has_refusals(&self) -> bool {
+        let changes = self.layers.iter().flat_map(|layer| &layer.changes);
+        changes
+            .into_iter()
+            .any(|change| matches!(change.op, PlannedOp::Refused { .. }))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
@@ -192,7 +200,9 @@ mod tests {
             key: vec![0],
             uniques: vec![],
         });
-        Arc::new(Plan::compile(&table, Engine::Postgres, &table, Engine::Postgres, merge).unwrap())
+        let passage = crate::mapping::Passage::default();
+        let pg = Engine::Postgres;
+        Arc::new(Plan::compile(&table, pg, &table, pg, merge, &passage).unwrap())
     }
 
     fn row(cells: [Option<i64>; 4]) -> Row {
@@ -219,7 +229,8 @@ mod tests {
                 table: Arc::clone(&plan.source),
                 op,
             };
-            plan.change(&change, 7, &address, &mut planned).unwrap();
+            let author = crate::plan::Author { rank: 7, own: false };
+            plan.change(&change, author, &address, &mut planned).unwrap();
             planned.drain(..).for_each(|change| layers.push(plan, change));
         }
         layers

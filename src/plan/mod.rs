@@ -4,10 +4,12 @@
 //! [`layer`] the compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
 
 pub mod compile;
+pub mod differ;
 pub mod evidence;
+pub mod evolve;
 pub mod layer;
 
-pub use compile::{Address, Plan, Planned, PlannedOp};
+pub use compile::{Address, Author, Plan, Planned, PlannedOp};
 
 use crate::model::origin::Marker;
 use crate::model::schema::Table;

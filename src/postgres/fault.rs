@@ -72,7 +72,10 @@ const TABLE: &[(&[&str], Class, Reason, Option<&str>)] = &[
         &["28P01"],
         Definite,
         Unreachable,
-        Some("check user and password; the server's log has the exact cause"),
+        Some(
+            "check user and password, and the client certificate's CN where pg_hba.conf asks for one; the server's log has \
+             the exact cause",
+        ),
     ),
     (
         &["28000"],

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod codec;
 mod fault;
 pub mod log;
+pub mod operations;
 mod relation;
 pub mod replication;
 mod rows;
@@ -93,7 +94,7 @@ async fn connect_to(access: &Access) -> Result<Client> {
         .port(access.port)
         .user(&access.user)
         .dbname(&access.database)
-        .application_name("tidelock")
+        .application_name(access.session_name())
         .options(session_options())
         .keepalives(true)
         .keepalives_idle(Duration::from_secs(15))

@@ -102,12 +102,21 @@ impl Described {
             let name = &known.columns.get(*index)?.name;
             columns.iter().position(|column| column.name == *name)
         };
+        // By default the log says which columns were the key when the row was written; else the catalog does.
+        let flagged: Vec<usize> = (0..columns.len())
+            .filter(|index| self.identity == 'd' && self.columns[*index].identity)
+            .collect();
         let key: Option<Vec<usize>> = known.key.iter().map(place).collect();
+        let key = match key {
+            Some(key) if flagged.is_empty() || same_places(&key, &flagged) => Some(key),
+            Some(_) | None if !flagged.is_empty() => Some(flagged),
+            other => other,
+        };
         let key = key.ok_or_else(|| {
             Error::definite("read the table's changes")
                 .table(&known.id)
-                .why("the publication leaves out a column of its primary key")
-                .hint("publish the table without a column list")
+                .why("the rows in its log lack a column of its primary key: the key was altered since, or the publication leaves the column out")
+                .hint(format!("publish the table without a column list; if the key was altered, {NEW_COPY}"))
         })?;
         let uniques = known.uniques.iter().map(|unique| {
             let places: Option<Vec<usize>> = unique.iter().map(place).collect();
@@ -125,6 +134,10 @@ impl Described {
             }),
         })
     }
+}
+
+fn same_places(a: &[usize], b: &[usize]) -> bool {
+    a.len() == b.len() && a.iter().all(|place| b.contains(place))
 }
 
 /// A type that is not built in: domains down to their base, enums with their labels, the rest opaque.

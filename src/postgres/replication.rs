@@ -228,12 +228,13 @@ async fn open(access: &Access) -> Result<Replication> {
         to_send: BytesMut::new(),
         flushed: true,
     };
+    let name = access.session_name();
     let parameters = [
         ("user", access.user.as_str()),
         ("database", access.database.as_str()),
         ("replication", "database"),
         ("client_encoding", "UTF8"),
-        ("application_name", "tidelock"),
+        ("application_name", &name),
         ("options", &session_options()),
     ];
     frontend::startup_message(parameters, &mut connection.to_send)

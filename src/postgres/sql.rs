@@ -42,6 +42,15 @@ pub const CREATE_CHECKPOINT: &str = "INSERT INTO tidelock.checkpoint (sync, link
 
 pub const TAKE_OVER: &str = "UPDATE tidelock.checkpoint SET epoch = epoch + 1 WHERE sync = $1 AND link = $2";
 
+/// Whose the lease of a link is, and how long still.
+pub const LEASE: &str = "SELECT instance, holder, process, \
+    (extract(epoch FROM expires_at - clock_timestamp()) * 1000)::bigint, \
+    (extract(epoch FROM clock_timestamp() - taken_at) * 1000)::bigint \
+    FROM tidelock.lease WHERE sync = $1 AND link = $2";
+
+pub const AUDIT: &str = "INSERT INTO tidelock.audit (operator, action, sync, link, detail) \
+    VALUES ($1, $2, $3, $4, $5)";
+
 /// Moves the checkpoint, and writes the marker only if it moved. It is sent right behind BEGIN: should BEGIN alone
 /// fail, the setting that BEGIN makes is not there, and the checkpoint does not move without its rows.
 /// Parameters up to $12 as in CREATE_CHECKPOINT.

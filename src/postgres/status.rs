@@ -3,7 +3,7 @@
 //! Owns: reading our own schema and the slot's figures. Refuses: changing anything.
 //! A database that was never set up answers with empty results, not with errors.
 
-use super::{fail, sql};
+use super::{fail, operations, sql};
 use crate::error::{Error, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::{Position, parse_lsn};
@@ -88,6 +88,17 @@ async fn is_set_up(client: &Client) -> Result<bool> {
         .map_err(|error| fail("look for the control schema", error))
 }
 
+/// Is the control schema of version 2 or later?
+async fn has_operations(client: &Client) -> Result<bool> {
+    let doing = "look for the control schema's version";
+    let sql = "SELECT to_regclass('tidelock.lease') IS NOT NULL";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| fail(doing, error))?;
+    row.try_get(0).map_err(|error| fail(doing, error))
+}
+
 pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<LinkStatus> {
     let doing = format!("read the status of link {link}");
     if !is_set_up(client).await? {
@@ -110,13 +121,20 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
             .map(i64::unsigned_abs)
             .map_err(wrong)
     };
-    Ok(LinkStatus {
+    let mut status = LinkStatus {
         set_up: count(0)? > 0,
         checkpoint,
         checkpoint_age_ms: age.map(|age| age.max(0).unsigned_abs()),
         conflicts_open: count(1)?,
         conflicts_total: count(2)?,
-    })
+        ..LinkStatus::default()
+    };
+    if has_operations(client).await? {
+        status.lease = operations::lease(client, sync, link).await?;
+        (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
+        status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
+    }
+    Ok(status)
 }
 
 fn checkpoint(row: &Row, doing: &str) -> Result<Checkpoint> {

@@ -11,6 +11,7 @@ use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{Conflict, Local};
+use crate::model::operation::not_leased;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
 use crate::model::value::Row as Cells;
@@ -130,10 +131,28 @@ impl Target {
     }
 
     /// Fences whoever held the link: raises the epoch of all lanes, which waits for a transaction of theirs that is
-    /// still open, then reads where they got to.
-    pub async fn take_over(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
+    /// still open, then reads where they got to. Only the holder of the lease may: that is looked at last, and the
+    /// lease cannot change hands before our commit.
+    pub async fn take_over(&mut self, sync: &str, link: &str, instance: &str) -> Result<Option<Checkpoint>> {
         let doing = format!("take over {link}");
+        let begun = self.client.batch_execute("BEGIN").await;
+        begun.map_err(|error| self.failed(&doing, error))?;
         self.query(&doing, sql::TAKE_OVER, &[&sync, &link]).await?;
+        let locked = format!("{} FOR UPDATE", sql::LEASE);
+        let rows = self.query(&doing, &locked, &[&sync, &link]).await?;
+        let wrong = |error| self.failed(&doing, error);
+        let (mut holder, mut is_ours, mut left_ms) = (String::new(), false, 0_i64);
+        if let Some(row) = rows.first() {
+            is_ours = row.try_get::<_, &str>(0).map_err(wrong)? == instance;
+            holder = row.try_get(1).map_err(wrong)?;
+            left_ms = row.try_get(3).map_err(wrong)?;
+        }
+        if !is_ours || left_ms <= 0 {
+            self.rollback().await?;
+            return Err(not_leased(&doing, is_ours, &holder).node(&self.node));
+        }
+        let done = self.client.batch_execute("COMMIT").await;
+        done.map_err(|error| self.failed(&doing, error))?;
         self.checkpoint(sync, link).await
     }
 

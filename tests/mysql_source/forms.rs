@@ -275,3 +275,39 @@ async fn mysql_dump_logins() {
 async fn mariadb_dump_logins() {
     the_dump_logs_in_by_every_way(Kind::Mariadb).await;
 }
+
+/// The most memory this process has had, in MiB. Each test is a process of its own.
+fn most_memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// A transaction of 400 MB that takes a few MB of log: neither is held.
+#[tokio::test]
+async fn mysql_a_large_compressed_transaction_takes_little_memory() {
+    let db = server(Kind::Mysql, &["--binlog-transaction-compression=ON"]).await;
+    db.exec("CREATE TABLE t (id int PRIMARY KEY, v varchar(4000)); CREATE TABLE ten (n int); INSERT INTO ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)")
+        .await;
+    let options = options(&db, &["t"]).await;
+    let mut source = source(&options).await;
+    db.exec(
+        "INSERT INTO t SELECT a.n + 10*b.n + 100*c.n + 1000*d.n + 10000*e.n, REPEAT('x', 4000) \
+         FROM ten a, ten b, ten c, ten d, ten e",
+    )
+    .await;
+    let before = most_memory_mib();
+    let mut rows = 0;
+    loop {
+        let Step::Part(part) = next(&mut source).await.unwrap() else {
+            continue;
+        };
+        rows += part.changes.len();
+        if part.end.is_some() {
+            break;
+        }
+    }
+    assert_eq!(rows, 100_000);
+    let more = most_memory_mib() - before;
+    assert!(more < 24, "{more} MiB for a transaction of 400 MB");
+}

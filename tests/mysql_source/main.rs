@@ -2,6 +2,7 @@
 //! and their markers, restarts, and every setting that would lose rows.
 #![allow(clippy::unwrap_used)]
 
+mod files;
 mod forms;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -9,6 +10,7 @@ mod refusals;
 mod sessions;
 mod transactions;
 mod types;
+mod undecided;
 
 use harness::Db;
 use std::sync::Arc;

@@ -135,6 +135,8 @@ pub struct Scene {
     pub b: Db,
     pub sync: String,
     pub way: Way,
+    /// Names in the config beside the tables that are compared.
+    pub more_tables: Vec<String>,
     tables: Vec<Table>,
 }
 
@@ -182,6 +184,7 @@ impl Scene {
             lock: Tidelock::new(""),
             sync,
             way,
+            more_tables: Vec::new(),
             tables,
             probes: AtomicU64::new(0),
         };
@@ -192,7 +195,9 @@ impl Scene {
 
     /// Writes the config file; `more` is appended to the sync's keys.
     pub fn configure(&mut self, seed: &str, more: &str) {
-        let names: Vec<String> = self.tables.iter().map(|t| format!("{:?}", t.name)).collect();
+        let names = self.tables.iter().map(|table| table.name);
+        let names = names.chain(self.more_tables.iter().map(String::as_str));
+        let names: Vec<String> = names.map(|name| toml::Value::from(name).to_string()).collect();
         let config = format!(
             "version = 1\n[node.a]\n{}\n[node.b]\n{}\n\
              [[sync]]\nname = \"{}\"\nnodes = [\"a\", \"b\"]\n{}\ntables = [{}]\nseed = \"{seed}\"\n{more}\n",

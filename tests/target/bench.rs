@@ -33,7 +33,7 @@ impl Target {
     }
 
     pub(crate) async fn take_over(&mut self, sync: &str) -> Checkpoint {
-        self.0.take_over(sync, LINK).await.unwrap().unwrap()
+        self.0.take_over(sync, LINK, INSTANCE).await.unwrap().unwrap()
     }
 
     pub(crate) async fn begin(&mut self, movement: &Move) -> Result<()> {
@@ -70,6 +70,8 @@ fn engine_of(kind: Kind) -> Engine {
 }
 
 pub(crate) const LINK: &str = "a->b";
+/// The copy of the program that holds the lease, which `take_over` wants.
+pub(crate) const INSTANCE: &str = "bench";
 
 /// A database with the control schema, one table, and an apply session.
 pub(crate) struct Bench {
@@ -210,9 +212,16 @@ pub(crate) fn access(db: &Db) -> Access {
 /// Tests of one server make it at the same time.
 pub(crate) async fn control(db: &Db, kind: Kind) {
     let sql = match kind.is_postgres() {
-        true => include_str!("../../sql/postgres/001_control.sql"),
-        false => include_str!("../../sql/mysql/001_control.sql"),
+        true => [
+            include_str!("../../sql/postgres/001_control.sql"),
+            include_str!("../../sql/postgres/002_operations.sql"),
+        ],
+        false => [
+            include_str!("../../sql/mysql/001_control.sql"),
+            include_str!("../../sql/mysql/002_operations.sql"),
+        ],
     };
+    let sql = &sql.concat();
     for _ in 0..20 {
         if db.try_exec(sql).await.is_ok() {
             return;

@@ -32,8 +32,13 @@ pub(crate) async fn only_the_holder_of_the_epoch_goes_on(kind: Kind) {
         .attempt(&bench.shape, &[insert(1, &[text("x"), int(1)])])
         .await;
 
-    // Whoever takes over waits for the open transaction, and then finds what it left.
+    // Whoever takes over must hold the lease; he waits for the open transaction, and then finds what it left.
     let mut second = Target::open(kind, &bench.access).await;
+    let lease = format!(
+        "INSERT INTO tidelock.lease (sync, link, instance, holder, process, taken_at, expires_at) \
+         VALUES ('{sync}', '{LINK}', '{INSTANCE}', 'x', '', '2000-01-01', '2099-01-01')"
+    );
+    bench.db.exec(&lease).await;
     let ending = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         bench.commit().await;
@@ -41,6 +46,8 @@ pub(crate) async fn only_the_holder_of_the_epoch_goes_on(kind: Kind) {
     let taking = async { second.take_over(&sync).await };
     let (checkpoint, ()) = tokio::join!(taking, ending);
     assert_eq!((checkpoint.epoch, checkpoint.seq), (2, 1));
+    let other = second.0.take_over(&sync, LINK, "another copy").await.unwrap_err();
+    assert_eq!(other.reason_kind(), Reason::Fenced, "{other}");
     assert_eq!(checkpoint.position, Position::Lsn(0x77));
     assert_eq!(checkpoint.settle, Some(Position::Lsn(0x99)));
     assert_eq!(checkpoint.source_identity, bench.movement.source_identity);

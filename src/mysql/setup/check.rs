@@ -12,7 +12,7 @@ use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::source::prepared;
-use crate::mysql::{Flavor, catalog, fail, flavor};
+use crate::mysql::{Flavor, catalog, fail, flavor, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use std::collections::HashMap;
@@ -52,6 +52,16 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if !is_set_up {
         accounts(scope, &state, &mut findings);
     }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(conn, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
+    }
     Ok(findings)
 }
 
@@ -67,6 +77,7 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     if scope.mode == Mode::Merge {
+        findings.extend(altered(conn, scope).await?);
         for id in &scope.tables {
             let names = triggers::names(id);
             let there = found
@@ -79,6 +90,25 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// A table that was altered so that its triggers, or its tombstones, do not fit it any more.
+async fn altered(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(conn, scope).await?;
+    if state.control != Control::Ready {
+        return Ok(Vec::new());
+    }
+    if let Some(what) = state.changed_key() {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let mut steps = steps::steps(conn, &carried, &state, &[]).await?;
+    steps.retain(|step| step.what == STAMP_TRIGGERS);
+    Ok(install::findings(&scope.node, &steps))
 }
 
 async fn catalog_triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<(TableId, String, String)>> {

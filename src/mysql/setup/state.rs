@@ -5,6 +5,7 @@
 use super::grants::{self, Grant};
 use super::triggers;
 use crate::error::{Error, Result};
+use crate::install::recorded_signature;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, Scope, Server};
@@ -167,7 +168,11 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
+        if let Some(why) = self
+            .changed_key()
+            .or_else(|| self.late_table(scope))
+            .or_else(|| self.other_mapping(scope))
+        {
             return Some(why);
         }
         let own = self
@@ -189,6 +194,22 @@ impl State {
         None
     }
 
+    /// Columns and rows that did not pass so far are nowhere to be read again.
+    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let changed = |there: &&TableState| {
+            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
+            is_ours && recorded_signature(&there.fingerprint) != scope.mapped(&there.id).signature
+        };
+        let there = self.table_states.iter().find(changed)?;
+        Some(format!(
+            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            there.id
+        ))
+    }
+
     /// Rows that a table already holds are copied when its sync first starts, and never later.
     fn late_table(&self, scope: &Scope) -> Option<String> {
         if !self.started.contains(&scope.sync) {
@@ -206,7 +227,7 @@ impl State {
     }
 
     /// Tombstones know a row by the key that the table had when it was set up.
-    fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<String> {
         let key = |catalog: &CatalogTable| -> Vec<String> {
             let columns = &catalog.table.columns;
             catalog

@@ -7,7 +7,7 @@ use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, State, cell};
 use super::{literal, triggers};
 use crate::error::{Error, Result};
-use crate::install::{Step, fingerprint, statements};
+use crate::install::{Step, recorded, statements};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::sql::{quote, table};
@@ -179,7 +179,7 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    let fingerprint = fingerprint(&catalog.table);
+    let fingerprint = recorded(&catalog.table, &scope.mapped(id).signature);
     let there = state
         .table_states
         .iter()

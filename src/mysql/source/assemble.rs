@@ -97,6 +97,21 @@ impl Assembler {
         self.has_started
     }
 
+    /// Behind all that was read and is decided.
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Nothing was told of what is open, if anything is.
+    pub(super) fn is_untold(&self) -> bool {
+        self.open.as_ref().is_none_or(Open::is_untold)
+    }
+
+    /// What is open never happened. Only for what [`Assembler::is_untold`].
+    pub(super) fn forget_open(&mut self) {
+        self.open = None;
+    }
+
     pub(super) fn step(&mut self) -> Option<Step> {
         self.ready.pop_front()
     }
@@ -489,6 +504,7 @@ impl Assembler {
                 }
             }
             Statement::Remove(names) => self.removed(names, &database)?,
+            Statement::Rename(pairs) => self.renamed(pairs, &database)?,
             Statement::DropSchema(schema) => {
                 let gone = self.tables.synced_ids().find(|id| id.schema == *schema).cloned();
                 gone.map_or(Ok(()), |id| Err(rows_removed(&id)))?;
@@ -509,6 +525,52 @@ impl Assembler {
             }
         }
         Ok(())
+    }
+
+    /// A synced name that leaves its table, or comes to another one. What is in that other one was written under
+    /// another name, and has passed by.
+    fn renamed(&self, pairs: &[(Name, Name)], database: &str) -> Result<()> {
+        let synced = |name: &Name| {
+            let schema = name.schema.as_deref().unwrap_or(database);
+            self.tables
+                .by_name(schema, &name.name)
+                .map(|table| table.id.clone())
+        };
+        let came = pairs.iter().find_map(|(from, to)| Some((synced(to)?, from)));
+        let Some((id, other)) = came else {
+            let went = pairs.iter().find_map(|(from, to)| Some((synced(from)?, to)));
+            return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
+        };
+        Err(Error::definite(self.reading("an event"))
+            .table(&id)
+            .at(self.transaction())
+            .why(format!(
+                "table {:?} was renamed to it: what that table holds was written under its other name, and is not \
+                 known to be what this table held",
+                other.name
+            ))
+            .hint(format!(
+                "if an online schema change filled it from this very table (gh-ost, pt-online-schema-change), change \
+                 the other node's table in the same way, and `tidelock skip` this transaction; if not, {NEW_COPY}"
+            )))
+    }
+
+    fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
+        Error::definite(self.reading("an event"))
+            .table(id)
+            .at(self.transaction())
+            .why(format!("it was renamed to {:?}, which is not synced", to.name))
+            .hint(format!(
+                "if it has its name again and was not written to meanwhile, `tidelock skip` this transaction; if not, \
+                 {NEW_COPY}"
+            ))
+    }
+
+    fn transaction(&self) -> String {
+        self.open
+            .as_ref()
+            .map(|open| open.head.transaction.clone())
+            .unwrap_or_default()
     }
 
     /// Rows written by a statement that was logged as text. Which tables it wrote cannot be told (triggers, views,

@@ -33,6 +33,8 @@ pub(super) struct Dump<S = Box<dyn Socket>> {
     framing: Framing,
     /// Of the next packet we send.
     sequence: u8,
+    /// The server met an event that a crash had cut, and ended the dump (MariaDB; MySQL mends its log as it starts).
+    is_cut: bool,
 }
 
 /// Who else could read what is sent.
@@ -126,6 +128,7 @@ impl<S: Socket> Dump<S> {
             socket,
             framing: Framing::default(),
             sequence: 0,
+            is_cut: false,
         }
     }
 
@@ -137,6 +140,7 @@ impl<S: Socket> Dump<S> {
             socket: Box::new(self.socket),
             framing: self.framing,
             sequence: self.sequence,
+            is_cut: self.is_cut,
         }
     }
 
@@ -302,9 +306,16 @@ impl<S: Socket> Dump<S> {
         let doing = "read the binlog";
         self.framing.item().map_err(|error| match error {
             FramingError::Malformed(why) => Error::definite(doing).why(why),
-            FramingError::Server { code, state, message } => refused(doing, code, state, message),
+            FramingError::Server { code, state, message } => {
+                self.is_cut = code == 1236 && message.contains("truncated in the middle of event");
+                refused(doing, code, state, message)
+            }
             FramingError::End => Error::transient(doing).why(FramingError::End.to_string()),
         })
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// May be dropped while it waits: what has arrived stays.

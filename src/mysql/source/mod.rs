@@ -36,7 +36,7 @@ mod transaction;
 mod xa;
 
 use super::{Flavor, connect, fail, flavor};
-use crate::access::SourceOptions as Options;
+use crate::access::{Access, SourceOptions as Options};
 use crate::error::{Error, Reason, Result};
 use crate::model::change::Step;
 use crate::model::position::Position;
@@ -49,6 +49,7 @@ use futures_util::FutureExt;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::warn;
 use transaction::Event;
 
 pub(super) use preflight::{begun, current_position, serves, settings};
@@ -67,7 +68,12 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Source {
     dump: Dump,
     assembler: Assembler,
-    node: String,
+    access: Access,
+    flavor: Flavor,
+    /// Where the log was found cut; the dump goes on behind it, once.
+    cut_at: Option<Position>,
+    /// The dump has ended there and is to be opened anew.
+    is_cut: bool,
     /// Since when nothing has come although it was waited for.
     silent_since: Option<Instant>,
 }
@@ -86,12 +92,14 @@ impl Source {
         preflight::serves(&mut conn, flavor, from).await?;
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
-        session(&mut dump, flavor, from).await?;
-        start_dump(&mut dump, from, &options.access.user).await?;
+        begin(&mut dump, flavor, from, &options.access.user).await?;
         let mut source = Source {
             dump,
             assembler: Assembler::new(&options.tables, from.clone(), folds_case, Space::default()),
-            node: options.access.node,
+            access: options.access,
+            flavor,
+            cut_at: None,
+            is_cut: false,
             silent_since: None,
         };
         source.first_events().await?;
@@ -118,7 +126,7 @@ impl Source {
             match self.advance().await {
                 Ok(Some(step)) => return Ok(step),
                 Ok(None) => {}
-                Err(error) => return Err(error.node(&self.node)),
+                Err(error) => return Err(error.node(&self.access.node)),
             }
         }
     }
@@ -128,8 +136,17 @@ impl Source {
             return Ok(Some(step));
         }
         self.assembler.settle().await?;
-        if self.assembler.replay().await? || self.take_next()? {
+        if self.assembler.replay().await? {
             return Ok(None);
+        }
+        if self.is_cut {
+            self.open_behind_cut().await?;
+        }
+        match self.take_next() {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            Err(error) if self.dump.is_cut() => return self.cut(error).map(|()| None),
+            Err(error) => return Err(error),
         }
         // Transactions of no interest are gathered while more is there to read at once.
         if self.assembler.has_idle() {
@@ -144,6 +161,32 @@ impl Source {
         let read = tokio::time::timeout_at(deadline, self.dump.read()).await;
         self.arrived(read.map_err(|_| silent(SILENCE_MAX))?)?;
         Ok(None)
+    }
+
+    /// A crash of the server left a piece of an event at the end of a file. What is complete was read; the next file
+    /// is found by our position, unless the log lacks something between them.
+    fn cut(&mut self, error: Error) -> Result<()> {
+        let position = self.assembler.position();
+        if self.cut_at.as_ref() == Some(position) || !self.assembler.is_untold() {
+            return Err(error);
+        }
+        warn!(%position, "a crash of the server cut its binlog: going on in the next file");
+        self.cut_at = Some(position.clone());
+        self.is_cut = true;
+        Ok(())
+    }
+
+    async fn open_behind_cut(&mut self) -> Result<()> {
+        let mut conn = connect(&self.access).await?;
+        let position = self.assembler.position().clone();
+        preflight::serves(&mut conn, self.flavor, &position).await?;
+        let mut dump = Dump::open(&self.access, conn.opts()).await?;
+        let _ = conn.disconnect().await;
+        begin(&mut dump, self.flavor, &position, &self.access.user).await?;
+        self.assembler.forget_open();
+        self.dump = dump;
+        self.is_cut = false;
+        Ok(())
     }
 
     fn arrived(&mut self, read: std::io::Result<()>) -> Result<()> {
@@ -201,6 +244,11 @@ fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
         is_artificial: header.is_artificial(),
         body,
     }
+}
+
+async fn begin(dump: &mut Dump, flavor: Flavor, from: &Position, user: &str) -> Result<()> {
+    session(dump, flavor, from).await?;
+    start_dump(dump, from, user).await
 }
 
 /// What the dump inherits from its session.

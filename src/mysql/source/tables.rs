@@ -4,7 +4,7 @@
 //! the checkpoint table's rows as markers.
 
 use super::super::codec::Reader;
-use super::super::wire::table_map::TableMap;
+use super::super::wire::table_map::{Description, Meta, TableMap, column_type};
 use crate::error::{Error, Result};
 use crate::model::origin::{CONTROL, Marker, Segment};
 use crate::model::schema::{Table, TableId};
@@ -98,7 +98,20 @@ impl Tables {
                         .table(&id)
                         .why("the event is cut or of no known form")
                 })?;
-                let reader = Arc::new(Reader::new(&id, &described, &known.catalog)?);
+                if known.last.is_some() && is_ambiguous(&described, &known.catalog) {
+                    return Err(Error::transient("read a new column").table(&id).why(
+                        "the log does not tell its type in full: the catalog is read again, and the link starts anew",
+                    ));
+                }
+                let reader =
+                    Reader::new(&id, &described, &known.catalog).map_err(|error| match &known.last {
+                        // Its key may have changed since the catalog was read.
+                        Some(_) => Error::transient("read its new definition")
+                            .table(&id)
+                            .because(error),
+                        None => error,
+                    });
+                let reader = Arc::new(reader?);
                 known.last = Some((event.description.to_vec(), reader.clone()));
                 reader
             }
@@ -137,6 +150,21 @@ impl Tables {
             .values()
             .filter(|known| known.catalog.id.schema != CONTROL)
     }
+}
+
+/// A column that came after the catalog was read, and that the log shows as bytes or text whatever it is: UUID, INET4
+/// and INET6 as a BINARY, and MariaDB's JSON as a TEXT.
+fn is_ambiguous(described: &Description<'_>, catalog: &Table) -> bool {
+    described.columns.iter().any(|column| {
+        let name = column.name.and_then(|name| std::str::from_utf8(name).ok());
+        let is_known = name.is_none_or(|name| catalog.column(name).is_some());
+        let hides_another = match (column.ty, column.meta) {
+            (column_type::STRING, Meta::Length(length)) => matches!(length, 4 | 16),
+            (column_type::BLOB, _) => column.collation.is_some(),
+            _ => false,
+        };
+        !is_known && hides_another
+    })
 }
 
 fn checkpoint_id() -> TableId {

@@ -27,8 +27,11 @@ pub enum Statement {
     /// Rows written by a statement that was logged as text.
     Dml,
     Truncate(Name),
-    /// Tables whose rows go without row events: DROP TABLE, ALTER TABLE .. DROP/TRUNCATE/EXCHANGE PARTITION.
+    /// Tables whose rows come or go without row events: DROP TABLE, CREATE OR REPLACE TABLE, ALTER TABLE ..
+    /// DROP/TRUNCATE/EXCHANGE/CONVERT PARTITION, DISCARD/IMPORT TABLESPACE.
     Remove(Vec<Name>),
+    /// Old and new name of each table, in the order in which they are renamed.
+    Rename(Vec<(Name, Name)>),
     DropSchema(String),
     Other,
 }
@@ -70,6 +73,8 @@ pub fn classify(text: &str) -> Statement {
         }
         "DROP" => drop(&mut words),
         "ALTER" => alter(&mut words),
+        "RENAME" => rename(&mut words),
+        "CREATE" => create(&mut words),
         _ => Statement::Other,
     }
 }
@@ -97,7 +102,40 @@ fn drop(words: &mut Words<'_>) -> Statement {
     Statement::Remove(names)
 }
 
-/// `ALTER TABLE name .. {DROP|TRUNCATE|EXCHANGE} PARTITION ..` takes rows away unlogged.
+/// `RENAME TABLE a TO b, ..`; MariaDB puts IF EXISTS and how long to wait between.
+fn rename(words: &mut Words<'_>) -> Statement {
+    if !matches!(words.keyword().as_deref(), Some("TABLE" | "TABLES")) {
+        return Statement::Other;
+    }
+    words.skip_exists();
+    let mut pairs = Vec::new();
+    while let Some(from) = words.name() {
+        // WAIT n, NOWAIT
+        while words.any_word().is_some_and(|word| word != "TO") {}
+        let Some(to) = words.name() else { break };
+        pairs.push((from, to));
+        if !words.skip_sign(',') {
+            break;
+        }
+    }
+    match pairs.is_empty() {
+        true => Statement::Other,
+        false => Statement::Rename(pairs),
+    }
+}
+
+/// `CREATE OR REPLACE TABLE` drops what has the name.
+fn create(words: &mut Words<'_>) -> Statement {
+    for keyword in ["OR", "REPLACE", "TABLE"] {
+        if words.keyword().as_deref() != Some(keyword) {
+            return Statement::Other;
+        }
+    }
+    let name = words.name();
+    name.map_or(Statement::Other, |name| Statement::Remove(vec![name]))
+}
+
+/// What takes rows away, brings them in, or gives the table another name.
 fn alter(words: &mut Words<'_>) -> Statement {
     loop {
         match words.keyword().as_deref() {
@@ -110,15 +148,43 @@ fn alter(words: &mut Words<'_>) -> Statement {
     let Some(name) = words.name() else {
         return Statement::Other;
     };
+    let mut removed: Vec<Name> = Vec::new();
     let mut before = String::new();
     while let Some(word) = words.any_word() {
-        let is_removal = matches!(before.as_str(), "DROP" | "TRUNCATE" | "EXCHANGE" | "CONVERT");
-        if word == "PARTITION" && is_removal {
-            return Statement::Remove(vec![name]);
+        match (before.as_str(), word.as_str()) {
+            ("DROP" | "TRUNCATE" | "EXCHANGE" | "CONVERT", "PARTITION")
+            | ("DISCARD" | "IMPORT", "TABLESPACE" | "PARTITION") => removed.push(name.clone()),
+            // EXCHANGE PARTITION p WITH TABLE other; CONVERT TABLE other TO PARTITION p.
+            ("WITH" | "CONVERT", "TABLE") => {
+                removed.push(name.clone());
+                removed.extend(words.name());
+            }
+            (_, "RENAME") => {
+                let place = words.rest;
+                match words.keyword().as_deref() {
+                    Some("COLUMN" | "INDEX" | "KEY") => words.rest = place,
+                    Some("TO" | "AS") => {
+                        return words
+                            .name()
+                            .map_or(Statement::Other, |to| Statement::Rename(vec![(name, to)]));
+                    }
+                    _ => {
+                        words.rest = place;
+                        words.skip_sign('=');
+                        return words
+                            .name()
+                            .map_or(Statement::Other, |to| Statement::Rename(vec![(name, to)]));
+                    }
+                }
+            }
+            _ => {}
         }
         before = word;
     }
-    Statement::Other
+    match removed.is_empty() {
+        true => Statement::Other,
+        false => Statement::Remove(removed),
+    }
 }
 
 /// Does the text hold `name` as a whole word, quoted or not, ignoring case?
@@ -329,6 +395,69 @@ mod tests {
             classify("ALTER TABLE t ADD COLUMN `DROP` int COMMENT 'PARTITION'"),
             Statement::Other
         );
+    }
+
+    #[test]
+    fn tables_that_get_another_name() {
+        let pair = |from: Name, to: Name| (from, to);
+        let plain = |text: &str| name(None, text);
+        assert_eq!(
+            classify("RENAME TABLE `d`.`t` TO `d`.`_t_del`, `d`.`_t_gho` TO `d`.`t`"),
+            Statement::Rename(vec![
+                pair(name(Some("d"), "t"), name(Some("d"), "_t_del")),
+                pair(name(Some("d"), "_t_gho"), name(Some("d"), "t")),
+            ])
+        );
+        let one = Statement::Rename(vec![pair(plain("a"), plain("b"))]);
+        for text in [
+            "RENAME TABLE a TO b",
+            "rename tables IF EXISTS a WAIT 5 to b",
+            "ALTER TABLE a RENAME b",
+            "ALTER TABLE a RENAME = b",
+            "ALTER TABLE `a` ADD COLUMN c int, RENAME TO `b`",
+            "ALTER TABLE a RENAME AS b",
+        ] {
+            assert_eq!(classify(text), one, "{text}");
+        }
+        for text in [
+            "ALTER TABLE a RENAME COLUMN x TO y",
+            "ALTER TABLE a RENAME INDEX x TO y, RENAME KEY v TO w",
+            "RENAME USER a TO b",
+            "ALTER TABLE a COMMENT 'RENAME TO b'",
+            "ALTER TABLE a ADD COLUMN `RENAME` int",
+        ] {
+            assert_eq!(classify(text), Statement::Other, "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_that_come_or_go_without_events() {
+        let of = |names: &[&str]| Statement::Remove(names.iter().map(|text| name(None, text)).collect());
+        for (text, names) in [
+            ("ALTER TABLE t TRUNCATE PARTITION p", &["t"][..]),
+            (
+                "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE x",
+                &["t", "t", "x"],
+            ),
+            (
+                "ALTER TABLE t CONVERT TABLE x TO PARTITION p VALUES LESS THAN (9)",
+                &["t", "x"],
+            ),
+            ("ALTER TABLE t CONVERT PARTITION p TO TABLE x", &["t"]),
+            ("ALTER TABLE t IMPORT TABLESPACE", &["t"]),
+            ("CREATE OR REPLACE TABLE t (id int)", &["t"]),
+        ] {
+            assert_eq!(classify(text), of(names), "{text}");
+        }
+        for text in [
+            "CREATE TABLE t (id int)",
+            "CREATE OR REPLACE VIEW t AS SELECT 1",
+            "CREATE OR REPLACE TEMPORARY TABLE t (id int)",
+            "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4",
+            "ALTER TABLE t ADD PARTITION (PARTITION p VALUES LESS THAN (9))",
+        ] {
+            assert_eq!(classify(text), Statement::Other, "{text}");
+        }
     }
 
     #[test]

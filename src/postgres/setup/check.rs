@@ -9,12 +9,12 @@ use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
 use crate::error::{NEW_COPY, Result};
-use crate::install::Step;
+use crate::install::{self, Step};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::catalog::TRIGGER_PREFIX;
-use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
+use crate::postgres::{fail, operations};
 use tokio_postgres::Client;
 
 /// 14 is past its end of life.
@@ -43,6 +43,16 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(installed(client, scope, &state).await?);
     if !is_set_up {
         accounts(client, scope, &state, &mut findings).await?;
+    }
+    if scope.is_target && state.version >= 2 {
+        for lacks in operations::out_of_sync(client, &scope.sync, None).await? {
+            let forget = format!(
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                super::literal(&scope.sync),
+                super::literal(&lacks.link)
+            );
+            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
     }
     Ok(findings)
 }
@@ -83,6 +93,9 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             false => {}
         }
     }
+    if scope.mode == Mode::Merge {
+        findings.extend(altered(client, scope).await?);
+    }
     let expected = if scope.mode == Mode::Merge { 3 } else { 0 };
     for id in &scope.tables {
         let listed = findings
@@ -94,6 +107,25 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         }
     }
     Ok(findings)
+}
+
+/// A table that was altered so that its triggers, or its tombstones, do not fit it any more.
+async fn altered(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
+    let state = State::read(client, scope).await?;
+    if state.control != Control::Ready {
+        return Ok(Vec::new());
+    }
+    if let Some(what) = state.changed_key() {
+        let finding = Finding::blocker("E409", &scope.node, what);
+        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+    }
+    let carried = Scope {
+        run_user: String::new(),
+        ..scope.clone()
+    };
+    let mut steps = steps::steps(client, &carried, &state, &[]).await?;
+    steps.retain(|step| step.code == steps::TABLE && step.what == steps::STAMP_FUNCTIONS);
+    Ok(missing(scope, &steps))
 }
 
 struct Settings {

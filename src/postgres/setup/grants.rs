@@ -15,8 +15,17 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 5] =
-    ["schema_version", "node", "checkpoint", "table_state", "conflict"];
+pub(super) const CONTROL_TABLES: [&str; 9] = [
+    "schema_version",
+    "node",
+    "checkpoint",
+    "table_state",
+    "conflict",
+    "lease",
+    "link_state",
+    "out_of_sync",
+    "audit",
+];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.
 const PLACES: [&str; 2] = ["ctid", "tableoid"];

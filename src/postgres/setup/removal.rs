@@ -5,11 +5,12 @@
 //! them. Refuses: dropping a slot that somebody reads.
 
 use super::literal;
-use super::state::{Control, State, cell, rows};
+use super::state::{Control, State, TableState, cell, rows};
 use super::steps::TABLE;
 use super::triggers;
 use crate::error::Result;
-use crate::install::Step;
+use crate::install::{Step, recorded_signature};
+use crate::mapping::FILTERED;
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, slot_name};
 use crate::postgres::catalog;
@@ -29,7 +30,12 @@ pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>>
     for id in &merged {
         out.extend(table_sql(&state, id));
     }
-    identities(client, &merged, &mut out).await?;
+    let whole: Vec<TableId> = merged
+        .iter()
+        .cloned()
+        .chain(filtered_tables(scope, &state, &merged))
+        .collect();
+    identities(client, &whole, &mut out).await?;
     slots(client, scope, &state, &mut out).await?;
     stamp_columns(client, &merged, &mut out).await?;
     if state.control == Control::Ready {
@@ -63,6 +69,25 @@ fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
     ids.sort();
     ids.dedup();
     ids
+}
+
+/// Tables whose log holds whole old rows for the sake of a row filter, and of no other sync.
+fn filtered_tables(scope: &Scope, state: &State, merged: &[TableId]) -> Vec<TableId> {
+    let is_filtered = |there: &TableState| recorded_signature(&there.fingerprint).starts_with(FILTERED);
+    let elsewhere = |id: &TableId| {
+        let needs = |there: &TableState| there.tombstones.is_some() || is_filtered(there);
+        state
+            .table_states
+            .iter()
+            .any(|there| there.id == *id && there.sync != scope.sync && needs(there))
+    };
+    let own = state
+        .table_states
+        .iter()
+        .filter(|there| there.sync == scope.sync && is_filtered(there));
+    own.map(|there| there.id.clone())
+        .filter(|id| !merged.contains(id) && !elsewhere(id))
+        .collect()
 }
 
 /// Our objects on one table that are there.

@@ -4,6 +4,7 @@
 
 use super::triggers;
 use crate::error::Result;
+use crate::install::recorded_signature;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, Scope, Server};
@@ -212,7 +213,11 @@ impl State {
         if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
             return Some("the sync was set up in merge mode, and is transactional now".to_owned());
         }
-        if let Some(why) = self.changed_key().or_else(|| self.late_table(scope)) {
+        if let Some(why) = self
+            .changed_key()
+            .or_else(|| self.late_table(scope))
+            .or_else(|| self.other_mapping(scope))
+        {
             return Some(why);
         }
         let own = self
@@ -250,8 +255,24 @@ impl State {
         ))
     }
 
+    /// Columns and rows that did not pass so far are nowhere to be read again.
+    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let changed = |there: &&TableState| {
+            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
+            is_ours && recorded_signature(&there.fingerprint) != scope.mapped(&there.id).signature
+        };
+        let there = self.table_states.iter().find(changed)?;
+        Some(format!(
+            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            there.id
+        ))
+    }
+
     /// Tombstones know a row by the key that the table had when it was set up.
-    fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<String> {
         let key = |catalog: &CatalogTable| -> Vec<String> {
             let columns = &catalog.table.columns;
             catalog

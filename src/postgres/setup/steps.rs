@@ -8,7 +8,7 @@ use super::literal;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
-use crate::install::{Step, fingerprint, statements};
+use crate::install::{Step, recorded, statements};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
@@ -20,6 +20,7 @@ pub(super) const NODES: &str = "E402";
 pub(super) const TABLE: &str = "E403";
 pub(super) const PUBLICATION: &str = "E404";
 pub(super) const GRANTS: &str = "E405";
+pub(super) const STAMP_FUNCTIONS: &str = "stamp functions";
 
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
@@ -171,8 +172,8 @@ fn trigger_steps(
                 "REVOKE ALL ON FUNCTION tidelock.{}() FROM PUBLIC",
                 trigger.function
             );
-            steps.push(Step::new(TABLE, "stamp functions", trigger.function_sql).table(id));
-            steps.push(Step::new(TABLE, "stamp functions", revoke).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, trigger.function_sql).table(id));
+            steps.push(Step::new(TABLE, STAMP_FUNCTIONS, revoke).table(id));
         }
         let there = state.installed.iter().find(|there| {
             there.table == *id && there.trigger == trigger.trigger && there.function == trigger.function
@@ -200,7 +201,7 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    let fingerprint = fingerprint(&catalog.table);
+    let fingerprint = recorded(&catalog.table, &scope.mapped(id).signature);
     let there = state
         .table_states
         .iter()
@@ -222,11 +223,14 @@ fn table_state(
     steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
 }
 
-/// The log must carry whole old rows in merge mode. Partitions do not take it over from their table.
+/// The log must carry whole old rows in merge mode and of filtered tables. Partitions do not take it over from their table.
 pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
-    if scope.mode != Mode::Merge || !scope.is_source {
+    let wanted = scope.whole_rows();
+    if wanted.is_empty() {
         return Ok(());
     }
+    let schemas: Vec<&str> = wanted.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = wanted.iter().map(|id| id.name.as_str()).collect();
     let sql = "SELECT want.schema, want.name, n.nspname::text, c.relname::text
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace k ON k.nspname = want.schema
@@ -237,21 +241,13 @@ pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<S
                  JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE root.relkind IN ('r', 'p') AND c.relreplident <> 'f'
                 ORDER BY want.number, c.oid";
-    for row in rows(client, sql, &[&schemas(scope), &names(scope)]).await? {
+    for row in rows(client, sql, &[&schemas, &names]).await? {
         let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
         let member = TableId::new(cell::<String>(&row, 2)?, cell::<String>(&row, 3)?);
         let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table(&member));
         steps.push(Step::new(TABLE, "replica identity FULL", sql).table(&id));
     }
     Ok(())
-}
-
-fn schemas(scope: &Scope) -> Vec<&str> {
-    scope.tables.iter().map(|id| id.schema.as_str()).collect()
-}
-
-fn names(scope: &Scope) -> Vec<&str> {
-    scope.tables.iter().map(|id| id.name.as_str()).collect()
 }
 
 /// Exactly the sync's tables, whole.
@@ -265,7 +261,7 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
                       p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND p.pubviaroot,
                       coalesce(to_jsonb(p)->>'pubgencols', '') = 's'
                  FROM pg_publication p WHERE p.pubname = $1";
-    let with_generated = scope.mode == Mode::Merge && publishes_generated(client).await?;
+    let with_generated = !scope.whole_rows().is_empty() && publishes_generated(client).await?;
     let publish = format!("{PUBLISH}{}", if with_generated { PUBLISH_GENERATED } else { "" });
     let tables: Vec<String> = scope.tables.iter().map(table).collect();
     let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);

@@ -171,7 +171,7 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
                     .fix(format!("ALTER TABLE {} SET LOGGED", table(&id))),
             );
         }
-        if scope.is_source && scope.mode == Mode::Merge && cell::<bool>(&row, 5)? {
+        if scope.whole_rows().contains(&&id) && cell::<bool>(&row, 5)? {
             let what = "it has a virtual generated column, with which PostgreSQL cannot log whole old rows";
             let fix = format!(
                 "ALTER TABLE {} DROP COLUMN ..., ADD COLUMN ... GENERATED ALWAYS AS (...) STORED",

@@ -1,0 +1,359 @@
+//! One sync, while this copy of the program holds its lease: first start, links, pauses, and the way back to waiting.
+//!
+//! Owns: what the gates of the lease mean for running work, and word on the target of why a link stopped.
+//! Fails: with the first error that a person must see to; when another copy took a link, that is the error told,
+//! whatever was met first.
+
+use super::backoff::Backoff;
+use super::lease::{self, Gate, Held, View};
+use super::presence::Presence;
+use super::pulse::{Live, Pulse, State};
+use super::spec::{LinkSpec, SyncSpec};
+use super::{checked, end_of_log, link, poll, watch_settings};
+use crate::engine::Node;
+use crate::error::{Error, Reason, Result};
+use crate::model::operation::{Instance, Stop};
+use crate::model::position::Position;
+use crate::seed;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Leaving word of why a link stopped must not hold up the end.
+const RECORD_MAX: Duration = Duration::from_secs(3);
+
+/// What every sync of a run shares.
+pub(super) struct Turn {
+    pub(super) me: Instance,
+    pub(super) once: bool,
+    /// Cancelled by a signal and by the first failure.
+    pub(super) work: CancellationToken,
+    /// One first start at a time: the copy of one would hold up the slots of another.
+    pub(super) first_starts: Arc<Mutex<()>>,
+    pub(super) live: Arc<Live>,
+}
+
+/// The sync with its tables, and the goal of each link.
+type Prepared = (SyncSpec, Vec<Option<Position>>);
+
+impl Turn {
+    /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost.
+    pub(super) async fn sync(&self, sync: &SyncSpec) -> Result<()> {
+        let mut backoff = Backoff::new(self.once);
+        let (ready, mut held) = loop {
+            match self.take(sync).await {
+                Ok(Some(taken)) => break taken,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    if !self.wait(&mut backoff, sync, error).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let view = held.view.clone();
+        // On loss this is dropped where it stands, and its connections with it: nothing more is written.
+        let outcome = tokio::select! {
+            outcome = Box::pin(self.links(sync, ready, &view)) => outcome,
+            lost = held.lost() => Err(lost),
+        };
+        let outcome = match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(view.cause(error).await),
+        };
+        held.release().await;
+        outcome
+    }
+
+    /// The sync, checked, and its lease. `None`: told to stop.
+    async fn take(&self, sync: &SyncSpec) -> Result<Option<(SyncSpec, Held)>> {
+        let mut ready = checked(sync).await?;
+        self.tell(sync, State::Standby, "another copy runs it");
+        let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work).await? else {
+            return Ok(None);
+        };
+        self.tell(sync, State::Starting, "");
+        if held.has_waited {
+            ready = match checked(sync).await {
+                Ok(ready) => ready,
+                Err(error) => {
+                    held.release().await;
+                    return Err(error);
+                }
+            };
+        }
+        Ok(Some((ready, held)))
+    }
+
+    fn pulses(&self, sync: &SyncSpec) -> Vec<Arc<Pulse>> {
+        let links = (0..sync.links.len()).map(|index| sync.link(index));
+        links.map(|link| self.live.of(&link.sync, &link.id)).collect()
+    }
+
+    fn tell(&self, sync: &SyncSpec, state: State, why: &str) {
+        self.pulses(sync).iter().for_each(|pulse| pulse.set(state, why));
+    }
+
+    /// `false`: told to stop.
+    async fn wait(&self, backoff: &mut Backoff, sync: &SyncSpec, error: Error) -> Result<bool> {
+        let what = format!("sync {}", sync.name);
+        backoff.wait(&what, error, &self.pulses(sync), &self.work).await
+    }
+
+    /// First start, then the links and the watch over settings, until the links have ended.
+    async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+        let Some((sync, goals)) = self.first_start(sync, ready, view).await? else {
+            return Ok(());
+        };
+        let watch = CancellationToken::new();
+        let _over = watch.clone().drop_guard();
+        let (mut links, mut others) = (JoinSet::new(), JoinSet::new());
+        let presence = Presence::new(sync.nodes.iter());
+        for (index, goal) in goals.into_iter().enumerate() {
+            let run = Run {
+                spec: sync.link(index),
+                goal,
+                stop: self.work.clone(),
+                pulse: self.live.of(&sync.name, &sync.link(index).id),
+                presence: presence.clone(),
+                view: view.clone(),
+            };
+            others.spawn(poll::run(
+                Arc::clone(&run.spec),
+                Arc::clone(&run.pulse),
+                watch.clone(),
+            ));
+            links.spawn(async move { run.supervise().await });
+        }
+        others.spawn(async move { watch_settings(&sync, &presence, &watch).await });
+        let mut first = Ok(());
+        loop {
+            let joined = tokio::select! {
+                joined = links.join_next() => match joined {
+                    None => return first,
+                    Some(joined) => joined,
+                },
+                Some(joined) = others.join_next() => joined,
+            };
+            let result = joined.unwrap_or_else(|error| Err(Error::bug("run a link").because(error)));
+            if let Err(error) = result {
+                self.work.cancel();
+                first = first.and(Err(error));
+            }
+        }
+    }
+
+    /// Brings the sync to where its links can start, and waits for databases that are away. A lease that may be over
+    /// breaks it off; it begins again when the lease is certain. `None`: told to stop.
+    async fn first_start(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Option<Prepared>> {
+        let mut backoff = Backoff::new(self.once);
+        let mut ready = Some(ready);
+        loop {
+            tokio::select! {
+                () = self.work.cancelled() => return Ok(None),
+                () = view.all_ours() => {}
+            }
+            let attempt = async {
+                self.wait_for_paused(sync, view).await?;
+                let sync = match ready.take() {
+                    Some(ready) => ready,
+                    None => checked(sync).await?,
+                };
+                let alone = self.first_starts.lock().await;
+                Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
+                drop(alone);
+                let goals = self.goals(&sync).await?;
+                Ok((sync, goals))
+            };
+            let outcome = tokio::select! {
+                outcome = attempt => outcome,
+                () = view.one_closed() => continue,
+            };
+            match outcome {
+                Ok(_) if self.work.is_cancelled() => return Ok(None),
+                Ok(prepared) => return Ok(Some(prepared)),
+                Err(error) => {
+                    if !self.wait(&mut backoff, sync, error).await? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn goals(&self, sync: &SyncSpec) -> Result<Vec<Option<Position>>> {
+        let mut goals = Vec::with_capacity(sync.links.len());
+        for index in 0..sync.links.len() {
+            goals.push(match self.once && !self.work.is_cancelled() {
+                true => Some(end_of_log(&sync.link(index).source).await?),
+                false => None,
+            });
+        }
+        Ok(goals)
+    }
+
+    /// A paused link gets no first copy either.
+    async fn wait_for_paused(&self, sync: &SyncSpec, view: &View) -> Result<()> {
+        while let Some(link) = view.paused().first() {
+            if self.once {
+                return Err(refuse_paused(link));
+            }
+            if has_started(sync).await? {
+                return Ok(());
+            }
+            let why = "the first start waits until no link of the sync is paused";
+            warn!(sync = %sync.name, link = %link.id, "{why}");
+            self.tell(sync, State::Paused, why);
+            tokio::select! {
+                () = self.work.cancelled() => return Ok(()),
+                _ = view.changed(&link.id, Gate::Paused) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse_paused(link: &LinkSpec) -> Error {
+    Error::definite(format!("run link {} once", link.id))
+        .why("it is paused")
+        .hint(format!("tidelock resume '{}'", link.id))
+        .reason(Reason::Refused)
+}
+
+/// Has every link a checkpoint to go on from?
+async fn has_started(sync: &SyncSpec) -> Result<bool> {
+    for index in 0..sync.links.len() {
+        let link = sync.link(index);
+        let mut target = Node::connect(&link.target.access, link.target.engine).await?;
+        let status = target.link_status(&link.sync, &link.id).await?;
+        if status.checkpoint.is_none_or(|checkpoint| checkpoint.seq < 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A link that runs.
+struct Run {
+    spec: Arc<LinkSpec>,
+    goal: Option<Position>,
+    stop: CancellationToken,
+    pulse: Arc<Pulse>,
+    presence: Presence,
+    view: View,
+}
+
+enum Ended {
+    Done,
+    GateShut,
+}
+
+impl Run {
+    /// Starts the link again for as long as its errors are of the kind that passes, and holds it while its gate is
+    /// not open.
+    async fn supervise(&self) -> Result<()> {
+        let mut backoff = Backoff::new(self.goal.is_some());
+        while self.opened().await? {
+            let error = match self.held().await {
+                Ok(Ended::Done) => {
+                    self.pulse.set(State::Stopped, "");
+                    return Ok(());
+                }
+                Ok(Ended::GateShut) => continue,
+                Err(error) => self.view.cause(error).await,
+            };
+            if !error.is_transient() {
+                record_stop(&self.spec, &error).await;
+            }
+            let shown = std::slice::from_ref(&self.pulse);
+            if !backoff.wait(&self.spec.id, error, shown, &self.stop).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the link's gate. `false`: told to stop.
+    async fn opened(&self) -> Result<bool> {
+        let (link, mut gate) = (&self.spec.id, self.view.gate(&self.spec.id));
+        let mut has_waited = false;
+        while gate != Gate::Open {
+            has_waited = true;
+            if gate == Gate::Paused {
+                if self.goal.is_some() {
+                    return Err(refuse_paused(&self.spec));
+                }
+                info!(event = "paused", link, "the link rests until `tidelock resume`");
+                self.pulse.set(State::Paused, "an operator paused it");
+            } else {
+                let why = "its lease may be over and has to be renewed first";
+                self.pulse.set(State::Waiting, why);
+            }
+            gate = tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                gate = self.view.changed(link, gate) => gate,
+            };
+        }
+        if has_waited {
+            info!(event = "resumed", link, "the link goes on");
+        }
+        Ok(true)
+    }
+
+    /// Runs the link while its gate is open. Paused, it finishes its group; without a certain lease it is dropped at
+    /// once.
+    async fn held(&self) -> Result<Ended> {
+        let turn = self.stop.child_token();
+        let goal = self.goal.clone();
+        let mut work = Box::pin(link::run(&self.spec, goal, &turn, &self.pulse, &self.presence));
+        let mut gate = Gate::Open;
+        loop {
+            tokio::select! {
+                biased;
+                now = self.view.changed(&self.spec.id, gate) => {
+                    gate = now;
+                    match gate {
+                        Gate::Open => {}
+                        Gate::Paused => turn.cancel(),
+                        Gate::Closed => return Ok(Ended::GateShut),
+                    }
+                }
+                result = &mut work => {
+                    return result.map(|()| match turn.is_cancelled() && !self.stop.is_cancelled() {
+                        true => Ended::GateShut,
+                        false => Ended::Done,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Leaves word on the target of why the link stopped, for whoever asks from another machine.
+async fn record_stop(spec: &LinkSpec, error: &Error) {
+    if matches!(error.reason_kind(), Reason::Fenced | Reason::Refused) {
+        return;
+    }
+    let record = async {
+        let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
+        let status = target.link_status(&spec.sync, &spec.id).await?;
+        let stop = Stop {
+            error: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+            seq: status.checkpoint.map_or(-1, |checkpoint| checkpoint.seq),
+            halt: error.halt().cloned(),
+            age_ms: 0,
+        };
+        target.record_stop(&spec.sync, &spec.id, &stop).await
+    };
+    match tokio::time::timeout(RECORD_MAX, record).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            warn!(link = %spec.id, %error, "the reason of the stop is not recorded on the target");
+        }
+        Err(_) => warn!(link = %spec.id, "the reason of the stop is not recorded on the target in time"),
+    }
+}

@@ -1,0 +1,321 @@
+//! Leases, sessions of other copies, and what operators want, on one MySQL or MariaDB server.
+//!
+//! Owns: the statements on `tidelock.lease`, `session`, `link_state`, `out_of_sync` and `audit`, and ending sessions
+//! of our own account. Refuses: deciding who may run (see `flow::lease`). All times are this server's.
+//!
+//! A session cannot be given a name that others see, so each one notes its number and address when it opens. Both
+//! must still fit, and the account, before a session is ended: numbers begin anew when a server restarts.
+
+use super::fail;
+use crate::error::{Error, Halt, Result};
+use crate::model::operation::{
+    Instance, Lease, OutOfSync, Pause, Renewal, SessionName, Stop, tables_from_text, tables_to_text,
+};
+use crate::model::schema::TableId;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Params, TxOpts, params};
+use std::time::Duration;
+
+/// Such a session has ended by itself.
+const NO_SUCH_SESSION: u16 = 1094;
+
+pub(super) const LEASE: &str = "SELECT instance, holder, process, \
+    TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000, TIMESTAMPDIFF(MICROSECOND, taken_at, NOW(6)) DIV 1000 \
+    FROM tidelock.lease WHERE sync = :sync AND link = :link";
+
+const AUDIT: &str = "INSERT INTO tidelock.audit (operator, action, sync, link, detail)
+    VALUES (:operator, :action, :sync, :link, :detail)";
+
+fn micros(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Runs one statement and tells how many rows it found.
+async fn execute(conn: &mut Conn, doing: &str, sql: &str, values: Params) -> Result<u64> {
+    conn.exec_drop(sql, values)
+        .await
+        .map_err(|error| fail(doing, error))?;
+    Ok(conn.affected_rows())
+}
+
+/// instance, holder, process, milliseconds left, milliseconds since it was taken
+pub(super) type LeaseRow = (String, String, String, i64, i64);
+
+/// `None`: nobody ever had it.
+pub async fn lease(conn: &mut Conn, sync: &str, link: &str) -> Result<Option<Lease>> {
+    let row: Option<LeaseRow> = conn
+        .exec_first(LEASE, params! { sync, link })
+        .await
+        .map_err(|error| fail(format!("read the lease of {link}"), error))?;
+    Ok(row.map(|(instance, holder, process, left_ms, age_ms)| Lease {
+        instance,
+        holder,
+        process,
+        left_ms,
+        age_ms,
+    }))
+}
+
+/// Takes the lease if it is free, ours, or one of `dead`, an instance that is known to have ended.
+pub async fn take_lease(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    instance: &Instance,
+    ttl: Duration,
+    dead: &str,
+) -> Result<bool> {
+    let doing = format!("take the lease of {link}");
+    let free =
+        "INSERT IGNORE INTO tidelock.lease (sync, link, instance, holder, process, taken_at, expires_at)
+                VALUES (:sync, :link, '', '', '', '1970-01-01', '1970-01-01')";
+    execute(conn, &doing, free, params! { sync, link }).await?;
+    let take =
+        "UPDATE tidelock.lease SET instance = :id, holder = :name, process = :process, taken_at = NOW(6),
+                       expires_at = NOW(6) + INTERVAL :micros MICROSECOND
+                 WHERE sync = :sync AND link = :link AND (expires_at <= NOW(6) OR instance IN (:id, :dead))";
+    let (id, name, process) = (&instance.id, &instance.name, &instance.process);
+    let values = params! { sync, link, id, name, process, "micros" => micros(ttl), dead };
+    Ok(execute(conn, &doing, take, values).await? == 1)
+}
+
+/// Makes our lease longer, and tells what people want of the link.
+pub async fn renew_lease(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    instance: &str,
+    ttl: Duration,
+) -> Result<Renewal> {
+    let doing = format!("renew the lease of {link}");
+    let renew = "UPDATE tidelock.lease SET expires_at = NOW(6) + INTERVAL :micros MICROSECOND
+                  WHERE sync = :sync AND link = :link AND instance = :instance";
+    let values = params! { sync, link, instance, "micros" => micros(ttl) };
+    let is_ours = execute(conn, &doing, renew, values).await? == 1;
+    let paused = "SELECT paused FROM tidelock.link_state WHERE sync = :sync AND link = :link";
+    let paused: Option<bool> = conn
+        .exec_first(paused, params! { sync, link })
+        .await
+        .map_err(|error| fail(doing, error))?;
+    Ok(Renewal {
+        is_ours,
+        is_paused: paused.unwrap_or_default(),
+    })
+}
+
+pub async fn release_lease(conn: &mut Conn, sync: &str, link: &str, instance: &str) -> Result<()> {
+    let doing = format!("give back the lease of {link}");
+    let release = "UPDATE tidelock.lease SET expires_at = NOW(6)
+                    WHERE sync = :sync AND link = :link AND instance = :instance AND expires_at > NOW(6)";
+    execute(conn, &doing, release, params! { sync, link, instance }).await?;
+    Ok(())
+}
+
+/// Notes the session, so that another copy can end it. Where that fails (the server takes no writes, say), taking
+/// over has to wait for the server to notice that this session is dead; the epoch protects the rows all the same.
+pub(super) async fn note_session(conn: &mut Conn, name: &SessionName) {
+    let note = "REPLACE INTO tidelock.session (id, address, sync, link, instance)
+                SELECT id, host, :sync, :link, :instance FROM information_schema.processlist
+                 WHERE id = CONNECTION_ID()";
+    let (sync, link, instance) = (&name.sync, &name.link, &name.instance);
+    let noted = conn.exec_drop(note, params! { sync, link, instance }).await;
+    if let Err(error) = noted {
+        tracing::debug!(link, %error, "a session could not be noted");
+    }
+}
+
+/// Ends what other copies left open for this link: a frozen one holds locks. Returns how many there were.
+pub async fn end_sessions(conn: &mut Conn, sync: &str, link: &str, instance: &str) -> Result<u64> {
+    let doing = format!("end the sessions of another copy of {link}");
+    let find = "SELECT s.id FROM tidelock.session s JOIN information_schema.processlist p
+                    ON p.id = s.id AND p.host = s.address AND p.user = SUBSTRING_INDEX(USER(), '@', 1)
+                 WHERE s.sync = :sync AND s.link = :link AND s.instance <> :instance";
+    let values = params! { sync, link, instance };
+    let found: Vec<u64> = conn
+        .exec(find, values.clone())
+        .await
+        .map_err(|error| fail(&*doing, error))?;
+    for id in &found {
+        match conn.query_drop(format!("KILL CONNECTION {id}")).await {
+            Ok(()) => {}
+            Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_SESSION => {}
+            Err(error) => return Err(fail(doing, error)),
+        }
+    }
+    // What is left of sessions that ended, of ours too.
+    let forget = "DELETE FROM tidelock.session WHERE sync = :sync AND link = :link
+                     AND (instance <> :instance OR id NOT IN (SELECT id FROM information_schema.processlist))";
+    execute(conn, &doing, forget, values).await?;
+    Ok(found.len() as u64)
+}
+
+/// Pauses or resumes a link. `false`: it was so already, and nothing was written.
+pub async fn want(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    paused: bool,
+    reason: &str,
+    operator: &str,
+) -> Result<bool> {
+    let action = if paused { "pause" } else { "resume" };
+    let doing = format!("{action} link {link}");
+    let wrong = |error| fail(&*doing, error);
+    let mut transaction = conn.start_transaction(TxOpts::default()).await.map_err(wrong)?;
+    let known = "INSERT IGNORE INTO tidelock.link_state (sync, link) VALUES (:sync, :link)";
+    transaction
+        .exec_drop(known, params! { sync, link })
+        .await
+        .map_err(wrong)?;
+    let want = "UPDATE tidelock.link_state SET paused = :paused, changed_by = :operator, changed_at = NOW(6),
+                       reason = :reason
+                 WHERE sync = :sync AND link = :link AND paused <> :paused";
+    transaction
+        .exec_drop(want, params! { sync, link, paused, operator, reason })
+        .await
+        .map_err(wrong)?;
+    let changed = transaction.affected_rows() == 1;
+    if changed {
+        let values = params! { sync, link, operator, action, "detail" => reason };
+        transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
+        transaction.commit().await.map_err(wrong)?;
+    } else {
+        transaction.rollback().await.map_err(wrong)?;
+    }
+    Ok(changed)
+}
+
+/// Leaves word of why a link stopped, for whoever asks from another machine.
+pub async fn record_stop(conn: &mut Conn, sync: &str, link: &str, stop: &Stop) -> Result<()> {
+    let halt = stop.halt.as_ref();
+    let position = halt.map(|halt| halt.transaction.as_str());
+    let past = halt.and_then(|halt| halt.past.as_deref());
+    let tables = halt.map(|halt| tables_to_text(&halt.tables));
+    let changes = halt.map(|halt| i64::try_from(halt.changes).unwrap_or(i64::MAX));
+    let known = "INSERT IGNORE INTO tidelock.link_state (sync, link) VALUES (:sync, :link)";
+    let doing = format!("record why {link} stopped");
+    execute(conn, &doing, known, params! { sync, link }).await?;
+    let record = "UPDATE tidelock.link_state SET stopped_at = NOW(6), stop_error = :error, stop_hint = :hint,
+                         stop_seq = :seq, stop_position = :position, stop_past = :past, stop_tables = :tables,
+                         stop_changes = :changes
+                   WHERE sync = :sync AND link = :link";
+    let (error, hint, seq) = (&stop.error, &stop.hint, stop.seq);
+    let values = params! { sync, link, error, hint, seq, position, past, tables, changes };
+    execute(conn, &doing, record, values).await?;
+    Ok(())
+}
+
+type PauseRow = (bool, String, i64, String);
+type StopRow = (
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+);
+
+/// What people want of a link and what it stopped at.
+pub async fn link_state(conn: &mut Conn, sync: &str, link: &str) -> Result<(Option<Pause>, Option<Stop>)> {
+    let doing = format!("read the state of {link}");
+    let read = "SELECT paused, changed_by, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', changed_at), reason
+                  FROM tidelock.link_state WHERE sync = :sync AND link = :link";
+    let pause: Option<PauseRow> = conn
+        .exec_first(read, params! { sync, link })
+        .await
+        .map_err(|error| fail(&*doing, error))?;
+    let read = "SELECT stop_error, stop_hint, stop_seq, stop_position, stop_past, stop_tables, stop_changes,
+                       TIMESTAMPDIFF(MICROSECOND, stopped_at, NOW(6)) DIV 1000
+                  FROM tidelock.link_state WHERE sync = :sync AND link = :link";
+    let stop: Option<StopRow> = conn
+        .exec_first(read, params! { sync, link })
+        .await
+        .map_err(|error| fail(doing, error))?;
+    let pause = pause.filter(|(paused, ..)| *paused);
+    let pause = pause.map(|(_, by, at_us, reason)| Pause { by, at_us, reason });
+    let stop = stop.and_then(|(error, hint, seq, transaction, past, tables, changes, age_ms)| {
+        Some(Stop {
+            error: error.unwrap_or_default(),
+            hint,
+            seq: seq.unwrap_or_default(),
+            halt: transaction.map(|transaction| Halt {
+                transaction,
+                past,
+                tables: tables_from_text(tables.as_deref().unwrap_or_default()),
+                changes: changes.unwrap_or_default().unsigned_abs(),
+            }),
+            age_ms: age_ms?,
+        })
+    });
+    Ok((pause, stop))
+}
+
+/// Of one link, or of all that write into this server.
+pub async fn out_of_sync(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec<OutOfSync>> {
+    let read = "SELECT schema_name, table_name, position, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', since), link
+                  FROM tidelock.out_of_sync WHERE sync = :sync AND (:link IS NULL OR link = :link) ORDER BY 1, 2, 5";
+    let rows: Vec<(String, String, String, i64, String)> = conn
+        .exec(read, params! { sync, link })
+        .await
+        .map_err(|error| fail(format!("read which tables of sync {sync} are out of sync"), error))?;
+    Ok(rows
+        .into_iter()
+        .map(|(schema, name, position, since_us, link)| OutOfSync {
+            link,
+            table: TableId::new(schema, name),
+            position,
+            since_us,
+        })
+        .collect())
+}
+
+/// Moves the checkpoint past the transaction the link stopped at, marks the tables and writes the audit, in one
+/// transaction. `false`: the link does not stand there any more, and nothing was written.
+pub async fn skip(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    (halt, past): (&Halt, &str),
+    (seq, tables): (i64, &[TableId]),
+    operator: &str,
+) -> Result<bool> {
+    let doing = format!("skip transaction {} of {link}", halt.transaction);
+    let wrong = |error| fail(&*doing, error);
+    let position = &halt.transaction;
+    let mut transaction = conn.start_transaction(TxOpts::default()).await.map_err(wrong)?;
+    // The greatest seq over all lanes is asked apart: MySQL does not update a table that it reads in a subquery.
+    let there = "SELECT MAX(c.seq) FROM tidelock.checkpoint c JOIN tidelock.link_state s USING (sync, link)
+                  WHERE c.sync = :sync AND c.link = :link AND s.stop_seq = :seq AND s.stop_position = :position
+                    FOR UPDATE";
+    let there: Option<Option<i64>> = transaction
+        .exec_first(there, params! { sync, link, seq, position })
+        .await
+        .map_err(wrong)?;
+    if there.flatten() != Some(seq) {
+        transaction.rollback().await.map_err(wrong)?;
+        return Ok(false);
+    }
+    let moved =
+        "UPDATE tidelock.checkpoint SET seq = seq + 1, epoch = epoch + 1, position = :past, moved_at = NOW(6)
+                  WHERE sync = :sync AND link = :link AND seq = :seq";
+    transaction
+        .exec_drop(moved, params! { sync, link, seq, past })
+        .await
+        .map_err(wrong)?;
+    let mark = "INSERT INTO tidelock.out_of_sync (sync, link, schema_name, table_name, position)
+                VALUES (:sync, :link, :schema, :name, :position) ON DUPLICATE KEY UPDATE position = :position";
+    for table in tables {
+        let (schema, name) = (&table.schema, &table.name);
+        transaction
+            .exec_drop(mark, params! { sync, link, schema, name, position })
+            .await
+            .map_err(wrong)?;
+    }
+    let detail = format!("{position} -> {past}");
+    let values = params! { sync, link, operator, "action" => "skip", detail };
+    transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
+    match transaction.commit().await {
+        Ok(()) => Ok(true),
+        Err(error) => Err(Error::ambiguous(doing)
+            .why(error.to_string())
+            .hint("`tidelock status` says where the link stands now")),
+    }
+}
