@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all lint
+.PHONY: help demo test test-all lint memory
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -16,3 +16,6 @@ test-all: ## all of that, every pair of servers in every mode, and docs/pairs.md
 
 lint: ## formatting, clippy, dependencies
 	@scripts/lint.sh
+
+memory: ## resident memory and CPU under large, many and no changes (SIZE_MB=100 ROWS=100000 make memory: shorter)
+	@scripts/memory.sh

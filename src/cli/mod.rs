@@ -206,6 +206,9 @@ fn select<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Sync>> {
     }
 }
 
+/// A link keeps two threads busy at most; on a large machine more would only keep more memory.
+const THREADS_MAX: usize = 8;
+
 /// Runs the program; the whole of `main`.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -213,7 +216,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let face = Face::new(cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.min(THREADS_MAX))
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return report(&face, &Error::definite("start the runtime").because(error)),
     };

@@ -47,7 +47,13 @@ pub(super) async fn run(
     info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
     pulse.streaming(&position);
     let (confirm, confirmed) = watch::channel(Progress::default());
-    let (receiver, reader) = reader::spawn(source, confirmed, spec.sync.clone(), Arc::clone(pulse));
+    let (receiver, reader) = reader::spawn(
+        source,
+        confirmed,
+        spec.sync.clone(),
+        Arc::clone(pulse),
+        spec.limits.group_bytes_max,
+    );
     // Whoever drops this link drops its reader with it.
     let reader = AbortOnDropHandle::new(reader);
     let mut link = Link {

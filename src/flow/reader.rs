@@ -13,10 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// Changes read ahead of the apply loop. Enough to fill the next groups while one commits.
-const AHEAD_BYTES_MAX: usize = 32 << 20;
-/// The most one step takes of it: a single larger row must still find room beside what a group holds back.
-const SHARE_MAX: usize = AHEAD_BYTES_MAX / 2;
+/// Changes read ahead of the apply loop: the group that commits, the next one, and this.
+const AHEAD_BYTES: usize = 8 << 20;
 /// What a step costs beside its changes.
 const STEP_BYTES: usize = 256;
 /// A server gives up a silent reader after a minute by default.
@@ -37,10 +35,11 @@ pub(super) fn spawn(
     confirmed: watch::Receiver<Progress>,
     sync: String,
     pulse: Arc<Pulse>,
+    group_bytes_max: usize,
 ) -> (Receiver, JoinHandle<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        if let Err(error) = read(source, confirmed, &sync, &sender, &pulse).await {
+        if let Err(error) = read(source, confirmed, &sync, &sender, &pulse, group_bytes_max).await {
             // The link may be gone already; then nobody wants to know.
             let _ = sender.send(Err(error));
         }
@@ -54,9 +53,13 @@ async fn read(
     sync: &str,
     sender: &mpsc::UnboundedSender<Result<Received>>,
     pulse: &Pulse,
+    group_bytes_max: usize,
 ) -> Result<()> {
-    let budget = Arc::new(Semaphore::new(AHEAD_BYTES_MAX));
-    pulse.queue(&budget, AHEAD_BYTES_MAX);
+    let ahead_max = 2 * group_bytes_max + AHEAD_BYTES;
+    // The most one step takes of it: a single larger row must still find room beside what a group holds back.
+    let share_max = ahead_max - group_bytes_max;
+    let budget = Arc::new(Semaphore::new(ahead_max));
+    pulse.queue(&budget, ahead_max);
     let mut echoed = 0;
     loop {
         let mut step = source.next(&mut confirmed).await?;
@@ -79,7 +82,7 @@ async fn read(
             Step::Idle { .. } => 0,
         };
         let log_bytes = std::mem::take(&mut echoed) + bytes as u64;
-        let shares = u32::try_from((STEP_BYTES + bytes).min(SHARE_MAX)).unwrap_or(u32::MAX);
+        let shares = u32::try_from((STEP_BYTES + bytes).min(share_max)).unwrap_or(u32::MAX);
         let Some(share) = room(&budget, shares, &mut source, pulse).await? else {
             return Ok(());
         };

@@ -15,12 +15,14 @@ use crate::model::schema::{Column, Table, TableId};
 use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
 use bytes::Bytes;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use futures_util::TryStreamExt;
+use std::pin::Pin;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
-/// Aim of one fetch. Rows are fetched by count, and the count follows the size of those before.
-const FETCH_BYTES: usize = 2 * 1024 * 1024;
-/// The first fetch of a table, whose rows may be large.
-const FETCH_FIRST: usize = 100;
+const DOING: &str = "read the table's rows";
+
+/// Rows are handed over when they hold this much. What follows waits in the socket.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 pub struct Snapshot {
     options: SourceOptions,
@@ -31,7 +33,8 @@ pub struct Snapshot {
 
 struct OpenTable {
     table: Table,
-    fetch: usize,
+    /// `None` = the last row was read.
+    rows: Option<Pin<Box<SimpleQueryStream>>>,
 }
 
 impl Snapshot {
@@ -58,16 +61,17 @@ impl Snapshot {
             .iter()
             .any(|known| known.table.id == table.id && known.storage == "p");
         let only = if partitioned { "" } else { "ONLY " };
-        let declare = format!(
-            "DECLARE tidelock_copy NO SCROLL CURSOR FOR SELECT {} FROM {only}{}",
+        let select = format!(
+            "SELECT {} FROM {only}{}",
             columns.join(", "),
             sql::table(&table.id)
         );
-        let declared = self.client.batch_execute(&declare).await;
-        declared.map_err(|error| self.error(fail("read the table's rows", error).table(&table.id)))?;
+        // The simple protocol gives each cell as the server's text, which is what the codec reads.
+        let rows = self.client.simple_query_raw(&select).await;
+        let rows = rows.map_err(|error| self.error(fail(DOING, error).table(&table.id)))?;
         self.open = Some(OpenTable {
             table: table.clone(),
-            fetch: FETCH_FIRST,
+            rows: Some(Box::pin(rows)),
         });
         Ok(())
     }
@@ -77,32 +81,17 @@ impl Snapshot {
         let Some(open) = &mut self.open else {
             return Err(Error::bug("read rows of no table").node(&self.options.access.node));
         };
-        let count = open.fetch.min(rows_max).max(1);
-        // The simple protocol gives each cell as the server's text, which is what the codec reads.
-        let fetched = match self
-            .client
-            .simple_query(&format!("FETCH {count} FROM tidelock_copy"))
-            .await
-        {
-            Ok(messages) => rows(&open.table, &messages),
-            Err(error) => Err(fail("read the table's rows", error)),
-        };
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
+        let rows = match batch(open, rows_max).await {
+            Ok(rows) => rows,
             Err(error) => {
                 let error = error.table(&open.table.id);
                 return Err(self.error(error));
             }
         };
-        let bytes: usize = fetched.iter().map(Row::bytes).sum();
-        if let Some(each) = bytes.checked_div(fetched.len()) {
-            open.fetch = (FETCH_BYTES / each.max(1)).clamp(1, rows_max.max(1));
-            return Ok(fetched);
+        if rows.is_empty() {
+            self.open = None;
         }
-        self.open = None;
-        let closed = self.client.batch_execute("CLOSE tidelock_copy").await;
-        closed.map_err(|error| self.error(fail("end reading a table", error)))?;
-        Ok(fetched)
+        Ok(rows)
     }
 
     /// The snapshot was exact, so there is no settle position.
@@ -200,29 +189,42 @@ fn carried(table: &Table) -> impl Iterator<Item = &Column> {
     table.columns.iter().filter(|column| !column.generated)
 }
 
-fn rows(table: &Table, messages: &[SimpleQueryMessage]) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for message in messages {
-        let SimpleQueryMessage::Row(texts) = message else {
-            continue;
-        };
-        let mut place = 0;
-        let mut cells = Vec::with_capacity(table.columns.len());
-        for column in &table.columns {
-            if column.generated {
-                cells.push(None);
-                continue;
+async fn batch(open: &mut OpenTable, rows_max: usize) -> Result<Vec<Row>> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(stream) = open
+        .rows
+        .as_mut()
+        .filter(|_| rows.len() < rows_max && bytes < BATCH_BYTES)
+    {
+        match stream.try_next().await.map_err(|error| fail(DOING, error))? {
+            Some(SimpleQueryMessage::Row(texts)) => {
+                let row = row(&open.table, &texts)?;
+                bytes += row.bytes();
+                rows.push(row);
             }
-            let text = texts
-                .try_get(place)
-                .map_err(|error| fail(format!("read a cell of column {:?}", column.name), error))?;
-            place += 1;
-            cells.push(Some(match text {
-                None => Value::Null,
-                Some(text) => decode_cell(column, Bytes::copy_from_slice(text.as_bytes()))?,
-            }));
+            Some(_) => {}
+            None => open.rows = None,
         }
-        rows.push(cells.into_iter().collect());
     }
     Ok(rows)
+}
+
+fn row(table: &Table, texts: &SimpleQueryRow) -> Result<Row> {
+    let mut place = 0;
+    let mut cells = Vec::with_capacity(table.columns.len());
+    for column in &table.columns {
+        if column.generated {
+            cells.push(None);
+            continue;
+        }
+        let text = texts
+            .try_get(place)
+            .map_err(|error| fail(format!("read a cell of column {:?}", column.name), error))?;
+        place += 1;
+        cells.push(Some(match text {
+            None => Value::Null,
+            Some(text) => decode_cell(column, Bytes::copy_from_slice(text.as_bytes()))?,
+        }));
+    }
+    Ok(cells.into_iter().collect())
 }

@@ -50,6 +50,9 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 const CONFIRM_DELAY: Duration = Duration::from_millis(100);
 /// A server that does not answer a direct question for so long is gone.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+/// A message at least this large is kept as the part of the read buffer that it is, which holds little else: copying it
+/// would double what one large row takes.
+const SHARED_BYTES: usize = 256 * 1024;
 /// Uninteresting log is passed over silently up to here while more waits in the buffer.
 const IDLE_BYTES: u64 = 1024 * 1024;
 /// So many requests for a status within a second come only from a server that is shutting down.
@@ -375,7 +378,7 @@ impl Source {
             Frame::Data(body) => {
                 // Rows that are kept share memory with their message only, not with the whole read buffer.
                 let message = match body.first() {
-                    Some(b'I' | b'U' | b'D') if self.is_synced(body) => Bytes::copy_from_slice(body),
+                    Some(b'I' | b'U' | b'D') if self.is_synced(body) => kept(&frame.slice_ref(body)),
                     Some(b'I' | b'U' | b'D') => return Ok(None),
                     _ => frame.slice_ref(body),
                 };
@@ -436,8 +439,7 @@ impl Source {
     /// The next record of the streamed transaction that is being read, or its end.
     fn replayed(&mut self, record: Option<Bytes>) -> Result<Option<Step>> {
         if let Some(record) = record {
-            // As from the socket: what is kept shares memory with its own message only.
-            let record = Bytes::copy_from_slice(&record);
+            let record = kept(&record);
             let (_, content) = wire::in_stream(&record).map_err(malformed)?;
             return self.content(content, &record);
         }
@@ -574,6 +576,14 @@ impl Source {
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
         transaction.push(change);
         Ok(transaction.is_full().then(|| Step::Part(transaction.part(None))))
+    }
+}
+
+/// A message whose cells are kept: it shares memory with no other.
+fn kept(message: &Bytes) -> Bytes {
+    match message.len() < SHARED_BYTES {
+        true => Bytes::copy_from_slice(message),
+        false => message.clone(),
     }
 }
 

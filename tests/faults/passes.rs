@@ -207,7 +207,7 @@ async fn on_mysql(pair: Pair) {
         &mut scene,
         side,
         "read-only",
-        &["interrupted", "the server is read-only", "SET GLOBAL"],
+        &["interrupted", "read-only", "when the server takes writes again"],
         async |scene| scene.admin(side, "SET GLOBAL read_only = ON").await,
         async |scene| scene.admin(side, "SET GLOBAL read_only = OFF").await,
     )
