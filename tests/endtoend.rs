@@ -17,10 +17,36 @@ all_pairs! {
     large_transaction_to_b => |pair| large("large_to_b", pair, Way::AToB);
     large_transaction_to_a => |pair| large("large_to_a", pair, Way::BToA);
     silent_when_idle => silence;
+    compressed_log => compressed;
 }
 
 async fn changes(hint: &str, pair: Pair, way: Way) {
-    let mut scene = Scene::new(hint, pair, way, &SHOP).await;
+    cross(Scene::new(hint, pair, way, &SHOP).await, pair, way).await;
+}
+
+/// Both ways over a log that is compressed: our own writes are too, and must still be told from users'.
+async fn compressed(pair: Pair) {
+    let extra = match pair.1 {
+        Kind::Mysql => vec!["--binlog-transaction-compression=ON"],
+        _ => vec!["--log-bin-compress=ON", "--log-bin-compress-min-len=10"],
+    };
+    let scene = Scene::with_b("e2e_compressed", pair, Way::Merge, &SHOP, &extra).await;
+    cross(scene, pair, Way::Merge).await;
+}
+
+/// Both ways where positions are files and offsets.
+#[tokio::test]
+async fn merge_without_gtids() {
+    let extra = [
+        "--gtid-mode=OFF",
+        "--enforce-gtid-consistency=OFF",
+        "--max-binlog-size=65536",
+    ];
+    let scene = Scene::with_b("e2e_files", scenario::NEW, Way::Merge, &SHOP, &extra).await;
+    cross(scene, scenario::NEW, Way::Merge).await;
+}
+
+async fn cross(mut scene: Scene, pair: Pair, way: Way) {
     let seeder = way.sources()[0];
     scene.exec(seeder, &rows(pair, seeder, OLD)).await;
     scene.start().await;

@@ -168,6 +168,16 @@ impl Scene {
         Self::on(a, b, way, tables).await
     }
 
+    /// The second database on a server of the test's own, with these arguments.
+    pub async fn with_b(hint: &str, pair: Pair, way: Way, tables: &[Table], extra: &[&str]) -> Self {
+        let options = Options {
+            extra: extra.iter().map(ToString::to_string).collect(),
+            ..Options::default()
+        };
+        let (a, b) = tokio::join!(database(pair.0, hint), private(pair.1, &options));
+        Self::on(a, b, way, tables).await
+    }
+
     /// Every account of the program is one that has no more than it must: see `harness::accounts`.
     async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
         let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());

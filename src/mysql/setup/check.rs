@@ -386,7 +386,13 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
     }
     let (user, host) = account(&state.current_user);
     let name = quoted(user, host.unwrap_or("%"));
-    let lacks = lacking(scope, state.flavor, &state.grants, &name, &state.tables);
+    let lacks = lacking(
+        scope,
+        (state.flavor, state.has_gtids),
+        &state.grants,
+        &name,
+        &state.tables,
+    );
     findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
 }
 

@@ -36,13 +36,15 @@ pub(super) struct Needs {
 }
 
 /// TRIGGER on the tables lets the account see their triggers, which would otherwise look as if there were none.
-pub(super) fn needs(scope: &Scope, flavor: Flavor) -> Needs {
+/// Without GTIDs a first position is safe only if no XA transaction stands prepared, which not everybody may ask.
+pub(super) fn needs(scope: &Scope, flavor: Flavor, has_gtids: bool) -> Needs {
     let mut needs = Needs {
         server: Vec::new(),
         tables: vec!["SELECT"],
     };
     if scope.is_source {
         needs.server = vec!["REPLICATION SLAVE", monitor(flavor)];
+        needs.server.extend((!has_gtids).then_some("XA_RECOVER_ADMIN"));
     }
     if scope.is_target {
         needs.tables.extend(["INSERT", "UPDATE", "DELETE"]);
@@ -96,19 +98,19 @@ impl Lack {
 /// What the account (quoted, as statements write it) lacks. `tables`: those of the scope, in its order.
 pub(super) fn lacking(
     scope: &Scope,
-    flavor: Flavor,
+    (flavor, has_gtids): (Flavor, bool),
     grants: &[Grant],
     account: &str,
     tables: &[Option<CatalogTable>],
 ) -> Vec<Lack> {
-    let needs = needs(scope, flavor);
+    let needs = needs(scope, flavor, has_gtids);
     let mut lacks = Vec::new();
     for privilege in needs.server {
         if !holds(grants, &[privilege], None, None) {
-            let code = if privilege == "REPLICATION SLAVE" {
-                "E102"
-            } else {
-                "E103"
+            let code = match privilege {
+                "REPLICATION SLAVE" => "E102",
+                "XA_RECOVER_ADMIN" => "E243",
+                _ => "E103",
             };
             let fix = format!("GRANT {privilege} ON *.* TO {account}");
             lacks.push(Lack::new(code, format!("lacks {privilege}"), fix));

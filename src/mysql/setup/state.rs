@@ -17,6 +17,8 @@ const DOING: &str = "read what is set up";
 
 pub(super) struct State {
     pub flavor: Flavor,
+    /// Positions are sets or lists of GTIDs.
+    pub has_gtids: bool,
     pub server: Server,
     /// `user@host`, as the server knows the session's account.
     pub current_user: String,
@@ -84,6 +86,17 @@ pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
     }
 }
 
+async fn has_gtids(conn: &mut Conn, flavor: Flavor) -> Result<bool> {
+    if flavor == Flavor::Mariadb {
+        return Ok(true);
+    }
+    let mode: Option<String> = conn
+        .query_first("SELECT @@GLOBAL.gtid_mode")
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    Ok(mode.as_deref() == Some("ON"))
+}
+
 impl State {
     pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
         let flavor = flavor(conn).await?;
@@ -100,6 +113,7 @@ impl State {
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
         let mut state = State {
             flavor,
+            has_gtids: has_gtids(conn, flavor).await?,
             server,
             current_user: String::new(),
             grants: grants::own(conn, flavor).await?,

@@ -205,7 +205,13 @@ fn table_state(
 async fn grants(conn: &mut Conn, scope: &Scope, state: &State, steps: &mut Vec<Step>) -> Result<()> {
     for account in accounts(conn, scope).await? {
         let held = of(conn, &account).await?;
-        let lacks = lacking(scope, state.flavor, &held, &account, &state.tables);
+        let lacks = lacking(
+            scope,
+            (state.flavor, state.has_gtids),
+            &held,
+            &account,
+            &state.tables,
+        );
         steps.extend(
             lacks
                 .into_iter()

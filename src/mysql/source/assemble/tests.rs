@@ -551,3 +551,72 @@ fn a_compressed_transaction_is_told_only_when_it_was_whole() {
     assembler.payload_end().unwrap();
     assert_eq!(part(&mut assembler).changes.len(), 1);
 }
+
+#[test]
+fn pieces_of_json_lost_events_and_loads_by_statement_stop_the_link() {
+    let rows = [
+        (kind::GTID, gtid(1)),
+        (kind::QUERY, query("", "BEGIN")),
+        (kind::TABLE_MAP, table_map(true)),
+    ];
+    let with = |more: (u8, Vec<u8>)| refused(&[&rows[..], &[more]].concat());
+    let error = with((kind::PARTIAL_UPDATE_ROWS, insert(1)));
+    let hint = error.hint_text().unwrap_or_default();
+    assert!(hint.contains("binlog_row_value_options = ''"), "{hint}");
+    let error = with((kind::INCIDENT, vec![1, 0, 0]));
+    assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
+    let mut load = query("shop", "");
+    load.splice(13..13, [0; 13]);
+    load.extend(b"LOAD DATA INFILE 'x' INTO TABLE orders");
+    let error = with((kind::EXECUTE_LOAD_QUERY, load));
+    assert!(
+        error
+            .hint_text()
+            .unwrap_or_default()
+            .contains("binlog_format = 'ROW'"),
+        "{error}"
+    );
+    // Of another table: not ours.
+    let mut assembler = assembler();
+    begin(&mut assembler, 1);
+    let mut other = table_map(true);
+    other[9] = b'S';
+    send(&mut assembler, kind::TABLE_MAP, &other).unwrap();
+    send(&mut assembler, kind::PARTIAL_UPDATE_ROWS, &insert(1)).unwrap();
+}
+
+#[tokio::test]
+async fn compressed_rows_and_statements_of_mariadb() {
+    use std::io::Write;
+    let packed = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        [&[0x81, bytes.len() as u8][..], &encoder.finish().unwrap()].concat()
+    };
+    let mut assembler = mariadb();
+    send(&mut assembler, kind::MARIADB_GTID, &maria_gtid(5, 0)).unwrap();
+    send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+    let whole = insert(9);
+    // Table, flags, width and the columns' bits come plain; the image is compressed.
+    let (head, image) = whole.split_at(10);
+    let rows = [head, &packed(image)[..]].concat();
+    send(&mut assembler, kind::MARIADB_WRITE_ROWS_COMPRESSED, &rows).unwrap();
+    send(&mut assembler, kind::XID, &[0; 8]).unwrap();
+    replay(&mut assembler).await;
+    assert_eq!(part(&mut assembler).changes.len(), 1);
+    let mut broken = rows.clone();
+    broken.truncate(rows.len() - 3);
+    send(&mut assembler, kind::MARIADB_GTID, &maria_gtid(6, 0)).unwrap();
+    send(&mut assembler, kind::TABLE_MAP, &table_map(true)).unwrap();
+    send(&mut assembler, kind::MARIADB_WRITE_ROWS_COMPRESSED, &broken).unwrap();
+    send(&mut assembler, kind::XID, &[0; 8]).unwrap();
+    assembler.settle().await.unwrap();
+    let error = loop {
+        match assembler.replay().await {
+            Ok(true) => {}
+            Ok(false) => panic!("a broken image was taken"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.class(), crate::error::Class::Definite, "{error}");
+}
