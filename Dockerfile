@@ -6,11 +6,12 @@
 
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc libc6-dev ca-certificates \
+ && apt-get install -y --no-install-recommends gcc make libc6-dev ca-certificates \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The dependencies are a layer of their own, built again only when they change.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && cargo build --release --locked --bin tidelock \
  && rm -rf src
