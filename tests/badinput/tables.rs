@@ -41,9 +41,16 @@ async fn missing_table(pair: Pair) {
     // who knows that nothing was passes both over.
     for what in ["it was renamed to", "was renamed to it"] {
         let said = stage.refused_run(1, &["b: ", "extra", what]).await;
-        let skip = said.hint.split('`').find(|word| word.starts_with("tidelock skip "));
+        let skip = said
+            .hint
+            .split('`')
+            .find(|word| word.starts_with("tidelock skip "));
         let skip = skip.unwrap_or_else(|| panic!("no command: {said:?}")).to_owned();
-        let words: Vec<&str> = skip.split(' ').skip(1).map(|word| word.trim_matches('\'')).collect();
+        let words: Vec<&str> = skip
+            .split(' ')
+            .skip(1)
+            .map(|word| word.trim_matches('\''))
+            .collect();
         stage.lock.ok(&words).await;
     }
     stage.runs().await;
