@@ -8,6 +8,7 @@ use super::{Face, Schema, render};
 use crate::config::{Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
+use crate::flow::spec::LinkSpec;
 use crate::flow::{instance, skip};
 use serde::Serialize;
 
@@ -167,41 +168,35 @@ pub(super) async fn skip(face: &Face, options: &SkipOptions) -> Result<()> {
             next_steps,
         });
     }
-    let deed = if options.execute { "skipped" } else { "would skip" };
-    let mut out = format!(
-        "{deed} transaction {} of {} {}\n  the link stopped at it: {}\n",
-        planned.transaction, link.sync, link.id, planned.error
-    );
-    let list = tables.join(", ");
-    out.push_str(&match tables.is_empty() {
-        true => "  the link stopped before its changes were read: which tables it changes is not known\n"
-            .to_owned(),
-        false => format!(
-            "  {} in {list}, none of which {} on {}\n",
-            render::count(
-                usize::try_from(planned.changes).unwrap_or(usize::MAX),
-                "change",
-                "changes"
-            ),
-            if options.execute {
-                "is made"
-            } else {
-                "would be made"
-            },
-            link.target.name
-        ),
-    });
-    if !tables.is_empty() {
-        out.push_str(&format!(
-            "  out of sync from then on, until made equal by hand or copied anew: {list}\n"
-        ));
-    }
-    face.print(&out);
+    face.print(&told(&planned, &link, &tables.join(", "), options.execute));
     if !options.execute {
         face.say("nothing was changed: this is the plan");
     }
     face.next(&next_steps);
     Ok(())
+}
+
+/// What is or would be left out, for people; `tables` is empty where the changes were not read.
+fn told(planned: &skip::Skip, link: &LinkSpec, tables: &str, executed: bool) -> String {
+    let (deed, made) = match executed {
+        true => ("skipped", "is made"),
+        false => ("would skip", "would be made"),
+    };
+    let stopped = format!(
+        "{deed} transaction {} of {} {}\n  the link stopped at it: {}\n",
+        planned.transaction, link.sync, link.id, planned.error
+    );
+    if tables.is_empty() {
+        return stopped
+            + "  the link stopped before its changes were read: which tables it changes is not known\n";
+    }
+    let changes = usize::try_from(planned.changes).unwrap_or(usize::MAX);
+    format!(
+        "{stopped}  {} in {tables}, none of which {made} on {}\n  out of sync from then on, until made equal by hand or \
+         copied anew: {tables}\n",
+        render::count(changes, "change", "changes"),
+        link.target.name
+    )
 }
 
 fn full_name(sync: &Sync, index: usize) -> String {

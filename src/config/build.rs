@@ -258,20 +258,7 @@ impl Builder<'_> {
         secrets: &[Text; 3],
     ) -> Option<(Engine, Access)> {
         let from_environment = span.is_none();
-        let address = match url::parse(url) {
-            Ok(address) => address,
-            Err(problem) => {
-                let problem = match span {
-                    Some(span) => problem.at(span),
-                    None => Problem {
-                        what: format!("{variable}: {}", problem.what),
-                        ..problem
-                    },
-                };
-                self.problem(problem);
-                return None;
-            }
-        };
+        let address = self.address(url, span.clone(), variable)?;
         if from_environment {
             self.show_from(key, masked(url), format!("environment {variable}"));
         } else {
@@ -318,6 +305,21 @@ impl Builder<'_> {
             identity,
         };
         Some((address.engine, access))
+    }
+
+    fn address(&mut self, url: &str, span: Option<Range<usize>>, variable: &str) -> Option<url::Address> {
+        let problem = match url::parse(url) {
+            Ok(address) => return Some(address),
+            Err(problem) => problem,
+        };
+        self.problem(match span {
+            Some(span) => problem.at(span),
+            None => Problem {
+                what: format!("{variable}: {}", problem.what),
+                ..problem
+            },
+        });
+        None
     }
 
     fn show_tls(&mut self, node: &str, prefix: &str, hosts: &[Host], tls: TlsMode) {

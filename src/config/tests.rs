@@ -251,7 +251,7 @@ fn every_wrong_node_has_its_message() {
             "expected a boolean, found string",
         ),
         (with("[log]\nformat = \"xml\""), "known are auto, text, json"),
-        (with("[http]"), "unknown key \"http\""),
+        (with("[htpp]"), "unknown key \"htpp\""),
     ] {
         let message = bad(&text);
         assert!(message.contains(expected), "{expected}: {message}");
