@@ -174,8 +174,13 @@ async fn target_hangs(first: Kind, second: Kind) {
     }
     let server = scene.b.server().pid().unwrap();
     let frozen = Frozen::family(server);
-    let lag = scene.grows(0, "a->b").await;
-    assert_eq!(lag.state, "waiting", "{lag:?}");
+    scene.grows(0, "a->b").await;
+    // A group may take a while; then it is said to wait, and for whom.
+    eventually(LIMIT, "a->b waits", async || {
+        scene.live("a->b").await.is_some_and(|lag| lag.state == "waiting")
+    })
+    .await;
+    let lag = scene.live("a->b").await.unwrap();
     assert!(lag.why.contains("node b has not finished"), "{}", lag.why);
     // A second process says so too, and does not hang.
     let told = scene.tidelock.run(&["status"]).await;

@@ -433,7 +433,11 @@ impl Pulse {
             since,
         };
         let now = Instant::now();
-        if let Some(open) = self.applying_for().filter(|open| *open > WAITING_AFTER) {
+        if let Some(open) = self.applying_for() {
+            // While a group is being applied nobody waits for the source.
+            if open <= WAITING_AFTER {
+                return condition;
+            }
             let why = format!(
                 "node {} has not finished a group for {} s",
                 self.target,
