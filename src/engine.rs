@@ -5,7 +5,7 @@ use crate::error::{Halt, Result};
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
 use crate::model::log::{Distance, LogEnd, Place};
-use crate::model::operation::{Instance, Lease, Renewal, Stop};
+use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
@@ -186,6 +186,14 @@ impl Target {
 
     pub async fn record(&mut self, sync: &str, link: &str, conflicts: &[Conflict]) -> Result<()> {
         on_target!(self, target => target.record(sync, link, conflicts).await)
+    }
+
+    pub async fn hold(&mut self, sync: &str, held: &HeldTable) -> Result<()> {
+        on_target!(self, target => target.hold(sync, held).await)
+    }
+
+    pub async fn held_at(&mut self, link: (&str, &str), tables: &[TableId], at: Option<&str>) -> Result<()> {
+        on_target!(self, target => target.held_at(link, tables, at).await)
     }
 
     pub async fn commit(&mut self) -> Result<()> {
@@ -457,6 +465,43 @@ impl Node {
                 postgres::operations::skip(client, link, halt, place, operator).await
             }
             Node::Mysql(conn, _) => mysql::operations::skip(conn, link, halt, place, operator).await,
+        }
+    }
+
+    /// This node, as a target: the tables that links hold.
+    pub async fn held(&mut self, sync: &str, link: Option<&str>) -> Result<Vec<HeldTable>> {
+        match self {
+            Node::Postgres(client, _) => postgres::held::held(client, sync, link).await,
+            Node::Mysql(conn, _) => mysql::held::held(conn, sync, link).await,
+        }
+    }
+
+    /// Wants a held table to be taken up; `false`: it is not held.
+    pub async fn resume_table(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        operator: &str,
+    ) -> Result<bool> {
+        match self {
+            Node::Postgres(client, _) => postgres::held::resume(client, link, table, operator).await,
+            Node::Mysql(conn, _) => mysql::held::resume(conn, link, table, operator).await,
+        }
+    }
+
+    /// Moves a held table past the transaction it stopped at; `false`: it does not stand there any more.
+    pub async fn skip_held(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        at_and_past: (&str, &str),
+        operator: &str,
+    ) -> Result<bool> {
+        match self {
+            Node::Postgres(client, _) => {
+                postgres::held::skip(client, link, table, at_and_past, operator).await
+            }
+            Node::Mysql(conn, _) => mysql::held::skip(conn, link, table, at_and_past, operator).await,
         }
     }
 

@@ -71,6 +71,7 @@ struct Inner {
     why: Option<String>,
     hint: Option<String>,
     halt: Option<Box<Halt>>,
+    alone: Option<TableId>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -101,6 +102,7 @@ impl Error {
             why: None,
             hint: None,
             halt: None,
+            alone: None,
             source: None,
         }))
     }
@@ -170,6 +172,16 @@ impl Error {
     pub fn halted(mut self, halt: Halt) -> Self {
         self.0.halt = Some(Box::new(halt));
         self
+    }
+
+    /// It is about this table of the source and no other: without it the link could go on. The first given stays.
+    pub fn alone(mut self, table: &TableId) -> Self {
+        self.0.alone.get_or_insert_with(|| table.clone());
+        self
+    }
+
+    pub fn alone_table(&self) -> Option<&TableId> {
+        self.0.alone.as_ref()
     }
 
     pub fn halt(&self) -> Option<&Halt> {

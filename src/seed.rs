@@ -242,6 +242,7 @@ impl Start {
             mode: self.link.mode,
             spill: self.link.limits.spill.clone(),
             stream: self.link.limits.stream,
+            keep: None,
         }
     }
 

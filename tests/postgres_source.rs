@@ -85,6 +85,7 @@ async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
         mode,
         spill: tidelock::spill::Space::default(),
         stream: true,
+        keep: None,
     }
 }
 

@@ -210,4 +210,6 @@ pub struct SourceOptions {
     pub spill: crate::spill::Space,
     /// Large transactions are received while they run. PostgreSQL only: a binlog has none before they commit.
     pub stream: bool,
+    /// The log is kept from here on, whatever is confirmed.
+    pub keep: Option<crate::model::position::Position>,
 }

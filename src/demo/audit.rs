@@ -69,6 +69,7 @@ impl Auditor {
             spill: sync.limits.spill.clone(),
             // Echoes are counted here, and streamed ones are not kept.
             stream: false,
+            keep: None,
         };
         let from = engine::start_position(spec.engine, options.clone()).await?;
         let source = Source::open(spec.engine, options, &from).await?;

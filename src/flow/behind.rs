@@ -1,6 +1,6 @@
 //! The oldest change that a link has not applied, read from the source's log by somebody who is not the link.
 //!
-//! Owns: nothing that lasts; the log is read from the checkpoint and nothing is confirmed but that checkpoint.
+//! Owns: nothing that lasts; the log is read from the checkpoint and nothing is confirmed.
 //! To be called where the log has no reader that could be disturbed: a binlog, or a slot that is not in use.
 
 use super::spec::{LinkSpec, SyncSpec};
@@ -34,6 +34,8 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
         mode: spec.mode,
         spill: spec.limits.spill.clone(),
         stream: spec.limits.stream,
+        // Whoever only looks lets nothing go: a held table may need log from before the checkpoint.
+        keep: Some(Position::Lsn(0)),
     };
     let mut source = Source::open(spec.source.engine, options, from).await?;
     search(spec, &mut source, &end).await

@@ -1,5 +1,6 @@
 //! Who runs a link, what people want of it, and what it stopped at: the rows of the control schema's version 2.
 
+use super::position::Position;
 use super::schema::TableId;
 use crate::error::{Error, Halt, Reason};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,44 @@ pub struct OutOfSync {
     /// The transaction that was left out last.
     pub position: String,
     pub since_us: i64,
+}
+
+/// A table that its link holds: what changed in it since is read again when it is taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldTable {
+    pub link: String,
+    /// The target's name.
+    pub table: TableId,
+    /// Up to here it is applied.
+    pub position: Position,
+    /// The transaction that it stopped at, and where the table would stand after it.
+    pub transaction: Option<String>,
+    pub past: Option<String>,
+    pub error: String,
+    pub hint: String,
+    pub since_us: i64,
+    /// An operator wants it to be taken up.
+    pub resumed: bool,
+}
+
+impl HeldTable {
+    /// One sentence for people.
+    pub fn told(&self) -> String {
+        let since = jiff::Timestamp::from_microsecond(self.since_us)
+            .map_or_else(|_| String::new(), |at| format!(" since {at:.0}"));
+        let at = self
+            .transaction
+            .as_ref()
+            .map_or(String::new(), |at| format!(" at transaction {at}"));
+        format!("table {} is held{since}{at}: {}", self.table, self.error)
+    }
+}
+
+/// The row of a held table is not where it was: going on would lose what it stands for.
+pub fn gone(doing: &str) -> Error {
+    Error::definite(doing)
+        .why("a row of tidelock.held_table is gone or was changed by somebody else")
+        .hint("nothing was applied; start the link again: it reads the table of held tables anew")
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
-use super::operation::{Lease, OutOfSync, Pause, Stop};
+use super::operation::{HeldTable, Lease, OutOfSync, Pause, Stop};
 use super::schema::{Table, TableId};
 use super::stamp::Rank;
 use serde::Serialize;
@@ -9,6 +9,14 @@ use serde::Serialize;
 pub enum Mode {
     Transactional,
     Merge,
+}
+
+/// What stops when a change of one table cannot be carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    Link,
+    /// The table alone, where the change is of it alone; it is read again later.
+    Table,
 }
 
 /// How a contested change of a row is decided.
@@ -292,6 +300,7 @@ pub struct LinkStatus {
     /// What it stopped at last; see [`LinkStatus::halted`].
     pub stop: Option<Stop>,
     pub out_of_sync: Vec<OutOfSync>,
+    pub held: Vec<HeldTable>,
 }
 
 impl LinkStatus {

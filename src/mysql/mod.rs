@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod codec;
 mod fault;
+pub mod held;
 pub mod log;
 pub mod operations;
 mod relay;

@@ -23,7 +23,7 @@ pub(super) const LEASE: &str = "SELECT instance, holder, process, \
     TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000, TIMESTAMPDIFF(MICROSECOND, taken_at, NOW(6)) DIV 1000 \
     FROM tidelock.lease WHERE sync = :sync AND link = :link";
 
-const AUDIT: &str = "INSERT INTO tidelock.audit (operator, action, sync, link, detail)
+pub(super) const AUDIT: &str = "INSERT INTO tidelock.audit (operator, action, sync, link, detail)
     VALUES (:operator, :action, :sync, :link, :detail)";
 
 fn micros(ttl: Duration) -> u64 {

@@ -15,7 +15,8 @@ use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Class, Error, Reason, Result};
 use crate::model::conflict::{Conflict, Local};
-use crate::model::operation::not_leased;
+use crate::model::operation::{HeldTable, gone, not_leased};
+use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
 use crate::model::value::{Row as Cells, Value};
@@ -431,6 +432,24 @@ impl Target {
             ..conflict.clone()
         };
         sql::record(sync, link, &[without_images])
+    }
+
+    /// In the open transaction: the table rests here until an operator wants it taken up.
+    pub async fn hold(&mut self, sync: &str, held: &HeldTable) -> Result<()> {
+        match self.packet(&[&sql::hold(sync, held)]).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed("hold a table", error)),
+        }
+    }
+
+    /// In the open transaction: these held tables are applied up to here, or, with none, are held no more.
+    pub async fn held_at(&mut self, link: (&str, &str), tables: &[TableId], at: Option<&str>) -> Result<()> {
+        let doing = "note how far held tables are";
+        match self.packet(&[&sql::held_at(link, tables, at)]).await {
+            Ok(outcomes) if outcomes[0].found == tables.len() as u64 => Ok(()),
+            Ok(_) => Err(self.broken(gone(doing))),
+            Err(error) => Err(self.failed(doing, error)),
+        }
     }
 
     pub async fn commit(&mut self) -> Result<()> {

@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod codec;
 mod fault;
+pub mod held;
 pub mod log;
 pub mod operations;
 mod relation;

@@ -98,6 +98,8 @@ struct Replayed {
 /// What is told to the server, and when.
 struct Status {
     flushed: u64,
+    /// Never confirmed past here: a table that is held needs the log from there on.
+    keep: u64,
     /// Up to here everything is flushed or of no interest.
     taken: u64,
     due: Instant,
@@ -205,6 +207,10 @@ impl Source {
             .iter()
             .map(|table| (table.table.id.clone(), table.clone()));
         let now = Instant::now();
+        let keep = match options.keep {
+            Some(Position::Lsn(keep)) => keep,
+            _ => u64::MAX,
+        };
         Ok(Source {
             tables: tables.collect(),
             utf8,
@@ -218,7 +224,8 @@ impl Source {
             yielded: from,
             passed: from,
             clock: Status {
-                flushed: from,
+                flushed: from.min(keep),
+                keep,
                 taken: from,
                 due: now,
                 asked: None,
@@ -303,10 +310,10 @@ impl Source {
 
     /// Everything up to here is durable in the target.
     pub fn confirm(&mut self, position: &Position) {
-        if let Position::Lsn(lsn) = position
-            && *lsn > self.clock.flushed
-        {
-            self.clock.flushed = *lsn;
+        let Position::Lsn(lsn) = position else { return };
+        let lsn = self.clock.keep.min(*lsn);
+        if lsn > self.clock.flushed {
+            self.clock.flushed = lsn;
             self.clock.due = self.clock.due.min(Instant::now() + CONFIRM_DELAY);
         }
     }

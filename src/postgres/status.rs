@@ -133,6 +133,7 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         status.lease = operations::lease(client, sync, link).await?;
         (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
         status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
+        status.held = super::held::held(client, sync, Some(link)).await?;
     }
     Ok(status)
 }

@@ -11,7 +11,8 @@ use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};
 use crate::model::conflict::{Conflict, Local};
-use crate::model::operation::not_leased;
+use crate::model::operation::{HeldTable, gone, not_leased};
+use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
 use crate::model::value::Row as Cells;
@@ -432,6 +433,53 @@ impl Target {
             self.query("record conflicts", sql::RECORD, &parameters).await?;
         }
         Ok(())
+    }
+
+    /// In the open transaction: the table rests here until an operator wants it taken up.
+    pub async fn hold(&mut self, sync: &str, held: &HeldTable) -> Result<()> {
+        let doing = "hold a table";
+        let position = held.position.to_string();
+        let (schema, name) = (&held.table.schema, &held.table.name);
+        let (at, past) = (&held.transaction, &held.past);
+        let values: [&(dyn ToSql + Sync); 9] = [
+            &sync,
+            &held.link,
+            schema,
+            name,
+            &position,
+            at,
+            past,
+            &held.error,
+            &held.hint,
+        ];
+        let rows = self.query(doing, held::HOLD, &values).await?;
+        self.all_held(doing, rows.len(), 1)
+    }
+
+    /// In the open transaction: these held tables are applied up to here, or, with none, are held no more.
+    pub async fn held_at(&mut self, link: (&str, &str), tables: &[TableId], at: Option<&str>) -> Result<()> {
+        let doing = "note how far held tables are";
+        let (sync, link) = link;
+        let schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|id| id.name.as_str()).collect();
+        let rows = match at {
+            Some(at) => {
+                let values: [&(dyn ToSql + Sync); 5] = [&sync, &link, &schemas, &names, &at];
+                self.query(doing, held::ADVANCE, &values).await?
+            }
+            None => {
+                let values: [&(dyn ToSql + Sync); 4] = [&sync, &link, &schemas, &names];
+                self.query(doing, held::RELEASE, &values).await?
+            }
+        };
+        self.all_held(doing, rows.len(), tables.len())
+    }
+
+    fn all_held(&self, doing: &str, found: usize, wanted: usize) -> Result<()> {
+        match found == wanted {
+            true => Ok(()),
+            false => Err(gone(doing).node(&self.node)),
+        }
     }
 
     pub async fn commit(&mut self) -> Result<()> {

@@ -59,6 +59,7 @@ async fn options(db: &Db, tables: &[&str]) -> Options {
         mode: Mode::Merge,
         spill: tidelock::spill::Space::default(),
         stream: true,
+        keep: None,
     }
 }
 

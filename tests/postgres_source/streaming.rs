@@ -254,6 +254,7 @@ async fn a_marker_that_may_be_rolled_back_is_refused(kind: Kind) {
     drop(source);
     let options = SourceOptions {
         stream: false,
+        keep: None,
         ..options
     };
     let mut source = reopen(&options, &from).await;
@@ -405,6 +406,7 @@ async fn random_sessions_look_as_without_streaming(kind: Kind) {
     let oracle = SourceOptions {
         target: "oracle".to_owned(),
         stream: false,
+        keep: None,
         ..options.clone()
     };
     let also_from = snapshot::start_position(&oracle).await.unwrap();

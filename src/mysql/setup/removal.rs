@@ -149,7 +149,9 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     }
     let operations = ["lease", "session", "link_state", "out_of_sync"];
     let operations = operations.iter().filter(|_| state.version >= 2);
-    for name in operations.chain(&["checkpoint", "table_state", "node"]) {
+    let held = ["held_table"];
+    let held = held.iter().filter(|_| state.version >= 3);
+    for name in operations.chain(held).chain(&["checkpoint", "table_state", "node"]) {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
             literal(&scope.sync)

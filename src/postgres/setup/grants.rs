@@ -15,7 +15,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 9] = [
+pub(super) const CONTROL_TABLES: [&str; 10] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -24,6 +24,7 @@ pub(super) const CONTROL_TABLES: [&str; 9] = [
     "lease",
     "link_state",
     "out_of_sync",
+    "held_table",
     "audit",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";

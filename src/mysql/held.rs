@@ -1,0 +1,131 @@
+//! Tables that a link holds while its other tables go on, as one MySQL or MariaDB server keeps them.
+//!
+//! Owns: reading `tidelock.held_table`, and what operators write there; what a link writes is in `sql`. Refuses:
+//! deciding what is held, and when it is taken up (see `flow::hold`).
+
+use super::fail;
+use super::operations::AUDIT;
+use crate::error::{Error, Result};
+use crate::model::operation::HeldTable;
+use crate::model::schema::TableId;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, TxOpts, params};
+
+type HeldRow = (
+    String,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    String,
+    String,
+    i64,
+    bool,
+);
+
+/// Of one link, or of all that write into this server.
+pub async fn held(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec<HeldTable>> {
+    let doing = format!("read which tables of sync {sync} are held");
+    let there = "SELECT COUNT(*) FROM information_schema.tables
+                  WHERE table_schema = 'tidelock' AND table_name = 'held_table'";
+    let there: Option<u64> = conn
+        .query_first(there)
+        .await
+        .map_err(|error| fail(&*doing, error))?;
+    if there != Some(1) {
+        return Ok(Vec::new());
+    }
+    let read = "SELECT link, schema_name, table_name, position, stop_position, stop_past, stop_error, stop_hint,
+                       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', since), resumed
+                  FROM tidelock.held_table WHERE sync = :sync AND (:link IS NULL OR link = :link) ORDER BY 1, 2, 3";
+    let rows: Vec<HeldRow> = conn
+        .exec(read, params! { sync, link })
+        .await
+        .map_err(|error| fail(&*doing, error))?;
+    let one = |(link, schema, name, position, transaction, past, error, hint, since_us, resumed): HeldRow| {
+        Ok(HeldTable {
+            link,
+            table: TableId::new(schema, name),
+            position: position
+                .parse()
+                .map_err(|error| Error::definite(&*doing).because(error))?,
+            transaction,
+            past,
+            error,
+            hint,
+            since_us,
+            resumed,
+        })
+    };
+    rows.into_iter().map(one).collect()
+}
+
+/// Wants a table to be taken up. `false`: it is not held.
+pub async fn resume(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    table: &TableId,
+    operator: &str,
+) -> Result<bool> {
+    let doing = format!("resume table {table} of {link}");
+    let wrong = |error| fail(&*doing, error);
+    let mut transaction = conn.start_transaction(TxOpts::default()).await.map_err(wrong)?;
+    let (schema, name) = (&table.schema, &table.name);
+    let resume = "UPDATE tidelock.held_table SET resumed = TRUE
+                   WHERE sync = :sync AND link = :link AND schema_name = :schema AND table_name = :name";
+    transaction
+        .exec_drop(resume, params! { sync, link, schema, name })
+        .await
+        .map_err(wrong)?;
+    if transaction.affected_rows() != 1 {
+        transaction.rollback().await.map_err(wrong)?;
+        return Ok(false);
+    }
+    let values = params! { sync, link, operator, "action" => "resume", "detail" => table.to_string() };
+    transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
+    transaction.commit().await.map_err(wrong)?;
+    Ok(true)
+}
+
+/// Moves a held table past the transaction it stopped at, marks it as out of sync and wants it to be taken up.
+/// `false`: it does not stand there any more, and nothing was written.
+pub async fn skip(
+    conn: &mut Conn,
+    (sync, link): (&str, &str),
+    table: &TableId,
+    (at, past): (&str, &str),
+    operator: &str,
+) -> Result<bool> {
+    let doing = format!("skip transaction {at} for table {table} of {link}");
+    let wrong = |error| fail(&*doing, error);
+    let mut transaction = conn.start_transaction(TxOpts::default()).await.map_err(wrong)?;
+    let (schema, name) = (&table.schema, &table.name);
+    let moved = "UPDATE tidelock.held_table
+                    SET position = :past, resumed = TRUE, stop_position = NULL, stop_past = NULL
+                  WHERE sync = :sync AND link = :link AND schema_name = :schema AND table_name = :name
+                    AND stop_position = :at AND stop_past = :past AND NOT resumed";
+    transaction
+        .exec_drop(moved, params! { sync, link, schema, name, at, past })
+        .await
+        .map_err(wrong)?;
+    if transaction.affected_rows() != 1 {
+        transaction.rollback().await.map_err(wrong)?;
+        return Ok(false);
+    }
+    let mark = "INSERT INTO tidelock.out_of_sync (sync, link, schema_name, table_name, position)
+                VALUES (:sync, :link, :schema, :name, :at) ON DUPLICATE KEY UPDATE position = :at";
+    transaction
+        .exec_drop(mark, params! { sync, link, schema, name, at })
+        .await
+        .map_err(wrong)?;
+    let detail = format!("{table}: {at} -> {past}");
+    let values = params! { sync, link, operator, "action" => "skip", detail };
+    transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
+    match transaction.commit().await {
+        Ok(()) => Ok(true),
+        Err(error) => Err(Error::ambiguous(doing)
+            .why(error.to_string())
+            .hint("`tidelock status` says where the table stands now")),
+    }
+}

@@ -1,0 +1,138 @@
+//! Tables that a link holds while its other tables go on, as one PostgreSQL database keeps them.
+//!
+//! Owns: the statements on `tidelock.held_table`. Refuses: deciding what is held, and when it is taken up (see
+//! `flow::hold`). What a link itself writes there stands in the transaction that moves its checkpoint.
+
+use super::{fail, sql};
+use crate::error::{Error, Result};
+use crate::model::operation::HeldTable;
+use crate::model::schema::TableId;
+use tokio_postgres::{Client, Row};
+
+/// A table that stops again keeps the time since when it is held.
+pub(super) const HOLD: &str = "INSERT INTO tidelock.held_table AS h (sync, link, schema_name, table_name, position, \
+    stop_position, stop_past, stop_error, stop_hint) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+    ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET position = excluded.position, \
+    stop_position = excluded.stop_position, stop_past = excluded.stop_past, stop_error = excluded.stop_error, \
+    stop_hint = excluded.stop_hint, resumed = false RETURNING 1";
+
+pub(super) const ADVANCE: &str = "UPDATE tidelock.held_table SET position = $5 WHERE sync = $1 AND link = $2 \
+    AND (schema_name::text, table_name::text) IN (SELECT * FROM unnest($3::text[], $4::text[])) RETURNING 1";
+
+pub(super) const RELEASE: &str = "DELETE FROM tidelock.held_table WHERE sync = $1 AND link = $2 \
+    AND (schema_name::text, table_name::text) IN (SELECT * FROM unnest($3::text[], $4::text[])) RETURNING 1";
+
+/// Of one link, or of all that write into this database.
+pub async fn held(client: &Client, sync: &str, link: Option<&str>) -> Result<Vec<HeldTable>> {
+    let doing = format!("read which tables of sync {sync} are held");
+    let there = client
+        .query_one("SELECT to_regclass('tidelock.held_table') IS NOT NULL", &[])
+        .await
+        .and_then(|row| row.try_get::<_, bool>(0))
+        .map_err(|error| fail(&doing, error))?;
+    if !there {
+        return Ok(Vec::new());
+    }
+    let read = "SELECT link, schema_name, table_name, position, stop_position, stop_past, stop_error, stop_hint,
+                       (extract(epoch FROM since) * 1000000)::bigint, resumed
+                  FROM tidelock.held_table WHERE sync = $1 AND ($2::text IS NULL OR link = $2) ORDER BY 1, 2, 3";
+    let rows = client
+        .query(read, &[&sync, &link])
+        .await
+        .map_err(|error| fail(&doing, error))?;
+    rows.iter().map(|row| one(row, &doing)).collect()
+}
+
+fn one(row: &Row, doing: &str) -> Result<HeldTable> {
+    let position: String = row.try_get(3).map_err(|error| fail(doing, error))?;
+    let position = position
+        .parse()
+        .map_err(|error| Error::definite(doing).because(error))?;
+    let read = || -> Result<HeldTable, tokio_postgres::Error> {
+        Ok(HeldTable {
+            link: row.try_get(0)?,
+            table: TableId::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?),
+            position,
+            transaction: row.try_get(4)?,
+            past: row.try_get(5)?,
+            error: row.try_get(6)?,
+            hint: row.try_get(7)?,
+            since_us: row.try_get(8)?,
+            resumed: row.try_get(9)?,
+        })
+    };
+    read().map_err(|error| fail(doing, error))
+}
+
+/// Wants a table to be taken up. `false`: it is not held.
+pub async fn resume(
+    client: &mut Client,
+    (sync, link): (&str, &str),
+    table: &TableId,
+    operator: &str,
+) -> Result<bool> {
+    let doing = format!("resume table {table} of {link}");
+    let wrong = |error| fail(&doing, error);
+    let transaction = client.transaction().await.map_err(wrong)?;
+    let resume = "UPDATE tidelock.held_table SET resumed = true
+                   WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4";
+    let found = transaction
+        .execute(resume, &[&sync, &link, &table.schema, &table.name])
+        .await
+        .map_err(wrong)?;
+    if found != 1 {
+        return Ok(false);
+    }
+    let detail = table.to_string();
+    transaction
+        .execute(sql::AUDIT, &[&operator, &"resume", &sync, &link, &detail])
+        .await
+        .map_err(wrong)?;
+    transaction.commit().await.map_err(wrong)?;
+    Ok(true)
+}
+
+/// Moves a held table past the transaction it stopped at, marks it as out of sync and wants it to be taken up.
+/// `false`: it does not stand there any more, and nothing was written.
+pub async fn skip(
+    client: &mut Client,
+    (sync, link): (&str, &str),
+    table: &TableId,
+    (at, past): (&str, &str),
+    operator: &str,
+) -> Result<bool> {
+    let doing = format!("skip transaction {at} for table {table} of {link}");
+    let wrong = |error| fail(&doing, error);
+    let transaction = client.transaction().await.map_err(wrong)?;
+    let moved = "UPDATE tidelock.held_table SET position = $6, resumed = true, stop_position = NULL, stop_past = NULL
+                  WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4 AND stop_position = $5
+                    AND stop_past = $6 AND NOT resumed";
+    let moved = transaction
+        .execute(
+            moved,
+            &[&sync, &link, &table.schema, &table.name, &at, &past],
+        )
+        .await
+        .map_err(wrong)?;
+    if moved != 1 {
+        return Ok(false);
+    }
+    let mark = "INSERT INTO tidelock.out_of_sync AS o (sync, link, schema_name, table_name, position)
+                VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET position = excluded.position";
+    transaction
+        .execute(mark, &[&sync, &link, &table.schema, &table.name, &at])
+        .await
+        .map_err(wrong)?;
+    let detail = format!("{table}: {at} -> {past}");
+    transaction
+        .execute(sql::AUDIT, &[&operator, &"skip", &sync, &link, &detail])
+        .await
+        .map_err(wrong)?;
+    match transaction.commit().await {
+        Ok(()) => Ok(true),
+        Err(error) => Err(Error::ambiguous(doing)
+            .because(error)
+            .hint("`tidelock status` says where the table stands now")),
+    }
+}
