@@ -5,7 +5,7 @@
 //! A placeholder without a value is a mistake in our own files and stays as it is, which the server refuses.
 
 use crate::error::NEW_COPY;
-use crate::model::operation::OutOfSync;
+use crate::model::operation::{HeldTable, OutOfSync};
 use crate::model::schema::{Table, TableId};
 use crate::model::sync::{Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 
@@ -82,6 +82,18 @@ pub fn out_of_sync(node: &str, lacks: &OutOfSync, statement: &str) -> Finding {
     );
     let fix = format!("make the two sides equal while nobody writes, then: {statement}; or {NEW_COPY}");
     Finding::warning("W441", node, what).table(&lacks.table).fix(fix)
+}
+
+/// A table waits while the others of its link go on.
+pub fn held(node: &str, held: &HeldTable) -> Finding {
+    let (what, fix) = match held.resumed {
+        true => (
+            format!("link {} is to take the table up again, from {} on", held.link, held.position),
+            "tidelock run".to_owned(),
+        ),
+        false => (format!("link {}: {}", held.link, held.told()), held.hint.clone()),
+    };
+    Finding::warning("W451", node, what).table(&held.table).fix(fix)
 }
 
 /// Changes when the user's part of a table's definition does.

@@ -223,6 +223,7 @@ impl Start {
             source.engine().await?,
             target.engine().await?,
             pairs.collect(),
+            flow::Described::default(),
         );
         let identity = source.server().await?.identity;
         Ok(Ends {

@@ -9,7 +9,7 @@ use crate::config::{Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow::spec::LinkSpec;
-use crate::flow::{instance, skip};
+use crate::flow::{hold, instance, skip};
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,9 @@ pub(super) struct ResumeOptions {
     /// A link (`a->b`), a sync, or `SYNC/LINK`; without it every link of the configuration
     #[arg(value_name = "LINK|SYNC")]
     name: Option<String>,
+    /// A table that the link holds, by the target's name: it is read again from where it stopped
+    #[arg(long, value_name = "TABLE", requires = "name")]
+    table: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,7 +80,66 @@ pub(super) async fn pause(face: &Face, options: &PauseOptions) -> Result<()> {
 }
 
 pub(super) async fn resume(face: &Face, options: &ResumeOptions) -> Result<()> {
+    if let Some(table) = &options.table {
+        return take_up(face, options.name.as_deref(), table).await;
+    }
     want(face, options.name.as_deref(), false, "").await
+}
+
+#[derive(Serialize)]
+struct TakenUp {
+    schema: Schema,
+    sync: String,
+    link: String,
+    table: String,
+    from: String,
+    next_steps: Vec<String>,
+}
+
+async fn take_up(face: &Face, name: Option<&str>, table: &str) -> Result<()> {
+    let config = face.load()?;
+    let (sync, index) = only(&config, name.unwrap_or_default())?;
+    let link = sync.spec.link(index);
+    let held = hold::held(&link, table).await?;
+    let mut target = Node::connect(&link.target.access, link.target.engine).await?;
+    let operator = instance::operator();
+    if !target
+        .resume_table((&link.sync, &link.id), &held.table, &operator)
+        .await?
+    {
+        return Err(hold::not_held(&link, table));
+    }
+    let next_steps = vec!["tidelock status".to_owned()];
+    let (table, from) = (held.table.to_string(), held.position.to_string());
+    if face.json {
+        return face.document(&TakenUp {
+            schema: Schema,
+            sync: link.sync.clone(),
+            link: link.id.clone(),
+            table,
+            from,
+            next_steps,
+        });
+    }
+    face.print(&format!("resumed {} {}: table {table}, from {from}\n", link.sync, link.id));
+    face.say("a running copy reads it again within seconds; without one the next `tidelock run` does");
+    face.next(&next_steps);
+    Ok(())
+}
+
+/// The link that a name stands for, and no other.
+fn only<'a>(config: &'a Config, name: &str) -> Result<(&'a Sync, usize)> {
+    let found = chosen(config, Some(name))?;
+    if let [only] = found[..] {
+        return Ok(only);
+    }
+    let names: Vec<String> = found
+        .iter()
+        .map(|(sync, index)| full_name(sync, *index))
+        .collect();
+    Err(Error::definite(format!("choose the link {name:?}"))
+        .why("it stands for several links")
+        .hint(format!("name one of {}", names.join(", "))))
 }
 
 async fn want(face: &Face, name: Option<&str>, paused: bool, reason: &str) -> Result<()> {
@@ -131,16 +193,7 @@ fn set_up_first(error: Error) -> Error {
 
 pub(super) async fn skip(face: &Face, options: &SkipOptions) -> Result<()> {
     let config = face.load()?;
-    let found = chosen(&config, Some(&options.link))?;
-    let [(sync, index)] = found[..] else {
-        let names: Vec<String> = found
-            .iter()
-            .map(|(sync, index)| full_name(sync, *index))
-            .collect();
-        return Err(Error::definite(format!("choose the link {:?}", options.link))
-            .why("it stands for several links")
-            .hint(format!("name one of {}", names.join(", "))));
-    };
+    let (sync, index) = only(&config, &options.link)?;
     let planned = skip::plan(&sync.spec, index, &options.at).await?;
     let link = sync.spec.link(index);
     if options.execute {
@@ -189,6 +242,13 @@ fn told(planned: &skip::Skip, link: &LinkSpec, tables: &str, executed: bool) -> 
     if tables.is_empty() {
         return stopped
             + "  the link stopped before its changes were read: which tables it changes is not known\n";
+    }
+    if planned.held {
+        return format!(
+            "{stopped}  its changes in {tables}, none of which {made} on {}; what follows it is applied\n  out of sync \
+             from then on, until made equal by hand or copied anew: {tables}\n",
+            link.target.name
+        );
     }
     let changes = usize::try_from(planned.changes).unwrap_or(usize::MAX);
     format!(

@@ -54,6 +54,7 @@ pub(super) struct SyncFile {
     pub schemas: Option<Spanned<Schemas>>,
     pub seed: Spanned<String>,
     pub on_conflict: Text,
+    pub on_stop: Text,
     #[serde(default)]
     pub table: BTreeMap<Spanned<String>, TableFile>,
 }

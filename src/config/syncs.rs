@@ -11,7 +11,7 @@ use super::{Node, Sync};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mode, Rule};
+use crate::model::sync::{Mode, OnStop, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,6 +58,9 @@ pub(super) fn build(
     syncs
 }
 
+/// A merge compares each row by its own stamp, so a table may stay behind.
+const ON_STOP_MERGE: &str = "link";
+
 /// `None` when a problem was noted.
 fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limits) -> Option<Sync> {
     let before = builder.problems.len();
@@ -74,6 +77,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     builder.show(&key("seed"), file.seed.get_ref(), Some(file.seed.span()));
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
+    let on_stop = on_stop(builder, &file, mode);
     let seed = seed(builder, &file.seed, &node_names, from.as_deref());
     let ranks: Vec<(String, Rank)> = members
         .iter()
@@ -112,6 +116,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let mut spec = SyncSpec {
         name: file.name.into_inner(),
         mode: mode?,
+        on_stop: on_stop?,
         seed: seed?,
         config_hash: String::new(),
         nodes: specs,
@@ -225,6 +230,32 @@ fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {
                 Problem::new(format!("unknown mode \"{other}\""))
                     .hint("merge (two-way) or transactional (one-way, with from)")
                     .nearest(other, ["merge", "transactional"])
+                    .at(given.span()),
+            );
+            None
+        }
+    }
+}
+
+/// In transactional mode a table that stays behind breaks the order of commits, so there it has to be asked for.
+fn on_stop(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) -> Option<OnStop> {
+    let key = format!("sync.{}.on_stop", file.name.get_ref());
+    let usual = match mode {
+        Some(Mode::Merge) => ON_STOP_MERGE,
+        Some(Mode::Transactional) | None => "link",
+    };
+    let given = file.on_stop.as_ref();
+    let word = given.map_or(usual, |given| given.get_ref().as_str());
+    builder.show(&key, word, given.map(Spanned::span));
+    match (word, given) {
+        ("link", _) => Some(OnStop::Link),
+        ("table", _) => Some(OnStop::Table),
+        (_, None) => None,
+        (other, Some(given)) => {
+            builder.problem(
+                Problem::new(format!("unknown on_stop \"{other}\""))
+                    .hint("table (the others go on, it catches up later) or link (everything waits)")
+                    .nearest(other, ["table", "link"])
                     .at(given.span()),
             );
             None

@@ -12,8 +12,10 @@ use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::merge::{self, Decision, Incoming, Standing};
 use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome};
+use crate::model::operation::HeldTable;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
+use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 use crate::model::sync::{Checkpoint, Rule};
 use crate::model::value::{Row, Value};
@@ -39,6 +41,8 @@ pub(crate) struct Applier {
     /// Where the open transaction takes the checkpoint.
     position: Position,
     tally: Tally,
+    /// Held tables that catch up, by the target's name: their positions move, and the checkpoint rests.
+    catching_up: Vec<TableId>,
 }
 
 /// A change that was not applied at once, with what stands under its key.
@@ -56,7 +60,13 @@ impl Applier {
             checkpoint,
             position,
             tally: Tally::default(),
+            catching_up: Vec::new(),
         }
+    }
+
+    /// What is applied from now on is of these held tables alone.
+    pub(crate) fn catches_up(&mut self, tables: Vec<TableId>) {
+        self.catching_up = tables;
     }
 
     pub(crate) fn checkpoint(&self) -> &Checkpoint {
@@ -65,9 +75,41 @@ impl Applier {
 
     /// Opens the target transaction: checkpoint and marker are its first statement.
     pub(crate) async fn begin(&mut self, position: &Position) -> Result<()> {
-        self.position = position.clone();
+        self.position = match self.catching_up.is_empty() {
+            true => position.clone(),
+            false => self.checkpoint.position.clone(),
+        };
         self.tally = Tally::default();
-        self.target.begin(&self.movement(Segment::Applied)).await
+        self.target.begin(&self.movement(Segment::Applied)).await?;
+        self.held_at(Some(position)).await
+    }
+
+    /// Where the tables that catch up stand when the open transaction is committed; `None`: they are level.
+    async fn held_at(&mut self, position: Option<&Position>) -> Result<()> {
+        if self.catching_up.is_empty() {
+            return Ok(());
+        }
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        let position = position.map(ToString::to_string);
+        self.target.held_at(link, &self.catching_up, position.as_deref()).await
+    }
+
+    /// Holds tables at this position, in a transaction of its own.
+    pub(crate) async fn hold(&mut self, position: &Position, tables: &[HeldTable]) -> Result<()> {
+        self.begin(position).await?;
+        for table in tables {
+            self.target.hold(&self.spec.sync, table).await?;
+        }
+        self.commit().await.map(|_| ())
+    }
+
+    /// The tables that catch up have come so far, and with `is_level` are held no more.
+    pub(crate) async fn caught_up(&mut self, position: &Position, is_level: bool) -> Result<()> {
+        self.begin(position).await?;
+        if is_level {
+            self.held_at(None).await?;
+        }
+        self.commit().await.map(|_| ())
     }
 
     /// Writes a group's layers into the open transaction.
@@ -100,6 +142,9 @@ impl Applier {
 
     /// Moves the checkpoint to where the transaction really ends, where that was not known at its begin.
     pub(crate) async fn reposition(&mut self, position: &Position) -> Result<()> {
+        if !self.catching_up.is_empty() {
+            return self.held_at(Some(position)).await;
+        }
         self.position = position.clone();
         self.target.segment(&self.movement(Segment::Applied)).await
     }

@@ -6,7 +6,8 @@
 
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
-use super::planner::Planner;
+use super::hold::{self, Phase};
+use super::planner::{Described, Planner};
 use super::presence::Presence;
 use super::pulse::{Ops, Pulse};
 use super::reader::{self, Received};
@@ -20,7 +21,7 @@ use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
@@ -34,6 +35,17 @@ const IDLE_BYTES_MAX: u64 = 16 << 20;
 /// The same by time, for log that Tidelock did not itself cause.
 const IDLE_AFTER: Duration = Duration::from_secs(300);
 
+/// Looked at so often while tables are held: does an operator want one taken up?
+const HELD_EVERY: Duration = Duration::from_secs(3);
+
+/// How a session of the link ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Done,
+    /// It reads other tables now than it did.
+    Again,
+}
+
 /// Runs until `stop`, an error, or (with `goal`) until the source's log is applied up to there.
 pub(super) async fn run(
     spec: &Arc<LinkSpec>,
@@ -42,71 +54,39 @@ pub(super) async fn run(
     pulse: &Arc<Pulse>,
     presence: &Presence,
 ) -> Result<()> {
-    let (applier, mut planner, source) = presence.during(spec, open(spec)).await?;
-    let position = applier.checkpoint().position.clone();
-    info!(link = %spec.id, %position, seq = applier.checkpoint().seq, "streaming");
-    pulse.streaming(&position);
-    let (confirm, confirmed) = watch::channel(Progress::default());
-    let (receiver, reader) = reader::spawn(
-        source,
-        confirmed,
-        spec.sync.clone(),
-        Arc::clone(pulse),
-        spec.limits.group_bytes_max,
-    );
-    // Whoever drops this link drops its reader with it.
-    let reader = AbortOnDropHandle::new(reader);
-    let mut link = Link {
-        spec: Arc::clone(spec),
-        pulse: Arc::clone(pulse),
-        applier,
-        confirm,
-        goal,
-        pending: Pending {
-            position,
-            bytes: 0,
-            foreign: 0,
-            since: Instant::now(),
-        },
-    };
-    let mut units = Collector::new(receiver, spec.limits.group_bytes_max);
-    let work = link.follow(&mut planner, &mut units, stop);
-    let result = presence.during(spec, work).await;
-    reader.abort();
-    // Wait for it, so that the slot is free when this link starts anew.
-    let _ = reader.await;
-    result
+    let mut described = Described::default();
+    loop {
+        let mut link = presence.during(spec, Link::take_over(spec, pulse)).await?;
+        link.goal.clone_from(&goal);
+        let next = match link.session(stop, presence, &mut described).await {
+            Ok(next) => next,
+            Err(error) => {
+                if let Some(table) = error.alone_table() {
+                    // Whoever takes the table up has mended it: it is compared with what comes then.
+                    described.remove(table);
+                }
+                presence.during(spec, link.held_instead(error)).await?
+            }
+        };
+        if next == Next::Done || stop.is_cancelled() {
+            return Ok(());
+        }
+    }
 }
 
-/// Takes the link over and opens both ends at its checkpoint.
-async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
+/// Opens both ends for the tables of a phase.
+async fn open(spec: &Arc<LinkSpec>, phase: &Phase, described: Described) -> Result<(Planner, Source)> {
     let mut source = Node::connect(&spec.source.access, spec.source.engine).await?;
     let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
-    let source_tables = super::tables(&mut source, &spec.source.tables, &spec.source.name).await?;
-    let target_tables = super::tables(&mut target, &spec.target.tables, &spec.target.name).await?;
-    for node in [&mut source, &mut target] {
-        node.end_sessions(&spec.sync, &spec.id, &spec.instance).await?;
-    }
-    let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
-    let checkpoint = writer
-        .take_over(&spec.sync, &spec.id, &spec.instance)
-        .await?
-        .filter(|checkpoint| checkpoint.seq >= 0);
-    let checkpoint = checkpoint.ok_or_else(|| {
-        Error::definite(format!("start link {}", spec.id))
-            .node(&spec.target.name)
-            .why("it has no checkpoint")
-            .hint(NEW_COPY)
-            .reason(Reason::PositionLost)
-    })?;
-    let identity = source.server().await?.identity;
-    same_server(spec, &checkpoint, &identity)?;
+    let (sources, targets) = (phase.names(&spec.source.tables), phase.names(&spec.target.tables));
+    let source_tables = super::tables(&mut source, &sources, &spec.source.name).await?;
+    let target_tables = super::tables(&mut target, &targets, &spec.target.name).await?;
     let pairs = source_tables
         .iter()
         .zip(target_tables)
         .map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
-    let planner = Planner::new(spec, source_engine, target_engine, pairs.collect());
+    let planner = Planner::new(spec, source_engine, target_engine, pairs.collect(), described);
     let options = SourceOptions {
         access: spec.source.access.clone(),
         sync: spec.sync.clone(),
@@ -115,13 +95,10 @@ async fn open(spec: &Arc<LinkSpec>) -> Result<(Applier, Planner, Source)> {
         mode: spec.mode,
         spill: spec.limits.spill.clone(),
         stream: spec.limits.stream,
+        keep: phase.keep.clone(),
     };
-    let source = Source::open(spec.source.engine, options, &checkpoint.position).await?;
-    Ok((
-        Applier::new(writer, Arc::clone(spec), checkpoint),
-        planner,
-        source,
-    ))
+    let source = Source::open(spec.source.engine, options, &phase.from).await?;
+    Ok((planner, source))
 }
 
 pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &str) -> Result<()> {
@@ -143,18 +120,20 @@ pub(crate) fn same_server(spec: &LinkSpec, checkpoint: &Checkpoint, identity: &s
 /// How sources, which know no link's name, write the command that passes a transaction over.
 const SKIP_IT: &str = "`tidelock skip` this transaction";
 
-struct Link {
-    spec: Arc<LinkSpec>,
+pub(super) struct Link {
+    pub(super) spec: Arc<LinkSpec>,
     pulse: Arc<Pulse>,
-    applier: Applier,
+    pub(super) applier: Applier,
+    pub(super) phase: Phase,
+    holds_tables: bool,
     confirm: watch::Sender<Progress>,
     goal: Option<Position>,
-    pending: Pending,
+    pub(super) pending: Pending,
 }
 
-/// What was read past the checkpoint without anything to apply.
-struct Pending {
-    position: Position,
+/// What was read past the checkpoint (or, while held tables catch up, past their position) without anything to apply.
+pub(super) struct Pending {
+    pub(super) position: Position,
     bytes: u64,
     /// Of these, what Tidelock did not itself cause.
     foreign: u64,
@@ -162,19 +141,103 @@ struct Pending {
 }
 
 impl Link {
+    /// Fences whoever ran it, and finds out what is to be read.
+    async fn take_over(spec: &Arc<LinkSpec>, pulse: &Arc<Pulse>) -> Result<Link> {
+        let mut source = Node::connect(&spec.source.access, spec.source.engine).await?;
+        let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
+        for node in [&mut source, &mut target] {
+            node.end_sessions(&spec.sync, &spec.id, &spec.instance).await?;
+        }
+        let mut writer = Target::open(spec.target.engine, &spec.target.access, spec.is_merge()).await?;
+        let checkpoint = writer
+            .take_over(&spec.sync, &spec.id, &spec.instance)
+            .await?
+            .filter(|checkpoint| checkpoint.seq >= 0);
+        let checkpoint = checkpoint.ok_or_else(|| {
+            Error::definite(format!("start link {}", spec.id))
+                .node(&spec.target.name)
+                .why("it has no checkpoint")
+                .hint(NEW_COPY)
+                .reason(Reason::PositionLost)
+        })?;
+        same_server(spec, &checkpoint, &source.server().await?.identity)?;
+        let held = target.held(&spec.sync, Some(&spec.id)).await?;
+        let phase = Phase::of(&spec.target.tables, &held, &checkpoint.position)?;
+        hold::tell(spec, &phase, &held);
+        info!(link = %spec.id, position = %phase.from, seq = checkpoint.seq, "streaming");
+        pulse.streaming(&checkpoint.position, hold::summary(spec, &phase, &held));
+        let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
+        if phase.is_catching_up() {
+            applier.catches_up(phase.names(&spec.target.tables));
+        }
+        Ok(Link {
+            spec: Arc::clone(spec),
+            pulse: Arc::clone(pulse),
+            applier,
+            holds_tables: !held.is_empty(),
+            confirm: watch::channel(Progress::default()).0,
+            goal: None,
+            pending: Pending {
+                position: phase.from.clone(),
+                bytes: 0,
+                foreign: 0,
+                since: Instant::now(),
+            },
+            phase,
+        })
+    }
+
+    async fn session(
+        &mut self,
+        stop: &CancellationToken,
+        presence: &Presence,
+        described: &mut Described,
+    ) -> Result<Next> {
+        let spec = Arc::clone(&self.spec);
+        let opened = open(&spec, &self.phase, described.clone());
+        let (mut planner, source) = presence.during(&spec, opened).await?;
+        let bytes_max = spec.limits.group_bytes_max;
+        let (receiver, reader) = reader::spawn(
+            source,
+            self.confirm.subscribe(),
+            spec.sync.clone(),
+            Arc::clone(&self.pulse),
+            bytes_max,
+        );
+        // Whoever drops this link drops its reader with it.
+        let reader = AbortOnDropHandle::new(reader);
+        let mut units = Collector::new(receiver, bytes_max);
+        let work = self.follow(&mut planner, &mut units, stop);
+        let result = presence.during(&spec, work).await;
+        reader.abort();
+        // Wait for it, so that the slot is free when this link starts anew.
+        let _ = reader.await;
+        *described = planner.described();
+        result
+    }
+
     async fn follow(
         &mut self,
         planner: &mut Planner,
         units: &mut Collector,
         stop: &CancellationToken,
-    ) -> Result<()> {
+    ) -> Result<Next> {
+        let mut look = tokio::time::interval(HELD_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.is_done().await? {
-                return Ok(());
+            if let Some(next) = self.is_done().await? {
+                return Ok(next);
             }
             let deadline = self.pending.since + IDLE_AFTER;
+            let watches = self.holds_tables && !self.phase.is_catching_up();
             let unit = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Next::Done),
+                _ = look.tick(), if watches => {
+                    if self.wants_again().await? {
+                        return Ok(Next::Again);
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep_until(deadline), if self.pending.foreign > 0 => {
                     self.idle_checkpoint().await?;
                     continue;
@@ -190,29 +253,57 @@ impl Link {
                 Unit::Open(first) => {
                     if !self.large(planner, units, first, stop).await? {
                         // The rest of it is still to come and must not be taken for a transaction.
-                        return Ok(());
+                        return Ok(Next::Done);
                     }
                 }
             }
         }
     }
 
-    /// Has `run --once` seen what it came for?
-    async fn is_done(&mut self) -> Result<bool> {
-        let Some(goal) = &self.goal else { return Ok(false) };
-        let covered = self.pending.position.covers(goal);
-        if !covered.map_err(|error| Error::bug("compare positions").because(error))? {
-            return Ok(false);
+    /// Has `run --once` seen what it came for, or have held tables caught up?
+    async fn is_done(&mut self) -> Result<Option<Next>> {
+        let goal = self.phase.until.as_ref().or(self.goal.as_ref());
+        let Some(goal) = goal else { return Ok(None) };
+        if !self.pending.position.covers(goal).map_err(hold::incomparable)? {
+            return Ok(None);
+        }
+        if self.phase.is_catching_up() {
+            self.caught_up().await?;
+            return Ok(Some(Next::Again));
         }
         if self.pending.bytes > 0 {
             self.idle_checkpoint().await?;
         }
-        Ok(true)
+        let is_wanted = self.holds_tables && self.wants_again().await?;
+        Ok(Some(if is_wanted { Next::Again } else { Next::Done }))
+    }
+
+    /// Leaves out what is behind the end of a catch-up: the link has applied none of it yet.
+    fn cut(&self, group: &mut Vec<Transaction>) -> Result<bool> {
+        for (index, transaction) in group.iter().enumerate() {
+            if let Some(end) = &transaction.end
+                && self.phase.is_beyond(end)?
+            {
+                group.truncate(index);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Applies whole transactions, as far as they are to be.
+    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        let is_over = self.cut(&mut group)?;
+        self.whole(planner, group).await?;
+        if let Some(until) = self.phase.until.clone().filter(|_| is_over) {
+            self.pending.position = until;
+        }
+        Ok(())
     }
 
     /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
     /// one by one, so that the checkpoint stands right before it.
-    async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+    async fn whole(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
         if planner.is_news(group.iter().flat_map(Transaction::parts)) {
             self.look_again(planner).await?;
         }
@@ -249,9 +340,10 @@ impl Link {
     async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
         let target = &self.spec.target;
         let mut node = Node::connect(&target.access, target.engine).await?;
-        let tables = super::tables(&mut node, &target.tables, &target.name).await?;
-        let pairs = self.spec.source.tables.iter().zip(tables);
-        let pairs = pairs.map(|(id, table)| (id.clone(), Arc::new(table.table.clone())));
+        let sources = self.phase.names(&self.spec.source.tables);
+        let tables = super::tables(&mut node, &self.phase.names(&target.tables), &target.name).await?;
+        let pairs = sources.into_iter().zip(tables);
+        let pairs = pairs.map(|(id, table)| (id, Arc::new(table.table.clone())));
         Ok(planner.renew(pairs.collect()))
     }
 
@@ -343,7 +435,7 @@ impl Link {
         first: Transaction,
         stop: &CancellationToken,
     ) -> Result<bool> {
-        let here = self.applier.checkpoint().position.clone();
+        let here = self.pending.position.clone();
         let committed_at_us = first.committed_at_us();
         self.pulse.applying(committed_at_us);
         self.applier.begin(&here).await?;
@@ -375,6 +467,11 @@ impl Link {
                 break end;
             }
         };
+        if self.phase.is_beyond(&end)? {
+            self.applier.rollback().await?;
+            self.pending.position = self.phase.until.clone().unwrap_or(end);
+            return Ok(true);
+        }
         self.applier.reposition(&end).await?;
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
@@ -398,17 +495,20 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
-        self.pulse.committed(&position, tally.changes, &tally.by_kind);
+        let stands = &self.applier.checkpoint().position;
+        self.pulse.committed(stands, tally.changes, &tally.by_kind);
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,
             foreign: 0,
             since: Instant::now(),
         };
-        self.confirm.send_replace(Progress {
-            checkpoint: Some(position.clone()),
-            taken: Some(position),
-        });
+        if !self.phase.is_catching_up() {
+            self.confirm.send_replace(Progress {
+                checkpoint: Some(position.clone()),
+                taken: Some(position),
+            });
+        }
     }
 
     /// Something went by that changes nothing on the target.
@@ -417,9 +517,11 @@ impl Link {
             self.pending.since = Instant::now();
         }
         self.pulse.idle();
-        self.pulse.took(&position);
-        self.confirm
-            .send_modify(|progress| progress.taken = Some(position.clone()));
+        if !self.phase.is_catching_up() {
+            self.pulse.took(&position);
+            self.confirm
+                .send_modify(|progress| progress.taken = Some(position.clone()));
+        }
         self.pending.position = position;
         self.pending.bytes += bytes;
         self.pending.foreign += foreign;
@@ -429,7 +531,7 @@ impl Link {
         Ok(())
     }
 
-    async fn idle_checkpoint(&mut self) -> Result<()> {
+    pub(super) async fn idle_checkpoint(&mut self) -> Result<()> {
         let position = self.pending.position.clone();
         self.pulse.applying(None);
         self.applier.begin(&position).await?;

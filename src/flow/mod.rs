@@ -7,6 +7,7 @@ mod apply;
 mod backoff;
 pub mod behind;
 mod group;
+pub mod hold;
 pub mod instance;
 pub mod lag;
 mod lease;
@@ -24,6 +25,7 @@ mod turn;
 
 pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
+pub(crate) use planner::Described;
 
 use crate::engine::Node;
 use crate::error::{Class, Error, Reason, Result};
@@ -65,7 +67,11 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
         };
         tasks.spawn(async move { Box::pin(turn.sync(&sync)).await });
     }
-    finish(tasks, &work).await
+    finish(tasks, &work).await?;
+    match once && !stop.is_cancelled() {
+        true => hold::refuse_held(syncs).await,
+        false => Ok(()),
+    }
 }
 
 /// Waits for the syncs; the first error stops the others.

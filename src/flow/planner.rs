@@ -14,6 +14,9 @@ use crate::plan::{Address, Author, Plan, Planned};
 use foldhash::HashMap;
 use std::sync::Arc;
 
+/// The source's tables as its log described them last.
+pub(crate) type Described = HashMap<TableId, Arc<Table>>;
+
 pub(crate) struct Planner {
     /// Names of the nodes, for messages.
     source: String,
@@ -31,7 +34,7 @@ pub(crate) struct Planner {
     /// By the address of the source's table, which the plan keeps alive.
     plans: HashMap<usize, Arc<Plan>>,
     /// The source's tables as the log last described them.
-    described: HashMap<TableId, Arc<Table>>,
+    described: Described,
 }
 
 impl Planner {
@@ -40,6 +43,7 @@ impl Planner {
         source_engine: Engine,
         target_engine: Engine,
         targets: HashMap<TableId, Arc<Table>>,
+        described: Described,
     ) -> Self {
         let (source_rank, merge) = (spec.source.rank, spec.is_merge());
         Planner {
@@ -54,8 +58,13 @@ impl Planner {
             passages: spec.passages.clone(),
             targets,
             plans: HashMap::default(),
-            described: HashMap::default(),
+            described,
         }
+    }
+
+    /// What a later session of the link compares with.
+    pub(super) fn described(self) -> Described {
+        self.described
     }
 
     pub(crate) fn plan(&mut self, table: &Arc<Table>) -> Result<Arc<Plan>> {
@@ -149,10 +158,11 @@ impl Planner {
                 },
             };
             for (ordinal, change) in (part.first..).zip(&part.changes) {
-                let plan = self.plan(&change.table)?;
+                let alone = |error: Error| error.alone(&change.table.id);
+                let plan = self.plan(&change.table).map_err(alone)?;
                 if matches!(change.op, Op::Truncate) {
                     plan.truncates(&self.skip(part))
-                        .map_err(|error| error.node(&self.source))?;
+                        .map_err(|error| alone(error).node(&self.source))?;
                     entries.push((plan, None));
                     continue;
                 }
@@ -161,7 +171,7 @@ impl Planner {
                     ordinal,
                 };
                 plan.change(change, author, &address, &mut planned)
-                    .map_err(|error| error.node(&self.source))?;
+                    .map_err(|error| alone(error).node(&self.source))?;
                 entries.extend(planned.drain(..).map(|change| (Arc::clone(&plan), Some(change))));
             }
         }

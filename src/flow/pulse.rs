@@ -306,9 +306,10 @@ impl Pulse {
         }
     }
 
-    pub(super) fn streaming(&self, position: &Position) {
+    /// `why`: what does not stream, if there is something.
+    pub(super) fn streaming(&self, position: &Position, why: impl Into<String>) {
         self.took(position);
-        self.set(State::Streaming, "");
+        self.set(State::Streaming, why);
     }
 
     /// Everything up to here is applied or of no interest.

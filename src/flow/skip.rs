@@ -9,7 +9,7 @@ use super::lease;
 use super::spec::{LinkSpec, SyncSpec};
 use crate::engine::Node;
 use crate::error::{Error, Halt, Reason, Result};
-use crate::model::operation::Stop;
+use crate::model::operation::{HeldTable, Stop};
 use crate::model::schema::TableId;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ pub struct Skip {
     /// Why the link stopped.
     pub error: String,
     seq: i64,
+    /// The link has gone on, and these tables alone wait at it.
+    pub held: bool,
 }
 
 /// What would be left out. Changes nothing.
@@ -37,6 +39,9 @@ pub async fn plan(sync: &SyncSpec, index: usize, at: &str) -> Result<Skip> {
     let mut target = Node::connect(&link.target.access, link.target.engine).await?;
     let status = target.link_status(&link.sync, &link.id).await?;
     let seq = status.checkpoint.as_ref().map_or(-1, |checkpoint| checkpoint.seq);
+    if let Some(skip) = held(&status.held, at, seq) {
+        return Ok(skip);
+    }
     let Some(stop) = status.stop.filter(|stop| stop.seq == seq) else {
         return Err(refused(&link, at)
             .why("the link has not stopped at a transaction, or has moved since")
@@ -62,6 +67,24 @@ pub async fn plan(sync: &SyncSpec, index: usize, at: &str) -> Result<Skip> {
         changes: halt.changes,
         error,
         seq,
+        held: false,
+    })
+}
+
+/// The tables that wait at this transaction, where the link goes on without them.
+fn held(held: &[HeldTable], at: &str, seq: i64) -> Option<Skip> {
+    let waits = |held: &&HeldTable| !held.resumed && held.transaction.as_deref() == Some(at.trim());
+    let first = held.iter().find(waits)?;
+    let past = first.past.clone()?;
+    let tables = held.iter().filter(waits).filter(|held| held.past.as_ref() == Some(&past));
+    Some(Skip {
+        transaction: at.trim().to_owned(),
+        tables: tables.map(|held| held.table.clone()).collect(),
+        past,
+        changes: 0,
+        error: first.error.clone(),
+        seq,
+        held: true,
     })
 }
 
@@ -78,6 +101,9 @@ pub async fn execute(sync: &SyncSpec, index: usize, skip: &Skip) -> Result<()> {
     sync.instance.clone_from(&me.id);
     sync.links = vec![sync.links[index]];
     let link = sync.link(0);
+    if skip.held {
+        return held_past(&link, skip).await;
+    }
     let stop = CancellationToken::new();
     let held = tokio::time::timeout(WAIT_MAX, lease::stand_by(&sync, &me, false, &stop)).await;
     let held = match held {
@@ -93,6 +119,22 @@ pub async fn execute(sync: &SyncSpec, index: usize, skip: &Skip) -> Result<()> {
     let outcome = write(&link, skip).await;
     held.release().await;
     outcome
+}
+
+/// Whoever runs the link reads nothing of these tables, so nobody has to stop for it.
+async fn held_past(link: &LinkSpec, skip: &Skip) -> Result<()> {
+    let mut target = Node::connect(&link.target.access, link.target.engine).await?;
+    let name = (link.sync.as_str(), link.id.as_str());
+    let place = (skip.transaction.as_str(), skip.past.as_str());
+    for table in &skip.tables {
+        if !target.skip_held(name, table, place, &instance::operator()).await? {
+            return Err(refused(link, &skip.transaction)
+                .table(table)
+                .why("the table does not wait there any more")
+                .hint("`tidelock status` says where it stands"));
+        }
+    }
+    Ok(())
 }
 
 async fn write(link: &LinkSpec, skip: &Skip) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::mapping::{Mapping, Passage};
 use crate::model::operation::SessionName;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mapped, Mode, Rule, Scope};
+use crate::model::sync::{Mapped, Mode, OnStop, Rule, Scope};
 use crate::spill::Space;
 use foldhash::HashMap;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl Default for Limits {
 pub struct SyncSpec {
     pub name: String,
     pub mode: Mode,
+    pub on_stop: OnStop,
     pub seed: Seed,
     pub config_hash: String,
     pub nodes: Vec<NodeSpec>,
@@ -97,6 +98,7 @@ pub struct LinkSpec {
     /// `source->target`
     pub id: String,
     pub mode: Mode,
+    pub on_stop: OnStop,
     pub source: NodeSpec,
     pub target: NodeSpec,
     /// By the target's name.
@@ -144,6 +146,7 @@ impl SyncSpec {
             sync: self.name.clone(),
             id,
             mode: self.mode,
+            on_stop: self.on_stop,
             rules: target
                 .tables
                 .iter()

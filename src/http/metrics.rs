@@ -231,6 +231,11 @@ impl Ours {
             .filter_map(|(pulse, report)| Some((of(pulse), report.retained_left_seconds? as f64)));
         let help = "After so long the source may remove what the link needs (MySQL, MariaDB)";
         out.gauge(("source_retention_remaining_seconds", help), left)?;
+        let held = known
+            .iter()
+            .map(|(pulse, report)| (of(pulse), report.held.len() as f64));
+        let help = "Tables that wait for an operator while the link's other tables go on";
+        out.gauge(("tables_held", help), held)?;
         let lost = each(links, |pulse| {
             self.0.facts.invalidations(&pulse.sync, &pulse.link) as f64
         });

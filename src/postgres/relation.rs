@@ -114,6 +114,7 @@ impl Described {
         };
         let key = key.ok_or_else(|| {
             Error::definite("read the table's changes")
+                .alone(&known.id)
                 .table(&known.id)
                 .why("the rows in its log lack a column of its primary key: the key was altered since, or the publication leaves the column out")
                 .hint(format!("publish the table without a column list; if the key was altered, {NEW_COPY}"))
@@ -214,6 +215,7 @@ impl Relation {
 
     fn partial(&self, why: &str) -> Error {
         Error::definite("read the table's changes for a merge")
+            .alone(self.id())
             .table(self.id())
             .reason(Reason::PositionLost)
             .why(why)
@@ -268,6 +270,7 @@ impl Relation {
         };
         if self.table.key.iter().any(|index| row.get(*index).is_none()) {
             return Err(Error::definite("read the key of a changed row")
+                .alone(self.id())
                 .table(self.id())
                 .why("its replica identity leaves the primary key out")
                 .hint(format!(

@@ -6,7 +6,7 @@
 //! error by [`fail`], after which the caller rolls back. A COMMIT without an answer is ambiguous.
 
 use super::rows::{self, Step};
-use super::{codec, connect, fail, sql};
+use super::{codec, connect, fail, held, sql};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};

@@ -9,6 +9,7 @@ use crate::error::{Error, Reason, Result};
 use crate::flow::behind;
 use crate::flow::spec::{LinkSpec, NodeSpec, SyncSpec};
 use crate::model::log::{Distance, LogEnd};
+use crate::model::operation::HeldTable;
 use crate::model::position::Position;
 use crate::model::sync::{LinkStatus, Retention};
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ pub struct Facts {
 pub struct Kept {
     pub end: LogEnd,
     pub retention: Retention,
+    /// Of the log from the earliest held table on.
+    pub held: Option<Retention>,
     pub distance: Option<Distance>,
 }
 
@@ -83,7 +86,8 @@ pub async fn ask(sync: &SyncSpec, index: usize, memory: Option<&Memory>) -> Fact
             holder,
         };
     }
-    let source = within(&link.source, source(link, checkpoint.as_ref())).await;
+    let held = known.and_then(|status| earliest(&status.held));
+    let source = within(&link.source, source(link, checkpoint.as_ref(), held.as_ref())).await;
     let mut facts = Facts {
         target,
         source: Some(source),
@@ -117,11 +121,24 @@ async fn target(link: &LinkSpec) -> Result<(LinkStatus, Option<String>)> {
     Ok((status, holder))
 }
 
-async fn source(link: &LinkSpec, checkpoint: Option<&Position>) -> Result<Kept> {
+fn earliest(held: &[HeldTable]) -> Option<Position> {
+    let positions = held.iter().map(|held| &held.position);
+    let first = positions.reduce(|first, next| match first.covers(next) {
+        Ok(true) => next,
+        Ok(false) | Err(_) => first,
+    });
+    first.cloned()
+}
+
+async fn source(link: &LinkSpec, checkpoint: Option<&Position>, held: Option<&Position>) -> Result<Kept> {
     let mut node = Node::connect(&link.source.access, link.source.engine).await?;
     let end = node.log_end().await?;
     let from = checkpoint.unwrap_or(&end.position);
     let retention = node.retained(&link.sync, &link.target.name, from).await?;
+    let held = match held {
+        Some(held) => Some(node.retained(&link.sync, &link.target.name, held).await?),
+        None => None,
+    };
     let stands = match (checkpoint, &retention.taken) {
         (Some(checkpoint), Some(taken)) if checkpoint.covers(taken).unwrap_or(false) => Some(checkpoint),
         (checkpoint, taken) => taken.as_ref().or(checkpoint),
@@ -133,6 +150,7 @@ async fn source(link: &LinkSpec, checkpoint: Option<&Position>) -> Result<Kept> 
     Ok(Kept {
         end,
         retention,
+        held,
         distance,
     })
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Reason};
 use crate::flow::lag::Lag;
 use crate::flow::pulse::Pulse;
 use crate::flow::spec::{Seed, SyncSpec};
-use crate::model::operation::{Lease, Pause, Stop};
+use crate::model::operation::{HeldTable, Lease, Pause, Stop};
 use crate::model::position::Position;
 use crate::model::sync::Retention;
 use facts::{Facts, Oldest};
@@ -37,7 +37,9 @@ impl Document {
         let mut next_steps: Vec<String> = Vec::new();
         for report in &links {
             let open = (report.conflicts_open > 0).then_some("tidelock conflicts list --open");
-            for step in report.next.into_iter().chain(open) {
+            let held = report.held.iter().filter(|held| !held.resumed);
+            let held = held.map(|held| held.next.as_str());
+            for step in report.next.into_iter().chain(held).chain(open) {
                 if !next_steps.iter().any(|known| known == step) {
                     next_steps.push(step.to_owned());
                 }
@@ -82,12 +84,33 @@ pub struct Report {
     /// Tables that lack what a skipped transaction changed.
     #[serde(default)]
     pub out_of_sync: Vec<String>,
+    /// Tables that wait while the others go on, each with why, since when and what is to be done.
+    #[serde(default)]
+    pub held: Vec<Held>,
     /// Who holds the lock that the target waits for.
     pub blocked_by: Option<String>,
     /// What the running process says, where it was asked and answered.
     pub live: Option<Figures>,
     #[serde(skip)]
     pub(crate) next: Option<&'static str>,
+}
+
+/// A table that its link holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub table: String,
+    /// Up to here it is applied.
+    pub position: String,
+    pub transaction: Option<String>,
+    pub since: String,
+    pub why: String,
+    pub next: String,
+    /// It is to be taken up, or is catching up.
+    pub resumed: bool,
+    /// The source does not keep the log from there on any more.
+    pub is_lost: bool,
+    /// After so long it may not.
+    pub retained_left_seconds: Option<u64>,
 }
 
 /// What a running process knows of a link.
@@ -113,6 +136,22 @@ pub struct Figures {
     pub is_throttled: bool,
     pub reconnects: u64,
     pub retries: u64,
+}
+
+impl Held {
+    fn told(&self) -> String {
+        let since = self.since.split_once('.').map_or(self.since.as_str(), |(second, _)| second);
+        let at = self.transaction.as_ref().map_or(String::new(), |at| format!(" at transaction {at}"));
+        let left = match (self.is_lost, self.retained_left_seconds) {
+            (true, _) => "; the log from there on is gone: only a new copy helps".to_owned(),
+            (false, Some(seconds)) => format!("; the log from there on is kept for {} h more", seconds / 3_600),
+            (false, None) => String::new(),
+        };
+        match self.resumed {
+            true => format!("table {} is taken up (held since {since})", self.table),
+            false => format!("table {} is held since {since}{at}: {} ({}){left}", self.table, self.why, self.next),
+        }
+    }
 }
 
 impl Figures {
@@ -182,6 +221,9 @@ impl Report {
             report.conflicts_total = target.conflicts_total;
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
+            let kept = facts.source.as_ref().and_then(|source| source.as_ref().ok());
+            let kept = kept.and_then(|kept| kept.held.as_ref());
+            report.held = target.held.iter().map(|held| told(held, kept)).collect();
             report.run_by = target
                 .lease
                 .as_ref()
@@ -261,12 +303,12 @@ impl Report {
             (Some(holder), false) => format!("{}: the target waits for {holder}", self.why),
         };
         // Tables that lack something are told whatever else there is to say.
-        let tables = self.out_of_sync.join(", ");
-        match (tables.is_empty(), why.is_empty()) {
-            (true, _) => why,
-            (false, true) => format!("out of sync: {tables}"),
-            (false, false) => format!("{why}; out of sync: {tables}"),
+        let mut parts: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
+        parts.extend(self.held.iter().map(Held::told));
+        if !self.out_of_sync.is_empty() {
+            parts.push(format!("out of sync: {}", self.out_of_sync.join(", ")));
         }
+        parts.join("; ")
     }
 }
 
@@ -358,6 +400,21 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
             let why = format!("the checkpoint has not moved for {minutes} min: no run, or it is stuck");
             verdict("stopped", why, Some("tidelock run"))
         }
+    }
+}
+
+/// `kept`: how long the source keeps the log from the earliest held table on.
+fn told(held: &HeldTable, kept: Option<&Retention>) -> Held {
+    Held {
+        table: held.table.to_string(),
+        position: held.position.to_string(),
+        transaction: held.transaction.clone(),
+        since: moment(held.since_us),
+        why: held.error.clone(),
+        next: held.hint.clone(),
+        resumed: held.resumed,
+        is_lost: kept.is_some_and(|kept| kept.lost),
+        retained_left_seconds: kept.and_then(|kept| kept.left_seconds),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::source::prepared;
-use crate::mysql::{Flavor, catalog, fail, flavor, operations};
+use crate::mysql::{Flavor, catalog, fail, flavor, held, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use std::collections::HashMap;
@@ -60,6 +60,9 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
                 super::literal(&lacks.link)
             );
             findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
+        for held in held::held(conn, &scope.sync, None).await? {
+            findings.push(install::held(&scope.node, &held));
         }
     }
     Ok(findings)

@@ -292,7 +292,7 @@ impl Assembler {
         match event.kind {
             kind::PARTIAL_UPDATE_ROWS => match is_of_interest() {
                 Some(table) => Err(new_copy_after(
-                    error.table(table).why("JSON columns are logged as differences"),
+                    error.alone(&table).table(table).why("JSON columns are logged as differences"),
                     "SET GLOBAL binlog_row_value_options = ''; reconnect the writing sessions;",
                 )),
                 None => Ok(()),
@@ -388,6 +388,7 @@ impl Assembler {
         let table = &reader.table;
         if !rows.is_full || rows.width != reader.width() {
             let error = Error::definite(self.reading("a row event"))
+                .alone(&table.id)
                 .table(&table.id)
                 .why("it does not hold all columns");
             let mend = "SET GLOBAL binlog_row_image = 'FULL'; reconnect the writing sessions;";
@@ -547,6 +548,7 @@ impl Assembler {
             return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
         };
         Err(Error::definite(self.reading("an event"))
+            .alone(&id)
             .table(&id)
             .at(self.transaction().unwrap_or_default())
             .why(format!(
@@ -562,6 +564,7 @@ impl Assembler {
 
     fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
         Error::definite(self.reading("an event"))
+            .alone(id)
             .table(id)
             .at(self.transaction().unwrap_or_default())
             .why(format!("it was renamed to {:?}, which is not synced", to.name))
@@ -614,6 +617,7 @@ impl Assembler {
 
 fn rows_removed(id: &TableId) -> Error {
     let error = Error::definite("follow the log past a statement that removed rows")
+        .alone(id)
         .table(id)
         .why("the table or a part of it was dropped, which leaves no row events");
     new_copy_after(error, "create it again, or take it out of the sync;")

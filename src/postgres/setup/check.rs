@@ -14,7 +14,7 @@ use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::catalog::TRIGGER_PREFIX;
 use crate::postgres::sql::{quote, table};
-use crate::postgres::{fail, operations};
+use crate::postgres::{fail, held, operations};
 use tokio_postgres::Client;
 
 /// 14 is past its end of life.
@@ -52,6 +52,9 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
                 super::literal(&lacks.link)
             );
             findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+        }
+        for held in held::held(client, &scope.sync, None).await? {
+            findings.push(install::held(&scope.node, &held));
         }
     }
     Ok(findings)
