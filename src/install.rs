@@ -88,7 +88,10 @@ pub fn out_of_sync(node: &str, lacks: &OutOfSync, statement: &str) -> Finding {
 pub fn held(node: &str, held: &HeldTable) -> Finding {
     let (what, fix) = match held.resumed {
         true => (
-            format!("link {} is to take the table up again, from {} on", held.link, held.position),
+            format!(
+                "link {} is to take the table up again, from {} on",
+                held.link, held.position
+            ),
             "tidelock run".to_owned(),
         ),
         false => (format!("link {}: {}", held.link, held.told()), held.hint.clone()),

@@ -16,6 +16,7 @@ pairs! {
     one_way_every_change_once_to_a => |pair| counted("counted_to_a", pair, Way::BToA);
     truncate_is_skipped_for_its_table => truncate_is_skipped;
     killed_while_held_and_while_catching_up => killed;
+    a_purged_log_is_refused_for_the_table_alone => purged;
 }
 
 /// Rows that only ever grow by one show a change that was applied twice, or never.
@@ -65,21 +66,32 @@ async fn until_held(scene: &mut Scene, target: Side, count: u64) {
     let limit = Instant::now() + LIMIT;
     while held(scene, target).await != count {
         scene.assert_running();
-        assert!(Instant::now() < limit, "it never holds {count} tables: {}", scene.lock.log());
+        assert!(
+            Instant::now() < limit,
+            "it never holds {count} tables: {}",
+            scene.lock.log()
+        );
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
 
 async fn until_level(scene: &Scene, target: Side) {
-    let sql = format!("SELECT count(*) FROM tidelock.held_table WHERE sync = '{}'", scene.sync);
-    eventually(LIMIT, "no table is held", async || scene.db(target).one(&sql).await == "0").await;
+    let sql = format!(
+        "SELECT count(*) FROM tidelock.held_table WHERE sync = '{}'",
+        scene.sync
+    );
+    eventually(LIMIT, "no table is held", async || {
+        scene.db(target).one(&sql).await == "0"
+    })
+    .await;
 }
 
 /// Fills both tables with rows of a side.
 async fn fill(scene: &Scene, side: Side, base: i64) {
     let rows: Vec<String> = (base..base + 20).map(|id| format!("({id}, 0)")).collect();
     let rows = rows.join(", ");
-    let statements = format!("INSERT INTO wide (id, n) VALUES {rows}; INSERT INTO counter (id, n) VALUES {rows}");
+    let statements =
+        format!("INSERT INTO wide (id, n) VALUES {rows}; INSERT INTO counter (id, n) VALUES {rows}");
     scene.exec(side, &statements).await;
 }
 
@@ -136,7 +148,11 @@ async fn lacking_column(hint: &str, pair: Pair, source: Side) {
     assert_eq!(sum(&scene, target, "counter").await, "100");
     assert_eq!(sum(&scene, source, "counter").await, "100");
     assert_eq!(sum(&scene, source, "wide").await, "100");
-    assert_eq!(sum(&scene, target, "wide").await, "40", "the held table was written");
+    assert_eq!(
+        sum(&scene, target, "wide").await,
+        "40",
+        "the held table was written"
+    );
     told(&scene, source).await;
 
     // Held all through a restart.
@@ -145,7 +161,11 @@ async fn lacking_column(hint: &str, pair: Pair, source: Side) {
     raise(&scene, source, if source == Side::A { 0 } else { 100 }, 20).await;
     scene.crossed().await;
     assert_eq!(sum(&scene, target, "counter").await, "120");
-    assert_eq!(sum(&scene, target, "wide").await, "40", "a restart took the held table up");
+    assert_eq!(
+        sum(&scene, target, "wide").await,
+        "40",
+        "a restart took the held table up"
+    );
 
     // Taken up without having been mended: it is held again, and nothing is lost.
     scene.lock.ok(&["resume", link(source), "--table", "wide"]).await;
@@ -197,7 +217,12 @@ async fn counted(hint: &str, pair: Pair, way: Way) {
     scene.exec(source, "ALTER TABLE item ADD COLUMN more int; INSERT INTO item (id, name, n, more) VALUES (1, 'x', 1, 5)").await;
     until_held(&mut scene, target, 2).await;
     raise(&scene, source, 0, 30).await;
-    scene.exec(source, "INSERT INTO item (id, name, n, more) VALUES (2, 'y', 1, 5); DELETE FROM item WHERE id = 1").await;
+    scene
+        .exec(
+            source,
+            "INSERT INTO item (id, name, n, more) VALUES (2, 'y', 1, 5); DELETE FROM item WHERE id = 1",
+        )
+        .await;
     scene.crossed().await;
     assert_eq!(sum(&scene, target, "counter").await, "60");
     assert_eq!(sum(&scene, target, "wide").await, "0");
@@ -228,7 +253,9 @@ async fn truncate_is_skipped(pair: Pair) {
         fill(&scene, source, base).await;
         scene.wait_equal().await;
         scene.exec(source, "TRUNCATE TABLE wide").await;
-        scene.exec(source, "INSERT INTO wide (id, n) VALUES (999, 1)").await;
+        scene
+            .exec(source, "INSERT INTO wide (id, n) VALUES (999, 1)")
+            .await;
         until_held(&mut scene, target, 1).await;
         scene.crossed().await;
         let before = scene.db(target).count("wide").await;
@@ -236,17 +263,39 @@ async fn truncate_is_skipped(pair: Pair) {
 
         scene.stop().await;
         let once = scene.lock.run(&["run", "--once"]).await;
-        assert_eq!(once.code, 1, "a run that leaves a table behind says so: {}", once.stderr);
-        let at = once.stderr.split("--at '").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+        assert_eq!(
+            once.code, 1,
+            "a run that leaves a table behind says so: {}",
+            once.stderr
+        );
+        let at = once
+            .stderr
+            .split("--at '")
+            .nth(1)
+            .unwrap()
+            .split('\'')
+            .next()
+            .unwrap()
+            .to_owned();
         let plan = scene.lock.ok(&["skip", link(source), "--at", &at]).await;
         assert!(plan.contains("would skip") && plan.contains("wide"), "{plan}");
         scene.run().await;
-        scene.lock.ok(&["skip", link(source), "--at", &at, "--execute"]).await;
+        scene
+            .lock
+            .ok(&["skip", link(source), "--at", &at, "--execute"])
+            .await;
         until_level(&scene, target).await;
-        let twice = scene.lock.run(&["skip", link(source), "--at", &at, "--execute"]).await;
+        let twice = scene
+            .lock
+            .run(&["skip", link(source), "--at", &at, "--execute"])
+            .await;
         assert_eq!(twice.code, 5, "{}", twice.stderr);
         let rows = scene.db(target).count("wide").await;
-        assert_eq!(rows, before + 1, "the skipped TRUNCATE was applied, or what follows it was not");
+        assert_eq!(
+            rows,
+            before + 1,
+            "the skipped TRUNCATE was applied, or what follows it was not"
+        );
         // Made equal by hand.
         scene.exec(target, "DELETE FROM wide").await;
         scene.wait_equal().await;
@@ -257,7 +306,10 @@ async fn truncate_is_skipped(pair: Pair) {
 /// Sudden death at any place: while the table is held, while it catches up, and while it stops again.
 async fn killed(pair: Pair) {
     let mut scene = Scene::new("held_killed", pair, Way::AToB, &[COUNTER, WIDE, DONE]).await;
-    scene.configure("from:a", &format!("{ON_STOP}\n[limits]\ngroup_rows_max = 3\nlease_ttl_s = 2"));
+    scene.configure(
+        "from:a",
+        &format!("{ON_STOP}\n[limits]\ngroup_rows_max = 3\nlease_ttl_s = 2"),
+    );
     scene.start().await;
     fill(&scene, Side::A, 0).await;
     scene.wait_equal().await;
@@ -268,7 +320,8 @@ async fn killed(pair: Pair) {
         async move {
             for turn in 0..600_u64 {
                 let id = turn % 20;
-                let statements = ["wide", "counter"].map(|table| format!("UPDATE {table} SET n = n + 1 WHERE id = {id}"));
+                let statements =
+                    ["wide", "counter"].map(|table| format!("UPDATE {table} SET n = n + 1 WHERE id = {id}"));
                 loader.once(1_000 + turn, &statements).await;
             }
         }
@@ -285,7 +338,10 @@ async fn killed(pair: Pair) {
     scene.run().await;
     scene.lock.ok(&["resume", "a->b", "--table", "wide"]).await;
     let mut kills = 0;
-    let sql = format!("SELECT count(*) FROM tidelock.held_table WHERE sync = '{}'", scene.sync);
+    let sql = format!(
+        "SELECT count(*) FROM tidelock.held_table WHERE sync = '{}'",
+        scene.sync
+    );
     while kills < 12 && scene.b.one(&sql).await != "0" {
         tokio::time::sleep(Duration::from_millis(150 + 90 * kills)).await;
         scene.lock.kill9().await;
@@ -298,5 +354,42 @@ async fn killed(pair: Pair) {
     scene.wait_equal().await;
     assert_eq!(sum(&scene, Side::B, "wide").await, "600");
     scene.assert_no_conflicts().await;
+    scene.stop().await;
+}
+
+/// The log that the table needs is gone: it is never taken up from a later place, and the others go on.
+async fn purged(pair: Pair) {
+    let mut scene = Scene::with_b("held_purged", pair, Way::BToA, &[COUNTER, WIDE], &[]).await;
+    scene.configure("from:b", ON_STOP);
+    scene.start().await;
+    fill(&scene, Side::B, 0).await;
+    scene.wait_equal().await;
+    altered(&mut scene, Side::B).await;
+    scene.run().await;
+    raise(&scene, Side::B, 0, 10).await;
+    until_held(&mut scene, Side::A, 1).await;
+    scene.b.admin().await.exec("FLUSH BINARY LOGS").await;
+    raise(&scene, Side::B, 0, 10).await;
+    scene.crossed().await;
+    scene.stop().await;
+    let mut admin = scene.b.admin().await;
+    let logs = admin.rows("SHOW BINARY LOGS").await;
+    let last = logs.last().and_then(|row| row[0].clone()).unwrap();
+    admin.exec(&format!("PURGE BINARY LOGS TO '{last}'")).await;
+    mend(&scene, Side::A).await;
+    scene.lock.ok(&["resume", "b->a", "--table", "wide"]).await;
+    scene.run().await;
+    until_held(&mut scene, Side::A, 1).await;
+    raise(&scene, Side::B, 0, 10).await;
+    scene.crossed().await;
+    assert_eq!(sum(&scene, Side::A, "counter").await, "30");
+    assert_eq!(
+        sum(&scene, Side::A, "wide").await,
+        "0",
+        "a later part of the log was applied"
+    );
+    let status = scene.lock.ok(&["status"]).await;
+    assert!(status.contains("only a new copy helps"), "{status}");
+    assert!(status.contains("tidelock teardown --execute"), "{status}");
     scene.stop().await;
 }

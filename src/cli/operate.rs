@@ -121,7 +121,10 @@ async fn take_up(face: &Face, name: Option<&str>, table: &str) -> Result<()> {
             next_steps,
         });
     }
-    face.print(&format!("resumed {} {}: table {table}, from {from}\n", link.sync, link.id));
+    face.print(&format!(
+        "resumed {} {}: table {table}, from {from}\n",
+        link.sync, link.id
+    ));
     face.say("a running copy reads it again within seconds; without one the next `tidelock run` does");
     face.next(&next_steps);
     Ok(())

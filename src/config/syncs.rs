@@ -66,12 +66,8 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let before = builder.problems.len();
     let key = |suffix: &str| format!("sync.{}.{suffix}", file.name.get_ref());
     let members = members(builder, &file, nodes);
-    let node_names: Vec<String> = file
-        .nodes
-        .get_ref()
-        .iter()
-        .map(|name| name.get_ref().clone())
-        .collect();
+    let names = file.nodes.get_ref().iter();
+    let node_names: Vec<String> = names.map(|name| name.get_ref().clone()).collect();
     builder.show(&key("nodes"), node_names.join(", "), Some(file.nodes.span()));
     builder.show(&key("mode"), file.mode.get_ref(), Some(file.mode.span()));
     builder.show(&key("seed"), file.seed.get_ref(), Some(file.seed.span()));

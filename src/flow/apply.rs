@@ -91,7 +91,9 @@ impl Applier {
         }
         let link = (self.spec.sync.as_str(), self.spec.id.as_str());
         let position = position.map(ToString::to_string);
-        self.target.held_at(link, &self.catching_up, position.as_deref()).await
+        self.target
+            .held_at(link, &self.catching_up, position.as_deref())
+            .await
     }
 
     /// Holds tables at this position, in a transaction of its own.

@@ -112,7 +112,9 @@ impl Phase {
 
     /// Is a transaction that ends here behind what is caught up? Then everything up to there has been read.
     pub(super) fn is_beyond(&self, end: &Position) -> Result<bool> {
-        let Some(until) = &self.until else { return Ok(false) };
+        let Some(until) = &self.until else {
+            return Ok(false);
+        };
         if covers(until, end)? {
             return Ok(false);
         }
@@ -144,7 +146,11 @@ pub(super) fn tell(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) {
         }
     }
     if let Some(until) = &phase.until {
-        let tables = phase.names(&spec.target.tables).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let tables = phase
+            .names(&spec.target.tables)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
         info!(
             event = "tables_catch_up", link = %spec.id, tables = tables.join(", "), from = %phase.from, %until,
             "held tables are taken up; the others wait for them"
@@ -154,11 +160,23 @@ pub(super) fn tell(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) {
 
 /// What the link's row in `status` and the probes say.
 pub(super) fn summary(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) -> String {
-    let tables = |names: Vec<TableId>| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let tables = |names: Vec<TableId>| {
+        names
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match (phase.is_catching_up(), held.is_empty()) {
-        (true, _) => format!("held tables catch up: {}", tables(phase.names(&spec.target.tables))),
+        (true, _) => format!(
+            "held tables catch up: {}",
+            tables(phase.names(&spec.target.tables))
+        ),
         (false, true) => String::new(),
-        (false, false) => format!("held tables: {}", tables(held.iter().map(|held| held.table.clone()).collect())),
+        (false, false) => format!(
+            "held tables: {}",
+            tables(held.iter().map(|held| held.table.clone()).collect())
+        ),
     }
 }
 
@@ -197,7 +215,11 @@ pub(super) async fn refuse_held(syncs: &[SyncSpec]) -> Result<()> {
                 let names: Vec<String> = held.iter().map(|held| held.table.to_string()).collect();
                 return Err(Error::definite(format!("bring link {} up to date", link.id))
                     .node(&link.target.name)
-                    .why(format!("it holds {}, and the others are; {}", names.join(", "), first.told()))
+                    .why(format!(
+                        "it holds {}, and the others are; {}",
+                        names.join(", "),
+                        first.told()
+                    ))
                     .hint(first.hint.clone()));
             }
         }
@@ -225,7 +247,9 @@ impl Link {
         let position = self.pending.position.clone();
         let mut rows = Vec::new();
         for place in tables {
-            let Some(table) = self.spec.target.tables.get(place).cloned() else { continue };
+            let Some(table) = self.spec.target.tables.get(place).cloned() else {
+                continue;
+            };
             let halt = error.halt();
             let after = |transaction: &str| position.after(transaction).map(|past| past.to_string());
             rows.push(HeldTable {
@@ -260,7 +284,12 @@ impl Link {
         }
         let catches_up = self.phase.is_catching_up();
         let named = error.alone_table().and_then(|table| {
-            let place = self.spec.source.tables.iter().position(|source| source == table)?;
+            let place = self
+                .spec
+                .source
+                .tables
+                .iter()
+                .position(|source| source == table)?;
             self.phase.tables.contains(&place).then_some(place)
         });
         match named {
@@ -288,11 +317,18 @@ impl Link {
 
     /// Everything up to where held tables were to catch up is applied.
     pub(super) async fn caught_up(&mut self) -> Result<()> {
-        let Some(until) = self.phase.until.clone() else { return Ok(()) };
+        let Some(until) = self.phase.until.clone() else {
+            return Ok(());
+        };
         let is_level = covers(&until, &self.applier.checkpoint().position)?;
         self.applier.caught_up(&until, is_level).await?;
         self.pending.position = until;
-        for table in self.phase.names(&self.spec.target.tables).iter().filter(|_| is_level) {
+        for table in self
+            .phase
+            .names(&self.spec.target.tables)
+            .iter()
+            .filter(|_| is_level)
+        {
             info!(event = "table_caught_up", link = %self.spec.id, %table, "the table is held no more");
         }
         Ok(())
@@ -335,7 +371,12 @@ mod tests {
         let names = ["a", "b", "c"].map(|name| TableId::new("s", name));
         let phase = Phase::of(&names, held, &checkpoint.parse().unwrap()).unwrap();
         let text = |position: Option<Position>| position.map(|position| position.to_string());
-        (phase.tables, phase.from.to_string(), text(phase.until), text(phase.keep))
+        (
+            phase.tables,
+            phase.from.to_string(),
+            text(phase.until),
+            text(phase.keep),
+        )
     }
 
     fn expect(
@@ -344,34 +385,61 @@ mod tests {
         until: Option<&str>,
         keep: Option<&str>,
     ) -> (Vec<usize>, String, Option<String>, Option<String>) {
-        (tables.to_vec(), from.to_owned(), until.map(str::to_owned), keep.map(str::to_owned))
+        (
+            tables.to_vec(),
+            from.to_owned(),
+            until.map(str::to_owned),
+            keep.map(str::to_owned),
+        )
     }
 
     #[test]
     fn a_link_reads_all_but_held_tables_and_keeps_the_log_for_them() {
         assert_eq!(phase(&[], "lsn:0/9"), expect(&[0, 1, 2], "lsn:0/9", None, None));
         let rows = [held("b", "lsn:0/5", false), held("c", "lsn:0/3", false)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[0], "lsn:0/9", None, Some("lsn:0/3")));
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[0], "lsn:0/9", None, Some("lsn:0/3"))
+        );
         // Of a table that left the sync: the log is kept all the same.
         let rows = [held("gone", "lsn:0/2", true)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[0, 1, 2], "lsn:0/9", None, Some("lsn:0/2")));
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[0, 1, 2], "lsn:0/9", None, Some("lsn:0/2"))
+        );
     }
 
     #[test]
     fn tables_catch_up_in_stages_of_one_position_each() {
         let rows = [held("b", "lsn:0/5", true), held("c", "lsn:0/3", true)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[2], "lsn:0/3", Some("lsn:0/5"), Some("lsn:0/3")));
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[2], "lsn:0/3", Some("lsn:0/5"), Some("lsn:0/3"))
+        );
         let rows = [held("b", "lsn:0/5", true), held("c", "lsn:0/5", true)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[1, 2], "lsn:0/5", Some("lsn:0/9"), Some("lsn:0/5")));
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[1, 2], "lsn:0/5", Some("lsn:0/9"), Some("lsn:0/5"))
+        );
         // One that is not resumed is no stage, and its log is kept.
-        let rows = [held("b", "lsn:0/5", true), held("c", "lsn:0/3", false), held("a", "lsn:0/7", false)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[1], "lsn:0/5", Some("lsn:0/9"), Some("lsn:0/3")));
+        let rows = [
+            held("b", "lsn:0/5", true),
+            held("c", "lsn:0/3", false),
+            held("a", "lsn:0/7", false),
+        ];
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[1], "lsn:0/5", Some("lsn:0/9"), Some("lsn:0/3"))
+        );
     }
 
     #[test]
     fn a_table_past_the_link_waits_for_it() {
         let rows = [held("b", "lsn:0/A", true)];
-        assert_eq!(phase(&rows, "lsn:0/9"), expect(&[0, 2], "lsn:0/9", None, Some("lsn:0/A")));
+        assert_eq!(
+            phase(&rows, "lsn:0/9"),
+            expect(&[0, 2], "lsn:0/9", None, Some("lsn:0/A"))
+        );
         let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
         // Past a skipped transaction with others of no interest before it: neither is before the other.
         let rows = [

@@ -524,7 +524,7 @@ mod tests {
     #[test]
     fn a_group_that_does_not_end_is_told_by_its_target() {
         let pulse = pulse();
-        pulse.streaming(&Position::Lsn(1));
+        pulse.streaming(&Position::Lsn(1), "");
         assert_eq!(pulse.condition().state, State::Streaming);
         pulse.applying(Some(7));
         pulse

@@ -76,7 +76,10 @@ fn held(held: &[HeldTable], at: &str, seq: i64) -> Option<Skip> {
     let waits = |held: &&HeldTable| !held.resumed && held.transaction.as_deref() == Some(at.trim());
     let first = held.iter().find(waits)?;
     let past = first.past.clone()?;
-    let tables = held.iter().filter(waits).filter(|held| held.past.as_ref() == Some(&past));
+    let tables = held
+        .iter()
+        .filter(waits)
+        .filter(|held| held.past.as_ref() == Some(&past));
     Some(Skip {
         transaction: at.trim().to_owned(),
         tables: tables.map(|held| held.table.clone()).collect(),
@@ -127,7 +130,10 @@ async fn held_past(link: &LinkSpec, skip: &Skip) -> Result<()> {
     let name = (link.sync.as_str(), link.id.as_str());
     let place = (skip.transaction.as_str(), skip.past.as_str());
     for table in &skip.tables {
-        if !target.skip_held(name, table, place, &instance::operator()).await? {
+        if !target
+            .skip_held(name, table, place, &instance::operator())
+            .await?
+        {
             return Err(refused(link, &skip.transaction)
                 .table(table)
                 .why("the table does not wait there any more")

@@ -133,8 +133,18 @@ pub fn hold(sync: &str, held: &HeldTable) -> Sql {
     let position = held.position.to_string();
     let (schema, name) = (held.table.schema.as_str(), held.table.name.as_str());
     let (at, past) = (held.transaction.as_deref(), held.past.as_deref());
-    let cells = [Some(sync), Some(&held.link), Some(schema), Some(name), Some(&position), at, past];
-    let cells = cells.into_iter().chain([Some(held.error.as_str()), Some(&held.hint)]);
+    let cells = [
+        Some(sync),
+        Some(&held.link),
+        Some(schema),
+        Some(name),
+        Some(&position),
+        at,
+        past,
+    ];
+    let cells = cells
+        .into_iter()
+        .chain([Some(held.error.as_str()), Some(&held.hint)]);
     let cells: Vec<Option<&str>> = cells.collect();
     separated(&cells, ", ", &mut out, |cell, out| optional(*cell, out));
     push(

@@ -108,10 +108,7 @@ pub async fn skip(
                   WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4 AND stop_position = $5
                     AND stop_past = $6 AND NOT resumed";
     let moved = transaction
-        .execute(
-            moved,
-            &[&sync, &link, &table.schema, &table.name, &at, &past],
-        )
+        .execute(moved, &[&sync, &link, &table.schema, &table.name, &at, &past])
         .await
         .map_err(wrong)?;
     if moved != 1 {

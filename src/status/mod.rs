@@ -140,16 +140,27 @@ pub struct Figures {
 
 impl Held {
     fn told(&self) -> String {
-        let since = self.since.split_once('.').map_or(self.since.as_str(), |(second, _)| second);
-        let at = self.transaction.as_ref().map_or(String::new(), |at| format!(" at transaction {at}"));
+        let since = self
+            .since
+            .split_once('.')
+            .map_or(self.since.as_str(), |(second, _)| second);
+        let at = self
+            .transaction
+            .as_ref()
+            .map_or(String::new(), |at| format!(" at transaction {at}"));
         let left = match (self.is_lost, self.retained_left_seconds) {
             (true, _) => "; the log from there on is gone: only a new copy helps".to_owned(),
-            (false, Some(seconds)) => format!("; the log from there on is kept for {} h more", seconds / 3_600),
+            (false, Some(seconds)) => {
+                format!("; the log from there on is kept for {} h more", seconds / 3_600)
+            }
             (false, None) => String::new(),
         };
         match self.resumed {
             true => format!("table {} is taken up (held since {since})", self.table),
-            false => format!("table {} is held since {since}{at}: {} ({}){left}", self.table, self.why, self.next),
+            false => format!(
+                "table {} is held since {since}{at}: {} ({}){left}",
+                self.table, self.why, self.next
+            ),
         }
     }
 }

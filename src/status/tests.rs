@@ -36,6 +36,7 @@ fn facts(age: Option<u64>, reader: Option<bool>, behind: bool) -> Facts {
                 reader_active: reader,
                 ..Retention::default()
             },
+            held: None,
             distance: Some(Distance {
                 bytes: end - 100,
                 is_estimate: false,

@@ -125,7 +125,8 @@ async fn an_older_control_schema_is_upgraded() {
         } else {
             ", tidelock.session"
         };
-        let tables = "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit";
+        let tables =
+            "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit, tidelock.held_table";
         node.exec(&format!("DROP TABLE {tables}{sessions}")).await;
         node.exec("DELETE FROM tidelock.schema_version WHERE version > 1")
             .await;
@@ -141,7 +142,7 @@ async fn an_older_control_schema_is_upgraded() {
             node.db
                 .one("SELECT MAX(version) FROM tidelock.schema_version")
                 .await,
-            "2"
+            "3"
         );
         node.teardown().await;
         assert_eq!(node.teardown().await, [] as [&str; 0]);

@@ -216,10 +216,12 @@ pub(crate) async fn control(db: &Db, kind: Kind) {
         true => [
             include_str!("../../sql/postgres/001_control.sql"),
             include_str!("../../sql/postgres/002_operations.sql"),
+            include_str!("../../sql/postgres/003_held.sql"),
         ],
         false => [
             include_str!("../../sql/mysql/001_control.sql"),
             include_str!("../../sql/mysql/002_operations.sql"),
+            include_str!("../../sql/mysql/003_held.sql"),
         ],
     };
     let sql = &sql.concat();

@@ -292,7 +292,10 @@ impl Assembler {
         match event.kind {
             kind::PARTIAL_UPDATE_ROWS => match is_of_interest() {
                 Some(table) => Err(new_copy_after(
-                    error.alone(&table).table(table).why("JSON columns are logged as differences"),
+                    error
+                        .alone(&table)
+                        .table(table)
+                        .why("JSON columns are logged as differences"),
                     "SET GLOBAL binlog_row_value_options = ''; reconnect the writing sessions;",
                 )),
                 None => Ok(()),

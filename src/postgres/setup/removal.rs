@@ -223,7 +223,10 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let operations = operations.iter().filter(|_| state.version >= 2);
     let held = ["held_table"];
     let held = held.iter().filter(|_| state.version >= 3);
-    for name in operations.chain(held).chain(&["checkpoint", "table_state", "node"]) {
+    for name in operations
+        .chain(held)
+        .chain(&["checkpoint", "table_state", "node"])
+    {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
             literal(&scope.sync)
