@@ -282,6 +282,10 @@ fn every_wrong_sync_has_its_message() {
             "seed copies from \"pg\", but the sync runs from \"my\"",
         ),
         (
+            with("on_stop = \"never\""),
+            "table (the others go on, it catches up later) or link",
+        ),
+        (
             transactional("from = \"pg\"\non_conflict = \"newest\""),
             "on_conflict belongs to mode",
         ),
