@@ -308,7 +308,7 @@ async fn killed(pair: Pair) {
     let mut scene = Scene::new("held_killed", pair, Way::AToB, &[COUNTER, WIDE, DONE]).await;
     scene.configure(
         "from:a",
-        &format!("{ON_STOP}\n[limits]\ngroup_rows_max = 3\nlease_ttl_s = 2"),
+        &format!("{ON_STOP}\n[limits]\ngroup_rows_max = 30\nlease_ttl_s = 2"),
     );
     scene.start().await;
     fill(&scene, Side::A, 0).await;
@@ -318,10 +318,13 @@ async fn killed(pair: Pair) {
     let load = tokio::spawn({
         let mut loader = Loader::new(scene.a.kind(), scene.a.owner_url(), "done");
         async move {
-            for turn in 0..600_u64 {
+            for turn in 0..300_u64 {
                 let id = turn % 20;
-                let statements =
-                    ["wide", "counter"].map(|table| format!("UPDATE {table} SET n = n + 1 WHERE id = {id}"));
+                let raise = |table| format!("UPDATE {table} SET n = n + 1 WHERE id = {id}");
+                // A second time these would be conflicts.
+                let new = format!("INSERT INTO wide (id, n) VALUES ({}, 0)", 10_000 + turn);
+                let old = format!("DELETE FROM wide WHERE id = {}", 9_997 + turn);
+                let statements = [raise("wide"), raise("counter"), new, old];
                 loader.once(1_000 + turn, &statements).await;
             }
         }
@@ -352,7 +355,7 @@ async fn killed(pair: Pair) {
     load.await.unwrap();
     until_level(&scene, Side::B).await;
     scene.wait_equal().await;
-    assert_eq!(sum(&scene, Side::B, "wide").await, "600");
+    assert_eq!(sum(&scene, Side::B, "wide").await, "300");
     scene.assert_no_conflicts().await;
     scene.stop().await;
 }
