@@ -349,8 +349,10 @@ impl Assembler {
                 )));
         };
         let gtid = Gtid::parse(event.body);
+        let mut begin = place.clone();
+        begin.offset -= u64::from(event.size);
         let head = Head {
-            transaction: format!("{}:{}", place.file(), place.offset - u64::from(event.size)),
+            transaction: begin.to_string(),
             committed_at_us: gtid
                 .and_then(|gtid| gtid.committed_at_us)
                 .unwrap_or(i64::from(event.timestamp) * 1_000_000),

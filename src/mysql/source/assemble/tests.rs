@@ -503,6 +503,38 @@ fn what_was_taken_before_the_position_is_read_past() {
 }
 
 #[test]
+fn a_transaction_that_is_passed_ends_where_the_next_begins_or_the_log_does() {
+    let mut assembler = in_file(1_000);
+    assembler.position = "file:b.000001:1000+@7".parse().unwrap();
+    // Nothing of it is read, whatever it holds.
+    placed(&mut assembler, kind::ANONYMOUS_GTID, 100, 1_100, &gtid(0)).unwrap();
+    placed(&mut assembler, kind::QUERY, 100, 1_200, &query("", "TRUNCATE TABLE t")).unwrap();
+    placed(&mut assembler, kind::INCIDENT, 100, 1_300, &[1, 2, 3]).unwrap();
+    assert!(assembler.step().is_none() && assembler.idle().is_none());
+    assert_eq!(assembler.position.to_string(), "file:b.000001:1000+@7");
+    let mut quiet = in_file(1_000);
+    quiet.position = assembler.position.clone();
+    placed(&mut assembler, kind::ANONYMOUS_GTID, 100, 1_400, &gtid(0)).unwrap();
+    assert_eq!(assembler.position.to_string(), "file:b.000001:1300@7");
+    placed(&mut assembler, kind::QUERY, 100, 1_500, &query("", "BEGIN")).unwrap();
+    placed(&mut assembler, kind::TABLE_MAP, 100, 1_600, &table_map(true)).unwrap();
+    placed(&mut assembler, kind::WRITE_ROWS_V1, 100, 1_700, &insert(3)).unwrap();
+    placed(&mut assembler, kind::XID, 31, 1_731, &[0; 8]).unwrap();
+    let end = part(&mut assembler).end.unwrap();
+    assert_eq!(end.to_string(), "file:b.000001:1731@7");
+    // Nothing has come yet, then all of it and no more.
+    placed(&mut quiet, kind::HEARTBEAT, 40, 1_000, b"b.000001").unwrap();
+    assert_eq!(quiet.position.to_string(), "file:b.000001:1000+@7");
+    placed(&mut quiet, kind::ANONYMOUS_GTID, 100, 1_100, &gtid(0)).unwrap();
+    placed(&mut quiet, kind::QUERY, 100, 1_200, &query("", "TRUNCATE TABLE t")).unwrap();
+    placed(&mut quiet, kind::HEARTBEAT, 40, 1_200, b"b.000001").unwrap();
+    let Some(Step::Idle { position, .. }) = quiet.idle() else {
+        panic!("the end of the log is progress")
+    };
+    assert_eq!(position.to_string(), "file:b.000001:1200@7");
+}
+
+#[test]
 fn a_file_of_the_same_name_made_at_another_time_is_another_log() {
     let mut assembler = assembler();
     assembler.position = "file:b.000001:1000@6".parse().unwrap();
