@@ -42,7 +42,11 @@ async fn addresses_arrays_and_ranges_are_keys() {
 async fn addresses_of_mariadb_are_keys() {
     let table = "CREATE TABLE keyed (ip inet6, four inet4, id int NOT NULL, word varchar(60) NOT NULL,
                                      PRIMARY KEY (ip, four))";
-    let rows = ["'::1', '0.0.0.0'", "'2001:DB8:0::ff', '10.0.0.1'", "'::ffff:1.2.3.4', '255.255.255.255'"];
+    let rows = [
+        "'::1', '0.0.0.0'",
+        "'2001:DB8:0::ff', '10.0.0.1'",
+        "'::ffff:1.2.3.4', '255.255.255.255'",
+    ];
     keys(scenario::MARIADB, table, "ip, four", &rows).await;
 }
 
@@ -61,7 +65,11 @@ async fn keys(pair: Pair, table: &str, key: &str, rows: &[&str]) {
         run(&scene.a, &[insert(row, id, "streamed")]).await;
     }
     scene.wait_equal().await;
-    run(&scene.b, &["UPDATE keyed SET word = 'changed' WHERE id <> 1".to_owned()]).await;
+    run(
+        &scene.b,
+        &["UPDATE keyed SET word = 'changed' WHERE id <> 1".to_owned()],
+    )
+    .await;
     scene.wait_equal().await;
     run(&scene.b, &["DELETE FROM keyed WHERE id = 0".to_owned()]).await;
     scene.wait_equal().await;
@@ -72,7 +80,10 @@ async fn keys(pair: Pair, table: &str, key: &str, rows: &[&str]) {
     scene.wait_equal().await;
     assert_eq!(scene.a.count("keyed").await, i64::try_from(rows.len()).unwrap());
     let found = scene.conflicts(Side::B).await;
-    assert!(found.iter().any(|conflict| conflict.kind == "insert_exists"), "{found:?}");
+    assert!(
+        found.iter().any(|conflict| conflict.kind == "insert_exists"),
+        "{found:?}"
+    );
     scene.stop().await;
 }
 

@@ -60,7 +60,10 @@ impl Position {
             // Named by where it begins; where it ends the reader finds.
             Position::File(_) => {
                 let begin: FilePosition = transaction.parse().ok()?;
-                Some(Position::File(FilePosition { is_passed: true, ..begin }))
+                Some(Position::File(FilePosition {
+                    is_passed: true,
+                    ..begin
+                }))
             }
         }
     }

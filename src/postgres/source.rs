@@ -415,6 +415,10 @@ impl Source {
 
     fn message(&mut self, bytes: &Bytes) -> Result<Option<Step>> {
         match wire::message(bytes).map_err(malformed)? {
+            // One transaction at a time: what is open would be lost.
+            Message::Begin(_) | Message::StreamCommit { .. } if self.transaction.is_some() => {
+                Err(out_of_order())
+            }
             Message::Begin(begin) => {
                 self.transaction = Some(Transaction::new(begin));
                 Ok(None)
