@@ -50,6 +50,40 @@ async fn addresses_of_mariadb_are_keys() {
     keys(scenario::MARIADB, table, "ip, four", &rows).await;
 }
 
+/// A type that was made on one server only is named with what to make; another type in its place is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_that_the_other_server_lacks_are_told() {
+    let scene = Scene::new("lacking", scenario::POSTGRES, Way::AToB, &[KEYED]).await;
+    let types = "CREATE TYPE mood AS ENUM ('low', 'high'); CREATE TYPE place AS (x int, y int)";
+    let keyed = "CREATE TABLE keyed (id int PRIMARY KEY, word varchar(60), m mood, p place)";
+    scene.exec(Side::A, &format!("{types}; {keyed}")).await;
+    scene
+        .exec(
+            Side::B,
+            "CREATE TABLE keyed (id int PRIMARY KEY, word varchar(60), p text)",
+        )
+        .await;
+    let check = scene.lock.run(&["check"]).await.stdout;
+    for words in [
+        "E504",
+        "public.mood",
+        "CREATE TYPE, CREATE EXTENSION",
+        "E507",
+        "public.place does not go into text",
+    ] {
+        assert!(check.contains(words), "{words} is not in {check}");
+    }
+    let mend = "ALTER TABLE keyed DROP COLUMN p; CREATE TYPE mood AS ENUM ('low'); CREATE TYPE place AS (x int, y int);
+                ALTER TABLE keyed ADD COLUMN m mood, ADD COLUMN p place";
+    scene.exec(Side::B, mend).await;
+    let check = scene.lock.run(&["check"]).await.stdout;
+    assert!(!check.contains("E504") && !check.contains("E507"), "{check}");
+    assert!(
+        check.contains("W512") && check.contains("lacks 1 of the labels"),
+        "{check}"
+    );
+}
+
 /// Copied, written, changed, deleted, moved and contested by its key.
 async fn keys(pair: Pair, table: &str, key: &str, rows: &[&str]) {
     let mut scene = Scene::new("keyed", pair, Way::Merge, &[KEYED]).await;

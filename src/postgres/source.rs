@@ -521,12 +521,10 @@ impl Source {
                 self.change(relation, |relation, mode| relation.delete(bytes, &old, mode))
             }
             Message::Truncate { relations } => {
-                let mut step = None;
                 for relation in relations {
-                    // A list of tables is far smaller than a part, so at most one part is ready.
-                    step = self.change(relation, |_, _| Ok(Op::Truncate))?.or(step);
+                    self.push(relation, |_, _| Ok(Op::Truncate))?;
                 }
-                Ok(step)
+                Ok(self.full())
             }
             Message::Logical {
                 transactional: true,
@@ -589,8 +587,13 @@ impl Source {
     }
 
     fn change(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<Option<Step>> {
+        self.push(oid, op)?;
+        Ok(self.full())
+    }
+
+    fn push(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<()> {
         let Some(relation) = self.relation(oid)? else {
-            return Ok(None);
+            return Ok(());
         };
         let change = Change {
             op: op(relation, self.options.mode)?,
@@ -598,7 +601,13 @@ impl Source {
         };
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
         transaction.push(change);
-        Ok(transaction.is_full().then(|| Step::Part(transaction.part(None))))
+        Ok(())
+    }
+
+    /// What has gathered, once it is a part.
+    fn full(&mut self) -> Option<Step> {
+        let transaction = self.transaction.as_mut().filter(|open| open.is_full())?;
+        Some(Step::Part(transaction.part(None)))
     }
 }
 

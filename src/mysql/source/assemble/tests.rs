@@ -440,6 +440,7 @@ fn placed(assembler: &mut Assembler, kind: u8, size: u32, end: u32, body: &[u8])
         size,
         end,
         is_artificial: end == 0,
+        is_ignorable: false,
         body,
     })
 }
