@@ -7,7 +7,8 @@
 use super::check::{Answer, between};
 use super::setup::{self, Deed, Part, first_line};
 use super::{Face, Schema, render, select};
-use crate::config::Sync;
+use crate::config::{Node, Sync};
+use crate::engine;
 use crate::error::{Error, Reason, Result};
 use crate::flow::spec::{Seed, SyncSpec};
 use crate::install;
@@ -79,6 +80,8 @@ struct NodePlan {
     server: String,
     /// Of `setup`.
     statements: Vec<String>,
+    /// So many of them are grants that the run account has already: who runs setup may not see them, so it repeats them.
+    repeated: usize,
     /// What they lock, roughly.
     locks: Vec<String>,
     /// Why `setup` would not begin.
@@ -135,13 +138,14 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         Some(part) => (*part.spec).clone(),
         None => sync.spec.clone(),
     };
-    let (mut answers, mut refusals) = (Vec::new(), Vec::new());
+    let (mut answers, mut refusals, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
     for part in &mut parts {
         refusals.push(match part.ask(Deed::Setup).await {
             Ok(()) => None,
             Err(error) if error.reason_kind() == Reason::Blocked => Some(error.to_string()),
             Err(error) => return Err(error),
         });
+        repeats.push(repeated(part, &sync.nodes[part.index]).await?);
         answers.push(Some(Answer::of(&spec, part.index, &mut part.node).await?));
     }
     let seeder = match &spec.seed {
@@ -176,8 +180,10 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
             findings.extend(filled(&spec, target, &mut parts[target], answers[target].as_ref()).await?);
         }
     }
-    let nodes = parts.into_iter().zip(refusals).map(|(part, refused)| NodePlan {
+    let asked = parts.into_iter().zip(refusals).zip(repeats);
+    let nodes = asked.map(|((part, refused), repeated)| NodePlan {
         refused,
+        repeated,
         node: spec.nodes[part.index].name.clone(),
         locks: locks(&part.statements, spec.nodes[part.index].engine.is_postgres()),
         server: part.server,
@@ -194,6 +200,23 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         links: sync.links().into_iter().map(|link| link.id).collect(),
         start,
     })
+}
+
+/// MySQL and MariaDB show an account's grants to itself and to administrators. Where nothing but grants is left, the
+/// run account is asked whether it lacks any.
+async fn repeated(part: &Part<'_>, declared: &Node) -> Result<usize> {
+    let grants = part
+        .statements
+        .iter()
+        .filter(|statement| statement.starts_with("GRANT "));
+    let count = grants.count();
+    if count == 0 || count < part.statements.len() {
+        return Ok(0);
+    }
+    let mut account = engine::Node::connect(&declared.access, declared.engine).await?;
+    let findings = account.check(&part.spec.scope(part.index)).await?;
+    let lacks = findings.iter().any(|finding| finding.level == Level::Blocker);
+    Ok(if lacks { 0 } else { count })
 }
 
 /// Has every link a checkpoint behind its first start?
@@ -310,11 +333,11 @@ impl SyncPlan {
             || self.nodes.iter().any(|node| node.refused.is_some())
     }
 
+    /// That change anything.
     fn statements(&self) -> usize {
-        let statements = self.nodes.iter().flat_map(|node| &node.statements);
-        statements
-            .filter(|statement| !install::is_remark(statement))
-            .count()
+        let all = self.nodes.iter().flat_map(|node| &node.statements);
+        let repeated: usize = self.nodes.iter().map(|node| node.repeated).sum();
+        all.filter(|statement| !install::is_remark(statement)).count() - repeated
     }
 }
 
@@ -373,11 +396,11 @@ fn text(face: &Face, plan: &SyncPlan) -> String {
         let name = paint.with(render::Ink::Strong, &node.node);
         let todo = match (&node.refused, node.statements.len()) {
             (Some(refused), _) => format!("setup would refuse: {}", render::plain(refused)),
-            (None, 0) => "setup has nothing to do".to_owned(),
+            (None, count) if count == node.repeated => "setup has nothing to do".to_owned(),
             (None, count) => format!("setup runs {}", render::count(count, "statement", "statements")),
         };
         out.push_str(&format!("{name}  {}: {todo}\n", render::plain(&node.server)));
-        for statement in &node.statements {
+        for statement in node.statements.iter().skip(node.repeated) {
             let line = render::cut(&render::plain(first_line(statement)), 100);
             out.push_str(&format!("  {line}\n"));
         }
