@@ -215,6 +215,14 @@ impl Node {
         })
     }
 
+    /// Says goodbye: MySQL and MariaDB count and log a session that just ends as aborted.
+    pub async fn close(self) {
+        if let Node::Mysql(conn, _) = self {
+            // It is over either way.
+            let _ = conn.disconnect().await;
+        }
+    }
+
     pub async fn server(&mut self) -> Result<Server> {
         match self {
             Node::Postgres(client, _) => postgres::server(client).await,
