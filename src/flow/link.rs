@@ -213,6 +213,9 @@ impl Link {
     /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
     /// one by one, so that the checkpoint stands right before it.
     async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        // From here on the link waits for its target, also where that is only looked at.
+        self.pulse
+            .applying(group.first().and_then(Transaction::committed_at_us));
         if planner.is_news(group.iter().flat_map(Transaction::parts)) {
             self.look_again(planner).await?;
         }
@@ -232,6 +235,7 @@ impl Link {
                     return Err(self.halted(error, only.halt()));
                 }
                 for one in group {
+                    self.pulse.applying(one.committed_at_us());
                     let (layers, _, planned) = planner.carry(std::iter::once(one.parts()));
                     planned.map_err(|error| self.halted(error, one.halt()))?;
                     let halt = one.halt();
@@ -293,8 +297,6 @@ impl Link {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
-        self.pulse
-            .applying(group.first().and_then(Transaction::committed_at_us));
         if layers.is_empty() {
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
@@ -353,13 +355,19 @@ impl Link {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
                 Some(piece) => piece,
-                None => tokio::select! {
-                    () = stop.cancelled() => {
-                        self.applier.rollback().await?;
-                        return Ok(false);
+                None => {
+                    self.pulse.awaits();
+                    tokio::select! {
+                        () = stop.cancelled() => {
+                            self.applier.rollback().await?;
+                            return Ok(false);
+                        }
+                        piece = units.rest() => {
+                            self.pulse.came();
+                            piece.map_err(|error| self.halted(error, None))?
+                        }
                     }
-                    piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
-                },
+                }
             };
             if planner.is_news(piece.parts()) {
                 self.look_again(planner).await?;

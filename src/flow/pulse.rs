@@ -225,8 +225,10 @@ pub struct Figures {
     /// Commit time by the source's clock of the oldest transaction that is being applied, or arrives in parts.
     applying_commit_us: AtomicI64,
     receiving_commit_us: AtomicI64,
-    /// Since when a group is open; milliseconds since `EPOCH`, zero = none.
+    /// Since when a group is open; milliseconds on `clock_ms`, zero = none.
     applying_since_ms: AtomicU64,
+    /// Since when an open group waits for more of its transaction from the source; the same clock.
+    awaiting_since_ms: AtomicU64,
 }
 
 impl Figures {
@@ -243,11 +245,17 @@ pub fn now_us() -> i64 {
     age.map_or(0, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds on this process's own clock, never zero.
+/// Milliseconds on this process's own clock, which begins far from zero: that stands for never.
 fn clock_ms() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let age = START.get_or_init(Instant::now).elapsed().as_millis();
-    u64::try_from(age).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(age).unwrap_or(u64::MAX).saturating_add(1 << 20)
+}
+
+/// `None`: it is not set.
+fn elapsed(since_ms: &AtomicU64) -> Option<Duration> {
+    let since = since_ms.load(Relaxed);
+    (since > 0).then(|| Duration::from_millis(clock_ms().saturating_sub(since)))
 }
 
 impl Pulse {
@@ -294,8 +302,7 @@ impl Pulse {
             Class::Bug => 3,
         };
         self.figures.errors[class].fetch_add(1, Relaxed);
-        self.figures.applying_since_ms.store(0, Relaxed);
-        self.figures.receiving_commit_us.store(0, Relaxed);
+        self.dropped();
         match retry {
             Some(pause) => {
                 self.figures.reconnects.fetch_add(1, Relaxed);
@@ -306,7 +313,15 @@ impl Pulse {
         }
     }
 
+    /// Nothing of an earlier run is open any more.
+    fn dropped(&self) {
+        self.figures.applying_since_ms.store(0, Relaxed);
+        self.figures.awaiting_since_ms.store(0, Relaxed);
+        self.figures.receiving_commit_us.store(0, Relaxed);
+    }
+
     pub(super) fn streaming(&self, position: &Position) {
+        self.dropped();
         self.took(position);
         self.set(State::Streaming, "");
     }
@@ -342,6 +357,15 @@ impl Pulse {
             .applying_commit_us
             .store(committed_at_us.unwrap_or(0), Relaxed);
         self.figures.applying_since_ms.store(clock_ms(), Relaxed);
+    }
+
+    /// The open group waits for the source, until `came`.
+    pub(super) fn awaits(&self) {
+        self.figures.awaiting_since_ms.store(clock_ms(), Relaxed);
+    }
+
+    pub(super) fn came(&self) {
+        self.figures.awaiting_since_ms.store(0, Relaxed);
     }
 
     pub(super) fn tried_again(&self) {
@@ -427,47 +451,48 @@ impl Pulse {
         if condition.state != State::Streaming {
             return condition;
         }
-        let waits = |why: String, since: Instant| Condition {
+        let waits = |why: String, since: Duration| Condition {
             state: State::Waiting,
             why,
-            since,
+            since: Instant::now().checked_sub(since).unwrap_or(condition.since),
         };
-        let now = Instant::now();
-        if let Some(open) = self.applying_for() {
-            // While a group is being applied nobody waits for the source.
-            if open <= WAITING_AFTER {
-                return condition;
+        let (source, target) = (&self.source, &self.target);
+        // While a group is open, whoever it waits for is told, and nobody else is waited for.
+        match (self.awaiting_for(), self.applying_for()) {
+            (Some(waited), _) if waited > WAITING_AFTER => {
+                let seconds = waited.as_secs();
+                let why = format!("node {source} has not sent the rest of a transaction for {seconds} s");
+                waits(why, waited)
             }
-            let why = format!(
-                "node {} has not finished a group for {} s",
-                self.target,
-                open.as_secs()
-            );
-            return waits(why, now.checked_sub(open).unwrap_or(now));
+            (None, Some(open)) if open > WAITING_AFTER => {
+                let why = format!("node {target} has not finished a group for {} s", open.as_secs());
+                waits(why, open)
+            }
+            (Some(_), _) | (None, Some(_)) => condition,
+            (None, None) => match self.unread_for() {
+                Some((quiet, true)) => {
+                    let why = format!("node {source} does not answer: no word for {} s", quiet.as_secs());
+                    waits(why, quiet)
+                }
+                Some((quiet, false)) => {
+                    let why = format!(
+                        "node {source} wrote log that it has not sent for {} s",
+                        quiet.as_secs()
+                    );
+                    waits(why, quiet)
+                }
+                None => condition,
+            },
         }
-        let Some((quiet, silent)) = self.unread_for() else {
-            return condition;
-        };
-        let why = if silent {
-            format!(
-                "node {} does not answer: no word for {} s",
-                self.source,
-                quiet.as_secs()
-            )
-        } else {
-            let seconds = quiet.as_secs();
-            format!(
-                "node {} wrote log that it has not sent for {seconds} s",
-                self.source
-            )
-        };
-        waits(why, now.checked_sub(quiet).unwrap_or(now))
     }
 
     /// For how long a group has been open.
     pub fn applying_for(&self) -> Option<Duration> {
-        let since = self.figures.applying_since_ms.load(Relaxed);
-        (since > 0).then(|| Duration::from_millis(clock_ms().saturating_sub(since)))
+        elapsed(&self.figures.applying_since_ms)
+    }
+
+    fn awaiting_for(&self) -> Option<Duration> {
+        elapsed(&self.figures.awaiting_since_ms)
     }
 
     /// Log that is there and was not sent, or (`true`) a source that does not say how much there is.
@@ -521,17 +546,32 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_does_not_end_is_told_by_its_target() {
+    fn an_open_group_is_told_by_whom_it_waits_for() {
         let pulse = pulse();
         pulse.streaming(&Position::Lsn(1));
         assert_eq!(pulse.condition().state, State::Streaming);
         pulse.applying(Some(7));
-        pulse
-            .figures
-            .applying_since_ms
-            .store(clock_ms().saturating_sub(1).max(1), Relaxed);
         assert_eq!(pulse.condition().state, State::Streaming);
+        // As if it had been so for longer.
+        let ago = |since: &AtomicU64| since.store(clock_ms() - 4_000, Relaxed);
+        ago(&pulse.figures.applying_since_ms);
+        assert_eq!(pulse.condition().why, "node b has not finished a group for 4 s");
+        pulse.awaits();
+        assert_eq!(pulse.condition().state, State::Streaming);
+        ago(&pulse.figures.awaiting_since_ms);
+        assert_eq!(
+            pulse.condition().why,
+            "node a has not sent the rest of a transaction for 4 s"
+        );
+        pulse.came();
         assert!(pulse.applying_for().is_some());
+        // What was dropped in the middle of a group is not open when the link goes on.
+        pulse.streaming(&Position::Lsn(1));
+        assert_eq!(
+            (pulse.applying_for(), pulse.condition().state),
+            (None, State::Streaming)
+        );
+        pulse.applying(Some(7));
         pulse.committed(&Position::Lsn(2), 3, &Conflicts::new());
         assert_eq!(
             (pulse.applying_for(), pulse.figures.rows.load(Relaxed)),

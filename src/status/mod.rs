@@ -194,8 +194,11 @@ impl Report {
     /// The process's word goes first.
     pub fn with(mut self, live: Option<Figures>) -> Report {
         let Some(live) = live else { return self };
-        (self.state, self.why) = (live.state.clone(), live.why.clone());
-        self.next = None;
+        // Who paused a link, and what for, stands in the database.
+        if !(self.state == "paused" && live.state == "paused") {
+            (self.state, self.why) = (live.state.clone(), live.why.clone());
+            self.next = None;
+        }
         if live.lag_ms.is_some() {
             (self.lag_ms, self.lag_estimated) = (live.lag_ms, false);
             (self.lag_bytes, self.lag_bytes_estimated) = (live.lag_bytes, live.lag_bytes_estimated);
