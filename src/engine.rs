@@ -9,7 +9,9 @@ use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server};
+use crate::model::sync::{
+    CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server, Size,
+};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
@@ -221,6 +223,14 @@ impl Node {
         })
     }
 
+    /// Says goodbye: MySQL and MariaDB count and log a session that just ends as aborted.
+    pub async fn close(self) {
+        if let Node::Mysql(conn, _) = self {
+            // It is over either way.
+            let _ = conn.disconnect().await;
+        }
+    }
+
     pub async fn server(&mut self) -> Result<Server> {
         match self {
             Node::Postgres(client, _) => postgres::server(client).await,
@@ -246,6 +256,14 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::catalog::tables(client, tables).await,
             Node::Mysql(conn, _) => mysql::catalog::tables(conn, tables).await,
+        }
+    }
+
+    /// Sizes by the server's statistics; `None`: there is no such table.
+    pub async fn sizes(&mut self, tables: &[TableId]) -> Result<Vec<Option<Size>>> {
+        match self {
+            Node::Postgres(client, _) => postgres::catalog::sizes(client, tables).await,
+            Node::Mysql(conn, _) => mysql::catalog::sizes(conn, tables).await,
         }
     }
 
@@ -277,6 +295,15 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::setup::settings(client, scope).await,
             Node::Mysql(conn, _) => mysql::setup::settings(conn, scope).await,
+        }
+    }
+
+    /// What happened to the tables that no log tells; what of it is harmless is noted. `is_start`: before anything is read.
+    pub async fn unlogged(&mut self, scope: &Scope, is_start: bool) -> Result<Vec<Finding>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::unlogged(client, scope, true, is_start).await,
+            // All of it is in the binlog.
+            Node::Mysql(..) => Ok(Vec::new()),
         }
     }
 

@@ -294,6 +294,8 @@ pub struct LinkStatus {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    /// Since the oldest open one was recorded, by the target's clock.
+    pub conflict_oldest_open_ms: Option<u64>,
     /// Who runs it, or ran it last.
     pub lease: Option<Lease>,
     pub pause: Option<Pause>,
@@ -345,6 +347,15 @@ pub struct CatalogTable {
     pub replica_identity: String,
     /// PostgreSQL: `r` or `p`; MySQL: storage engine.
     pub storage: String,
+}
+
+/// How large a table is. An estimate: the rows are the server's statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// `None`: the server never counted.
+    pub rows: Option<u64>,
+    /// Without indexes, as far as the server tells them apart.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

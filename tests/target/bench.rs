@@ -216,7 +216,7 @@ pub(crate) async fn control(db: &Db, kind: Kind) {
         true => [
             include_str!("../../sql/postgres/001_control.sql"),
             include_str!("../../sql/postgres/002_operations.sql"),
-            include_str!("../../sql/postgres/003_held.sql"),
+            include_str!("../../sql/postgres/004_held.sql"),
         ],
         false => [
             include_str!("../../sql/mysql/001_control.sql"),

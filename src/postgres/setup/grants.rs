@@ -15,7 +15,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 10] = [
+pub(super) const CONTROL_TABLES: [&str; 11] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -26,6 +26,7 @@ pub(super) const CONTROL_TABLES: [&str; 10] = [
     "out_of_sync",
     "held_table",
     "audit",
+    "published",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.

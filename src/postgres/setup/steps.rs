@@ -5,6 +5,7 @@
 
 use super::grants;
 use super::literal;
+use super::published;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
@@ -27,10 +28,14 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 3] = [
+const CONTROL_FILES: [(i64, &str); 4] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
-    (3, include_str!("../../../sql/postgres/003_held.sql")),
+    (
+        published::VERSION,
+        include_str!("../../../sql/postgres/003_published.sql"),
+    ),
+    (4, include_str!("../../../sql/postgres/004_held.sql")),
 ];
 
 pub(super) async fn steps(

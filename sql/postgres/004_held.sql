@@ -1,4 +1,4 @@
--- Control schema, version 3: tables that a link holds while its other tables go on. Run by the owner's account
+-- Control schema, version 4: tables that a link holds while its other tables go on. Run by the owner's account
 -- (`tidelock setup`); every statement may run again.
 
 -- `position`: up to here the table is applied; what follows is read again when it is taken up. Written in the
@@ -18,4 +18,4 @@ CREATE TABLE IF NOT EXISTS tidelock.held_table (
     PRIMARY KEY (sync, link, schema_name, table_name)
 );
 
-INSERT INTO tidelock.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO tidelock.schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
