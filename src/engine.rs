@@ -290,6 +290,15 @@ impl Node {
         }
     }
 
+    /// What happened to the tables that no log tells; what of it is harmless is noted. `is_start`: before anything is read.
+    pub async fn unlogged(&mut self, scope: &Scope, is_start: bool) -> Result<Vec<Finding>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::unlogged(client, scope, true, is_start).await,
+            // All of it is in the binlog.
+            Node::Mysql(..) => Ok(Vec::new()),
+        }
+    }
+
     pub async fn setup_sql(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
         match self {
             Node::Postgres(client, _) => postgres::setup::setup_sql(client, scope, peers).await,
