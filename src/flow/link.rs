@@ -298,6 +298,7 @@ impl Link {
             return Ok(());
         };
         if layers.is_empty() {
+            self.pulse.skipped(layers.filtered, layers.unchanged);
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
                 .iter()
@@ -309,6 +310,8 @@ impl Link {
         for attempt in 1.. {
             match self.try_group(layers, &end).await {
                 Ok(tally) => {
+                    self.pulse
+                        .skipped(layers.filtered, layers.unchanged + tally.noops);
                     self.committed(end, tally, group.len());
                     for done in group {
                         self.visible(done.committed_at_us(), done.ops());
@@ -351,6 +354,7 @@ impl Link {
         self.applier.begin(&here).await?;
         let mut first = Some(first);
         let (mut pieces, mut ops) = (0, Ops::default());
+        let (mut filtered, mut unchanged) = (0, 0);
         let end = loop {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
@@ -379,6 +383,8 @@ impl Link {
             applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
             ops += piece.ops();
+            filtered += layers.filtered;
+            unchanged += layers.unchanged;
             if let Some(end) = piece.end {
                 break end;
             }
@@ -386,6 +392,7 @@ impl Link {
         self.applier.reposition(&end).await?;
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
+        self.pulse.skipped(filtered, unchanged + tally.noops);
         self.committed(end, tally, 1);
         self.visible(committed_at_us, ops);
         Ok(true)

@@ -147,38 +147,44 @@ impl std::ops::AddAssign for Ops {
 /// (table, kind, outcome) of recorded conflicts.
 pub type Conflicts = BTreeMap<(String, &'static str, &'static str), u64>;
 
-/// Counts of durations in fixed bounds.
+/// Counts of durations or sizes in fixed bounds.
 #[derive(Debug)]
 pub struct Histogram {
-    counts: [AtomicU64; Histogram::BOUNDS.len() + 1],
-    sum_us: AtomicU64,
+    bounds: &'static [f64],
+    counts: Vec<AtomicU64>,
+    sum_millionths: AtomicU64,
 }
 
 impl Histogram {
-    /// Seconds.
-    pub const BOUNDS: [f64; 16] = [
+    pub const SECONDS: [f64; 16] = [
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
     ];
+    pub const ROWS: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
-    fn new() -> Self {
+    fn new(bounds: &'static [f64]) -> Self {
         Histogram {
-            counts: std::array::from_fn(|_| AtomicU64::new(0)),
-            sum_us: AtomicU64::new(0),
+            bounds,
+            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum_millionths: AtomicU64::new(0),
         }
     }
 
-    fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
-        self.counts[bucket.unwrap_or(Self::BOUNDS.len())].fetch_add(1, Relaxed);
-        self.sum_us
-            .fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    fn observe(&self, value: f64) {
+        let bucket = self.bounds.iter().position(|bound| value <= *bound);
+        self.counts[bucket.unwrap_or(self.bounds.len())].fetch_add(1, Relaxed);
+        // A float beyond the range is cut to it.
+        self.sum_millionths
+            .fetch_add((value * 1e6).round() as u64, Relaxed);
     }
 
-    /// Sum in seconds, and the counts per bucket (not summed up), the last one without a bound.
-    pub fn read(&self) -> (f64, Vec<u64>) {
-        let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
-        (self.sum_us.load(Relaxed) as f64 / 1e6, counts)
+    /// The sum, and the counts per bucket (not summed up) with its bound, the last one without.
+    pub fn read(&self) -> (f64, Vec<(f64, u64)>) {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        let counts = self.counts.iter().map(|count| count.load(Relaxed));
+        (
+            self.sum_millionths.load(Relaxed) as f64 / 1e6,
+            bounds.zip(counts).collect(),
+        )
     }
 }
 
@@ -200,6 +206,8 @@ pub struct Pulse {
     queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
     pub histogram_apply: Histogram,
     pub histogram_latency: Histogram,
+    /// Rows of the source's transactions.
+    pub histogram_rows: Histogram,
     received: [AtomicU64; 4],
     applied: [AtomicU64; 4],
     pub figures: Figures,
@@ -210,11 +218,16 @@ pub struct Pulse {
 pub struct Figures {
     /// Changes that Tidelock itself had written.
     pub skipped_loop: AtomicU64,
+    /// Changes outside of the row filter, and such that changed nothing.
+    pub skipped_filter: AtomicU64,
+    pub skipped_noop: AtomicU64,
     pub transactions: AtomicU64,
     pub groups: AtomicU64,
     /// Rows written, after the changes of one key became one.
     pub rows: AtomicU64,
     pub copied_rows: AtomicU64,
+    /// Rows of the first copy by the source's statistics; zero = not known, or none was needed.
+    pub copy_estimated: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
     pub errors: [AtomicU64; 4],
@@ -275,8 +288,9 @@ impl Pulse {
             conflicts: Mutex::default(),
             rate: Mutex::default(),
             queue: Mutex::default(),
-            histogram_apply: Histogram::new(),
-            histogram_latency: Histogram::new(),
+            histogram_apply: Histogram::new(&Histogram::SECONDS),
+            histogram_latency: Histogram::new(&Histogram::SECONDS),
+            histogram_rows: Histogram::new(&Histogram::ROWS),
             received: Default::default(),
             applied: Default::default(),
             figures: Figures::default(),
@@ -381,8 +395,8 @@ impl Pulse {
         self.took(position);
         let since = self.figures.applying_since_ms.swap(0, Relaxed);
         if since > 0 {
-            self.histogram_apply
-                .observe(Duration::from_millis(clock_ms().saturating_sub(since)));
+            let open = Duration::from_millis(clock_ms().saturating_sub(since));
+            self.histogram_apply.observe(open.as_secs_f64());
         }
         self.figures.groups.fetch_add(1, Relaxed);
         self.figures.rows.fetch_add(rows, Relaxed);
@@ -395,6 +409,11 @@ impl Pulse {
         }
     }
 
+    pub(super) fn skipped(&self, filtered: u64, unchanged: u64) {
+        self.figures.skipped_filter.fetch_add(filtered, Relaxed);
+        self.figures.skipped_noop.fetch_add(unchanged, Relaxed);
+    }
+
     /// A source transaction is visible on the target.
     pub(super) fn visible(&self, committed_at_us: i64, ops: Ops) {
         self.figures.transactions.fetch_add(1, Relaxed);
@@ -402,7 +421,9 @@ impl Pulse {
             sum.fetch_add(more, Relaxed);
         }
         let latency = u64::try_from(now_us() - committed_at_us).unwrap_or(0);
-        self.histogram_latency.observe(Duration::from_micros(latency));
+        self.histogram_latency
+            .observe(Duration::from_micros(latency).as_secs_f64());
+        self.histogram_rows.observe(ops.total() as f64);
     }
 
     /// To be called about each second.
@@ -581,13 +602,15 @@ mod tests {
 
     #[test]
     fn durations_fall_into_their_buckets() {
-        let histogram = Histogram::new();
-        [0, 1_000, 1_001, 2_000_000, 900_000_000]
+        let histogram = Histogram::new(&Histogram::SECONDS);
+        [0.0, 0.001, 0.001_001, 2.0, 900.0]
             .into_iter()
-            .for_each(|us| histogram.observe(Duration::from_micros(us)));
-        let (sum, counts) = histogram.read();
+            .for_each(|seconds| histogram.observe(seconds));
+        let (sum, buckets) = histogram.read();
         assert!((sum - 902.002_001).abs() < 1e-6, "{sum}");
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
         assert_eq!((counts[0], counts[1], counts[10], counts[16]), (2, 1, 1, 1));
+        assert!(buckets[16].0.is_infinite());
     }
 
     #[test]

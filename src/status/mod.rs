@@ -72,6 +72,8 @@ pub struct Report {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    #[serde(default)]
+    pub conflict_oldest_open_ms: Option<u64>,
     pub retained_bytes: Option<u64>,
     pub retained_limit: Option<String>,
     /// So much more log, or time, and the source may remove what the link needs.
@@ -180,6 +182,7 @@ impl Report {
             report.checkpoint_age_ms = checkpoint.and(target.checkpoint_age_ms);
             report.conflicts_open = target.conflicts_open;
             report.conflicts_total = target.conflicts_total;
+            report.conflict_oldest_open_ms = target.conflict_oldest_open_ms;
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
             report.run_by = target
