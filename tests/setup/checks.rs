@@ -238,12 +238,16 @@ async fn mysql_tables_that_cannot_be_carried() {
                 .await;
             node.exec("CREATE TABLE past (id int PRIMARY KEY) WITH SYSTEM VERSIONING")
                 .await;
+            node.exec("CREATE TABLE hashed (id int PRIMARY KEY, t text, UNIQUE (t))")
+                .await;
             let schema = node.scope.tables[0].schema.clone();
-            node.scope.tables = ["squeezed", "past"]
+            node.scope.tables = ["squeezed", "past", "hashed"]
                 .map(|name| TableId::new(schema.clone(), name))
                 .into();
             let found = node.check().await;
-            assert!(codes(&found).contains(&"E311") && codes(&found).contains(&"E303"));
+            for code in ["E311", "E303", "E334"] {
+                assert!(codes(&found).contains(&code), "{code}");
+            }
         }
     }
 }

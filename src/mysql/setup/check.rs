@@ -12,10 +12,11 @@ use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::source::prepared;
+use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, catalog, fail, flavor, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Rows near this size are met in practice; a smaller limit refuses them when they are written.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
@@ -29,6 +30,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
         findings.extend(xa(conn, scope, &server).await?);
+        findings.extend(hashed(conn, scope, &server).await?);
     }
     // Before it is set up, setup comes first: it grants what of the rights it can.
     let is_set_up = state.control == Control::Ready;
@@ -335,6 +337,37 @@ fn packet(scope: &Scope, server: &Settings) -> Option<Finding> {
     let what = format!("max_allowed_packet={bytes}: a larger row cannot be written");
     let fix = server.set("max_allowed_packet", "67108864");
     Some(Finding::warning("W213", &scope.node, what).fix(fix))
+}
+
+/// MariaDB keeps such a key in a hidden column, which a row event has and no catalog names.
+async fn hashed(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Vec<Finding>> {
+    if server.flavor == Flavor::Mysql {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME FROM information_schema.STATISTICS
+                WHERE TABLE_SCHEMA = ? AND INDEX_TYPE = 'HASH' AND NON_UNIQUE = 0";
+    let schemas: BTreeSet<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+    let mut keys = Vec::new();
+    for schema in schemas {
+        keys.extend(rows(conn, sql, &[schema]).await?);
+    }
+    let mut findings = Vec::new();
+    for row in keys {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        if !scope.tables.contains(&id) {
+            continue;
+        }
+        let index = quote(&cell::<String>(&row, 2)?);
+        let what = format!(
+            "unique key {index} is a HASH, whose hidden column stands in the binlog and in no catalog"
+        );
+        let fix = format!(
+            "ALTER TABLE {0} DROP KEY {index}; ALTER TABLE {0} ADD UNIQUE KEY {index} (...); over columns short enough for a BTREE",
+            table(&id)
+        );
+        findings.push(Finding::blocker("E334", &scope.node, what).table(&id).fix(fix));
+    }
+    Ok(findings)
 }
 
 /// Our own database carries the markers: without it in the binlog, echoes look like users' writes.
