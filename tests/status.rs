@@ -47,6 +47,8 @@ fn judge(status: &tidelock::model::sync::LinkStatus) {
     let age = status.checkpoint_age_ms.unwrap();
     assert!((60_000..90_000).contains(&age), "{age}");
     assert_eq!((status.conflicts_open, status.conflicts_total), (1, 2));
+    let oldest = status.conflict_oldest_open_ms;
+    assert!(oldest.is_some_and(|age| age < 90_000), "{oldest:?}");
 }
 
 #[tokio::test]
