@@ -248,12 +248,12 @@ async fn every_grant_is_needed(pair: Pair) {
                     );
                     mend(stage.side(*on_a), fix).await;
                 }
-                let found = blockers(&stage).await;
-                assert!(found.is_empty(), "{revoke}, then {fix}: {found:?}");
                 tried += 1;
             }
         }
         assert!(tried >= 5, "{way:?}: {tried}");
+        // That only one was missing each time shows that the one before was given back; this is about the last.
+        assert_eq!(blockers(&stage).await, Vec::<[String; 5]>::new());
         stage.runs().await;
         stage.lock.ok(&["teardown", "--execute"]).await;
     }

@@ -179,7 +179,7 @@ async fn other_server(pair: Pair) {
         stage.configure();
         let node = if on_a { "a: " } else { "b: " };
         // Nothing of ours is there: it is told, and setting up does not lead past the proof of identity.
-        stage.refused_run(3, &[node, "not set up"]).await;
+        stage.refused_run(3, &[node, "tidelock setup --execute"]).await;
         let set_up = stage.lock.run(&["setup", "--execute"]).await;
         assert_eq!(set_up.code, 0, "{}", set_up.stderr);
         stage.refused_run(7, &["not the server"]).await;

@@ -355,8 +355,9 @@ fn judged(found: i32, stderr: &str, code: i32, words: &[&str]) -> Said {
 }
 
 /// What neither the owner of the tables nor the run account may do.
-const OF_A_DBA: [&str; 5] = [
+const OF_A_DBA: [&str; 6] = [
     "SET GLOBAL",
+    "SET PERSIST",
     "ALTER SYSTEM",
     "ALTER ROLE",
     " ON PARAMETER ",

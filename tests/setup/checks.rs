@@ -345,7 +345,7 @@ async fn mysql_servers_without_a_log() {
             extra: vec!["--skip-log-bin".to_owned()],
             ..Options::default()
         };
-        let mut node = Node::on(
+        let node = Node::on(
             private(kind, &options).await,
             "CREATE TABLE t (id int PRIMARY KEY)",
             &["t"],

@@ -393,20 +393,22 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
         &name,
         &state.tables,
     );
-    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
+    // A database that it may not use at all is told by `installed`.
+    let is_told = |code: &str| code == "E108" && state.control == Control::Closed;
+    let lacks = lacks.into_iter().filter(|lack| !is_told(lack.code));
+    findings.extend(lacks.map(|lack| lack.finding(&scope.node, &name)));
 }
 
 /// What setup has installed for this node.
 async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Settings) -> Result<Vec<Finding>> {
-    // The missing grants are told by `accounts`.
-    if state.control == Control::Closed && state.is_run_user(scope) {
-        return Ok(Vec::new());
-    }
     if state.control == Control::Closed {
-        let what = format!("{} may not use database tidelock", state.current_user);
+        let what = format!(
+            "{} may not use database tidelock, which setup makes and grants",
+            state.current_user
+        );
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs, or says what is missing",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
