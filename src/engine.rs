@@ -9,7 +9,9 @@ use crate::model::operation::{Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server};
+use crate::model::sync::{
+    CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server, Size,
+};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
@@ -238,6 +240,14 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::catalog::tables(client, tables).await,
             Node::Mysql(conn, _) => mysql::catalog::tables(conn, tables).await,
+        }
+    }
+
+    /// Sizes by the server's statistics; `None`: there is no such table.
+    pub async fn sizes(&mut self, tables: &[TableId]) -> Result<Vec<Option<Size>>> {
+        match self {
+            Node::Postgres(client, _) => postgres::catalog::sizes(client, tables).await,
+            Node::Mysql(conn, _) => mysql::catalog::sizes(conn, tables).await,
         }
     }
 

@@ -37,6 +37,8 @@ pub enum Reason {
     Config,
     /// `check` found a blocker (3).
     Blocked,
+    /// What there is differs from what was asked about (4).
+    Different,
     /// A safety gate refused (5).
     Refused,
     /// Database unreachable or login failed (6).
@@ -52,6 +54,7 @@ impl Reason {
         match self {
             Reason::Other => 1,
             Reason::Blocked => 3,
+            Reason::Different => 4,
             Reason::Refused => 5,
             Reason::Unreachable => 6,
             Reason::PositionLost => 7,

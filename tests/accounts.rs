@@ -34,10 +34,13 @@ async fn nobody_is_a_superuser(pair: Pair) {
                 .collect();
             let of_the_server: Vec<&String> =
                 grants.iter().filter(|line| line.contains(" ON *.* ")).collect();
+            // Lists prepared transactions, which the first position of a server without GTIDs needs: reading only.
+            let harmless = "XA_RECOVER_ADMIN";
             let strong = ["SUPER", "ALL PRIVILEGES", "_ADMIN", "CREATE USER", "INSERT"];
-            let found = of_the_server
-                .iter()
-                .any(|line| strong.iter().any(|word| line.contains(word)));
+            let found = of_the_server.iter().any(|line| {
+                let line = line.replace(harmless, "");
+                strong.iter().any(|word| line.contains(word))
+            });
             assert!(!found, "{side:?}: {of_the_server:?}");
         }
     }

@@ -111,6 +111,7 @@ fn a_wrong_file_is_78_with_line_caret_and_hint() {
     );
     // Every command that reads the file answers alike.
     assert_eq!(folder.run(&["status"]).code, 78);
+    assert_eq!(folder.run(&["plan", "--exit-code"]).code, 78);
     assert_eq!(folder.run(&["run"]).code, 78);
 }
 
@@ -227,6 +228,7 @@ fn help_starts_with_examples_and_ends_with_exit_codes() {
     assert!(help.out.contains("78 invalid configuration"));
     for command in [
         "check",
+        "plan",
         "setup",
         "teardown",
         "run",

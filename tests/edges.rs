@@ -18,6 +18,7 @@ pairs! {
     an_idle_session_is_kept => an_idle_session_is_kept;
     a_refused_row_does_not_keep_its_neighbours_apart => a_refused_row_does_not_keep_its_neighbours_apart;
     an_update_that_changed_nothing_is_no_conflict => an_update_that_changed_nothing_is_no_conflict;
+    a_deferrable_constraint_takes_rows => a_deferrable_constraint_takes_rows;
 }
 
 /// The target holds a row of the large transaction until the signal has come.
@@ -261,4 +262,27 @@ async fn an_idle_session_is_kept(pair: Pair) {
         "{}",
         scene.lock.log()
     );
+}
+
+/// PostgreSQL refuses ON CONFLICT on such a table.
+async fn a_deferrable_constraint_takes_rows(pair: Pair) {
+    for way in [Way::Merge, Way::BToA] {
+        let mut scene = Scene::new("deferrable", pair, way, &[SEAT]).await;
+        let defer = "ALTER TABLE seat DROP CONSTRAINT seat_place,
+            ADD CONSTRAINT seat_place UNIQUE (place) DEFERRABLE INITIALLY DEFERRED";
+        scene.exec(Side::A, defer).await;
+        scene.configure("from:b", "");
+        scene
+            .exec(Side::B, "INSERT INTO seat VALUES (1, 'a'), (2, 'b')")
+            .await;
+        scene.start().await;
+        let trade =
+            "INSERT INTO seat VALUES (3, 'c'), (4, 'd'); BEGIN; UPDATE seat SET place = 'x' WHERE id = 1;
+            UPDATE seat SET place = 'a' WHERE id = 2; UPDATE seat SET place = 'b' WHERE id = 1;
+            DELETE FROM seat WHERE id = 3; INSERT INTO seat VALUES (3, 'again'); COMMIT";
+        scene.exec(Side::B, trade).await;
+        scene.crossed().await;
+        scene.wait_equal().await;
+        scene.assert_no_conflicts().await;
+    }
 }

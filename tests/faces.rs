@@ -197,6 +197,7 @@ async fn a_server_that_is_down_is_6_and_the_other_one_is_still_looked_at() {
         answer.out
     );
     assert_eq!(shop.run("status").code, 6);
+    assert_eq!(shop.run("plan --exit-code").code, 6);
     assert_eq!(shop.run("setup --execute").code, 6);
     assert_eq!(
         a.one("SELECT count(*) FROM pg_namespace WHERE nspname = 'tidelock'")

@@ -60,10 +60,22 @@ struct Summary {
 }
 
 /// What one node of a sync answered.
-struct Answer {
+pub(super) struct Answer {
     server: Server,
-    engine: Engine,
-    catalog: Vec<Option<CatalogTable>>,
+    pub(super) engine: Engine,
+    pub(super) catalog: Vec<Option<CatalogTable>>,
+}
+
+impl Answer {
+    pub(super) async fn of(spec: &SyncSpec, index: usize, node: &mut Node) -> Result<Answer> {
+        let server = node.server().await?;
+        let catalog = node.catalog(&spec.nodes[index].tables).await?;
+        Ok(Answer {
+            engine: Engine::named(server.engine).unwrap_or(spec.nodes[index].engine),
+            server,
+            catalog,
+        })
+    }
 }
 
 const UNREACHABLE: &str = "E001";
@@ -216,15 +228,8 @@ async fn reach(declared: &config::Node, findings: &mut Vec<Finding>) -> Result<O
 }
 
 async fn ask(spec: &SyncSpec, index: usize, mut node: Node, findings: &mut Vec<Finding>) -> Result<Answer> {
-    let server = node.server().await?;
     findings.extend(node.check(&spec.scope(index)).await?);
-    let catalog = node.catalog(&spec.nodes[index].tables).await?;
-    let engine = Engine::named(server.engine).unwrap_or(spec.nodes[index].engine);
-    Ok(Answer {
-        server,
-        engine,
-        catalog,
-    })
+    Answer::of(spec, index, &mut node).await
 }
 
 /// What a node says of a table alone is left out where both together say it with a better mend.
@@ -251,7 +256,7 @@ fn perhaps_hidden(between: &mut [Finding], nodes: &[NodeReport]) {
 }
 
 /// What only both sides together can tell.
-fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Finding> {
+pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Finding> {
     let Some(&(source, target)) = spec.links.first() else {
         return Vec::new();
     };

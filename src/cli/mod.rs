@@ -11,6 +11,7 @@ mod generate;
 mod health;
 mod logs;
 mod operate;
+mod plan;
 mod reload;
 mod render;
 mod run;
@@ -31,13 +32,15 @@ use tokio_util::sync::CancellationToken;
 const EXAMPLES: &str = "Examples:
   tidelock demo                   two databases, a two-way sync, a conflict: nothing to install
   tidelock check                  what is missing on both databases, each with the SQL that mends it
+  tidelock plan                   what setup and the first run would do
   tidelock setup --execute        create Tidelock's own objects
   tidelock run                    replicate until stopped
   tidelock status                 where each link stands, and why nothing moves
 ";
 
 const EXIT_CODES: &str = "Exit codes:
-  0 fine, 1 failure, 2 usage, 3 check found a blocker, 5 refused by a safety gate,
+  0 fine, 1 failure, 2 usage, 3 check found a blocker, 4 plan --exit-code found something to do,
+  5 refused by a safety gate,
   6 database unreachable or login failed, 7 position lost (a new copy is needed),
   8 another instance runs the link, 78 invalid configuration, 130 interrupted
   Any unknown code is a failure.";
@@ -78,6 +81,8 @@ struct Global {
 enum Command {
     /// Look at both databases and say everything that is missing, with the SQL that mends it
     Check(check::Options),
+    /// What `setup` and the first `run` would do: statements, locks, sizes, types that do not cross exactly
+    Plan(plan::Options),
     /// Create Tidelock's objects on every node (a plan, unless --execute)
     Setup(setup::Options),
     /// Remove Tidelock's objects from every node (a plan, unless --execute)
@@ -245,6 +250,7 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
     match command {
         Command::Run(options) => return run::run(face, &options).await,
         Command::Check(options) => check::run(face, &options).await?,
+        Command::Plan(options) => plan::run(face, &options).await?,
         Command::Setup(options) => setup::run(face, &options, setup::Deed::Setup).await?,
         Command::Teardown(options) => setup::run(face, &options, setup::Deed::Teardown).await?,
         Command::Status(options) => Box::pin(status::run(face, &options)).await?,

@@ -60,14 +60,14 @@ struct NodePlan<'a> {
 }
 
 /// What one node of one sync still needs.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     sync: &'a Sync,
     /// With the tables that are chosen now.
-    spec: Rc<SyncSpec>,
-    index: usize,
-    node: Node,
-    server: String,
-    statements: Vec<String>,
+    pub(super) spec: Rc<SyncSpec>,
+    pub(super) index: usize,
+    pub(super) node: Node,
+    pub(super) server: String,
+    pub(super) statements: Vec<String>,
 }
 
 pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()> {
@@ -126,41 +126,10 @@ async fn chosen(face: &Face, sync: &Sync, nodes: &mut [Option<Node>]) -> Result<
 async fn parts<'a>(face: &Face, config: &'a Config, options: &Options, deed: Deed) -> Result<Vec<Part<'a>>> {
     let mut parts = Vec::new();
     for sync in select(config, options.sync.as_deref())? {
-        // Where patterns choose, every node has a say, also when only one is set up.
-        let chooses = deed == Deed::Setup && !sync.spec.choice.is_fixed();
-        let is_meant = |name: &str| options.node.as_deref().is_none_or(|only| only == name);
-        let mut nodes = Vec::new();
-        for declared in &sync.nodes {
-            nodes.push(match chooses || is_meant(&declared.name) {
-                true => Some(Node::connect(&declared.setup_access, declared.engine).await?),
-                false => None,
-            });
-        }
-        let spec = match chooses {
-            true => Rc::new(chosen(face, sync, &mut nodes).await?),
-            false => Rc::new(sync.spec.clone()),
-        };
-        for (index, (declared, node)) in sync.nodes.iter().zip(nodes).enumerate() {
-            let Some(mut node) = node.filter(|_| is_meant(&declared.name)) else {
-                continue;
-            };
-            let server = node.server().await?;
-            parts.push(Part {
-                sync,
-                spec: Rc::clone(&spec),
-                index,
-                node,
-                server: format!("{} {}", check::title(server.engine), server.version),
-                statements: Vec::new(),
-            });
-        }
+        parts.extend(parts_of(face, sync, options.node.as_deref(), deed).await?);
     }
     for part in &mut parts {
-        let (sync, scope) = (part.sync, part.spec.scope(part.index));
-        part.statements = match deed {
-            Deed::Setup => part.node.setup_sql(&scope, &sync.peers(part.index)).await?,
-            Deed::Teardown => part.node.teardown_sql(&scope).await?,
-        };
+        part.ask(deed).await?;
     }
     if parts.is_empty() {
         let name = options.node.as_deref().unwrap_or_default();
@@ -169,6 +138,56 @@ async fn parts<'a>(face: &Face, config: &'a Config, options: &Options, deed: Dee
             .hint("`tidelock config show` lists the nodes of each sync"));
     }
     Ok(parts)
+}
+
+/// The parts of a sync, one per node in their order, not asked yet.
+pub(super) async fn wanted<'a>(face: &Face, sync: &'a Sync) -> Result<Vec<Part<'a>>> {
+    parts_of(face, sync, None, Deed::Setup).await
+}
+
+async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Deed) -> Result<Vec<Part<'a>>> {
+    // Where patterns choose, every node has a say, also when only one is set up.
+    let chooses = deed == Deed::Setup && !sync.spec.choice.is_fixed();
+    let is_meant = |name: &str| only.is_none_or(|only| only == name);
+    let mut nodes = Vec::new();
+    for declared in &sync.nodes {
+        nodes.push(match chooses || is_meant(&declared.name) {
+            true => Some(Node::connect(&declared.setup_access, declared.engine).await?),
+            false => None,
+        });
+    }
+    let spec = match chooses {
+        true => Rc::new(chosen(face, sync, &mut nodes).await?),
+        false => Rc::new(sync.spec.clone()),
+    };
+    let mut parts = Vec::new();
+    for (index, (declared, node)) in sync.nodes.iter().zip(nodes).enumerate() {
+        let Some(mut node) = node.filter(|_| is_meant(&declared.name)) else {
+            continue;
+        };
+        let server = node.server().await?;
+        parts.push(Part {
+            sync,
+            spec: Rc::clone(&spec),
+            index,
+            node,
+            server: format!("{} {}", check::title(server.engine), server.version),
+            statements: Vec::new(),
+        });
+    }
+    Ok(parts)
+}
+
+impl Part<'_> {
+    /// Finds the statements that are still needed.
+    pub(super) async fn ask(&mut self, deed: Deed) -> Result<()> {
+        let scope = self.spec.scope(self.index);
+        self.statements = match deed {
+            Deed::Setup => self.node.setup_sql(&scope, &self.sync.peers(self.index)).await?,
+            Deed::Teardown => self.node.teardown_sql(&scope).await?,
+        };
+        Ok(())
+    }
 }
 
 /// Asks again under the lock that setups of one server share, so what ran replaces what was planned.
@@ -226,7 +245,7 @@ fn plan(face: &Face, parts: &[Part<'_>], executed: bool) -> String {
 }
 
 /// The first line that is no comment, else what the remark says.
-fn first_line(statement: &str) -> &str {
+pub(super) fn first_line(statement: &str) -> &str {
     let mut lines = statement.lines().map(str::trim);
     lines
         .find(|line| !line.is_empty() && !line.starts_with("--"))

@@ -338,6 +338,15 @@ pub struct CatalogTable {
     pub storage: String,
 }
 
+/// How large a table is. An estimate: the rows are the server's statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// `None`: the server never counted.
+    pub rows: Option<u64>,
+    /// Without indexes, as far as the server tells them apart.
+    pub bytes: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignTrigger {
     pub name: String,

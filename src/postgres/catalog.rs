@@ -8,7 +8,7 @@ use super::fail;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{CatalogTable, ForeignTrigger};
+use crate::model::sync::{CatalogTable, ForeignTrigger, Size};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
@@ -53,6 +53,50 @@ pub async fn list(client: &Client, schemas: Option<&[String]>) -> Result<Vec<Tab
         .map_err(|error| fail("list the tables", error))?;
     let id = |row: &Row| Ok(TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?));
     rows.iter().map(id).collect()
+}
+
+/// A partitioned table is as large as its partitions. Rows are what the server counted since its statistics began, or
+/// what the last ANALYZE estimated.
+const SIZES: &str = "
+    SELECT want.number, sum(leaf.bytes)::bigint,
+           CASE WHEN bool_and(leaf.rows IS NOT NULL) THEN sum(leaf.rows)::bigint END
+      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+      JOIN pg_namespace n ON n.nspname = want.schema
+      JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = want.name
+     CROSS JOIN LATERAL (SELECT root.oid AS member UNION SELECT relid::oid FROM pg_partition_tree(root.oid)) part
+      JOIN pg_class c ON c.oid = part.member
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_table_size(c.oid) END AS bytes,
+                  CASE WHEN c.relkind = 'p' OR pg_relation_size(c.oid) = 0 THEN 0
+                       ELSE coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0)::float8, nullif(c.reltuples, -1))
+                  END AS rows) leaf
+     WHERE root.relkind IN ('r', 'p')
+     GROUP BY want.number";
+
+/// How large the tables are, in the order asked for.
+pub async fn sizes(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Size>>> {
+    let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let rows = client
+        .query(SIZES, &[&schemas, &names])
+        .await
+        .map_err(|error| fail("read the tables' sizes", error))?;
+    let mut sizes = vec![None; ids.len()];
+    for row in &rows {
+        let number: i64 = cell(row, 0)?;
+        let place = usize::try_from(number - 1)
+            .ok()
+            .and_then(|index| sizes.get_mut(index));
+        let place = place
+            .ok_or_else(|| Error::bug("read the tables' sizes").why("a table that was not asked for"))?;
+        let bytes: i64 = cell(row, 1)?;
+        let count: Option<i64> = cell(row, 2)?;
+        *place = Some(Size {
+            rows: count.map(|count| count.max(0).unsigned_abs()),
+            bytes: bytes.max(0).unsigned_abs(),
+        });
+    }
+    Ok(sizes)
 }
 
 struct Relation {

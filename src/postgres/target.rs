@@ -481,7 +481,9 @@ impl Target {
         for (step, result) in steps.iter().zip(results) {
             match result {
                 Ok(rows) => done.push(rows),
-                Err(error) if is_refusal(&error) => return self.undo(error).await,
+                Err(error) if is_refusal(&error) || cannot_offer(step.verb, &error) => {
+                    return self.undo(error).await;
+                }
                 Err(error) => return Err(self.failed(doing(step), error).table(&shape.table.id)),
             }
         }
@@ -608,6 +610,12 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
             // An identity column takes no update; a check option; RAISE in a trigger; an index row too large.
             || matches!(code, "428C9" | "44000" | "P0001" | "54000")
     })
+}
+
+/// A table with a deferrable unique or exclusion constraint takes no ON CONFLICT, so what is offered to it is decided
+/// from a locking read.
+fn cannot_offer(verb: Verb, error: &tokio_postgres::Error) -> bool {
+    verb == Verb::Offer && error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
 }
 
 fn is_unique(error: &tokio_postgres::Error) -> bool {

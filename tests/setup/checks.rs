@@ -201,10 +201,14 @@ on_every_server!(
 async fn postgres_tables_that_cannot_be_carried() {
     for kind in [Kind::Postgres18, Kind::Postgres15] {
         let ddl = "CREATE UNLOGGED TABLE u (id int PRIMARY KEY);
-                   CREATE TABLE d (id int PRIMARY KEY DEFERRABLE)";
-        let mut node = Node::new(kind, "odd", ddl, &["u", "d"]).await;
+                   CREATE TABLE d (id int PRIMARY KEY DEFERRABLE);
+                   CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent);
+                   CREATE TABLE ruled (id int PRIMARY KEY);
+                   CREATE RULE r AS ON DELETE TO ruled DO INSTEAD NOTHING;
+                   ALTER TABLE ruled ENABLE ALWAYS RULE r";
+        let mut node = Node::new(kind, "odd", ddl, &["u", "d", "parent", "ruled"]).await;
         let found = node.check().await;
-        for code in ["E304", "E307"] {
+        for code in ["E304", "E307", "E331", "E332"] {
             assert!(codes(&found).contains(&code), "{code}");
         }
         if kind == Kind::Postgres18 {

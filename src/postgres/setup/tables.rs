@@ -151,7 +151,11 @@ fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Fin
 pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     let sql = "SELECT n.nspname::text, c.relname::text, c.relpersistence = 'u', coalesce(NOT i.indimmediate, false),
                       con.conname::text,
-                      EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v')
+                      EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v'),
+                      (SELECT min(h.inhrelid)::regclass::text FROM pg_inherits h
+                        WHERE h.inhparent = c.oid AND c.relkind = 'r'),
+                      (SELECT min(r.rulename::text) FROM pg_rewrite r
+                        WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled IN ('A', 'R'))
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace n ON n.nspname = want.schema
                  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
@@ -179,6 +183,11 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
             );
             findings.push(Finding::blocker("E314", &scope.node, what).table(&id).fix(fix));
         }
+        if scope.is_target {
+            let (child, rule) = (cell::<Option<String>>(&row, 6)?, cell::<Option<String>>(&row, 7)?);
+            findings.extend(child.map(|child| inherited(scope, &id, &child)));
+            findings.extend(rule.map(|rule| always_rule(scope, &id, &rule)));
+        }
         if cell::<bool>(&row, 3)? {
             let name = cell::<Option<String>>(&row, 4)?.unwrap_or_default();
             let fix = format!(
@@ -191,4 +200,22 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
         }
     }
     Ok(findings)
+}
+
+/// A statement that names a table reaches the rows of its children too, so one row would stand for several.
+fn inherited(scope: &Scope, id: &TableId, child: &str) -> Finding {
+    let what = format!(
+        "table {child} inherits from it: what Tidelock writes here would reach that table's rows too"
+    );
+    let fix = format!(
+        "ALTER TABLE {child} NO INHERIT {}; or take the parent out of the configuration; partitions are carried",
+        table(id)
+    );
+    Finding::blocker("E331", &scope.node, what).table(id).fix(fix)
+}
+
+fn always_rule(scope: &Scope, id: &TableId, rule: &str) -> Finding {
+    let what = format!("rule {rule:?} also rewrites what Tidelock writes (ENABLE ALWAYS or REPLICA)");
+    let fix = format!("ALTER TABLE {} ENABLE RULE {}", table(id), quote(rule));
+    Finding::blocker("E332", &scope.node, what).table(id).fix(fix)
 }

@@ -1,0 +1,443 @@
+//! `plan`: what `setup` and the first `run` would do, as far as the databases tell: statements, what they lock, the
+//! first copy, sizes, and the tables' types that do not cross exactly.
+//!
+//! Asks with the owner's account and changes nothing. The statements are those of `setup --print-sql`. Figures with
+//! `~` are the servers' statistics. With `--exit-code`: 4 while anything is left to do.
+
+use super::check::{Answer, between};
+use super::setup::{self, Deed, Part, first_line};
+use super::{Face, Schema, render, select};
+use crate::config::{Node, Sync};
+use crate::engine;
+use crate::error::{Error, Reason, Result};
+use crate::flow::spec::{Seed, SyncSpec};
+use crate::install;
+use crate::model::sync::{Finding, Level, Mode, Size};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+const FILLED: &str = "E460";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Only this sync
+    #[arg(long, value_name = "NAME")]
+    sync: Option<String>,
+    /// Exit code 4 while `setup` or the first start has something to do
+    #[arg(long)]
+    exit_code: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: Schema,
+    /// Something is left to do.
+    changes: bool,
+    syncs: Vec<SyncPlan>,
+    next_steps: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SyncPlan {
+    sync: String,
+    mode: &'static str,
+    links: Vec<String>,
+    start: Start,
+    tables: Vec<TablePlan>,
+    nodes: Vec<NodePlan>,
+}
+
+/// The first start of a sync's links.
+#[derive(Serialize)]
+struct Start {
+    /// Every link has begun; nothing is copied any more.
+    done: bool,
+    /// The node whose rows are copied; `None`: both sides hold the same rows already.
+    copy_from: Option<String>,
+    copy_to: Vec<String>,
+    rows_estimated: Option<u64>,
+    bytes_estimated: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct TablePlan {
+    /// As the node calls it that is copied from.
+    table: String,
+    rows_estimated: Option<u64>,
+    bytes_estimated: Option<u64>,
+    /// How conflicts are decided; one-way syncs have none.
+    rule: Option<&'static str>,
+    /// What the configuration maps: names, skipped columns, the row filter.
+    mapped: Vec<String>,
+    exact: bool,
+    /// What does not cross exactly, or not at all, and what would refuse the start.
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct NodePlan {
+    node: String,
+    server: String,
+    /// Of `setup`.
+    statements: Vec<String>,
+    /// So many of them are grants that the run account has already: who runs setup may not see them, so it repeats them.
+    repeated: usize,
+    /// What they lock, roughly.
+    locks: Vec<String>,
+    /// Why `setup` would not begin.
+    refused: Option<String>,
+}
+
+pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
+    let config = face.load()?;
+    let mut syncs = Vec::new();
+    for sync in select(&config, options.sync.as_deref())? {
+        syncs.push(plan(sync, setup::wanted(face, sync).await?).await?);
+    }
+    let statements: usize = syncs.iter().map(SyncPlan::statements).sum();
+    let starts = syncs.iter().filter(|sync| !sync.start.done).count();
+    let changes = statements + starts > 0 || syncs.iter().any(SyncPlan::is_blocked);
+    let next_steps = vec![next_step(&syncs, statements).to_owned()];
+    if face.json {
+        face.document(&Document {
+            schema: Schema,
+            changes,
+            syncs,
+            next_steps,
+        })?;
+    } else {
+        for sync in &syncs {
+            face.print(&text(face, sync));
+        }
+        face.say("nothing was changed: this is the plan");
+        face.next(&next_steps);
+    }
+    match options.exit_code && changes {
+        false => Ok(()),
+        true => Err(Error::definite("find nothing left to do")
+            .why(format!(
+                "setup has {} to run, and {} to start for the first time",
+                render::count(statements, "statement", "statements"),
+                render::count(starts, "sync", "syncs")
+            ))
+            .reason(Reason::Different)),
+    }
+}
+
+fn next_step(syncs: &[SyncPlan], statements: usize) -> &'static str {
+    match (syncs.iter().any(SyncPlan::is_blocked), statements) {
+        (true, _) => "tidelock check",
+        (false, 0) => "tidelock run",
+        (false, _) => "tidelock setup --execute",
+    }
+}
+
+/// `parts`: one per node, in the sync's order.
+async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
+    let spec = match parts.first() {
+        Some(part) => (*part.spec).clone(),
+        None => sync.spec.clone(),
+    };
+    let (mut answers, mut refusals, mut repeats) = (Vec::new(), Vec::new(), Vec::new());
+    for part in &mut parts {
+        refusals.push(match part.ask(Deed::Setup).await {
+            Ok(()) => None,
+            Err(error) if error.reason_kind() == Reason::Blocked => Some(error.to_string()),
+            Err(error) => return Err(error),
+        });
+        repeats.push(repeated(part, &sync.nodes[part.index]).await?);
+        answers.push(Some(Answer::of(&spec, part.index, &mut part.node).await?));
+    }
+    let seeder = match &spec.seed {
+        Seed::From(node) => sync.node(node),
+        Seed::None => None,
+    };
+    let shown = seeder.unwrap_or(spec.links.first().map_or(0, |(source, _)| *source));
+    let sizes = parts[shown].node.sizes(&spec.nodes[shown].tables).await?;
+    let sum = |of: fn(&Size) -> Option<u64>| {
+        let mut each = sizes.iter().map(|size| of(size.as_ref()?));
+        each.try_fold(0_u64, |sum, next| Some(sum + next?))
+    };
+    let copies: Vec<usize> = spec
+        .links
+        .iter()
+        .filter(|link| Some(link.0) == seeder)
+        .map(|link| link.1)
+        .collect();
+    let start = Start {
+        done: is_started(&spec, &mut parts).await?,
+        copy_from: seeder.map(|index| spec.nodes[index].name.clone()),
+        copy_to: copies
+            .iter()
+            .map(|target| spec.nodes[*target].name.clone())
+            .collect(),
+        rows_estimated: sum(|size| size.rows),
+        bytes_estimated: sum(|size| Some(size.bytes)),
+    };
+    let mut findings = between(sync, &spec, &answers);
+    if !start.done {
+        for target in copies {
+            findings.extend(filled(&spec, target, &mut parts[target], answers[target].as_ref()).await?);
+        }
+    }
+    let asked = parts.into_iter().zip(refusals).zip(repeats);
+    let nodes = asked.map(|((part, refused), repeated)| NodePlan {
+        refused,
+        repeated,
+        node: spec.nodes[part.index].name.clone(),
+        locks: locks(&part.statements, spec.nodes[part.index].engine.is_postgres()),
+        server: part.server,
+        statements: part.statements,
+    });
+    Ok(SyncPlan {
+        nodes: nodes.collect(),
+        tables: tables(&spec, shown, &sizes, &findings),
+        sync: spec.name.clone(),
+        mode: match spec.mode {
+            Mode::Merge => "merge",
+            Mode::Transactional => "transactional",
+        },
+        links: sync.links().into_iter().map(|link| link.id).collect(),
+        start,
+    })
+}
+
+/// MySQL and MariaDB show an account's grants to itself and to administrators. Where nothing but grants is left, the
+/// run account is asked whether it lacks any.
+async fn repeated(part: &Part<'_>, declared: &Node) -> Result<usize> {
+    let grants = part
+        .statements
+        .iter()
+        .filter(|statement| statement.starts_with("GRANT "));
+    let count = grants.count();
+    if count == 0 || count < part.statements.len() {
+        return Ok(0);
+    }
+    let mut account = engine::Node::connect(&declared.access, declared.engine).await?;
+    let findings = account.check(&part.spec.scope(part.index)).await?;
+    let lacks = findings.iter().any(|finding| finding.level == Level::Blocker);
+    Ok(if lacks { 0 } else { count })
+}
+
+/// Has every link a checkpoint behind its first start?
+async fn is_started(spec: &SyncSpec, parts: &mut [Part<'_>]) -> Result<bool> {
+    for (index, (_, target)) in spec.links.iter().enumerate() {
+        let link = spec.link(index);
+        let status = parts[*target].node.link_status(&link.sync, &link.id).await?;
+        // A negative seq says that a copy has begun and is not committed.
+        if status.checkpoint.is_none_or(|checkpoint| checkpoint.seq < 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The first copy fills empty tables only.
+async fn filled(
+    spec: &SyncSpec,
+    target: usize,
+    part: &mut Part<'_>,
+    answer: Option<&Answer>,
+) -> Result<Vec<Finding>> {
+    let node = &spec.nodes[target];
+    let mut findings = Vec::new();
+    for (place, table) in node.tables.iter().enumerate() {
+        let is_there = answer.is_some_and(|answer| answer.catalog[place].is_some());
+        if is_there
+            && part
+                .node
+                .has_rows(table)
+                .await
+                .map_err(|error| error.node(&node.name))?
+        {
+            let what = "it holds rows, and a first copy fills empty tables only: `run` would refuse";
+            let fix = format!("TRUNCATE TABLE {table}; or seed = \"none\" if both sides hold the same rows");
+            findings.push(Finding::blocker(FILLED, &node.name, what).table(table).fix(fix));
+        }
+    }
+    Ok(findings)
+}
+
+fn tables(spec: &SyncSpec, shown: usize, sizes: &[Option<Size>], findings: &[Finding]) -> Vec<TablePlan> {
+    let names: Vec<&str> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    let each = spec.nodes[shown].tables.iter().enumerate();
+    each.map(|(place, id)| {
+        // A finding names the table as its own node does.
+        let is_here = |finding: &&Finding| {
+            let node = spec.nodes.iter().find(|node| node.name == finding.node);
+            let name = node.map(|node| node.tables[place].to_string());
+            finding.level != Level::Ok && name.is_some() && finding.table == name
+        };
+        let findings: Vec<Finding> = findings.iter().filter(is_here).cloned().collect();
+        let size = sizes.get(place).copied().flatten();
+        TablePlan {
+            table: id.to_string(),
+            rows_estimated: size.and_then(|size| size.rows),
+            bytes_estimated: size.map(|size| size.bytes),
+            rule: (spec.mode == Mode::Merge).then(|| spec.rules[place].name()),
+            mapped: spec.mappings[place].1.words(&names),
+            exact: findings.iter().all(|finding| finding.code == FILLED),
+            findings,
+        }
+    })
+    .collect()
+}
+
+/// Kinds of statements with the lock they take on a user's table; our own tables nobody waits for.
+fn locks(statements: &[String], is_postgres: bool) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for statement in statements
+        .iter()
+        .filter(|statement| !install::is_remark(statement))
+    {
+        let line = first_line(statement).replace(['"', '`'], "");
+        if line.starts_with("ALTER TABLE tidelock.") {
+            continue;
+        }
+        let starts = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+        let lock = match is_postgres {
+            true if starts(&["ALTER TABLE", "DROP TRIGGER"]) => {
+                "ALTER TABLE, DROP TRIGGER: ACCESS EXCLUSIVE for a moment, without reading or writing rows"
+            }
+            true if starts(&["CREATE TRIGGER", "CREATE OR REPLACE TRIGGER"]) => {
+                "CREATE TRIGGER: SHARE ROW EXCLUSIVE for a moment; reads go on"
+            }
+            true if starts(&["CREATE PUBLICATION", "ALTER PUBLICATION"]) => {
+                "PUBLICATION: SHARE UPDATE EXCLUSIVE for a moment; reads and writes go on"
+            }
+            false if starts(&["ALTER TABLE"]) => {
+                "ALTER TABLE: metadata lock, for a moment where the server can add columns at once"
+            }
+            false if starts(&["CREATE TRIGGER", "DROP TRIGGER"]) => "TRIGGER: metadata lock for a moment",
+            true | false => continue,
+        };
+        *counts.entry(lock).or_default() += 1;
+    }
+    let mut locks: Vec<String> = counts
+        .into_iter()
+        .map(|(lock, count)| format!("{count} x {lock}"))
+        .collect();
+    if !locks.is_empty() {
+        locks.push(
+            "each waits for transactions open on its table, and new ones wait behind it meanwhile".to_owned(),
+        );
+    }
+    locks
+}
+
+impl SyncPlan {
+    /// Something must be mended before all this can be done.
+    fn is_blocked(&self) -> bool {
+        let mut findings = self.tables.iter().flat_map(|table| &table.findings);
+        findings.any(|finding| finding.level == Level::Blocker)
+            || self.nodes.iter().any(|node| node.refused.is_some())
+    }
+
+    /// That change anything.
+    fn statements(&self) -> usize {
+        let all = self.nodes.iter().flat_map(|node| &node.statements);
+        let repeated: usize = self.nodes.iter().map(|node| node.repeated).sum();
+        all.filter(|statement| !install::is_remark(statement)).count() - repeated
+    }
+}
+
+fn about(rows: Option<u64>, bytes: Option<u64>) -> String {
+    let rows = rows.map_or("rows not counted yet".to_owned(), |rows| format!("~{rows} rows"));
+    let bytes = bytes.map_or(String::new(), |bytes| format!(", ~{}", render::size(bytes)));
+    format!("{rows}{bytes}")
+}
+
+fn started(plan: &SyncPlan) -> String {
+    let start = &plan.start;
+    match (&start.copy_from, start.done) {
+        (Some(from), true) => format!("first copy from {from}: done"),
+        (None, true) => "started; there was nothing to copy".to_owned(),
+        (Some(from), false) => {
+            let size = about(start.rows_estimated, start.bytes_estimated);
+            let to = start.copy_to.join(", ");
+            format!(
+                "first copy {from}->{to}: {size}; one transaction on {to}, and nobody on {from} waits for it"
+            )
+        }
+        (None, false) if plan.mode == "merge" => {
+            let size = about(start.rows_estimated, start.bytes_estimated);
+            format!("no copy: run reads {size} on both sides and starts only if they are equal")
+        }
+        (None, false) => "no copy: both sides are taken to hold the same rows".to_owned(),
+    }
+}
+
+fn text(face: &Face, plan: &SyncPlan) -> String {
+    let paint = face.paint();
+    let name = paint.with(render::Ink::Strong, &plan.sync);
+    let tables = render::count(plan.tables.len(), "table", "tables");
+    let links = plan.links.join(" and ");
+    let mut out = format!("{name}  {}, {links}, {tables}\n  {}\n", plan.mode, started(plan));
+    let mut rows = Vec::new();
+    for table in &plan.tables {
+        let exact = if table.exact {
+            "exact"
+        } else {
+            "not exact, see below"
+        };
+        let words = [exact.to_owned()].into_iter().chain(table.mapped.iter().cloned());
+        rows.push(vec![
+            format!("  {}", table.table),
+            about(table.rows_estimated, table.bytes_estimated),
+            table.rule.unwrap_or_default().to_owned(),
+            words.collect::<Vec<_>>().join("; "),
+        ]);
+    }
+    out.push_str(&render::table(&rows));
+    for finding in plan.tables.iter().flat_map(|table| &table.findings) {
+        paint.finding(finding, &mut out);
+    }
+    for node in &plan.nodes {
+        let name = paint.with(render::Ink::Strong, &node.node);
+        let todo = match (&node.refused, node.statements.len()) {
+            (Some(refused), _) => format!("setup would refuse: {}", render::plain(refused)),
+            (None, count) if count == node.repeated => "setup has nothing to do".to_owned(),
+            (None, count) => format!("setup runs {}", render::count(count, "statement", "statements")),
+        };
+        out.push_str(&format!("{name}  {}: {todo}\n", render::plain(&node.server)));
+        for statement in node.statements.iter().skip(node.repeated) {
+            let line = render::cut(&render::plain(first_line(statement)), 100);
+            out.push_str(&format!("  {line}\n"));
+        }
+        for lock in &node.locks {
+            out.push_str(&format!("  locks: {lock}\n"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_lock_are_counted_by_kind() {
+        let statements = [
+            "CREATE SCHEMA tidelock",
+            "ALTER TABLE \"tidelock\".\"tombstone\" ALTER COLUMN a TYPE int",
+            "ALTER TABLE \"public\".\"a\" ADD b int",
+            "-- why\nALTER TABLE c ADD d int",
+            "-- ALTER TABLE e: kept",
+        ];
+        let statements = statements.map(str::to_owned);
+        let found = locks(&statements, true);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found[0].starts_with("2 x ALTER TABLE, DROP TRIGGER: ACCESS EXCLUSIVE"),
+            "{found:?}"
+        );
+        assert!(locks(&statements, false)[0].contains("metadata lock"));
+        assert!(locks(&statements[..2], true).is_empty());
+    }
+
+    #[test]
+    fn estimates_are_marked() {
+        assert_eq!(about(Some(1_200), Some(2_048)), "~1200 rows, ~2.0 kB");
+        assert_eq!(about(None, None), "rows not counted yet");
+    }
+}
