@@ -61,7 +61,7 @@ impl Target {
     }
 }
 
-fn engine_of(kind: Kind) -> Engine {
+pub(crate) fn engine_of(kind: Kind) -> Engine {
     match kind {
         Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 | Kind::Postgres15 => Engine::Postgres,
         Kind::Mysql => Engine::Mysql,
