@@ -97,6 +97,15 @@ pub(crate) async fn only_the_holder_of_the_epoch_goes_on(kind: Kind) {
     assert_eq!((checkpoint.epoch, checkpoint.seq), (2, 1));
     let other = second.0.take_over(&sync, LINK, "another copy").await.unwrap_err();
     assert_eq!(other.reason_kind(), Reason::Fenced, "{other}");
+    // Its own lease, when it has run out.
+    let end = async |at: &str| {
+        let sql = format!("UPDATE tidelock.lease SET expires_at = '{at}' WHERE sync = '{sync}'");
+        bench.db.exec(&sql).await;
+    };
+    end("2000-01-02").await;
+    assert!(second.0.take_over(&sync, LINK, INSTANCE).await.is_err());
+    end("2099-01-01").await;
+    assert_eq!(second.checkpoint(&sync).await.unwrap().epoch, 2);
     assert_eq!(checkpoint.position, Position::Lsn(0x77));
     assert_eq!(checkpoint.settle, Some(Position::Lsn(0x99)));
     assert_eq!(checkpoint.source_identity, bench.movement.source_identity);
