@@ -192,7 +192,6 @@ async fn mariadb_logins() {
 
 /// Which server it is: MySQL says so itself, MariaDB only after `setup` has given it a name.
 async fn servers_are_told_apart(kind: Kind) {
-    use mysql_async::prelude::Queryable;
     use tidelock::mysql::{flavor, server};
     let db = private(kind, &Server::default()).await;
     let mut conn = connect(&access(&db)).await.unwrap();

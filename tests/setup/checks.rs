@@ -225,11 +225,12 @@ async fn mysql_tables_that_cannot_be_carried() {
     for kind in [Kind::Mysql, Kind::Mariadb] {
         let ddl = "CREATE TABLE isam (id int PRIMARY KEY) ENGINE = MyISAM;
                    CREATE TABLE words (word varchar(20) PRIMARY KEY) COLLATE utf8mb4_general_ci;
+                   CREATE TABLE national (id int PRIMARY KEY, t varchar(9) CHARACTER SET sjis);
                    CREATE TABLE part (word varchar(90), PRIMARY KEY (word(10)))";
-        let mut node = Node::new(kind, "odd", ddl, &["isam", "words", "part"]).await;
+        let mut node = Node::new(kind, "odd", ddl, &["isam", "words", "part", "national"]).await;
         node.let_look().await;
         let found = node.check().await;
-        for code in ["E303", "W308", "E301"] {
+        for code in ["E303", "W308", "E301", "E333"] {
             assert!(codes(&found).contains(&code), "{code}");
         }
         // The fix of the warning works.

@@ -6,6 +6,23 @@
 
 use bytestring::ByteString;
 
+/// Is this character set, by its name, read from the log?
+pub fn is_read(charset: &str) -> bool {
+    matches!(
+        charset,
+        "binary"
+            | "ascii"
+            | "latin1"
+            | "utf8"
+            | "utf8mb3"
+            | "utf8mb4"
+            | "ucs2"
+            | "utf16"
+            | "utf16le"
+            | "utf32"
+    )
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
     Binary,

@@ -7,6 +7,7 @@ use super::triggers;
 use crate::model::schema::{ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::Flavor;
+use crate::mysql::codec::is_read;
 use crate::mysql::sql::{quote, table};
 
 /// What the users' tables must be like, from the catalog.
@@ -26,6 +27,7 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         key(scope, catalog, &mut findings);
         key_collation(scope, state.flavor, catalog, &mut findings);
         compressed(scope, catalog, &mut findings);
+        charset(scope, catalog, &mut findings);
         foreign_triggers(scope, catalog, &mut findings);
         stamp_columns(scope, catalog, &mut findings);
         other_sync(scope, state, id, &mut findings);
@@ -122,6 +124,23 @@ fn compressed(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>
             let finding = Finding::blocker("E311", &scope.node, what);
             findings.push(finding.table(&catalog.table.id).fix(fix));
         }
+    }
+}
+
+/// The log has texts, and the labels of ENUM and SET, in the bytes of their column's character set.
+fn charset(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    for column in &catalog.table.columns {
+        let charset = column.collation.split('_').next().unwrap_or_default();
+        if !scope.is_source || charset.is_empty() || is_read(charset) {
+            continue;
+        }
+        let id = &catalog.table.id;
+        let fix = format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4;", table(id));
+        let what = format!(
+            "column {} has the character set {charset}, which is not read from the log",
+            column.name
+        );
+        findings.push(Finding::blocker("E333", &scope.node, what).table(id).fix(fix));
     }
 }
 

@@ -200,16 +200,15 @@ fn bytes<'a>((limit, fixed): (Option<u64>, bool), (most, padded): (Option<u64>, 
 }
 
 fn document<'a>((normalised, from): (bool, Engine), (changes, to): (bool, Engine)) -> Rule<'a> {
-    if from == to && (normalised == changes || normalised) {
-        return Rule::Move;
-    }
     match (changes, to) {
+        // A document that MySQL built may hold a DECIMAL, and as text it would come back as a double.
+        (true, Engine::Mysql) => Rule::Json(json::MYSQL),
+        _ if from == to && (normalised == changes || normalised) => Rule::Move,
         // Text of another engine's JSON type is valid; MariaDB's is as good as its check constraint was.
         (false, Engine::Postgres | Engine::Mysql) if from != Engine::Mariadb => Rule::Move,
         (false, Engine::Postgres | Engine::Mysql) => Rule::Json(json::JSON),
         (_, Engine::Mariadb) => Rule::Json(json::MARIADB),
         (true, Engine::Postgres) => Rule::Json(json::JSONB),
-        (true, Engine::Mysql) => Rule::Json(json::MYSQL),
     }
 }
 
