@@ -69,8 +69,8 @@ say "image tidelock: $((size / 1000000)) MB, built in $((SECONDS - start)) s"
 sql() { # sql SERVICE STATEMENT: the rows, cells separated by blanks
   case $1 in
     postgres) "${compose[@]}" exec -T postgres psql -qAt -F ' ' -U shop "${3:-shop}" -c "$2" ;;
-    mysql) "${compose[@]}" exec -T mysql mysql -N -ushop -pshop shop -e "$2" 2>/dev/null | tr '\t' ' ' ;;
-    mariadb) "${compose[@]}" exec -T mariadb mariadb -N -ucrm -pcrm crm -e "$2" | tr '\t' ' ' ;;
+    mysql) "${compose[@]}" exec -T mysql mysql -h127.0.0.1 -N -ushop -pshop shop -e "$2" 2>/dev/null | tr '\t' ' ' ;;
+    mariadb) "${compose[@]}" exec -T mariadb mariadb -h127.0.0.1 -N -ucrm -pcrm crm -e "$2" | tr '\t' ' ' ;;
   esac
 }
 wait_for() { # wait_for WHAT COMMAND...: until it succeeds
@@ -105,7 +105,7 @@ container=$("${compose[@]}" ps -q tidelock)
 [ "$(docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}' "$container")" = "65532:65532 true" ] ||
   die "it runs as root or on a writable root"
 "${compose[@]}" exec -T tidelock tidelock status >&2
-docker exec "$container" sh -c true 2>/dev/null && die "there is a shell in the image"
+docker exec "$container" sh -c true >/dev/null 2>&1 && die "there is a shell in the image"
 say "a kill of the container loses nothing"
 docker kill "$container" >/dev/null
 sql mysql "DELETE FROM customers WHERE id = 200"

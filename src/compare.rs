@@ -9,7 +9,7 @@
 
 use crate::ddl;
 use crate::mapping::{Passage, Place};
-use crate::model::schema::{Column, Engine, Table, TableId};
+use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{self, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -290,7 +290,12 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
                 findings.push(Finding::warning("W515", to.node, what).table(to.id));
             }
             None => {
-                let what = format!("column {:?} is missing; node {} has it", column.name, from.node);
+                let mut what = format!("column {:?} is missing; node {} has it", column.name, from.node);
+                if let Some(name) = made_type(column, from, to) {
+                    what.push_str(&format!(
+                        ", of type {name}: make that first where it is not (CREATE TYPE, CREATE EXTENSION)"
+                    ));
+                }
                 let fix = if ddl::has_counterpart(&column.ty, from.engine, to.engine) {
                     ddl::add_column(to.id, column, from.engine, to.engine)
                 } else {
@@ -314,6 +319,13 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
             unfilled(from, to, column, findings);
         }
     }
+}
+
+/// A type that somebody made, as PostgreSQL names such: by its schema.
+fn made_type<'a>(column: &'a Column, from: &End<'_>, to: &End<'_>) -> Option<&'a str> {
+    let is_kept = from.engine == to.engine && from.engine.is_postgres();
+    let is_made = matches!(column.ty, ColumnType::Enum { .. } | ColumnType::Opaque { .. });
+    (is_kept && is_made && column.sql_type.contains('.')).then_some(column.sql_type.as_str())
 }
 
 /// A column of the target that no row from the source brings.

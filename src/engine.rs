@@ -215,6 +215,14 @@ impl Node {
         })
     }
 
+    /// Says goodbye: MySQL and MariaDB count and log a session that just ends as aborted.
+    pub async fn close(self) {
+        if let Node::Mysql(conn, _) = self {
+            // It is over either way.
+            let _ = conn.disconnect().await;
+        }
+    }
+
     pub async fn server(&mut self) -> Result<Server> {
         match self {
             Node::Postgres(client, _) => postgres::server(client).await,
@@ -279,6 +287,15 @@ impl Node {
         match self {
             Node::Postgres(client, _) => postgres::setup::settings(client, scope).await,
             Node::Mysql(conn, _) => mysql::setup::settings(conn, scope).await,
+        }
+    }
+
+    /// What happened to the tables that no log tells; what of it is harmless is noted. `is_start`: before anything is read.
+    pub async fn unlogged(&mut self, scope: &Scope, is_start: bool) -> Result<Vec<Finding>> {
+        match self {
+            Node::Postgres(client, _) => postgres::setup::unlogged(client, scope, true, is_start).await,
+            // All of it is in the binlog.
+            Node::Mysql(..) => Ok(Vec::new()),
         }
     }
 

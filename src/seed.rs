@@ -22,6 +22,7 @@ use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Move, Plan, PlannedOp};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -160,6 +161,7 @@ impl Start {
         pulse.set(State::Copying, "");
         let mut ends = self.ends().await?;
         self.refuse_rows(&ends).await?;
+        self.estimate(pulse).await?;
         let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
         if self
@@ -207,6 +209,16 @@ impl Start {
         let tally = applier.commit().await?;
         pulse.set(State::Starting, "");
         info!(link = %link.id, rows = copied, conflicts = tally.conflicts, %position, "first copy committed");
+        Ok(())
+    }
+
+    /// How many rows there are to copy, for whoever watches.
+    async fn estimate(&self, pulse: &Pulse) -> Result<()> {
+        let source = &self.link.source;
+        let mut node = Node::connect(&source.access, source.engine).await?;
+        let sizes = node.sizes(&source.tables).await?;
+        let rows = sizes.into_iter().flatten().filter_map(|size| size.rows).sum();
+        pulse.figures.copy_estimated.store(rows, Relaxed);
         Ok(())
     }
 

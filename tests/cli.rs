@@ -242,6 +242,92 @@ fn help_starts_with_examples_and_ends_with_exit_codes() {
     assert_eq!(folder.run(&["--version"]).code, 0);
 }
 
+/// Every command of the command line itself, however deep.
+fn commands(command: &clap::Command, path: &str, all: &mut Vec<String>) {
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help")
+    {
+        let path = format!("{path}-{}", inner.get_name());
+        commands(inner, &path, all);
+        all.push(path);
+    }
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_read() {
+    let folder = Folder::with(CONFIG);
+    for (shell, mark) in [
+        ("bash", "complete -F _tidelock"),
+        ("zsh", "#compdef tidelock"),
+        ("fish", "complete -c tidelock"),
+        ("elvish", "edit:completion:arg-completer[tidelock]"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let answer = folder.run(&["completions", shell]);
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{shell}");
+        assert!(answer.out.contains(mark), "{shell}");
+        for command in ["plan", "setup", "conflicts", "--exit-code"] {
+            // PowerShell and elvish name options without their lines.
+            assert!(
+                answer.out.contains(command.trim_start_matches('-')),
+                "{shell}: {command}"
+            );
+        }
+    }
+    let script = folder.0.path().join("completions.bash");
+    std::fs::write(&script, folder.run(&["completions", "bash"]).out).unwrap();
+    let read = Command::new("bash").arg("-n").arg(&script).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    // The script offers what there is.
+    let ask = format!(
+        ". {}; COMP_WORDS=(tidelock pl); COMP_CWORD=1; _tidelock tidelock pl tidelock; echo \"${{COMPREPLY[*]}}\"",
+        script.display()
+    );
+    let offered = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&offered.stdout).trim(), "plan");
+    assert_eq!(folder.run(&["completions", "tcsh"]).code, 2);
+}
+
+#[test]
+fn there_is_a_man_page_for_every_command() {
+    let folder = Folder::with(CONFIG);
+    let pages = folder.0.path().join("man");
+    let answer = folder.run(&["man", pages.to_str().unwrap()]);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let mut all = vec!["tidelock".to_owned()];
+    commands(&tidelock::cli::command(), "tidelock", &mut all);
+    assert!(all.contains(&"tidelock-plan".to_owned()) && all.contains(&"tidelock-conflicts-list".to_owned()));
+    for name in all {
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1")))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        well_formed(&name, &page);
+    }
+    let main = folder.run(&["man"]);
+    well_formed("tidelock", &main.out);
+    assert!(main.out.contains("tidelock\\-plan(1)"), "{}", main.out);
+}
+
+/// Only macros of man(7), the title first, and no line that is a request by accident.
+fn well_formed(name: &str, page: &str) {
+    let known = [
+        "ie", "el", "TH", "SH", "SS", "TP", "PP", "RS", "RE", "IP", "nf", "fi", "br", "B", "I", "ds",
+    ];
+    let mut titles = 0;
+    for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+        let word = line[1..].split([' ', '\\']).next().unwrap();
+        assert!(known.contains(&word), "{name}: {line:?}");
+        titles += usize::from(word == "TH");
+    }
+    assert_eq!(titles, 1, "{name}");
+    for section in ["NAME", "SYNOPSIS", "DESCRIPTION"] {
+        assert!(
+            page.contains(&format!(".SH {section}\n")),
+            "{name} has no {section}"
+        );
+    }
+}
+
 #[test]
 fn colour_only_where_it_is_wanted() {
     let folder = Folder::with(CONFIG);

@@ -44,6 +44,11 @@ fn http(listen: SocketAddr) -> String {
 
 impl Scene {
     async fn new() -> Scene {
+        Self::with("", &[]).await
+    }
+
+    /// `more`: of the config file, which ends inside of the sync. `environment`: of the program.
+    async fn with(more: &str, environment: &[(&str, &str)]) -> Scene {
         let a = node(Kind::Postgres18).await;
         let b = node(Kind::Mysql).await;
         for db in [&a, &b] {
@@ -51,7 +56,10 @@ impl Scene {
                 .await;
         }
         let listen = free_address();
-        let mut tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
+        let mut tidelock = Tidelock::new(&config(&a, &b, &format!("{more}{}", http(listen))));
+        environment
+            .iter()
+            .for_each(|(name, value)| tidelock.env(name, value));
         tidelock.ok(&["setup", "--execute"]).await;
         tidelock.spawn();
         let scene = Scene {
@@ -169,6 +177,191 @@ async fn probes_and_figures_follow_the_links() {
         "{}",
         health.stderr
     );
+}
+
+/// What `# TYPE` says of a metric.
+fn kind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .filter_map(|line| line.split_once(' '))
+        .find(|(named, _)| *named == name)
+        .map(|(_, kind)| kind)
+}
+
+/// After a first copy, changes both ways, a change outside of the filter, one that changes nothing, a conflict and a
+/// lost connection.
+async fn much_happens(scene: &Scene) {
+    scene.crosses(1).await;
+    scene.a.exec("UPDATE item SET name = name WHERE id = 1").await;
+    scene.a.exec("INSERT INTO item VALUES (2000, 'outside')").await;
+    scene.tidelock.ok(&["pause"]).await;
+    eventually(LIMIT, "the pause", async || {
+        scene.get("/readyz?verbose").await.body.matches(" paused").count() == 2
+    })
+    .await;
+    for (db, name) in [(&scene.a, "of a"), (&scene.b, "of b")] {
+        db.exec(&format!("UPDATE item SET name = '{name}' WHERE id = 1"))
+            .await;
+    }
+    scene.tidelock.ok(&["resume"]).await;
+    eventually(LIMIT, "the links to stream again", async || {
+        scene
+            .get("/readyz?verbose")
+            .await
+            .body
+            .matches(" streaming")
+            .count()
+            == 2
+    })
+    .await;
+    scene.crosses(2).await;
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots WHERE database = '{}'",
+        scene.a.name()
+    );
+    assert_eq!(scene.a.admin().await.one(&sql).await, "1");
+    scene.crosses(3).await;
+}
+
+#[tokio::test]
+async fn figures_have_their_types_and_move() {
+    let scene = Scene::with("[sync.table.item]\nwhere = \"id < 1000\"\n", &[]).await;
+    much_happens(&scene).await;
+    let sync = format!("sync=\"{}\",link=\"a->b\"", scene.a.name());
+    let moved = [
+        ("build_info", "gauge", "version="),
+        ("config_last_reload_successful", "gauge", ""),
+        ("node_connected", "gauge", "node=\"b\""),
+        ("link_state", "gauge", "state=\"streaming\""),
+        ("leader", "gauge", ""),
+        ("end_to_end_latency_seconds", "histogram", ""),
+        ("checkpoint_timestamp_seconds", "gauge", ""),
+        ("source_retained_bytes", "gauge", ""),
+        ("events_received", "counter", "op=\"update\""),
+        ("events_applied", "counter", "op=\"insert\""),
+        ("events_skipped", "counter", "reason=\"loop\""),
+        ("events_skipped", "counter", "reason=\"filter\""),
+        ("events_skipped", "counter", "reason=\"noop\""),
+        ("transactions", "counter", ""),
+        ("transaction_rows", "histogram", ""),
+        ("groups", "counter", ""),
+        ("rows_written", "counter", ""),
+        ("apply_duration_seconds", "histogram", ""),
+        ("apply_errors", "counter", "class=\"transient\""),
+        ("reconnects", "counter", ""),
+        ("queue_capacity_bytes", "gauge", ""),
+        ("conflicts", "counter", "type=\"update_origin_differs\""),
+    ];
+    for (name, wanted, label) in moved {
+        let name = format!("tidelock_{name}");
+        let suffix = match wanted {
+            "counter" => "_total",
+            "histogram" => "_count",
+            _ => "",
+        };
+        let of_link = |line: &&str| {
+            let is_program = ["version=", "node=\"b\"} "]
+                .iter()
+                .any(|word| line.contains(word))
+                || !line.contains('{');
+            line.starts_with(&format!("{name}{suffix}"))
+                && line.contains(label)
+                && (is_program || line.contains(&sync))
+        };
+        eventually(LIMIT, &format!("{name} {label} to move"), async || {
+            let text = scene.get("/metrics").await.body;
+            assert_eq!(kind(&text, &name), Some(wanted), "{name}");
+            let value = text
+                .lines()
+                .find(of_link)
+                .and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            value.is_some_and(|value| value > 0.0)
+        })
+        .await;
+    }
+    // What stands still here has its type too.
+    let text = scene.get("/metrics").await.body;
+    for (name, wanted) in [
+        ("tidelock_replication_lag_seconds", "gauge"),
+        ("tidelock_replication_lag_bytes", "gauge"),
+        ("tidelock_oldest_unapplied_commit_seconds", "gauge"),
+        ("tidelock_copy_state", "gauge"),
+        ("tidelock_copy_rows", "counter"),
+        ("tidelock_copy_rows_estimated", "gauge"),
+        ("tidelock_source_retention_remaining_bytes", "gauge"),
+        ("tidelock_source_retention_remaining_seconds", "gauge"),
+        ("tidelock_slot_invalidations", "counter"),
+        ("tidelock_retries", "counter"),
+        ("tidelock_queue_bytes", "gauge"),
+        ("tidelock_backpressure_active", "gauge"),
+        ("tidelock_throttle_seconds", "counter"),
+        ("tidelock_conflicts_open", "gauge"),
+        ("tidelock_conflict_oldest_open_seconds", "gauge"),
+        ("process_start_time_seconds", "gauge"),
+        ("process_resident_memory_bytes", "gauge"),
+        ("process_cpu_seconds", "counter"),
+    ] {
+        assert_eq!(kind(&text, name), Some(wanted), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_leaves_at_once() {
+    let mut scene = Scene::new().await;
+    scene.crosses(1).await;
+    // A group that cannot be finished keeps the first signal waiting.
+    let mut holder = scene.b.session().await;
+    holder.exec("BEGIN").await;
+    holder.exec("UPDATE item SET name = 'held' WHERE id = 1").await;
+    scene.a.exec("UPDATE item SET name = 'wanted' WHERE id = 1").await;
+    eventually(LIMIT, "the group to be open", async || {
+        scene
+            .get("/readyz")
+            .await
+            .body
+            .contains("node b has not finished a group")
+    })
+    .await;
+    signal(scene.tidelock.pid().unwrap(), "TERM");
+    scene.says("draining", 1).await;
+    let (code, seconds) = scene.tidelock.term().await;
+    assert_eq!(code, 130, "{}", scene.tidelock.log());
+    assert!(seconds < 3.0, "it took {seconds} s to leave at once");
+    assert!(scene.tidelock.log().contains("left without draining"));
+    holder.exec("ROLLBACK").await;
+    // Nothing was lost by it.
+    scene.tidelock.spawn();
+    eventually(LIMIT, "the row to cross", async || {
+        scene.b.one("SELECT name FROM item WHERE id = 1").await == "wanted"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn systemd_is_told_what_it_wants_to_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let mut scene = Scene::with("", &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
+    let mut told = String::new();
+    async fn hear(socket: &tokio::net::UnixDatagram, told: &mut String) {
+        let mut bytes = [0; 4096];
+        let count = tokio::time::timeout(LIMIT, socket.recv(&mut bytes))
+            .await
+            .unwrap()
+            .unwrap();
+        told.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        told.push('\n');
+    }
+    while told.matches("WATCHDOG=1").count() < 3 || !told.contains("STATUS=links: 2 streaming") {
+        hear(&socket, &mut told).await;
+    }
+    assert!(told.starts_with("READY=1"), "{told}");
+    let (code, _) = scene.tidelock.term().await;
+    assert_eq!(code, 0);
+    while !told.contains("STOPPING=1") {
+        hear(&socket, &mut told).await;
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ mod harness;
 
 use harness::{Db, Frozen, Kind, Options, Tidelock, eventually, private};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 use tidelock::http::client;
 
@@ -15,6 +18,8 @@ struct Scene {
     b: Db,
     tidelock: Tidelock,
     next: i64,
+    /// Every reason that `live` was told since it was emptied last.
+    whys: Mutex<BTreeSet<String>>,
 }
 
 fn free_port() -> u16 {
@@ -61,6 +66,17 @@ impl Lag {
     }
 }
 
+/// What a process with HTTP says of a link.
+async fn told_by(tidelock: &Tidelock, link: &str) -> Option<Lag> {
+    let answer = client::get(address(tidelock)?, "/api/v1/status", Duration::from_secs(2)).await;
+    Lag::of(&serde_json::from_str(&answer.ok()?.body).unwrap(), link)
+}
+
+fn address(tidelock: &Tidelock) -> Option<SocketAddr> {
+    let text = std::fs::read_to_string(tidelock.config_path()).unwrap();
+    text.split("listen = \"").nth(1)?.split('"').next()?.parse().ok()
+}
+
 impl Scene {
     async fn new(first: Kind, second: Kind, with_http: bool) -> Scene {
         let a = private(first, &Options::default()).await;
@@ -87,6 +103,7 @@ impl Scene {
             b,
             tidelock,
             next: 0,
+            whys: Mutex::default(),
         };
         scene.write(0).await;
         eventually(LIMIT, "a row to cross", async || scene.b.count("item").await == 1).await;
@@ -108,18 +125,19 @@ impl Scene {
 
     /// What the running process says.
     async fn live(&self, link: &str) -> Option<Lag> {
-        let text = std::fs::read_to_string(self.tidelock.config_path()).unwrap();
-        let listen = text
-            .split("listen = \"")
-            .nth(1)?
-            .split('"')
-            .next()?
-            .parse()
-            .unwrap();
-        let answer = client::get(listen, "/api/v1/status", Duration::from_secs(2))
-            .await
-            .ok()?;
-        Lag::of(&serde_json::from_str(&answer.body).unwrap(), link)
+        let lag = told_by(&self.tidelock, link).await?;
+        self.whys.lock().unwrap().insert(lag.why.clone());
+        Some(lag)
+    }
+
+    /// Waits for a reason, and takes all that were told before and with it.
+    async fn why(&self, link: &str, is_it: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        eventually(LIMIT, &format!("the reason of {link}"), async || {
+            let lag = self.live(link).await;
+            lag.is_some_and(|lag| lag.state == "waiting" && is_it(&lag.why))
+        })
+        .await;
+        std::mem::take(&mut *self.whys.lock().unwrap())
     }
 
     /// What a second process says.
@@ -174,24 +192,23 @@ async fn target_hangs(first: Kind, second: Kind) {
     }
     let server = scene.b.server().pid().unwrap();
     let frozen = Frozen::family(server);
-    scene.grows(0, "a->b").await;
-    // A group may take a while; then it is said to wait, and for whom.
-    eventually(LIMIT, "a->b waits", async || {
-        scene.live("a->b").await.is_some_and(|lag| lag.state == "waiting")
-    })
-    .await;
-    let lag = scene.live("a->b").await.unwrap();
-    assert!(lag.why.contains("node "), "{}", lag.why);
+    scene.whys.lock().unwrap().clear();
+    let lag = scene.grows(0, "a->b").await;
+    // A group may take a while; then it is said to wait, and for whom: first the group, then the lease.
+    let whys = scene
+        .why("a->b", |why| {
+            why.contains("node b has not renewed the link's lease")
+        })
+        .await;
+    eprintln!("{whys:#?}");
+    let said = |words: &str| whys.iter().any(|why| why.contains(words));
+    assert!(said("node b has not finished a group for "), "{whys:#?}");
+    assert!(!said("node a"), "{whys:#?}");
     // A second process says so too, and does not hang.
     let told = scene.tidelock.run(&["status"]).await;
     assert_eq!(told.code, 6, "{}", told.stderr);
     assert!(told.stdout.contains("a->b  waiting"), "{}", told.stdout);
-    let oldest = lag.oldest_at;
-    assert_eq!(
-        scene.live("a->b").await.unwrap().oldest_at,
-        oldest,
-        "the oldest commit stays"
-    );
+    assert!(!lag.oldest_at.is_empty(), "{lag:?}");
     drop(frozen);
     for link in ["a->b", "b->a"] {
         scene.becomes_nothing(link).await;
@@ -317,4 +334,86 @@ async fn a_lock_on_the_target_is_told_with_its_holder() {
         holder.exec("ROLLBACK").await;
         scene.becomes_nothing("a->b").await;
     }
+}
+
+#[tokio::test]
+async fn a_source_that_hangs_is_named() {
+    for (first, second) in [(Kind::Postgres18, Kind::Mysql), (Kind::Mysql, Kind::Postgres18)] {
+        let mut scene = Scene::new(first, second, true).await;
+        for link in ["a->b", "b->a"] {
+            scene.becomes_nothing(link).await;
+        }
+        let frozen = Frozen::family(scene.a.server().pid().unwrap());
+        scene.whys.lock().unwrap().clear();
+        // In the end it is an error of that node.
+        let whys = scene.why("a->b", |why| why.starts_with("a: ")).await;
+        eprintln!("{whys:#?}");
+        let names_b = |why: &String| why.contains("node b") || why.starts_with("b: ");
+        assert!(!whys.iter().any(names_b), "{whys:#?}");
+        drop(frozen);
+        for link in ["a->b", "b->a"] {
+            scene.becomes_nothing(link).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_reason_names_a_server_that_is_away_a_pause_and_another_copy() {
+    let mut scene = Scene::new(Kind::Postgres18, Kind::Mysql, true).await;
+    scene.becomes_nothing("a->b").await;
+    // Another copy stands by, is not ready, and says for whom.
+    let config = std::fs::read_to_string(scene.tidelock.config_path()).unwrap();
+    let (mine, other) = (address(&scene.tidelock).unwrap(), free_port());
+    let mut standby = Tidelock::new(&config.replace(&mine.to_string(), &format!("127.0.0.1:{other}")));
+    standby.spawn();
+    eventually(LIMIT, "the copy to stand by", async || {
+        let told = told_by(&standby, "a->b").await;
+        told.is_some_and(|told| told.state == "standby" && told.why.contains(" runs it"))
+    })
+    .await;
+    let listen = address(&standby).unwrap();
+    let ready = client::get(listen, "/readyz", LIMIT).await.unwrap();
+    assert_eq!(ready.code, 503, "{}", ready.body);
+    assert!(
+        ready.body.contains("[-] shop a->b standby: ") && ready.body.contains(" runs it"),
+        "{}",
+        ready.body
+    );
+    assert_eq!(client::get(listen, "/livez", LIMIT).await.unwrap().code, 200);
+    let metrics = client::get(listen, "/metrics", LIMIT).await.unwrap().body;
+    assert!(
+        metrics.contains("tidelock_leader{sync=\"shop\",link=\"a->b\"} 0.0"),
+        "{metrics}"
+    );
+    assert_eq!(standby.term().await.0, 0);
+
+    scene
+        .tidelock
+        .ok(&["pause", "a->b", "--reason", "index build"])
+        .await;
+    eventually(LIMIT, "the pause", async || {
+        scene.live("a->b").await.is_some_and(|lag| lag.state == "paused")
+    })
+    .await;
+    let text = scene.tidelock.ok(&["status"]).await;
+    assert!(
+        text.contains("paused by ") && text.contains("index build"),
+        "{text}"
+    );
+    scene.tidelock.ok(&["resume"]).await;
+    eventually(LIMIT, "the end of the pause", async || {
+        scene
+            .live("a->b")
+            .await
+            .is_some_and(|lag| lag.state == "streaming")
+    })
+    .await;
+
+    scene.b.server().stop().await.unwrap();
+    scene.write(0).await;
+    let whys = scene.why("a->b", |why| why.contains("; starts anew in ")).await;
+    let last = whys.iter().find(|why| why.contains("; starts anew in ")).unwrap();
+    assert!(last.starts_with("b: "), "{last}");
+    scene.b.server().restart().await.unwrap();
+    scene.becomes_nothing("a->b").await;
 }

@@ -10,7 +10,8 @@ use tidelock::{mysql, postgres};
 
 const CONTROL_POSTGRES: &str = concat!(
     include_str!("../sql/postgres/001_control.sql"),
-    include_str!("../sql/postgres/002_operations.sql")
+    include_str!("../sql/postgres/002_operations.sql"),
+    include_str!("../sql/postgres/003_published.sql")
 );
 const CONTROL_MYSQL: &str = concat!(
     include_str!("../sql/mysql/001_control.sql"),

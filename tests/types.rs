@@ -18,6 +18,109 @@ pairs! {
     copied_from_mysql => |pair| types("types_b", pair, Side::B);
 }
 
+/// Between two servers of one kind, types known only as text are keys where equal values have one text.
+const KEYED: Table = Table {
+    name: "keyed",
+    body: "",
+    key: &["id"],
+    columns: &["word"],
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_arrays_and_ranges_are_keys() {
+    let table = "CREATE TABLE keyed (ip inet, tags text[], span int4range, id int NOT NULL, word varchar(60) NOT NULL,
+                                     PRIMARY KEY (ip, tags, span))";
+    let rows = [
+        "'10.0.0.1/32', '{}', '[1,5]'",
+        "'10.0.0.1/8', '{\"a b\",NULL,\"\"}', 'empty'",
+        "'::ffff:1.2.3.4', '[0:1]={x,\"{y}\"}', '(,3)'",
+    ];
+    keys(scenario::POSTGRES, table, "ip, tags, span", &rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_of_mariadb_are_keys() {
+    let table = "CREATE TABLE keyed (ip inet6, four inet4, id int NOT NULL, word varchar(60) NOT NULL,
+                                     PRIMARY KEY (ip, four))";
+    let rows = [
+        "'::1', '0.0.0.0'",
+        "'2001:DB8:0::ff', '10.0.0.1'",
+        "'::ffff:1.2.3.4', '255.255.255.255'",
+    ];
+    keys(scenario::MARIADB, table, "ip, four", &rows).await;
+}
+
+/// A type that was made on one server only is named with what to make; another type in its place is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_that_the_other_server_lacks_are_told() {
+    let scene = Scene::new("lacking", scenario::POSTGRES, Way::AToB, &[KEYED]).await;
+    let types = "CREATE TYPE mood AS ENUM ('low', 'high'); CREATE TYPE place AS (x int, y int)";
+    let keyed = "CREATE TABLE keyed (id int PRIMARY KEY, word varchar(60), m mood, p place)";
+    scene.exec(Side::A, &format!("{types}; {keyed}")).await;
+    scene
+        .exec(
+            Side::B,
+            "CREATE TABLE keyed (id int PRIMARY KEY, word varchar(60), p text)",
+        )
+        .await;
+    let check = scene.lock.run(&["check"]).await.stdout;
+    for words in [
+        "E504",
+        "public.mood",
+        "CREATE TYPE, CREATE EXTENSION",
+        "E507",
+        "public.place does not go into text",
+    ] {
+        assert!(check.contains(words), "{words} is not in {check}");
+    }
+    let mend = "ALTER TABLE keyed DROP COLUMN p; CREATE TYPE mood AS ENUM ('low'); CREATE TYPE place AS (x int, y int);
+                ALTER TABLE keyed ADD COLUMN m mood, ADD COLUMN p place";
+    scene.exec(Side::B, mend).await;
+    let check = scene.lock.run(&["check"]).await.stdout;
+    assert!(!check.contains("E504") && !check.contains("E507"), "{check}");
+    assert!(
+        check.contains("W512") && check.contains("lacks 1 of the labels"),
+        "{check}"
+    );
+}
+
+/// Copied, written, changed, deleted, moved and contested by its key.
+async fn keys(pair: Pair, table: &str, key: &str, rows: &[&str]) {
+    let mut scene = Scene::new("keyed", pair, Way::Merge, &[KEYED]).await;
+    for side in [Side::A, Side::B] {
+        run(scene.db(side), &[table.to_owned()]).await;
+    }
+    let insert = |row: &str, id: usize, word: &str| {
+        format!("INSERT INTO keyed ({key}, id, word) VALUES ({row}, {id}, '{word}')")
+    };
+    run(&scene.a, &[insert(rows[0], 0, "copied")]).await;
+    scene.start().await;
+    for (id, row) in rows.iter().enumerate().skip(1) {
+        run(&scene.a, &[insert(row, id, "streamed")]).await;
+    }
+    scene.wait_equal().await;
+    run(
+        &scene.b,
+        &["UPDATE keyed SET word = 'changed' WHERE id <> 1".to_owned()],
+    )
+    .await;
+    scene.wait_equal().await;
+    run(&scene.b, &["DELETE FROM keyed WHERE id = 0".to_owned()]).await;
+    scene.wait_equal().await;
+    scene.stop().await;
+    run(&scene.a, &[insert(rows[0], 7, "of a")]).await;
+    run(&scene.b, &[insert(rows[0], 7, "of b")]).await;
+    scene.run().await;
+    scene.wait_equal().await;
+    assert_eq!(scene.a.count("keyed").await, i64::try_from(rows.len()).unwrap());
+    let found = scene.conflicts(Side::B).await;
+    assert!(
+        found.iter().any(|conflict| conflict.kind == "insert_exists"),
+        "{found:?}"
+    );
+    scene.stop().await;
+}
+
 /// Ids of a node's rows: by the way they take. The refused ones come last.
 const COPIED: usize = 100;
 const INSERTED: usize = 200;

@@ -341,7 +341,7 @@ impl Builder<'_> {
             self.warnings.push(Warning {
                 code: "W002",
                 node: Some(node.to_owned()),
-                what: format!("{weak} (TLS mode {name})"),
+                what: format!("{prefix}url: {weak} (TLS mode {name})"),
                 fix: "add ?sslmode=verify-full to the URL, with sslrootcert=FILE where the CA is your own"
                     .to_owned(),
             });

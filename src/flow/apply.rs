@@ -29,6 +29,8 @@ const ROUNDS_MAX: usize = 8;
 pub(crate) struct Tally {
     pub(crate) changes: u64,
     pub(crate) conflicts: u64,
+    /// Changes that were there already.
+    pub(crate) noops: u64,
     pub(crate) by_kind: Conflicts,
 }
 
@@ -290,6 +292,7 @@ impl Applier {
                     }
                 },
                 Decision::Keep { conflict } => {
+                    self.tally.noops += u64::from(conflict.is_none_or(|_| overlap));
                     if let Some(kind) = conflict.filter(|_| !overlap) {
                         let why = "what stands here has the greater stamp";
                         conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, why));

@@ -71,12 +71,14 @@ enum Attempt {
     Held(Other),
 }
 
-/// Waits until this copy holds all links of the sync. `None`: told to stop meanwhile. `once`: refuses instead.
+/// Waits until this copy holds all links of the sync, and tells `standby` why it does not. `None`: told to stop
+/// meanwhile. `once`: refuses instead.
 pub(super) async fn stand_by(
     sync: &SyncSpec,
     me: &Instance,
     once: bool,
     stop: &CancellationToken,
+    standby: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Option<Held>> {
     let mut links: Vec<Arc<LinkSpec>> = (0..sync.links.len()).map(|index| sync.link(index)).collect();
     links.sort_by(|one, other| one.id.cmp(&other.id));
@@ -93,6 +95,7 @@ pub(super) async fn stand_by(
             // A copy that stands by outlives what the databases go through.
             Err(error) if said.is_some() && error.is_transient() => {
                 warn!(sync = %sync.name, %error, "standing by, and a database does not answer");
+                standby(&format!("stands by, and does not know for whom: {error}"));
                 nodes.iter_mut().for_each(|node| *node = None);
                 None
             }
@@ -102,6 +105,7 @@ pub(super) async fn stand_by(
         if let Some(other) = other {
             let left = Duration::from_millis(other.lease.left_ms.max(1).unsigned_abs());
             pause = pause.min(left);
+            standby(&format!("{} runs it", other.lease.holder));
             if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
                 info!(
                     event = "standby", sync = %sync.name, link = other.link, holder = other.lease.holder,

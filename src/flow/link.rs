@@ -213,6 +213,9 @@ impl Link {
     /// Applies whole transactions as one, trying again where the cause passes. What stops it is found by applying them
     /// one by one, so that the checkpoint stands right before it.
     async fn group(&mut self, planner: &mut Planner, mut group: Vec<Transaction>) -> Result<()> {
+        // From here on the link waits for its target, also where that is only looked at.
+        self.pulse
+            .applying(group.first().and_then(Transaction::committed_at_us));
         if planner.is_news(group.iter().flat_map(Transaction::parts)) {
             self.look_again(planner).await?;
         }
@@ -232,6 +235,7 @@ impl Link {
                     return Err(self.halted(error, only.halt()));
                 }
                 for one in group {
+                    self.pulse.applying(one.committed_at_us());
                     let (layers, _, planned) = planner.carry(std::iter::once(one.parts()));
                     planned.map_err(|error| self.halted(error, one.halt()))?;
                     let halt = one.halt();
@@ -293,9 +297,8 @@ impl Link {
         let Some(end) = group.last().and_then(|last| last.end.clone()) else {
             return Ok(());
         };
-        self.pulse
-            .applying(group.first().and_then(Transaction::committed_at_us));
         if layers.is_empty() {
+            self.pulse.skipped(layers.filtered, layers.unchanged);
             let bytes = group.iter().map(Transaction::log_bytes).sum();
             let foreign = group
                 .iter()
@@ -307,6 +310,8 @@ impl Link {
         for attempt in 1.. {
             match self.try_group(layers, &end).await {
                 Ok(tally) => {
+                    self.pulse
+                        .skipped(layers.filtered, layers.unchanged + tally.noops);
                     self.committed(end, tally, group.len());
                     for done in group {
                         self.visible(done.committed_at_us(), done.ops());
@@ -349,17 +354,24 @@ impl Link {
         self.applier.begin(&here).await?;
         let mut first = Some(first);
         let (mut pieces, mut ops) = (0, Ops::default());
+        let (mut filtered, mut unchanged) = (0, 0);
         let end = loop {
             // Each piece is let go before the next is awaited: the reader may need its share of the memory bound.
             let piece = match first.take() {
                 Some(piece) => piece,
-                None => tokio::select! {
-                    () = stop.cancelled() => {
-                        self.applier.rollback().await?;
-                        return Ok(false);
+                None => {
+                    self.pulse.awaits();
+                    tokio::select! {
+                        () = stop.cancelled() => {
+                            self.applier.rollback().await?;
+                            return Ok(false);
+                        }
+                        piece = units.rest() => {
+                            self.pulse.came();
+                            piece.map_err(|error| self.halted(error, None))?
+                        }
                     }
-                    piece = units.rest() => piece.map_err(|error| self.halted(error, None))?,
-                },
+                }
             };
             if planner.is_news(piece.parts()) {
                 self.look_again(planner).await?;
@@ -371,6 +383,8 @@ impl Link {
             applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
             ops += piece.ops();
+            filtered += layers.filtered;
+            unchanged += layers.unchanged;
             if let Some(end) = piece.end {
                 break end;
             }
@@ -378,6 +392,7 @@ impl Link {
         self.applier.reposition(&end).await?;
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
+        self.pulse.skipped(filtered, unchanged + tally.noops);
         self.committed(end, tally, 1);
         self.visible(committed_at_us, ops);
         Ok(true)

@@ -98,7 +98,10 @@ async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Res
 /// The sync with its tables, as far as `check` has nothing against running it.
 async fn checked(sync: &SyncSpec) -> Result<SyncSpec> {
     let sync = selected(sync).await?;
-    ready(&sync).await?;
+    let mut nodes = ready(&sync).await?;
+    for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
+        refuse_blockers("start", spec, node.unlogged(&sync.scope(index), true).await?)?;
+    }
     Ok(sync)
 }
 
@@ -132,7 +135,7 @@ pub async fn preflight(syncs: &[SyncSpec]) -> Result<()> {
 }
 
 /// Refuses to start on a node that `check` has blockers for.
-async fn ready(sync: &SyncSpec) -> Result<()> {
+async fn ready(sync: &SyncSpec) -> Result<Vec<Node>> {
     // A wrong URL of one node shows in what the others have recorded of it: tell the cause, not its traces.
     let mut nodes = Vec::with_capacity(sync.nodes.len());
     for spec in &sync.nodes {
@@ -141,7 +144,7 @@ async fn ready(sync: &SyncSpec) -> Result<()> {
     for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
         refuse_blockers("start", spec, node.check(&sync.scope(index)).await?)?;
     }
-    Ok(())
+    Ok(nodes)
 }
 
 fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Result<()> {
@@ -192,7 +195,15 @@ async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &Cancellatio
                 *slot = presence.connect(spec).await;
             }
             let Some(node) = slot else { continue };
-            match presence.answer(node.settings(&sync.scope(index))).await {
+            let scope = sync.scope(index);
+            let look = async {
+                let mut findings = node.settings(&scope).await?;
+                if findings.is_empty() {
+                    findings = node.unlogged(&scope, false).await?;
+                }
+                Ok(findings)
+            };
+            match presence.answer(look).await {
                 Some(findings) => match refuse_blockers("go on", spec, findings) {
                     // Links meet it themselves and wait.
                     Err(error) if !error.is_transient() => return Err(error),

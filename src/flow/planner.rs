@@ -136,6 +136,7 @@ impl Planner {
         layers: &mut Layers,
     ) -> Result<()> {
         let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
+        let (mut filtered, mut unchanged) = (0, 0);
         let mut planned = Vec::new();
         for part in parts {
             let author = match &part.writer {
@@ -162,6 +163,12 @@ impl Planner {
                 };
                 plan.change(change, author, &address, &mut planned)
                     .map_err(|error| error.node(&self.source))?;
+                match (planned.is_empty(), &change.op) {
+                    (false, _) => {}
+                    (true, Op::Update { old: Some(old), new }) if old == new => unchanged += 1,
+                    (true, _) if plan.is_filtered() => filtered += 1,
+                    (true, _) => unchanged += 1,
+                }
                 entries.extend(planned.drain(..).map(|change| (Arc::clone(&plan), Some(change))));
             }
         }
@@ -171,6 +178,8 @@ impl Planner {
                 None => layers.empty(&plan),
             }
         }
+        layers.filtered += filtered;
+        layers.unchanged += unchanged;
         Ok(())
     }
 

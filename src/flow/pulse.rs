@@ -147,38 +147,44 @@ impl std::ops::AddAssign for Ops {
 /// (table, kind, outcome) of recorded conflicts.
 pub type Conflicts = BTreeMap<(String, &'static str, &'static str), u64>;
 
-/// Counts of durations in fixed bounds.
+/// Counts of durations or sizes in fixed bounds.
 #[derive(Debug)]
 pub struct Histogram {
-    counts: [AtomicU64; Histogram::BOUNDS.len() + 1],
-    sum_us: AtomicU64,
+    bounds: &'static [f64],
+    counts: Vec<AtomicU64>,
+    sum_millionths: AtomicU64,
 }
 
 impl Histogram {
-    /// Seconds.
-    pub const BOUNDS: [f64; 16] = [
+    pub const SECONDS: [f64; 16] = [
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
     ];
+    pub const ROWS: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 
-    fn new() -> Self {
+    fn new(bounds: &'static [f64]) -> Self {
         Histogram {
-            counts: std::array::from_fn(|_| AtomicU64::new(0)),
-            sum_us: AtomicU64::new(0),
+            bounds,
+            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum_millionths: AtomicU64::new(0),
         }
     }
 
-    fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound);
-        self.counts[bucket.unwrap_or(Self::BOUNDS.len())].fetch_add(1, Relaxed);
-        self.sum_us
-            .fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    fn observe(&self, value: f64) {
+        let bucket = self.bounds.iter().position(|bound| value <= *bound);
+        self.counts[bucket.unwrap_or(self.bounds.len())].fetch_add(1, Relaxed);
+        // A float beyond the range is cut to it.
+        self.sum_millionths
+            .fetch_add((value * 1e6).round() as u64, Relaxed);
     }
 
-    /// Sum in seconds, and the counts per bucket (not summed up), the last one without a bound.
-    pub fn read(&self) -> (f64, Vec<u64>) {
-        let counts = self.counts.iter().map(|count| count.load(Relaxed)).collect();
-        (self.sum_us.load(Relaxed) as f64 / 1e6, counts)
+    /// The sum, and the counts per bucket (not summed up) with its bound, the last one without.
+    pub fn read(&self) -> (f64, Vec<(f64, u64)>) {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        let counts = self.counts.iter().map(|count| count.load(Relaxed));
+        (
+            self.sum_millionths.load(Relaxed) as f64 / 1e6,
+            bounds.zip(counts).collect(),
+        )
     }
 }
 
@@ -200,6 +206,8 @@ pub struct Pulse {
     queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
     pub histogram_apply: Histogram,
     pub histogram_latency: Histogram,
+    /// Rows of the source's transactions.
+    pub histogram_rows: Histogram,
     received: [AtomicU64; 4],
     applied: [AtomicU64; 4],
     pub figures: Figures,
@@ -210,11 +218,16 @@ pub struct Pulse {
 pub struct Figures {
     /// Changes that Tidelock itself had written.
     pub skipped_loop: AtomicU64,
+    /// Changes outside of the row filter, and such that changed nothing.
+    pub skipped_filter: AtomicU64,
+    pub skipped_noop: AtomicU64,
     pub transactions: AtomicU64,
     pub groups: AtomicU64,
     /// Rows written, after the changes of one key became one.
     pub rows: AtomicU64,
     pub copied_rows: AtomicU64,
+    /// Rows of the first copy by the source's statistics; zero = not known, or none was needed.
+    pub copy_estimated: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
     pub errors: [AtomicU64; 4],
@@ -225,8 +238,10 @@ pub struct Figures {
     /// Commit time by the source's clock of the oldest transaction that is being applied, or arrives in parts.
     applying_commit_us: AtomicI64,
     receiving_commit_us: AtomicI64,
-    /// Since when a group is open; milliseconds since `EPOCH`, zero = none.
+    /// Since when a group is open; milliseconds on `clock_ms`, zero = none.
     applying_since_ms: AtomicU64,
+    /// Since when an open group waits for more of its transaction from the source; the same clock.
+    awaiting_since_ms: AtomicU64,
 }
 
 impl Figures {
@@ -243,11 +258,17 @@ pub fn now_us() -> i64 {
     age.map_or(0, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds on this process's own clock, never zero.
+/// Milliseconds on this process's own clock, which begins far from zero: that stands for never.
 fn clock_ms() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     let age = START.get_or_init(Instant::now).elapsed().as_millis();
-    u64::try_from(age).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(age).unwrap_or(u64::MAX).saturating_add(1 << 20)
+}
+
+/// `None`: it is not set.
+fn elapsed(since_ms: &AtomicU64) -> Option<Duration> {
+    let since = since_ms.load(Relaxed);
+    (since > 0).then(|| Duration::from_millis(clock_ms().saturating_sub(since)))
 }
 
 impl Pulse {
@@ -267,8 +288,9 @@ impl Pulse {
             conflicts: Mutex::default(),
             rate: Mutex::default(),
             queue: Mutex::default(),
-            histogram_apply: Histogram::new(),
-            histogram_latency: Histogram::new(),
+            histogram_apply: Histogram::new(&Histogram::SECONDS),
+            histogram_latency: Histogram::new(&Histogram::SECONDS),
+            histogram_rows: Histogram::new(&Histogram::ROWS),
             received: Default::default(),
             applied: Default::default(),
             figures: Figures::default(),
@@ -294,8 +316,7 @@ impl Pulse {
             Class::Bug => 3,
         };
         self.figures.errors[class].fetch_add(1, Relaxed);
-        self.figures.applying_since_ms.store(0, Relaxed);
-        self.figures.receiving_commit_us.store(0, Relaxed);
+        self.dropped();
         match retry {
             Some(pause) => {
                 self.figures.reconnects.fetch_add(1, Relaxed);
@@ -306,7 +327,15 @@ impl Pulse {
         }
     }
 
+    /// Nothing of an earlier run is open any more.
+    fn dropped(&self) {
+        self.figures.applying_since_ms.store(0, Relaxed);
+        self.figures.awaiting_since_ms.store(0, Relaxed);
+        self.figures.receiving_commit_us.store(0, Relaxed);
+    }
+
     pub(super) fn streaming(&self, position: &Position) {
+        self.dropped();
         self.took(position);
         self.set(State::Streaming, "");
     }
@@ -344,6 +373,15 @@ impl Pulse {
         self.figures.applying_since_ms.store(clock_ms(), Relaxed);
     }
 
+    /// The open group waits for the source, until `came`.
+    pub(super) fn awaits(&self) {
+        self.figures.awaiting_since_ms.store(clock_ms(), Relaxed);
+    }
+
+    pub(super) fn came(&self) {
+        self.figures.awaiting_since_ms.store(0, Relaxed);
+    }
+
     pub(super) fn tried_again(&self) {
         self.figures.retries.fetch_add(1, Relaxed);
     }
@@ -357,8 +395,8 @@ impl Pulse {
         self.took(position);
         let since = self.figures.applying_since_ms.swap(0, Relaxed);
         if since > 0 {
-            self.histogram_apply
-                .observe(Duration::from_millis(clock_ms().saturating_sub(since)));
+            let open = Duration::from_millis(clock_ms().saturating_sub(since));
+            self.histogram_apply.observe(open.as_secs_f64());
         }
         self.figures.groups.fetch_add(1, Relaxed);
         self.figures.rows.fetch_add(rows, Relaxed);
@@ -371,6 +409,11 @@ impl Pulse {
         }
     }
 
+    pub(super) fn skipped(&self, filtered: u64, unchanged: u64) {
+        self.figures.skipped_filter.fetch_add(filtered, Relaxed);
+        self.figures.skipped_noop.fetch_add(unchanged, Relaxed);
+    }
+
     /// A source transaction is visible on the target.
     pub(super) fn visible(&self, committed_at_us: i64, ops: Ops) {
         self.figures.transactions.fetch_add(1, Relaxed);
@@ -378,7 +421,9 @@ impl Pulse {
             sum.fetch_add(more, Relaxed);
         }
         let latency = u64::try_from(now_us() - committed_at_us).unwrap_or(0);
-        self.histogram_latency.observe(Duration::from_micros(latency));
+        self.histogram_latency
+            .observe(Duration::from_micros(latency).as_secs_f64());
+        self.histogram_rows.observe(ops.total() as f64);
     }
 
     /// To be called about each second.
@@ -427,47 +472,48 @@ impl Pulse {
         if condition.state != State::Streaming {
             return condition;
         }
-        let waits = |why: String, since: Instant| Condition {
+        let waits = |why: String, since: Duration| Condition {
             state: State::Waiting,
             why,
-            since,
+            since: Instant::now().checked_sub(since).unwrap_or(condition.since),
         };
-        let now = Instant::now();
-        if let Some(open) = self.applying_for() {
-            // While a group is being applied nobody waits for the source.
-            if open <= WAITING_AFTER {
-                return condition;
+        let (source, target) = (&self.source, &self.target);
+        // While a group is open, whoever it waits for is told, and nobody else is waited for.
+        match (self.awaiting_for(), self.applying_for()) {
+            (Some(waited), _) if waited > WAITING_AFTER => {
+                let seconds = waited.as_secs();
+                let why = format!("node {source} has not sent the rest of a transaction for {seconds} s");
+                waits(why, waited)
             }
-            let why = format!(
-                "node {} has not finished a group for {} s",
-                self.target,
-                open.as_secs()
-            );
-            return waits(why, now.checked_sub(open).unwrap_or(now));
+            (None, Some(open)) if open > WAITING_AFTER => {
+                let why = format!("node {target} has not finished a group for {} s", open.as_secs());
+                waits(why, open)
+            }
+            (Some(_), _) | (None, Some(_)) => condition,
+            (None, None) => match self.unread_for() {
+                Some((quiet, true)) => {
+                    let why = format!("node {source} does not answer: no word for {} s", quiet.as_secs());
+                    waits(why, quiet)
+                }
+                Some((quiet, false)) => {
+                    let why = format!(
+                        "node {source} wrote log that it has not sent for {} s",
+                        quiet.as_secs()
+                    );
+                    waits(why, quiet)
+                }
+                None => condition,
+            },
         }
-        let Some((quiet, silent)) = self.unread_for() else {
-            return condition;
-        };
-        let why = if silent {
-            format!(
-                "node {} does not answer: no word for {} s",
-                self.source,
-                quiet.as_secs()
-            )
-        } else {
-            let seconds = quiet.as_secs();
-            format!(
-                "node {} wrote log that it has not sent for {seconds} s",
-                self.source
-            )
-        };
-        waits(why, now.checked_sub(quiet).unwrap_or(now))
     }
 
     /// For how long a group has been open.
     pub fn applying_for(&self) -> Option<Duration> {
-        let since = self.figures.applying_since_ms.load(Relaxed);
-        (since > 0).then(|| Duration::from_millis(clock_ms().saturating_sub(since)))
+        elapsed(&self.figures.applying_since_ms)
+    }
+
+    fn awaiting_for(&self) -> Option<Duration> {
+        elapsed(&self.figures.awaiting_since_ms)
     }
 
     /// Log that is there and was not sent, or (`true`) a source that does not say how much there is.
@@ -521,17 +567,32 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_does_not_end_is_told_by_its_target() {
+    fn an_open_group_is_told_by_whom_it_waits_for() {
         let pulse = pulse();
         pulse.streaming(&Position::Lsn(1));
         assert_eq!(pulse.condition().state, State::Streaming);
         pulse.applying(Some(7));
-        pulse
-            .figures
-            .applying_since_ms
-            .store(clock_ms().saturating_sub(1).max(1), Relaxed);
         assert_eq!(pulse.condition().state, State::Streaming);
+        // As if it had been so for longer.
+        let ago = |since: &AtomicU64| since.store(clock_ms() - 4_000, Relaxed);
+        ago(&pulse.figures.applying_since_ms);
+        assert_eq!(pulse.condition().why, "node b has not finished a group for 4 s");
+        pulse.awaits();
+        assert_eq!(pulse.condition().state, State::Streaming);
+        ago(&pulse.figures.awaiting_since_ms);
+        assert_eq!(
+            pulse.condition().why,
+            "node a has not sent the rest of a transaction for 4 s"
+        );
+        pulse.came();
         assert!(pulse.applying_for().is_some());
+        // What was dropped in the middle of a group is not open when the link goes on.
+        pulse.streaming(&Position::Lsn(1));
+        assert_eq!(
+            (pulse.applying_for(), pulse.condition().state),
+            (None, State::Streaming)
+        );
+        pulse.applying(Some(7));
         pulse.committed(&Position::Lsn(2), 3, &Conflicts::new());
         assert_eq!(
             (pulse.applying_for(), pulse.figures.rows.load(Relaxed)),
@@ -541,13 +602,15 @@ mod tests {
 
     #[test]
     fn durations_fall_into_their_buckets() {
-        let histogram = Histogram::new();
-        [0, 1_000, 1_001, 2_000_000, 900_000_000]
+        let histogram = Histogram::new(&Histogram::SECONDS);
+        [0.0, 0.001, 0.001_001, 2.0, 900.0]
             .into_iter()
-            .for_each(|us| histogram.observe(Duration::from_micros(us)));
-        let (sum, counts) = histogram.read();
+            .for_each(|seconds| histogram.observe(seconds));
+        let (sum, buckets) = histogram.read();
         assert!((sum - 902.002_001).abs() < 1e-6, "{sum}");
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
         assert_eq!((counts[0], counts[1], counts[10], counts[16]), (2, 1, 1, 1));
+        assert!(buckets[16].0.is_infinite());
     }
 
     #[test]

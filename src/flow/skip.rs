@@ -79,7 +79,7 @@ pub async fn execute(sync: &SyncSpec, index: usize, skip: &Skip) -> Result<()> {
     sync.links = vec![sync.links[index]];
     let link = sync.link(0);
     let stop = CancellationToken::new();
-    let held = tokio::time::timeout(WAIT_MAX, lease::stand_by(&sync, &me, false, &stop)).await;
+    let held = tokio::time::timeout(WAIT_MAX, lease::stand_by(&sync, &me, false, &stop, &|_| ())).await;
     let held = match held {
         Ok(held) => held?,
         Err(_) => None,

@@ -71,8 +71,8 @@ impl Turn {
     /// The sync, checked, and its lease. `None`: told to stop.
     async fn take(&self, sync: &SyncSpec) -> Result<Option<(SyncSpec, Held)>> {
         let mut ready = checked(sync).await?;
-        self.tell(sync, State::Standby, "another copy runs it");
-        let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work).await? else {
+        let standby = |why: &str| self.tell(sync, State::Standby, why);
+        let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work, &standby).await? else {
             return Ok(None);
         };
         self.tell(sync, State::Starting, "");
@@ -289,7 +289,10 @@ impl Run {
                 info!(event = "paused", link, "the link rests until `tidelock resume`");
                 self.pulse.set(State::Paused, "an operator paused it");
             } else {
-                let why = "its lease may be over and has to be renewed first";
+                let node = &self.spec.target.name;
+                let why = format!(
+                    "node {node} has not renewed the link's lease in time: nothing is written before"
+                );
                 self.pulse.set(State::Waiting, why);
             }
             gate = tokio::select! {

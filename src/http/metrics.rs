@@ -77,15 +77,11 @@ impl Series<'_, '_> {
         let kind = MetricType::Histogram;
         let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
         for (labels, histogram) in series {
-            let (sum, counts) = histogram.read();
-            let bounds = Histogram::BOUNDS.into_iter().chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
-            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                sum,
-                counts.iter().sum(),
-                &buckets,
-                None,
-            )?;
+            let (sum, buckets) = histogram.read();
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
         Ok(())
     }
@@ -258,7 +254,19 @@ impl Ours {
                 Some((of(pulse), known.report.conflicts_open as f64))
             })
             .collect();
-        out.gauge(("conflicts_open", "Conflicts that wait for a person"), open)
+        out.gauge(("conflicts_open", "Conflicts that wait for a person"), open)?;
+        let oldest: Vec<_> = links
+            .iter()
+            .filter_map(|pulse| {
+                let known = self.0.facts.known(&pulse.sync, &pulse.link)?;
+                Some((
+                    of(pulse),
+                    known.report.conflict_oldest_open_ms.map_or(0.0, seconds),
+                ))
+            })
+            .collect();
+        let help = "Age of the oldest conflict that waits for a person; 0 when there is none";
+        out.gauge(("conflict_oldest_open_seconds", help), oldest)
     }
 }
 
@@ -317,16 +325,23 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         ("events_applied", "Row changes whose transaction is on the target"),
         applied,
     )?;
-    let looped = links.iter().map(|pulse| {
-        let skipped = pulse.figures.skipped_loop.load(Relaxed) as f64;
-        (with(pulse, ("reason", "loop")), skipped)
+    let skipped = links.iter().flat_map(|pulse| {
+        let figures = &pulse.figures;
+        let reasons = [
+            ("loop", &figures.skipped_loop),
+            ("filter", &figures.skipped_filter),
+            ("noop", &figures.skipped_noop),
+        ];
+        reasons.map(|(reason, count)| (with(pulse, ("reason", reason)), count.load(Relaxed) as f64))
     });
-    out.counter(("events_skipped", "Row changes that go no further"), looped)?;
+    out.counter(("events_skipped", "Row changes that go no further"), skipped)?;
     let transactions = count(links, |figures| &figures.transactions);
     out.counter(
         ("transactions", "Source transactions that are on the target"),
         transactions,
     )?;
+    let sizes = links.iter().map(|pulse| (of(pulse), &pulse.histogram_rows));
+    out.histogram(("transaction_rows", "Row changes of a source transaction"), sizes)?;
     let groups = count(links, |figures| &figures.groups);
     out.counter(
         (
@@ -345,6 +360,9 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     )?;
     let copied = count(links, |figures| &figures.copied_rows);
     out.counter(("copy_rows", "Rows of first copies"), copied)?;
+    let estimated = count(links, |figures| &figures.copy_estimated);
+    let help = "Rows of the first copy by the source's statistics; 0 when this process made none";
+    out.gauge(("copy_rows_estimated", help), estimated)?;
     troubles(out, links)
 }
 

@@ -57,15 +57,21 @@ impl Position {
                 list.0.extend(one.0);
                 Some(Position::MariaGtid(list))
             }
-            // Named by where it begins; where it ends the name does not say.
-            Position::File(_) => None,
+            // Named by where it begins; where it ends the reader finds.
+            Position::File(_) => {
+                let begin: FilePosition = transaction.parse().ok()?;
+                Some(Position::File(FilePosition {
+                    is_passed: true,
+                    ..begin
+                }))
+            }
         }
     }
 }
 
 impl fmt::Display for Position {
     /// Text form with its kind, as stored: `lsn:0/16B3748`, `gtid:UUID:1-5`, `mariadb:0-1-5,1-2-9`,
-    /// `file:binlog.000003:1234@1763712345`.
+    /// `file:binlog.000003:1234@1763712345`; with `+` behind the offset, the transaction that begins there is passed too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Position::Lsn(lsn) => write!(f, "lsn:{}", lsn_text(*lsn)),
@@ -297,6 +303,8 @@ pub struct FilePosition {
     /// When the server began the file, by its clock in seconds: a file of the same name made after the log was reset
     /// is another one.
     pub created: u32,
+    /// Up to the end of the transaction that begins here, wherever that is.
+    pub is_passed: bool,
 }
 
 impl FilePosition {
@@ -309,6 +317,7 @@ impl FilePosition {
             number: number.parse().ok().filter(|_| is_number)?,
             offset,
             created,
+            is_passed: false,
         })
     }
 
@@ -320,14 +329,15 @@ impl FilePosition {
         self.file.rsplit_once('.').map_or("", |(base, _)| base)
     }
 
-    fn place(&self) -> (u64, u64) {
-        (self.number, self.offset)
+    fn place(&self) -> (u64, u64, bool) {
+        (self.number, self.offset, self.is_passed)
     }
 }
 
 impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}@{}", self.file, self.offset, self.created)
+        let passed = if self.is_passed { "+" } else { "" };
+        write!(f, "{}:{}{passed}@{}", self.file, self.offset, self.created)
     }
 }
 
@@ -338,7 +348,10 @@ impl FromStr for FilePosition {
         let parse = || {
             let (place, created) = text.rsplit_once('@')?;
             let (file, offset) = place.rsplit_once(':')?;
-            FilePosition::new(file, offset.parse().ok()?, created.parse().ok()?)
+            let is_passed = offset.ends_with('+');
+            let offset = offset.strip_suffix('+').unwrap_or(offset);
+            let at = FilePosition::new(file, offset.parse().ok()?, created.parse().ok()?)?;
+            Some(FilePosition { is_passed, ..at })
         };
         parse().ok_or_else(|| PositionError::Malformed(text.to_owned()))
     }
@@ -360,6 +373,7 @@ mod tests {
             "gtid:",
             "file:binlog.000003:1234@1763712345",
             "file:my.host-bin.1000000:4@0",
+            "file:binlog.000003:1234+@1763712345",
         ] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), *text);
         }
@@ -386,6 +400,7 @@ mod tests {
             "file:binlog.000001:4",
             "file:binlog.index:4@1",
             "file:binlog.000001:-4@1",
+            "file:binlog.000001:4++@1",
             &format!("gtid:{A}"),
             &format!("gtid:{A}:0"),
         ] {
@@ -414,6 +429,8 @@ mod tests {
         assert!(covers("file:b.1000000:4@2", "file:b.999999:4@1").unwrap());
         assert!(covers("file:b.000001:900@1", "file:b.000001:900@1").unwrap());
         assert!(!covers("file:b.000001:899@1", "file:b.000001:900@1").unwrap());
+        assert!(covers("file:b.000001:900+@1", "file:b.000001:900@1").unwrap());
+        assert!(!covers("file:b.000001:900@1", "file:b.000001:900+@1").unwrap());
         assert!(covers("file:a.000002:4@1", "file:b.000001:4@1").is_err());
         assert!(covers("file:b.000002:4@1", &format!("gtid:{A}:1")).is_err());
     }
@@ -437,6 +454,11 @@ mod tests {
             after("mariadb:0-1-5,1-1-9", "0-2-6").unwrap(),
             "mariadb:0-2-6,1-1-9"
         );
+        assert_eq!(
+            after("file:b.000001:4@1", "b.000002:900@7").unwrap(),
+            "file:b.000002:900+@7"
+        );
+        assert_eq!(after("file:b.000001:4@1", "first copy"), None);
         assert_eq!(after("lsn:0/10", "first copy"), None);
         assert_eq!(after(&format!("gtid:{A}:1"), "first copy"), None);
     }

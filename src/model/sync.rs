@@ -286,6 +286,8 @@ pub struct LinkStatus {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    /// Since the oldest open one was recorded, by the target's clock.
+    pub conflict_oldest_open_ms: Option<u64>,
     /// Who runs it, or ran it last.
     pub lease: Option<Lease>,
     pub pause: Option<Pause>,

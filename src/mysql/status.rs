@@ -73,13 +73,14 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         return Ok(LinkStatus::default());
     }
     let sql = "SELECT (SELECT COUNT(*) FROM tidelock.node WHERE sync = :sync),
-                      CAST(COALESCE(SUM(outcome = 'open'), 0) AS SIGNED), COUNT(*)
+                      CAST(COALESCE(SUM(outcome = 'open'), 0) AS SIGNED), COUNT(*),
+                      TIMESTAMPDIFF(MICROSECOND, MIN(CASE WHEN outcome = 'open' THEN recorded_at END), NOW(6)) DIV 1000
                  FROM tidelock.conflict WHERE sync = :sync AND link = :link";
-    let counts: Option<(u64, u64, u64)> = conn
+    let counts: Option<(u64, u64, u64, Option<i64>)> = conn
         .exec_first(sql, params! { sync, link })
         .await
         .map_err(|error| fail(&*doing, error))?;
-    let (nodes, conflicts_open, conflicts_total) = counts.unwrap_or_default();
+    let (nodes, conflicts_open, conflicts_total, oldest) = counts.unwrap_or_default();
     let sql = "SELECT lane, epoch, seq, position, settle, source_identity,
                       TIMESTAMPDIFF(MICROSECOND, moved_at, NOW(6)) DIV 1000
                  FROM tidelock.checkpoint WHERE sync = :sync AND link = :link ORDER BY seq DESC LIMIT 1";
@@ -91,6 +92,7 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         set_up: nodes > 0,
         conflicts_open,
         conflicts_total,
+        conflict_oldest_open_ms: oldest.map(|age| age.max(0).unsigned_abs()),
         ..LinkStatus::default()
     };
     if let Some((lane, epoch, seq, position, settle, identity, age)) = row {

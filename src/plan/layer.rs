@@ -23,6 +23,9 @@ pub struct Layer {
 #[derive(Debug, Default)]
 pub struct Layers {
     layers: Vec<Layer>,
+    /// Changes of which nothing is to be written: outside of the table's row filter, and none at all.
+    pub filtered: u64,
+    pub unchanged: u64,
 }
 
 impl Layers {

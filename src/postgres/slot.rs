@@ -10,7 +10,9 @@ use super::{fail, sql};
 use crate::access::Access;
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::position::{lsn_text, parse_lsn};
+use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, publication_name};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -147,12 +149,12 @@ pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> 
         .hint(NEW_COPY))
 }
 
-/// A table outside the publication would silently not be replicated.
-pub(super) async fn check_publication(
+/// The oids of the tables. One outside the publication would silently not be replicated.
+pub(super) async fn published(
     client: &Client,
     sync: &str,
     tables: &[Arc<CatalogTable>],
-) -> Result<()> {
+) -> Result<HashMap<u32, TableId>> {
     let name = publication_name(sync);
     let doing = format!("use publication {name}");
     let schemas: Vec<&str> = tables
@@ -178,7 +180,7 @@ pub(super) async fn check_publication(
             .hint("run `tidelock setup --execute`"));
     }
     match outside {
-        None => Ok(()),
+        None => oids(client, &schemas, &names).await,
         Some(table) => Err(Error::definite(doing)
             .table(&table)
             .why("the table is not in it, so its changes would not be sent")
@@ -187,6 +189,25 @@ pub(super) async fn check_publication(
                 sql::quote(&name)
             ))),
     }
+}
+
+async fn oids(client: &Client, schemas: &[&str], names: &[&str]) -> Result<HashMap<u32, TableId>> {
+    const DOING: &str = "look up the tables of the sync";
+    let found = client
+        .query(
+            "SELECT c.oid, want.schema, want.name FROM unnest($1::text[], $2::text[]) AS want(schema, name)
+               JOIN pg_namespace n ON n.nspname = want.schema
+               JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name",
+            &[&schemas, &names],
+        )
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    let table = |row: &tokio_postgres::Row| -> Result<(u32, TableId), tokio_postgres::Error> {
+        let id = TableId::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?);
+        Ok((row.try_get(0)?, id))
+    };
+    let oids = found.iter().map(table).collect::<Result<_, _>>();
+    oids.map_err(|error| fail(DOING, error))
 }
 
 pub(super) struct Created {

@@ -28,7 +28,7 @@ use super::stream::{Replay, Streams};
 use super::wire::{self, Begin, Frame, Message};
 use super::{connect, fail, malformed, out_of_order, slot, sql};
 use crate::access::SourceOptions;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
 use crate::model::origin::{CONTROL, Marker, is_echo};
 use crate::model::position::{Position, lsn_text};
@@ -69,6 +69,8 @@ pub struct Source {
     utf8: bool,
     connection: Replication,
     tables: HashMap<TableId, Arc<CatalogTable>>,
+    /// The same by oid, under whatever name the log has them.
+    oids: HashMap<u32, TableId>,
     /// By oid, with the number of the description; `None` = a table that is not ours.
     relations: HashMap<u32, (u64, Option<Relation>)>,
     /// Descriptions of tables received so far.
@@ -177,7 +179,7 @@ impl Source {
             )));
         };
         let client = connect(&options.access).await?;
-        slot::check_publication(&client, &options.sync, &options.tables).await?;
+        let oids = slot::published(&client, &options.sync, &options.tables).await?;
         let name = slot_of(&options);
         let slot = slot::find(&client, &name)
             .await?
@@ -207,6 +209,7 @@ impl Source {
         let now = Instant::now();
         Ok(Source {
             tables: tables.collect(),
+            oids,
             utf8,
             connection,
             relations: HashMap::new(),
@@ -412,6 +415,10 @@ impl Source {
 
     fn message(&mut self, bytes: &Bytes) -> Result<Option<Step>> {
         match wire::message(bytes).map_err(malformed)? {
+            // One transaction at a time: what is open would be lost.
+            Message::Begin(_) | Message::StreamCommit { .. } if self.transaction.is_some() => {
+                Err(out_of_order())
+            }
             Message::Begin(begin) => {
                 self.transaction = Some(Transaction::new(begin));
                 Ok(None)
@@ -497,6 +504,9 @@ impl Source {
                         let look_up = async move { described.look_up(&access, utf8).await };
                         self.described = Some((relation.oid, tokio::spawn(look_up)));
                     }
+                    None if self.oids.contains_key(&relation.oid) => {
+                        return Err(self.renamed(relation.oid, &id));
+                    }
                     None => self.describe(relation.oid, None),
                 }
                 Ok(None)
@@ -511,12 +521,10 @@ impl Source {
                 self.change(relation, |relation, mode| relation.delete(bytes, &old, mode))
             }
             Message::Truncate { relations } => {
-                let mut step = None;
                 for relation in relations {
-                    // A list of tables is far smaller than a part, so at most one part is ready.
-                    step = self.change(relation, |_, _| Ok(Op::Truncate))?.or(step);
+                    self.push(relation, |_, _| Ok(Op::Truncate))?;
                 }
-                Ok(step)
+                Ok(self.full())
             }
             Message::Logical {
                 transactional: true,
@@ -545,6 +553,19 @@ impl Source {
         Ok(Some(Step::Part(transaction.part(Some(Position::Lsn(end))))))
     }
 
+    /// Rows of a table of ours that had another name when they were written.
+    fn renamed(&self, oid: u32, id: &TableId) -> Error {
+        let error = Error::definite("read the change stream").reason(Reason::PositionLost);
+        let error = error.why(format!(
+            "the table was called {id} for a while, and rows were written to it under that name, which is not in the sync"
+        ));
+        let error = error.hint(NEW_COPY);
+        match self.oids.get(&oid) {
+            Some(table) => error.table(table),
+            None => error,
+        }
+    }
+
     fn marker(&mut self, content: &[u8]) -> Result<Option<Step>> {
         let marker = Marker::from_json(content).map_err(|error| {
             Error::definite("read a marker in the change stream")
@@ -566,8 +587,13 @@ impl Source {
     }
 
     fn change(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<Option<Step>> {
+        self.push(oid, op)?;
+        Ok(self.full())
+    }
+
+    fn push(&mut self, oid: u32, op: impl FnOnce(&Relation, Mode) -> Result<Op>) -> Result<()> {
         let Some(relation) = self.relation(oid)? else {
-            return Ok(None);
+            return Ok(());
         };
         let change = Change {
             op: op(relation, self.options.mode)?,
@@ -575,7 +601,13 @@ impl Source {
         };
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
         transaction.push(change);
-        Ok(transaction.is_full().then(|| Step::Part(transaction.part(None))))
+        Ok(())
+    }
+
+    /// What has gathered, once it is a part.
+    fn full(&mut self) -> Option<Step> {
+        let transaction = self.transaction.as_mut().filter(|open| open.is_full())?;
+        Some(Step::Part(transaction.part(None)))
     }
 }
 

@@ -106,7 +106,9 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
     }
     let wrong = |error| fail(&*doing, error);
     let sql = "SELECT (SELECT count(*) FROM tidelock.node WHERE sync = $1),
-                      count(*) FILTER (WHERE outcome = 'open'), count(*)
+                      count(*) FILTER (WHERE outcome = 'open'), count(*),
+                      (extract(epoch FROM clock_timestamp() - min(recorded_at) FILTER (WHERE outcome = 'open'))
+                       * 1000)::bigint
                  FROM tidelock.conflict WHERE sync = $1 AND link = $2";
     let counts = client.query_one(sql, &[&sync, &link]).await.map_err(wrong)?;
     let sql = "SELECT lane::bigint, epoch, seq, position, settle, source_identity,
@@ -121,12 +123,14 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
             .map(i64::unsigned_abs)
             .map_err(wrong)
     };
+    let oldest: Option<i64> = counts.try_get(3).map_err(wrong)?;
     let mut status = LinkStatus {
         set_up: count(0)? > 0,
         checkpoint,
         checkpoint_age_ms: age.map(|age| age.max(0).unsigned_abs()),
         conflicts_open: count(1)?,
         conflicts_total: count(2)?,
+        conflict_oldest_open_ms: oldest.map(|age| age.max(0).unsigned_abs()),
         ..LinkStatus::default()
     };
     if has_operations(client).await? {

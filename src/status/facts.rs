@@ -114,6 +114,7 @@ async fn target(link: &LinkSpec) -> Result<(LinkStatus, Option<String>)> {
     let status = node.link_status(&link.sync, &link.id).await?;
     // What the account may not see is no reason to fail.
     let holder = node.waiting_for().await.unwrap_or_default();
+    node.close().await;
     Ok((status, holder))
 }
 
@@ -130,6 +131,7 @@ async fn source(link: &LinkSpec, checkpoint: Option<&Position>) -> Result<Kept> 
         Some(from) => Some(node.log_distance(from).await?),
         None => None,
     };
+    node.close().await;
     Ok(Kept {
         end,
         retention,

@@ -72,6 +72,8 @@ pub struct Report {
     pub checkpoint_age_ms: Option<u64>,
     pub conflicts_open: u64,
     pub conflicts_total: u64,
+    #[serde(default)]
+    pub conflict_oldest_open_ms: Option<u64>,
     pub retained_bytes: Option<u64>,
     pub retained_limit: Option<String>,
     /// So much more log, or time, and the source may remove what the link needs.
@@ -180,6 +182,7 @@ impl Report {
             report.checkpoint_age_ms = checkpoint.and(target.checkpoint_age_ms);
             report.conflicts_open = target.conflicts_open;
             report.conflicts_total = target.conflicts_total;
+            report.conflict_oldest_open_ms = target.conflict_oldest_open_ms;
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
             report.run_by = target
@@ -194,8 +197,11 @@ impl Report {
     /// The process's word goes first.
     pub fn with(mut self, live: Option<Figures>) -> Report {
         let Some(live) = live else { return self };
-        (self.state, self.why) = (live.state.clone(), live.why.clone());
-        self.next = None;
+        // Who paused a link, and what for, stands in the database.
+        if !(self.state == "paused" && live.state == "paused") {
+            (self.state, self.why) = (live.state.clone(), live.why.clone());
+            self.next = None;
+        }
         if live.lag_ms.is_some() {
             (self.lag_ms, self.lag_estimated) = (live.lag_ms, false);
             (self.lag_bytes, self.lag_bytes_estimated) = (live.lag_bytes, live.lag_bytes_estimated);

@@ -52,6 +52,46 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// Types known only as text whose output function gives equal values one text. Between two engines such a type is
+/// refused anyway.
+fn has_one_text(name: &str, engine: Engine) -> bool {
+    match engine {
+        Engine::Postgres => match name.strip_suffix("[]") {
+            Some(element) => ONE_TEXT_IN_ARRAYS.contains(&element),
+            None => ONE_TEXT_POSTGRES.contains(&name),
+        },
+        Engine::Mariadb => ["inet4", "inet6"].contains(&name),
+        Engine::Mysql => false,
+    }
+}
+
+/// Names as `format_type` writes them. Ranges of numeric are missing: 1.0 and 1.00 are equal bounds.
+const ONE_TEXT_POSTGRES: [&str; 13] = [
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "oid",
+    "pg_lsn",
+    "xid8",
+    "int4range",
+    "int8range",
+    "daterange",
+    "int4multirange",
+    "int8multirange",
+    "datemultirange",
+];
+const ONE_TEXT_IN_ARRAYS: [&str; 8] = [
+    "smallint",
+    "integer",
+    "bigint",
+    "boolean",
+    "text",
+    "character varying",
+    "uuid",
+    "date",
+];
+
 /// Can rows be told apart by a column of this type? Keys are compared as canonical texts, so a type in which one
 /// value has two texts is refused: the server would call two of our keys the same row.
 pub fn can_be_key(ty: &ColumnType, engine: Engine) -> Result<(), String> {
@@ -63,7 +103,11 @@ pub fn can_be_key(ty: &ColumnType, engine: Engine) -> Result<(), String> {
             "has many texts for one value",
             "the part that identifies the row, in its own column",
         ),
-        ColumnType::Opaque { .. } => ("is only known as text", "an integer, a text or a uuid"),
+        ColumnType::Opaque { name } if has_one_text(name, engine) => return Ok(()),
+        ColumnType::Opaque { .. } => (
+            "is only known as text, and nothing says that equal values have equal texts,",
+            "an integer, a text or a uuid",
+        ),
         ColumnType::Interval => ("has many texts for one value", "an integer in a fixed unit"),
         ColumnType::Decimal { precision: None, .. } => (
             "without a scale has many texts for one value (1.0 and 1.00)",

@@ -1,7 +1,7 @@
 //! The forms in which a server may write its log: compressed, without GTIDs, with large events, over several files, cut
 //! by a crash. The same transactions must come out of each.
 
-use super::harness::{Kind, Options as Server};
+use super::harness::{Kind, Options as Server, eventually};
 use super::transactions::*;
 use super::*;
 
@@ -312,4 +312,71 @@ async fn mysql_a_large_compressed_transaction_takes_little_memory() {
     assert_eq!(rows, 100_000);
     let more = most_memory_mib() - before;
     assert!(more < 24, "{more} MiB for a transaction of 400 MB");
+}
+
+/// The log's file ends while a large transaction is held back and most of it lies on disk.
+async fn files_end_while_a_transaction_is_held(kind: Kind) {
+    let db = server(kind, &["--max-binlog-size=4096"]).await;
+    db.exec(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(2000)); CREATE TABLE ten (n int);
+             INSERT INTO ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)",
+    )
+    .await;
+    let options = options(&db, &["t"]).await;
+    let from = start_position(&options).await.unwrap();
+    let mut live = Source::open(options.clone(), &from).await.unwrap();
+    let fill = "INSERT INTO t SELECT a.n + 10*b.n + 100*c.n + 1000*d.n, REPEAT('x', 1800) FROM ten a, ten b, ten c, ten d";
+    if kind == Kind::Mysql {
+        // MySQL hands rows on at once, except those of a transaction that is decided later.
+        let mut session = db.session().await;
+        session.exec("XA START 'x'").await;
+        session.exec(fill).await;
+        session.exec("XA END 'x'").await;
+        session.exec("XA PREPARE 'x'").await;
+        drop(session);
+        for id in 0..5 {
+            db.as_dba(&format!(
+                "FLUSH BINARY LOGS; INSERT INTO t VALUES ({}, 'between')",
+                20_000 + id
+            ))
+            .await;
+        }
+        let decided = async || db.try_exec("XA COMMIT 'x'").await.is_ok();
+        eventually(
+            Duration::from_secs(20),
+            "the session of the XA transaction has ended",
+            decided,
+        )
+        .await;
+    } else {
+        let mut session = db.session().await;
+        session.exec("BEGIN").await;
+        session.exec(fill).await;
+        db.as_dba("FLUSH BINARY LOGS; INSERT INTO t VALUES (20000, 'before')")
+            .await;
+        session.exec("COMMIT").await;
+    }
+    db.exec("INSERT INTO t VALUES (30000, 'after')").await;
+    let others = if kind == Kind::Mysql { 6 } else { 2 };
+    for source in [
+        &mut live,
+        &mut Source::open(options.clone(), &from).await.unwrap(),
+    ] {
+        let all = told(&parts(source, &options).await);
+        assert_eq!(all.len(), 10_000 + others);
+        let large: Vec<&String> = all.iter().filter(|told| told.len() <= 5).collect();
+        assert_eq!(large.len(), 10_000);
+        assert_eq!(all.last().unwrap(), "+30000");
+    }
+    assert_eq!(options.spill.used(), (0, 0), "what was held is given back");
+}
+
+#[tokio::test]
+async fn mysql_rotation_in_a_held_transaction() {
+    files_end_while_a_transaction_is_held(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_rotation_in_a_held_transaction() {
+    files_end_while_a_transaction_is_held(Kind::Mariadb).await;
 }

@@ -15,8 +15,9 @@ async fn fails(source: &mut Source) -> Error {
 /// Sessions change what the checks at the start have seen: each is caught in the event that has it.
 async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
     let db = private(kind, &Server::default()).await;
-    db.exec("CREATE TABLE t (id int PRIMARY KEY, v int, w int); INSERT INTO t VALUES (1, 1, 1)")
-        .await;
+    let filled = "CREATE TABLE t (id int PRIMARY KEY, v int, w int, j json);
+                  INSERT INTO t VALUES (1, 1, 1, '{\"a\": 1, \"b\": \"a text that is worth leaving out of the log\"}')";
+    db.exec(filled).await;
     let options = options(&db, &["t"]).await;
     let mut cases = vec![
         (
@@ -34,13 +35,22 @@ async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
             "SET GLOBAL binlog_row_metadata = 'FULL'",
             "binlog_row_metadata = FULL",
         ),
-        (
-            "DROP TABLE t",
-            "CREATE TABLE t (id int PRIMARY KEY, v int, w int); INSERT INTO t VALUES (1, 1, 1)",
-            "make a new copy",
-        ),
+        ("DROP TABLE t", filled, "make a new copy"),
     ];
+    if kind == Kind::Mysql {
+        cases.push((
+            "SET SESSION binlog_row_value_options = 'PARTIAL_JSON'; UPDATE t SET j = JSON_SET(j, '$.a', 2)",
+            "",
+            "SET GLOBAL binlog_row_value_options = ''",
+        ));
+    }
     if kind == Kind::Mariadb {
+        // The text of it does not begin as that of a statement which writes rows.
+        cases.push((
+            "SET SESSION binlog_format = 'STATEMENT'; SET STATEMENT max_statement_time = 100 FOR UPDATE t SET v = v + 1",
+            "",
+            "binlog_format = 'ROW'",
+        ));
         cases.push((
             "XA START 'x'; UPDATE t SET v = v + 1; XA END 'x'; XA PREPARE 'x'",
             "XA COMMIT 'x'",
@@ -219,4 +229,36 @@ async fn mysql_refused_columns() {
 #[tokio::test]
 async fn mariadb_refused_columns() {
     columns_that_are_not_read_are_refused(Kind::Mariadb).await;
+}
+
+/// A write that no transaction can take back and that the log's cache has no room for: the server logs an incident.
+async fn an_incident_is_a_lost_position(kind: Kind) {
+    let db = private(kind, &Server::default()).await;
+    db.exec("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE plain (v text) ENGINE=MyISAM")
+        .await;
+    let options = options(&db, &["t"]).await;
+    let mut source = source(&options).await;
+    db.exec("INSERT INTO t VALUES (1, 1)").await;
+    db.as_dba("SET GLOBAL max_binlog_stmt_cache_size = 4096; SET GLOBAL binlog_stmt_cache_size = 4096")
+        .await;
+    let rows = vec!["(REPEAT('x', 3000))"; 40].join(", ");
+    let mut session = db.session().await;
+    let refused = session
+        .try_exec(&format!("INSERT INTO plain VALUES {rows}"))
+        .await;
+    assert!(refused.is_err(), "the statement was logged");
+    db.exec("INSERT INTO t VALUES (2, 2)").await;
+    let error = fails(&mut source).await;
+    assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
+    assert!(error.to_string().contains("incident"), "{error}");
+}
+
+#[tokio::test]
+async fn mysql_incident() {
+    an_incident_is_a_lost_position(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_incident() {
+    an_incident_is_a_lost_position(Kind::Mariadb).await;
 }

@@ -207,16 +207,16 @@ impl Bench {
 /// Tests of one server make it at the same time.
 pub(crate) async fn control(db: &Db, kind: Kind) {
     let sql = match kind.is_postgres() {
-        true => [
+        true => concat!(
             include_str!("../../sql/postgres/001_control.sql"),
             include_str!("../../sql/postgres/002_operations.sql"),
-        ],
-        false => [
+            include_str!("../../sql/postgres/003_published.sql"),
+        ),
+        false => concat!(
             include_str!("../../sql/mysql/001_control.sql"),
             include_str!("../../sql/mysql/002_operations.sql"),
-        ],
+        ),
     };
-    let sql = &sql.concat();
     for _ in 0..20 {
         if db.try_exec(sql).await.is_ok() {
             return;

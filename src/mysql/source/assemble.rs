@@ -199,6 +199,9 @@ impl Assembler {
 
     /// An event of a transaction whose end may not come: kept, except for what tells how it ends.
     fn hold(&mut self, event: &Event<'_>) -> Result<()> {
+        if event.is_ignorable {
+            return Ok(());
+        }
         match event.kind {
             kind::XID => return self.ends(Ending::Commit),
             kind::XA_PREPARE => return self.xa_prepare(event),
@@ -282,7 +285,7 @@ impl Assembler {
         self.ends(ending)
     }
 
-    /// Kinds that hold rows in forms this version does not read; all others say nothing about rows.
+    /// Kinds that hold rows in forms this version does not read, and kinds it does not know at all.
     fn refuse(&self, event: &Event<'_>) -> Result<()> {
         let is_of_interest = || match table_id(event.body).and_then(|number| self.tables.by_number(number)) {
             Some(Mapped::Synced(reader) | Mapped::Checkpoint(reader)) => Some(reader.table.id.clone()),
@@ -301,7 +304,11 @@ impl Assembler {
                 .reason(Reason::PositionLost)
                 .why("the server says that it lost events (an incident event)")
                 .hint(NEW_COPY)),
-            _ => Ok(()),
+            kind if kind::says_nothing_of_rows(kind) || event.is_ignorable => Ok(()),
+            // Such as MariaDB 12's PARTIAL_ROW_DATA_EVENT: what is passed over may be rows.
+            kind => Err(error
+                .why(format!("it is of kind {kind}, which this version does not know"))
+                .hint("a newer version of Tidelock may; report it with the server's version")),
         }
     }
 
@@ -349,8 +356,10 @@ impl Assembler {
                 )));
         };
         let gtid = Gtid::parse(event.body);
+        let mut begin = place.clone();
+        begin.offset -= u64::from(event.size);
         let head = Head {
-            transaction: format!("{}:{}", place.file(), place.offset - u64::from(event.size)),
+            transaction: begin.to_string(),
             committed_at_us: gtid
                 .and_then(|gtid| gtid.committed_at_us)
                 .unwrap_or(i64::from(event.timestamp) * 1_000_000),
@@ -502,6 +511,8 @@ impl Assembler {
             Statement::Savepoint => return Ok(()),
             Statement::RollbackTo => return self.refuse_rollback(),
             Statement::Dml => self.statement_rows(&query)?,
+            // DDL and administration end the transaction that they stand in.
+            Statement::Unknown if self.open()?.has_begun => self.statement_rows(&query)?,
             Statement::Truncate(name) => {
                 let schema = name.schema.as_deref().unwrap_or(&database);
                 if let Some(table) = self.tables.by_name(schema, &name.name) {
@@ -514,7 +525,7 @@ impl Assembler {
                 let gone = self.tables.synced_ids().find(|id| id.schema == *schema).cloned();
                 gone.map_or(Ok(()), |id| Err(rows_removed(&id)))?;
             }
-            Statement::Other => {}
+            Statement::Other | Statement::Unknown => {}
         }
         match self.open()?.has_begun {
             true => Ok(()),

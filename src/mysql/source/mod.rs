@@ -248,6 +248,7 @@ fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
         size: header.size,
         end: header.end,
         is_artificial: header.is_artificial(),
+        is_ignorable: header.is_ignorable(),
         body,
     }
 }

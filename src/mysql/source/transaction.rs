@@ -22,6 +22,7 @@ pub(super) struct Event<'a> {
     /// Where it ends in its file, modulo 4 GiB; 0 where it stands in none.
     pub(super) end: u32,
     pub(super) is_artificial: bool,
+    pub(super) is_ignorable: bool,
     pub(super) body: &'a [u8],
 }
 
@@ -134,6 +135,7 @@ pub(super) fn recorded(record: &mut Bytes) -> Option<Event<'_>> {
         size: 0,
         end: 0,
         is_artificial: false,
+        is_ignorable: false,
         body: record,
     })
 }

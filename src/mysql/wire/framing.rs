@@ -63,6 +63,8 @@ pub struct Header {
 impl Header {
     /// Made for the reader; it stands in no file.
     const ARTIFICIAL: u16 = 0x20;
+    /// A reader that does not know the kind may pass it over.
+    const IGNORABLE: u16 = 0x80;
 
     pub fn parse(cursor: &mut Cursor<'_>) -> Option<Header> {
         Some(Header {
@@ -77,6 +79,10 @@ impl Header {
 
     pub fn is_artificial(&self) -> bool {
         self.flags & Self::ARTIFICIAL != 0
+    }
+
+    pub fn is_ignorable(&self) -> bool {
+        self.flags & Self::IGNORABLE != 0
     }
 }
 

@@ -44,6 +44,16 @@ pub mod kind {
     pub const MARIADB_WRITE_ROWS_V2_COMPRESSED: u8 = 169;
     pub const MARIADB_UPDATE_ROWS_V2_COMPRESSED: u8 = 170;
     pub const MARIADB_DELETE_ROWS_V2_COMPRESSED: u8 = 171;
+
+    /// INTVAR, APPEND_BLOCK, DELETE_FILE, RAND, USER_VAR and BEGIN_LOAD_QUERY, which go with statements;
+    /// IGNORABLE, ROWS_QUERY, PREVIOUS_GTIDS, TRANSACTION_CONTEXT, VIEW_CHANGE; MariaDB's ANNOTATE_ROWS, BINLOG_CHECKPOINT, GTID_LIST
+    /// and START_ENCRYPTION.
+    pub fn says_nothing_of_rows(kind: u8) -> bool {
+        matches!(
+            kind,
+            5 | 9 | 11 | 13 | 14 | 17 | 28 | 29 | 35 | 36 | 37 | 160 | 161 | 163 | 164
+        )
+    }
 }
 
 /// Reads forward through bytes of outside origin; every read is checked.

@@ -5,6 +5,7 @@
 use super::grants;
 use super::lost;
 use super::missing;
+use super::published;
 use super::state::{Control, State, cell, rows};
 use super::steps;
 use super::tables;
@@ -278,6 +279,10 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
     }
     if let Some(lost) = lost::unpublished(client, scope).await? {
         return Ok(vec![lost]);
+    }
+    let unlogged = published::compare(client, scope, false, false).await?;
+    if !unlogged.is_empty() {
+        return Ok(unlogged);
     }
     // What blocks a table is told above, and setup would refuse.
     if state

@@ -15,7 +15,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 9] = [
+pub(super) const CONTROL_TABLES: [&str; 10] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -25,6 +25,7 @@ pub(super) const CONTROL_TABLES: [&str; 9] = [
     "link_state",
     "out_of_sync",
     "audit",
+    "published",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.

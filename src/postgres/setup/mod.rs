@@ -1,6 +1,7 @@
 //! `check`, `setup` and `teardown` of one PostgreSQL database.
 //!
-//! Owns: what a node needs to take part in a sync ([`check`]), what is dynamic of that ([`settings`]), and the
+//! Owns: what a node needs to take part in a sync ([`check`]), what is dynamic of that ([`settings`]), what the log does not tell
+//! ([`unlogged`]), and the
 //! statements that install and remove our objects ([`setup_sql`], [`teardown_sql`]), whose texts are templates in
 //! `sql/postgres/`. Refuses: changing anything except through [`setup`] and [`teardown`], which run those statements
 //! under one lock per database, so that syncs set up at the same time do not meet.
@@ -9,6 +10,7 @@
 mod check;
 mod grants;
 mod lost;
+mod published;
 mod removal;
 mod state;
 mod steps;
@@ -24,6 +26,7 @@ use state::{Control, State};
 use tokio_postgres::Client;
 
 pub use check::{check, settings};
+pub use published::compare as unlogged;
 pub use removal::teardown_sql;
 
 /// Key of the advisory lock: the letters of the name.

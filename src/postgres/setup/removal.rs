@@ -5,6 +5,7 @@
 //! them. Refuses: dropping a slot that somebody reads.
 
 use super::literal;
+use super::published;
 use super::state::{Control, State, TableState, cell, rows};
 use super::steps::TABLE;
 use super::triggers;
@@ -129,12 +130,16 @@ pub(super) fn dropped_tables(scope: &Scope, state: &State, steps: &mut Vec<Step>
             Some(_) => table_sql(state, &there.id),
             None => Vec::new(),
         };
-        statements.push(format!(
-            "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
-            literal(&there.id.schema),
-            literal(&there.id.name),
-            literal(&scope.sync)
-        ));
+        let published = ["published"];
+        let published = published.iter().filter(|_| state.version >= published::VERSION);
+        for name in published.chain(&["table_state"]) {
+            statements.push(format!(
+                "DELETE FROM tidelock.{name} WHERE schema_name = {} AND table_name = {} AND sync = {}",
+                literal(&there.id.schema),
+                literal(&there.id.name),
+                literal(&scope.sync)
+            ));
+        }
         let left = |sql| {
             Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
         };
@@ -221,7 +226,12 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     }
     let operations = ["lease", "link_state", "out_of_sync"];
     let operations = operations.iter().filter(|_| state.version >= 2);
-    for name in operations.chain(&["checkpoint", "table_state", "node"]) {
+    let published = ["published"];
+    let published = published.iter().filter(|_| state.version >= published::VERSION);
+    for name in operations
+        .chain(published)
+        .chain(&["checkpoint", "table_state", "node"])
+    {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
             literal(&scope.sync)

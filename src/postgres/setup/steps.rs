@@ -5,6 +5,7 @@
 
 use super::grants;
 use super::literal;
+use super::published;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
@@ -27,9 +28,13 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 2] = [
+const CONTROL_FILES: [(i64, &str); 3] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
+    (
+        published::VERSION,
+        include_str!("../../../sql/postgres/003_published.sql"),
+    ),
 ];
 
 pub(super) async fn steps(

@@ -213,6 +213,21 @@ fn keys_have_one_text_per_value() {
     ] {
         assert!(can_be_key(&ty, Postgres).is_err(), "{ty:?}");
     }
+    let opaque = |name: &str| T::Opaque { name: name.into() };
+    for (name, engine, can) in [
+        ("inet", Postgres, true),
+        ("int4range", Postgres, true),
+        ("text[]", Postgres, true),
+        ("numrange", Postgres, false),
+        ("numeric[]", Postgres, false),
+        ("other.inet", Postgres, false),
+        ("citext", Postgres, false),
+        ("inet6", Mariadb, true),
+        ("geometry", Mysql, false),
+        ("inet", Mysql, false),
+    ] {
+        assert_eq!(can_be_key(&opaque(name), engine).is_ok(), can, "{name}");
+    }
     for ty in [
         T::Uuid,
         T::Bool,

@@ -11,18 +11,40 @@ use crate::mysql::source::transaction::Event;
 use crate::mysql::wire::{FormatDescription, Rotate, kind};
 use tracing::warn;
 
+/// Events that stand between transactions or begin one.
+fn stands_between(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID | kind::ROTATE | kind::STOP
+    )
+}
+
 impl Assembler {
     /// Files and offsets are followed where they are the position. Made-up events and heartbeats stand in no file.
     /// True: the event ends before our position, so it was taken already.
     pub(super) fn advance_place(&mut self, event: &Event<'_>) -> Result<bool> {
-        let (Position::File(position), Some(place)) = (&self.position, &mut self.place) else {
+        let (Position::File(position), Some(place)) = (&mut self.position, &mut self.place) else {
             return Ok(false);
         };
+        let is_heartbeat = matches!(event.kind, kind::HEARTBEAT | kind::HEARTBEAT_V2);
         let is_made_up = event.is_artificial || event.end == 0;
-        if is_made_up || matches!(event.kind, kind::HEARTBEAT | kind::HEARTBEAT_V2) {
+        if is_made_up && !is_heartbeat {
             return Ok(false);
         }
         let begin = place.offset;
+        // Where a transaction is to be passed, its end is the begin of what follows; or the log's end, where the server
+        // has nothing left but heartbeats, and which is never inside of one.
+        let is_over = position.is_passed
+            && place.file() == position.file()
+            && begin > position.offset
+            && (is_heartbeat || stands_between(event.kind));
+        if is_over {
+            position.clone_from(place);
+            self.idle.get_or_insert(0);
+        }
+        if is_heartbeat {
+            return Ok(false);
+        }
         place.offset += u64::from(event.size);
         if place.offset as u32 != event.end {
             return Err(Error::definite("follow the place in the binlog").why(format!(
@@ -41,7 +63,8 @@ impl Assembler {
                 .hint(NEW_COPY));
         }
         let is_first = matches!(event.kind, kind::FORMAT_DESCRIPTION);
-        Ok(is_in_file && place.offset <= position.offset && !is_first)
+        let is_passed = position.is_passed && begin >= position.offset;
+        Ok(is_in_file && (is_passed || place.offset <= position.offset) && !is_first)
     }
 
     pub(super) fn format_description(&mut self, event: &Event<'_>) -> Result<()> {

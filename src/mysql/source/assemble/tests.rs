@@ -4,6 +4,7 @@ use super::*;
 use crate::model::position::GtidSet;
 use crate::model::schema::{Column, ColumnType};
 use crate::model::value::Value;
+use proptest::prelude::*;
 
 const UUID: &str = "abababab-abab-abab-abab-abababababab";
 
@@ -44,6 +45,7 @@ fn send(assembler: &mut Assembler, kind: u8, body: &[u8]) -> Result<()> {
         size: 100,
         end: 0,
         is_artificial: false,
+        is_ignorable: false,
         body,
     })
 }
@@ -438,6 +440,7 @@ fn placed(assembler: &mut Assembler, kind: u8, size: u32, end: u32, body: &[u8])
         size,
         end,
         is_artificial: end == 0,
+        is_ignorable: false,
         body,
     })
 }
@@ -462,7 +465,7 @@ fn without_gtids_the_position_follows_offsets_and_files() {
     placed(&mut assembler, kind::WRITE_ROWS_V1, 50, 1_200, &insert(1)).unwrap();
     placed(&mut assembler, kind::XID, 31, 1_231, &[0; 8]).unwrap();
     let first = part(&mut assembler);
-    assert_eq!(first.head.transaction, "b.000001:1000");
+    assert_eq!(first.head.transaction, "b.000001:1000@7");
     assert_eq!(first.end.unwrap().to_string(), "file:b.000001:1231@7");
     let rotate = b"\x04\0\0\0\0\0\0\0b.000002";
     placed(&mut assembler, kind::ROTATE, 44, 1_275, rotate).unwrap();
@@ -503,6 +506,52 @@ fn what_was_taken_before_the_position_is_read_past() {
 }
 
 #[test]
+fn a_transaction_that_is_passed_ends_where_the_next_begins_or_the_log_does() {
+    let mut assembler = in_file(1_000);
+    assembler.position = "file:b.000001:1000+@7".parse().unwrap();
+    // Nothing of it is read, whatever it holds.
+    placed(&mut assembler, kind::ANONYMOUS_GTID, 100, 1_100, &gtid(0)).unwrap();
+    placed(
+        &mut assembler,
+        kind::QUERY,
+        100,
+        1_200,
+        &query("", "TRUNCATE TABLE t"),
+    )
+    .unwrap();
+    placed(&mut assembler, kind::INCIDENT, 100, 1_300, &[1, 2, 3]).unwrap();
+    assert!(assembler.step().is_none() && assembler.idle().is_none());
+    assert_eq!(assembler.position.to_string(), "file:b.000001:1000+@7");
+    let mut quiet = in_file(1_000);
+    quiet.position = assembler.position.clone();
+    placed(&mut assembler, kind::ANONYMOUS_GTID, 100, 1_400, &gtid(0)).unwrap();
+    assert_eq!(assembler.position.to_string(), "file:b.000001:1300@7");
+    placed(&mut assembler, kind::QUERY, 100, 1_500, &query("", "BEGIN")).unwrap();
+    placed(&mut assembler, kind::TABLE_MAP, 100, 1_600, &table_map(true)).unwrap();
+    placed(&mut assembler, kind::WRITE_ROWS_V1, 100, 1_700, &insert(3)).unwrap();
+    placed(&mut assembler, kind::XID, 31, 1_731, &[0; 8]).unwrap();
+    let end = part(&mut assembler).end.unwrap();
+    assert_eq!(end.to_string(), "file:b.000001:1731@7");
+    // Nothing has come yet, then all of it and no more.
+    placed(&mut quiet, kind::HEARTBEAT, 40, 1_000, b"b.000001").unwrap();
+    assert_eq!(quiet.position.to_string(), "file:b.000001:1000+@7");
+    placed(&mut quiet, kind::ANONYMOUS_GTID, 100, 1_100, &gtid(0)).unwrap();
+    placed(
+        &mut quiet,
+        kind::QUERY,
+        100,
+        1_200,
+        &query("", "TRUNCATE TABLE t"),
+    )
+    .unwrap();
+    placed(&mut quiet, kind::HEARTBEAT, 40, 1_200, b"b.000001").unwrap();
+    let Some(Step::Idle { position, .. }) = quiet.idle() else {
+        panic!("the end of the log is progress")
+    };
+    assert_eq!(position.to_string(), "file:b.000001:1200@7");
+}
+
+#[test]
 fn a_file_of_the_same_name_made_at_another_time_is_another_log() {
     let mut assembler = assembler();
     assembler.position = "file:b.000001:1000@6".parse().unwrap();
@@ -525,6 +574,7 @@ fn a_compressed_transaction_is_told_only_when_it_was_whole() {
             size: 0,
             end: 0,
             is_artificial: false,
+            is_ignorable: false,
             body,
         })
     };
@@ -536,6 +586,7 @@ fn a_compressed_transaction_is_told_only_when_it_was_whole() {
         size: 100,
         end: 0,
         is_artificial: false,
+        is_ignorable: false,
         body: &[],
     };
     assembler.payload_begin(&outer).unwrap();
@@ -619,4 +670,111 @@ async fn compressed_rows_and_statements_of_mariadb() {
         }
     };
     assert_eq!(error.class(), crate::error::Class::Definite, "{error}");
+}
+
+#[test]
+fn kinds_that_are_not_known_stop_the_link_unless_the_server_calls_them_ignorable() {
+    let rows = [
+        (kind::GTID, gtid(1)),
+        (kind::QUERY, query("", "BEGIN")),
+        (kind::TABLE_MAP, table_map(true)),
+    ];
+    // MariaDB 12: a piece of a row event.
+    let error = refused(&[&rows[..], &[(172, insert(1))]].concat());
+    assert!(error.to_string().contains("kind 172"), "{error}");
+    let text = query(
+        "shop",
+        "SET STATEMENT max_statement_time = 5 FOR UPDATE orders SET id = 2",
+    );
+    let error = refused(&[&rows[..], &[(kind::QUERY, text.clone())]].concat());
+    assert!(
+        error.hint_text().unwrap_or_default().contains("binlog_format"),
+        "{error}"
+    );
+    // Between transactions it is administration.
+    let mut assembler = assembler();
+    send(&mut assembler, kind::GTID, &gtid(1)).unwrap();
+    send(
+        &mut assembler,
+        kind::QUERY,
+        &query("shop", "GRANT SELECT ON orders TO x"),
+    )
+    .unwrap();
+    begin(&mut assembler, 2);
+    for ignorable in [true, false] {
+        let event = Event {
+            kind: 200,
+            server_id: 1,
+            timestamp: 7,
+            size: 100,
+            end: 0,
+            is_artificial: false,
+            is_ignorable: ignorable,
+            body: &[1, 2, 3],
+        };
+        assert_eq!(assembler.event(&event).is_ok(), ignorable);
+    }
+}
+
+/// What a damaged or hostile log may hold: events of any kind, cut, with bytes changed, in any order.
+#[derive(Debug, Clone)]
+enum Damage {
+    None,
+    Cut(usize),
+    Changed(usize, u8),
+    Made(u8, Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        4 => Just(Damage::None),
+        1 => (0_usize..60).prop_map(Damage::Cut),
+        2 => (0_usize..60, 1_u8..).prop_map(|(at, by)| Damage::Changed(at, by)),
+        1 => (any::<u8>(), prop::collection::vec(any::<u8>(), 0..80)).prop_map(|(kind, body)| Damage::Made(kind, body)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn damaged_events_are_errors_and_hold_no_more_rows_than_bytes(
+        events in prop::collection::vec((0_usize..7, damage()), 1..12),
+        is_mariadb: bool,
+    ) {
+        let samples = [
+            (kind::GTID, gtid(1)),
+            (kind::MARIADB_GTID, maria_gtid(5, 0)),
+            (kind::QUERY, query("shop", "BEGIN")),
+            (kind::TABLE_MAP, table_map(true)),
+            (kind::WRITE_ROWS_V1, insert(1)),
+            (kind::XID, vec![0; 8]),
+            (kind::QUERY, query("shop", "TRUNCATE TABLE orders")),
+        ];
+        let mut assembler = if is_mariadb { mariadb() } else { assembler() };
+        let mut bytes = 0;
+        for (which, damage) in events {
+            let (mut kind, mut body) = samples[which].clone();
+            match damage {
+                Damage::None => {}
+                Damage::Cut(len) => body.truncate(len),
+                Damage::Changed(at, by) => {
+                    let at = at % body.len();
+                    body[at] ^= by;
+                }
+                Damage::Made(other, made) => (kind, body) = (other, made),
+            }
+            bytes += body.len();
+            if send(&mut assembler, kind, &body).is_err() {
+                break;
+            }
+        }
+        let mut changes = 0;
+        while let Some(step) = assembler.step() {
+            if let Step::Part(part) = step {
+                changes += part.changes.len();
+            }
+        }
+        prop_assert!(changes <= bytes);
+    }
 }

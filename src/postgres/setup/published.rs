@@ -1,0 +1,384 @@
+//! What the log does not tell, noticed by comparing the catalogs with what they were: rows that came or went with a
+//! partition, a publication that was altered and altered back, a table that was exchanged for another one.
+//!
+//! Owns: `tidelock.published`, the record of that. pgoutput sends the changes of a partition as those of its table, and
+//! nothing of ATTACH, DETACH, DROP or TRUNCATE of a partition alone. So every partition is known by the transaction that
+//! attached it and by its file. Refuses: guessing. What cannot be proved to have left the rows alone is a finding:
+//!
+//! - **A new partition** is harmless when it has no file blocks, or was made as a partition. Then its columns are older
+//!   than its place in the table; ATTACH writes both with one command.
+//! - **A new file** is that of a rewrite (VACUUM FULL, CLUSTER, another tablespace) when it still holds a row from
+//!   before the record. TRUNCATE leaves none.
+//!
+//! Fails: as the catalog does; a lock on a partition is waited for only so long.
+
+use super::literal;
+use super::state::{cell, rows};
+use crate::error::{NEW_COPY, Result};
+use crate::model::schema::TableId;
+use crate::model::sync::{Finding, Scope, publication_name, slot_name};
+use crate::postgres::fail;
+use crate::postgres::sql::table as quoted;
+use std::collections::HashMap;
+use tokio_postgres::Client;
+
+/// The control schema's version that has the record.
+pub(super) const VERSION: i64 = 3;
+
+/// Sizes and bounds are not told of a partition that somebody holds exclusively.
+const LOCK_LIMIT: &str = "SET lock_timeout = '5s'";
+const NO_LIMITS: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
+/// Looking for an old row must not outlast the watch's patience.
+const PROOF_LIMIT: &str = "SET statement_timeout = '4s'; SET lock_timeout = '2s'";
+/// Changes named in one finding.
+const NAMED: usize = 5;
+
+/// The tables themselves, with what publishes them, and all that is below them.
+const MEMBERS: &str = "
+    WITH root AS (SELECT want.schema, want.name, c.oid, c.relkind
+                    FROM unnest($1::text[], $2::text[]) AS want(schema, name)
+                    JOIN pg_namespace n ON n.nspname = want.schema
+                    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name)
+    SELECT root.schema, root.name, root.oid, format('%I.%I', root.schema, root.name), 0::oid,
+           concat_ws('/', root.oid, p.oid, p.xmin, m.oid), false, 0::oid, false, '',
+           pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+      FROM root LEFT JOIN pg_publication p ON p.pubname = $3
+      LEFT JOIN pg_publication_rel m ON m.prpubid = p.oid AND m.prrelid = root.oid
+    UNION ALL
+    SELECT root.schema, root.name, c.oid, format('%I.%I', n.nspname, c.relname), i.inhparent,
+           i.xmin::text,
+           i.xmax = '0' AND EXISTS (SELECT FROM pg_attribute a
+                                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmax = '0' AND a.xmin = i.xmin
+                                       AND a.cmin::text::bigint < i.cmin::text::bigint),
+           coalesce(pg_relation_filenode(c.oid), 0), c.relkind = 'r' AND pg_relation_size(c.oid) > 0,
+           coalesce(pg_get_partition_constraintdef(c.oid), ''),
+           pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+      FROM root CROSS JOIN LATERAL pg_partition_tree(root.oid) AS part
+      JOIN pg_class c ON c.oid = part.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_inherits i ON i.inhrelid = c.oid
+     WHERE root.relkind = 'p' AND part.level > 0";
+
+const RECORDED: &str = "
+    SELECT schema_name::text, table_name::text, member, member_name, parent, entry, false, filenode, filled, bound, horizon
+      FROM tidelock.published WHERE sync = $1";
+
+const RECORD: &str = "
+    INSERT INTO tidelock.published
+           (sync, schema_name, table_name, member, member_name, parent, entry, filenode, filled, bound, horizon)
+    SELECT $1, r.* FROM unnest($2::text[], $3::text[], $4::oid[], $5::text[], $6::oid[], $7::text[], $8::oid[],
+                               $9::boolean[], $10::text[], $11::bigint[]) AS r
+    ON CONFLICT (sync, schema_name, table_name, member) DO UPDATE
+       SET member_name = excluded.member_name, parent = excluded.parent, entry = excluded.entry, filenode = excluded.filenode,
+           filled = excluded.filled, bound = excluded.bound, horizon = excluded.horizon";
+
+/// A table, or a partition of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    table: TableId,
+    oid: u32,
+    name: String,
+    /// 0: it is the table itself.
+    parent: u32,
+    /// Of a table: itself and what publishes it. Of a partition: the transaction that attached it.
+    entry: String,
+    /// It was made as a partition, so every row in it was written as one of its table.
+    born: bool,
+    /// 0 of what has partitions and no rows of its own.
+    filenode: u32,
+    filled: bool,
+    /// The condition that its rows meet.
+    bound: String,
+    /// Every transaction before this one was over when the member was looked at.
+    horizon: i64,
+}
+
+/// What happened to a partition unseen.
+enum Change {
+    Attached,
+    Reattached,
+    Gone,
+    Emptied,
+}
+
+/// What the catalogs and the record say.
+struct Seen {
+    now: Vec<Member>,
+    recorded: HashMap<u32, Member>,
+}
+
+/// Compares, and with `record` brings the record up to date for what is harmless. `is_start` refreshes it altogether.
+pub async fn compare(client: &Client, scope: &Scope, record: bool, is_start: bool) -> Result<Vec<Finding>> {
+    let Some(followed) = followed(client, scope).await? else {
+        return Ok(Vec::new());
+    };
+    let seen = Seen::read(client, scope).await?;
+    let (mut findings, mut keep, mut forget) = (Vec::new(), Vec::new(), Vec::new());
+    for id in &scope.tables {
+        let now: Vec<&Member> = seen.now.iter().filter(|member| member.table == *id).collect();
+        let was: Vec<&Member> = seen
+            .recorded
+            .values()
+            .filter(|member| member.table == *id)
+            .collect();
+        let is_gone = |was: &&&Member| !now.iter().any(|now| now.oid == was.oid);
+        let gone = was.iter().filter(is_gone).map(|was| was.oid);
+        // Nothing to compare with: a first start, or a person has accepted what there is.
+        if !followed || !was.iter().any(|was| was.parent == 0) {
+            keep.extend(&now);
+            forget.extend(gone);
+            continue;
+        }
+        let changes = seen.changes(client, id, &now, &was).await?;
+        match finding(scope, id, &now, &was, &changes) {
+            Some(finding) => findings.push(finding),
+            None => {
+                keep.extend(now.iter().filter(|now| is_start || seen.is_news(now)));
+                forget.extend(gone);
+            }
+        }
+    }
+    if record && findings.is_empty() {
+        write(client, &scope.sync, &keep, &forget).await?;
+    }
+    Ok(findings)
+}
+
+/// Does a slot follow this node's tables? `None`: there is nothing to look at.
+async fn followed(client: &Client, scope: &Scope) -> Result<Option<bool>> {
+    let is_there =
+        "SELECT to_regclass('tidelock.published') IS NOT NULL AND to_regclass('tidelock.node') IS NOT NULL";
+    match rows(client, is_there, &[]).await?.first() {
+        Some(row) if scope.is_source && cell(row, 0)? => {}
+        _ => return Ok(None),
+    }
+    let mut slots = Vec::new();
+    let peers = "SELECT name::text FROM tidelock.node WHERE sync = $1 AND NOT is_self";
+    for row in rows(client, peers, &[&scope.sync]).await? {
+        slots.push(slot_name(&scope.sync, &cell::<String>(&row, 0)?));
+    }
+    let slot = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name::text = ANY($1::text[]))";
+    let found = rows(client, slot, &[&slots]).await?;
+    found.first().map(|row| cell(row, 0)).transpose()
+}
+
+impl Seen {
+    async fn read(client: &Client, scope: &Scope) -> Result<Seen> {
+        let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+        let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
+        let recorded = members(rows(client, RECORDED, &[&scope.sync]).await?)?;
+        settings(client, LOCK_LIMIT).await?;
+        let publication = publication_name(&scope.sync);
+        let now = rows(client, MEMBERS, &[&schemas, &names, &publication]).await;
+        settings(client, NO_LIMITS).await?;
+        Ok(Seen {
+            now: members(now?)?,
+            recorded: recorded.into_iter().map(|member| (member.oid, member)).collect(),
+        })
+    }
+
+    /// What of a table's partitions cannot be shown to be harmless.
+    async fn changes<'a>(
+        &self,
+        client: &Client,
+        id: &TableId,
+        now: &[&'a Member],
+        was: &[&'a Member],
+    ) -> Result<Vec<(Change, &'a Member)>> {
+        let mut changes = Vec::new();
+        for &member in now.iter().filter(|member| member.parent != 0) {
+            let Some(before) = self.recorded.get(&member.oid) else {
+                if member.filled && !self.is_born(member) {
+                    changes.push((Change::Attached, member));
+                }
+                continue;
+            };
+            let is_empty = !before.filled && !member.filled && member.filenode != 0;
+            if before.entry != member.entry && !is_empty {
+                changes.push((Change::Reattached, member));
+            } else if before.filenode != member.filenode && !holds_old_row(client, id, before).await {
+                changes.push((Change::Emptied, member));
+            }
+        }
+        for &member in was.iter().filter(|member| member.filenode != 0) {
+            let is_there = now.iter().any(|now| now.oid == member.oid);
+            if !is_there && (member.filled || size(client, member.oid).await? != Some(0)) {
+                changes.push((Change::Gone, member));
+            }
+        }
+        changes.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        Ok(changes)
+    }
+
+    /// Was it made as a partition, and all that is between it and what is known?
+    fn is_born(&self, member: &Member) -> bool {
+        let parent = self.now.iter().find(|above| above.oid == member.parent);
+        member.born
+            && parent.is_none_or(|above| {
+                above.parent == 0 || self.recorded.contains_key(&above.oid) || self.is_born(above)
+            })
+    }
+
+    fn is_news(&self, now: &Member) -> bool {
+        self.recorded.get(&now.oid).is_none_or(|was| {
+            let known = Member {
+                born: now.born,
+                horizon: now.horizon,
+                ..was.clone()
+            };
+            known != *now
+        })
+    }
+}
+
+fn members(rows: Vec<tokio_postgres::Row>) -> Result<Vec<Member>> {
+    let member = |row: &tokio_postgres::Row| {
+        Ok(Member {
+            table: TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?),
+            oid: cell(row, 2)?,
+            name: cell(row, 3)?,
+            parent: cell(row, 4)?,
+            entry: cell(row, 5)?,
+            born: cell(row, 6)?,
+            filenode: cell(row, 7)?,
+            filled: cell(row, 8)?,
+            bound: cell(row, 9)?,
+            horizon: cell(row, 10)?,
+        })
+    };
+    rows.iter().map(member).collect()
+}
+
+async fn settings(client: &Client, sql: &str) -> Result<()> {
+    let set = client.batch_execute(sql).await;
+    set.map_err(|error| fail("look at the partitions", error))
+}
+
+/// Of a relation that may be gone.
+async fn size(client: &Client, oid: u32) -> Result<Option<i64>> {
+    let found = rows(client, "SELECT pg_relation_size($1::oid)", &[&oid]).await?;
+    found.first().map_or(Ok(None), |row| cell(row, 0))
+}
+
+/// A row from before the record, so that no TRUNCATE came since. Not being able to look is no proof.
+async fn holds_old_row(client: &Client, id: &TableId, before: &Member) -> bool {
+    if !before.filled || settings(client, PROOF_LIMIT).await.is_err() {
+        return false;
+    }
+    // Transaction numbers come again after 2^32; the record's is a full one.
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} AS t WHERE t.tableoid = $1::oid AND ({})
+                 AND age(t.xmin)::bigint > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - $2::bigint)",
+        quoted(id),
+        match before.bound.as_str() {
+            "" => "true",
+            bound => bound,
+        }
+    );
+    let found = rows(client, &sql, &[&before.oid, &before.horizon]).await;
+    let is_proved = found.ok().and_then(|rows| cell(rows.first()?, 0).ok());
+    settings(client, NO_LIMITS).await.is_ok() && is_proved.unwrap_or(false)
+}
+
+fn finding(
+    scope: &Scope,
+    id: &TableId,
+    now: &[&Member],
+    was: &[&Member],
+    changes: &[(Change, &Member)],
+) -> Option<Finding> {
+    let own = |members: &[&Member]| {
+        let own = members.iter().find(|member| member.parent == 0);
+        own.map(|member| member.entry.clone())
+    };
+    let accept = format!(
+        "DELETE FROM tidelock.published WHERE sync = {} AND schema_name = {} AND table_name = {}",
+        literal(&scope.sync),
+        literal(&id.schema),
+        literal(&id.name)
+    );
+    let lost = |what: String, fix: String| {
+        let finding = Finding::blocker(Finding::LOST, &scope.node, what).table(id);
+        Some(finding.fix(fix))
+    };
+    // A table that is not there, or not published, is told by others.
+    let entry = own(now)?;
+    if own(was)? != entry {
+        let what = format!(
+            "publication {} or its entry of this table was altered, or the table made anew, since the link last looked: what was written meanwhile may not be sent",
+            publication_name(&scope.sync)
+        );
+        let fix = format!("{NEW_COPY}; or, if nobody wrote meanwhile: {accept}");
+        return lost(what, fix);
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    let told = changes
+        .iter()
+        .take(NAMED)
+        .map(|(change, member)| told(change, member));
+    let mut told: Vec<String> = told.collect();
+    if changes.len() > NAMED {
+        told.push(format!("and {} more", changes.len() - NAMED));
+    }
+    let what = format!(
+        "rows came or went with a partition, which is not in the log: {}",
+        told.join("; ")
+    );
+    let fix = format!(
+        "accept it: {accept}; then `tidelock run` until the links are in step; then, on the other node, delete the rows \
+         within these bounds that {} lacks, and insert those that only it has; or {NEW_COPY}",
+        scope.node
+    );
+    lost(what, fix)
+}
+
+fn told(change: &Change, member: &Member) -> String {
+    let what = match change {
+        Change::Attached => "was attached with rows in it",
+        Change::Reattached => "was detached and attached again",
+        Change::Gone => "was detached or dropped",
+        Change::Emptied => "was truncated, or rewritten",
+    };
+    match member.bound.contains("satisfies_hash_partition") {
+        true => format!("{} {what}", member.name),
+        false => format!("{} {what}: {}", member.name, member.bound),
+    }
+}
+
+async fn write(client: &Client, sync: &str, keep: &[&Member], forget: &[u32]) -> Result<()> {
+    const DOING: &str = "note the tables' partitions";
+    if !forget.is_empty() {
+        let sql = "DELETE FROM tidelock.published WHERE sync = $1 AND member = ANY($2::oid[])";
+        let done = client.execute(sql, &[&sync, &forget]).await;
+        done.map_err(|error| fail(DOING, error))?;
+    }
+    if keep.is_empty() {
+        return Ok(());
+    }
+    let texts = |of: fn(&Member) -> &str| keep.iter().map(|member| of(member)).collect::<Vec<&str>>();
+    let oids: Vec<u32> = keep.iter().map(|member| member.oid).collect();
+    let parents: Vec<u32> = keep.iter().map(|member| member.parent).collect();
+    let files: Vec<u32> = keep.iter().map(|member| member.filenode).collect();
+    let filled: Vec<bool> = keep.iter().map(|member| member.filled).collect();
+    let horizons: Vec<i64> = keep.iter().map(|member| member.horizon).collect();
+    let done = client
+        .execute(
+            RECORD,
+            &[
+                &sync,
+                &texts(|member| &member.table.schema),
+                &texts(|member| &member.table.name),
+                &oids,
+                &texts(|member| &member.name),
+                &parents,
+                &texts(|member| &member.entry),
+                &files,
+                &filled,
+                &texts(|member| &member.bound),
+                &horizons,
+            ],
+        )
+        .await;
+    done.map(|_| ()).map_err(|error| fail(DOING, error))
+}
