@@ -23,16 +23,12 @@ fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-async fn node(kind: Kind) -> Db {
-    database(kind, "http").await.with_accounts().await
-}
-
 fn config(a: &Db, b: &Db, more: &str) -> String {
     format!(
-        "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"{}\"\n\
+        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"{}\"\n\
          nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{more}",
-        a.node(),
-        b.node(),
+        a.url(),
+        b.url(),
         // The servers are shared, and what a server knows of a sync with them.
         a.name()
     )
@@ -49,8 +45,8 @@ impl Scene {
 
     /// `more`: of the config file, which ends inside of the sync. `environment`: of the program.
     async fn with(more: &str, environment: &[(&str, &str)]) -> Scene {
-        let a = node(Kind::Postgres18).await;
-        let b = node(Kind::Mysql).await;
+        let a = database(Kind::Postgres18, "http").await;
+        let b = database(Kind::Mysql, "http").await;
         for db in [&a, &b] {
             db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(40))")
                 .await;
@@ -219,7 +215,7 @@ async fn much_happens(scene: &Scene) {
         "SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots WHERE database = '{}'",
         scene.a.name()
     );
-    assert_eq!(scene.a.admin().await.one(&sql).await, "1");
+    assert_eq!(scene.a.one(&sql).await, "1");
     scene.crosses(3).await;
 }
 
@@ -394,8 +390,8 @@ async fn every_metric_is_in_the_docs_and_no_other() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_stops_the_start() {
-    let a = node(Kind::Postgres18).await;
-    let b = node(Kind::Mysql).await;
+    let a = database(Kind::Postgres18, "http").await;
+    let b = database(Kind::Mysql, "http").await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     let tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
@@ -509,8 +505,8 @@ async fn watching_prints_a_line_per_change_and_json_lines() {
 
 #[tokio::test]
 async fn health_without_http_says_what_to_add() {
-    let a = node(Kind::Postgres18).await;
-    let b = node(Kind::Mysql).await;
+    let a = database(Kind::Postgres18, "http").await;
+    let b = database(Kind::Mysql, "http").await;
     let tidelock = Tidelock::new(&config(&a, &b, ""));
     let output = tidelock.run(&["health"]).await;
     assert_eq!(output.code, 1);
