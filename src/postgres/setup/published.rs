@@ -20,16 +20,18 @@ use crate::model::sync::{Finding, Scope, publication_name, slot_name};
 use crate::postgres::fail;
 use crate::postgres::sql::table as quoted;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// The control schema's version that has the record.
 pub(super) const VERSION: i64 = 3;
 
 /// Sizes and bounds are not told of a partition that somebody holds exclusively.
-const LOCK_LIMIT: &str = "SET lock_timeout = '5s'";
+const LOCK_LIMIT: &str = "SET lock_timeout = '3s'";
 const NO_LIMITS: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
-/// Looking for an old row must not outlast the watch's patience.
-const PROOF_LIMIT: &str = "SET statement_timeout = '4s'; SET lock_timeout = '2s'";
+/// Looking for old rows, in all partitions together, must not outlast the watch's patience.
+const PROOF_LIMIT: Duration = Duration::from_secs(4);
 /// Changes named in one finding.
 const NAMED: usize = 5;
 
@@ -185,6 +187,7 @@ impl Seen {
         was: &[&'a Member],
     ) -> Result<Vec<(Change, &'a Member)>> {
         let mut changes = Vec::new();
+        let until = Instant::now() + PROOF_LIMIT;
         for &member in now.iter().filter(|member| member.parent != 0) {
             let Some(before) = self.recorded.get(&member.oid) else {
                 if member.filled && !self.is_born(member) {
@@ -195,7 +198,7 @@ impl Seen {
             let is_empty = !before.filled && !member.filled && member.filenode != 0;
             if before.entry != member.entry && !is_empty {
                 changes.push((Change::Reattached, member));
-            } else if before.filenode != member.filenode && !holds_old_row(client, id, before).await {
+            } else if before.filenode != member.filenode && !holds_old_row(client, id, before, until).await? {
                 changes.push((Change::Emptied, member));
             }
         }
@@ -259,10 +262,13 @@ async fn size(client: &Client, oid: u32) -> Result<Option<i64>> {
     found.first().map_or(Ok(None), |row| cell(row, 0))
 }
 
-/// A row from before the record, so that no TRUNCATE came since. Not being able to look is no proof.
-async fn holds_old_row(client: &Client, id: &TableId, before: &Member) -> bool {
-    if !before.filled || settings(client, PROOF_LIMIT).await.is_err() {
-        return false;
+/// A row from before the record, so that no TRUNCATE came since. Not being able to look is no proof; a lock that somebody
+/// holds for the moment is an error, and looked at again.
+async fn holds_old_row(client: &Client, id: &TableId, before: &Member, until: Instant) -> Result<bool> {
+    const DOING: &str = "look for rows that were there before";
+    let left = until.saturating_duration_since(Instant::now()).as_millis();
+    if !before.filled || left == 0 {
+        return Ok(false);
     }
     // Transaction numbers come again after 2^32; the record's is a full one.
     let sql = format!(
@@ -274,9 +280,18 @@ async fn holds_old_row(client: &Client, id: &TableId, before: &Member) -> bool {
             bound => bound,
         }
     );
-    let found = rows(client, &sql, &[&before.oid, &before.horizon]).await;
-    let is_proved = found.ok().and_then(|rows| cell(rows.first()?, 0).ok());
-    settings(client, NO_LIMITS).await.is_ok() && is_proved.unwrap_or(false)
+    settings(
+        client,
+        &format!("SET statement_timeout = {left}; SET lock_timeout = '1s'"),
+    )
+    .await?;
+    let found = client.query(&sql, &[&before.oid, &before.horizon]).await;
+    settings(client, NO_LIMITS).await?;
+    match found {
+        Ok(rows) => rows.first().map_or(Ok(false), |row| cell(row, 0)),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Err(fail(DOING, error)),
+        Err(_) => Ok(false),
+    }
 }
 
 fn finding(
