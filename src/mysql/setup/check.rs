@@ -2,7 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
-use super::grants::{account, holds, lacking, quoted};
+use super::grants::{ALL, account, holds, lacking, quoted};
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
@@ -426,20 +426,30 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
         &name,
         &state.tables,
     );
-    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
+    let is_told = |code: &str| code == "E108" && is_shut_out(state);
+    let lacks = lacks.into_iter().filter(|lack| !is_told(lack.code));
+    findings.extend(lacks.map(|lack| lack.finding(&scope.node, &name)));
+}
+
+/// Has the account no right at all on our database? `installed` tells that, else `accounts` the rights that lack.
+fn is_shut_out(state: &State) -> bool {
+    let may = |privilege: &&str| holds(&state.grants, &[privilege], Some("tidelock"), Some("checkpoint"));
+    state.control == Control::Closed && !ALL.iter().any(may)
 }
 
 /// What setup has installed for this node.
 async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Settings) -> Result<Vec<Finding>> {
-    // The missing grants are told by `accounts`.
-    if state.control == Control::Closed && state.is_run_user(scope) {
+    if state.control == Control::Closed && state.is_run_user(scope) && !is_shut_out(state) {
         return Ok(Vec::new());
     }
     if state.control == Control::Closed {
-        let what = format!("{} may not use database tidelock", state.current_user);
+        let what = format!(
+            "{} may not use database tidelock, which setup makes and grants",
+            state.current_user
+        );
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs, or says what is missing",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
