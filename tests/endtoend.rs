@@ -141,7 +141,8 @@ async fn silence(pair: Pair) {
     scene.exec(Side::B, &rows.join(";")).await;
 
     let before = everything(&scene).await;
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    // Settings are looked at every 5 s, logs' ends every 2 s.
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let after = everything(&scene).await;
     assert_eq!(before, after, "somebody wrote while nobody had anything to write");
     assert_eq!(

@@ -40,16 +40,19 @@ fn http(listen: SocketAddr) -> String {
 
 impl Scene {
     async fn new() -> Scene {
-        Self::with("", &[]).await
+        Self::with("", "", &[]).await
     }
 
-    /// `more`: of the config file, which ends inside of the sync. `environment`: of the program.
-    async fn with(more: &str, environment: &[(&str, &str)]) -> Scene {
+    /// `rows`: what a holds before the first copy. `more`: of the config file. `environment`: of the program.
+    async fn with(rows: &str, more: &str, environment: &[(&str, &str)]) -> Scene {
         let a = database(Kind::Postgres18, "http").await;
         let b = database(Kind::Mysql, "http").await;
         for db in [&a, &b] {
             db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(40))")
                 .await;
+        }
+        if !rows.is_empty() {
+            a.exec(rows).await;
         }
         let listen = free_address();
         let mut tidelock = Tidelock::new(&config(&a, &b, &format!("{more}{}", http(listen))));
@@ -192,7 +195,13 @@ async fn much_happens(scene: &Scene) {
     scene.a.exec("INSERT INTO item VALUES (2000, 'outside')").await;
     scene.tidelock.ok(&["pause"]).await;
     eventually(LIMIT, "the pause", async || {
-        scene.get("/readyz?verbose").await.body.matches(" paused").count() == 2
+        scene
+            .get("/readyz?verbose")
+            .await
+            .body
+            .matches(" paused: ")
+            .count()
+            == 2
     })
     .await;
     for (db, name) in [(&scene.a, "of a"), (&scene.b, "of b")] {
@@ -221,7 +230,8 @@ async fn much_happens(scene: &Scene) {
 
 #[tokio::test]
 async fn figures_have_their_types_and_move() {
-    let scene = Scene::with("[sync.table.item]\nwhere = \"id < 1000\"\n", &[]).await;
+    let rows = "INSERT INTO item VALUES (100, 'copied'); ANALYZE item";
+    let scene = Scene::with(rows, "[sync.table.item]\nwhere = \"id < 1000\"\n", &[]).await;
     much_happens(&scene).await;
     let sync = format!("sync=\"{}\",link=\"a->b\"", scene.a.name());
     let moved = [
@@ -241,6 +251,8 @@ async fn figures_have_their_types_and_move() {
         ("transactions", "counter", ""),
         ("transaction_rows", "histogram", ""),
         ("groups", "counter", ""),
+        ("copy_rows", "counter", ""),
+        ("copy_rows_estimated", "gauge", ""),
         ("rows_written", "counter", ""),
         ("apply_duration_seconds", "histogram", ""),
         ("apply_errors", "counter", "class=\"transient\""),
@@ -282,8 +294,6 @@ async fn figures_have_their_types_and_move() {
         ("tidelock_replication_lag_bytes", "gauge"),
         ("tidelock_oldest_unapplied_commit_seconds", "gauge"),
         ("tidelock_copy_state", "gauge"),
-        ("tidelock_copy_rows", "counter"),
-        ("tidelock_copy_rows_estimated", "gauge"),
         ("tidelock_source_retention_remaining_bytes", "gauge"),
         ("tidelock_source_retention_remaining_seconds", "gauge"),
         ("tidelock_slot_invalidations", "counter"),
@@ -338,7 +348,7 @@ async fn systemd_is_told_what_it_wants_to_know() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
-    let mut scene = Scene::with("", &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
+    let mut scene = Scene::with("", "", &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
     let mut told = String::new();
     async fn hear(socket: &tokio::net::UnixDatagram, told: &mut String) {
         let mut bytes = [0; 4096];

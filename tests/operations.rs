@@ -96,6 +96,10 @@ async fn a_paused_link_rests_and_stays_paused(pair: Pair) {
     scene.wait_equal().await;
     assert_eq!(audit(&scene, Side::B).await, ["pause moving house", "resume "]);
     assert_eq!(audit(&scene, Side::A).await, [] as [&str; 0]);
+    // The other engine writes it too.
+    scene.lock.ok(&["pause", "b->a", "--reason", "as well"]).await;
+    scene.lock.ok(&["resume", "b->a"]).await;
+    assert_eq!(audit(&scene, Side::A).await, ["pause as well", "resume "]);
     scene.assert_no_conflicts().await;
     scene.stop().await;
 }

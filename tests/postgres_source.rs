@@ -5,7 +5,7 @@
 mod harness;
 
 use bytestring::ByteString;
-use harness::{Db, Kind, Options, database, private};
+use harness::{Db, Kind, Options, access, database, private};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelock::access::{Access, Secret, SourceOptions, TlsMode};
@@ -57,23 +57,12 @@ mod prepared;
 #[path = "postgres_source/streaming.rs"]
 mod streaming;
 
-fn access(url: &str) -> Access {
-    let url = url::Url::parse(url).unwrap();
-    let (host, port) = (url.host_str().unwrap(), url.port().unwrap_or(5432));
-    let database = url.path().trim_start_matches('/');
-    Access {
-        secret: url
-            .password()
-            .map_or(Secret::None, |password| Secret::Plain(password.to_owned().into())),
-        ..Access::new("pg", host, port, url.username(), database)
-    }
-}
-
 /// The sync `s` of these tables of schema `public`, read for node `peer`.
 async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
-    let access = access(&db.url());
-    let client = connect(&access).await.unwrap();
     let ids: Vec<TableId> = tables.iter().map(|name| TableId::new("public", *name)).collect();
+    db.grant(&ids, false).await;
+    let access = access("pg", &db.run_url());
+    let client = connect(&access).await.unwrap();
     let found = catalog::tables(&client, &ids).await.unwrap();
     // Slots are of the server, and many tests share it.
     let sync = db.name().to_owned();
@@ -105,7 +94,7 @@ async fn publish(db: &Db, tables: &[&str]) {
 
 /// A database with these tables, published, and a source that stands at the end of its log.
 async fn stream(kind: Kind, schema: &str, tables: &[&str], mode: Mode) -> (Db, SourceOptions, Source) {
-    let db = database(kind, "pgsource").await;
+    let db = database(kind, "pgsource").await.with_accounts().await;
     db.exec(schema).await;
     publish(&db, tables).await;
     let options = options(&db, tables, mode).await;
@@ -797,7 +786,7 @@ async fn copy_all(copy: &mut Snapshot, table: &Table) -> Vec<Row> {
 }
 
 async fn the_first_copy_meets_the_stream(kind: Kind) {
-    let db = database(kind, "pgcopy").await;
+    let db = database(kind, "pgcopy").await.with_accounts().await;
     db.exec("CREATE TABLE a (id int PRIMARY KEY, word text, twice int GENERATED ALWAYS AS (id * 2) STORED);
              CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
              CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p DEFAULT;
@@ -950,7 +939,7 @@ async fn a_table_that_changes_is_described_anew(kind: Kind) {
 #[tokio::test]
 async fn a_server_that_shuts_down_does_not_wait_for_us() {
     for kind in [Kind::Postgres15, Kind::Postgres18] {
-        let mut db = private(kind, &Options::default()).await;
+        let mut db = private(kind, &Options::default()).await.with_accounts().await;
         db.exec(TWO).await;
         publish(&db, &["a", "b"]).await;
         let options = options(&db, &["a", "b"], Mode::Transactional).await;
@@ -984,8 +973,10 @@ async fn logins_and_tls_work_in_every_mode() {
             ..Options::default()
         },
     )
+    .await
+    .with_accounts()
     .await;
-    let plain = access(&db.url());
+    let plain = access("pg", &db.run_url());
     let mut db = db;
     let ca_file = db.server().ca_file();
     let socket = db.server().socket_dir().display().to_string();
@@ -1066,7 +1057,7 @@ async fn older_password_methods_work() {
     db.exec("CREATE ROLE plain LOGIN REPLICATION PASSWORD 'secret'")
         .await;
     for user in ["hashed", "plain"] {
-        let good = access(&db.url_as(user, "secret"));
+        let good = access("pg", &db.url_as(user, "secret"));
         let client = connect(&good).await.unwrap();
         let server = tidelock::postgres::server(&client).await.unwrap();
         assert_eq!((server.engine, &server.version[..2]), ("postgres", "15"));
@@ -1078,7 +1069,7 @@ async fn older_password_methods_work() {
             rows[0][1].as_ref().unwrap()
         );
         assert_eq!(server.identity, identity);
-        let bad = access(&db.url_as(user, "wrong"));
+        let bad = access("pg", &db.url_as(user, "wrong"));
         let error = Replication::connect(&bad).await.err().unwrap();
         assert!(error.to_string().contains("28P01"), "{error}");
     }

@@ -3,16 +3,20 @@
 
 mod harness;
 
-use harness::{Db, Kind, Options, private};
-use std::path::Path;
-use tidelock::access::Access;
-use tidelock::config::{Environment, parse};
+use harness::{Kind, Options, access, private};
 use tidelock::model::conflict::ConflictFilter;
 use tidelock::model::position::Position;
 use tidelock::{mysql, postgres};
 
-const CONTROL_POSTGRES: &str = include_str!("../sql/postgres/001_control.sql");
-const CONTROL_MYSQL: &str = include_str!("../sql/mysql/001_control.sql");
+const CONTROL_POSTGRES: &str = concat!(
+    include_str!("../sql/postgres/001_control.sql"),
+    include_str!("../sql/postgres/002_operations.sql"),
+    include_str!("../sql/postgres/003_published.sql")
+);
+const CONTROL_MYSQL: &str = concat!(
+    include_str!("../sql/mysql/001_control.sql"),
+    include_str!("../sql/mysql/002_operations.sql")
+);
 
 /// One known sync, one checkpoint a minute old, one decided and one open conflict.
 const ROWS: &str = "INSERT INTO tidelock.node VALUES ('s', 1, 'a', false, 'x', 'h');
@@ -25,17 +29,6 @@ INSERT INTO tidelock.conflict (id, sync, link, schema_name, table_name, key_json
     ('00000000000000000000000000000002', 's', 'a->b', 'shop', 'u', '[2]', 'value_refused', 'update', 'newest', 'open',
      'd', NULL, NULL, NULL, 'lsn:0/9', '1970-01-01 00:00:02');";
 
-fn access(db: &Db) -> Access {
-    let text = format!(
-        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"mysql://u@localhost/other\"\n[[sync]]\nname = \"s\"\n\
-         nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"t\"]\nseed = \"none\"\n",
-        db.url()
-    );
-    let config =
-        parse(&text, Path::new("t.toml"), &Environment::default()).map_err(|failure| failure.rendered());
-    config.unwrap().nodes[0].access.clone()
-}
-
 fn filter() -> ConflictFilter {
     ConflictFilter::default()
 }
@@ -47,12 +40,18 @@ fn judge(status: &tidelock::model::sync::LinkStatus) {
     let age = status.checkpoint_age_ms.unwrap();
     assert!((60_000..90_000).contains(&age), "{age}");
     assert_eq!((status.conflicts_open, status.conflicts_total), (1, 2));
+    let oldest = status.conflict_oldest_open_ms;
+    assert!(oldest.is_some_and(|age| age < 90_000), "{oldest:?}");
 }
 
 #[tokio::test]
 async fn postgres_tells_where_a_link_stands() {
-    let db = private(Kind::Postgres18, &Options::default()).await;
-    let client = postgres::connect(&access(&db)).await.unwrap();
+    let db = private(Kind::Postgres18, &Options::default())
+        .await
+        .with_accounts()
+        .await;
+    db.grant(&[], true).await;
+    let client = postgres::connect(&access("a", &db.run_url())).await.unwrap();
     assert!(
         !postgres::status::link_status(&client, "s", "a->b")
             .await
@@ -66,6 +65,7 @@ async fn postgres_tells_where_a_link_stands() {
             .is_empty()
     );
     db.exec(CONTROL_POSTGRES).await;
+    db.grant(&[], true).await;
     assert!(
         !postgres::status::link_status(&client, "s", "a->b")
             .await
@@ -112,8 +112,9 @@ async fn postgres_tells_where_a_link_stands() {
 }
 
 async fn mysql_tells(kind: Kind) {
-    let db = private(kind, &Options::default()).await;
-    let mut conn = mysql::connect(&access(&db)).await.unwrap();
+    let db = private(kind, &Options::default()).await.with_accounts().await;
+    db.grant(&[], true).await;
+    let mut conn = mysql::connect(&access("a", &db.run_url())).await.unwrap();
     assert!(
         !mysql::status::link_status(&mut conn, "s", "a->b")
             .await
@@ -127,6 +128,7 @@ async fn mysql_tells(kind: Kind) {
             .is_empty()
     );
     db.exec(CONTROL_MYSQL).await;
+    db.grant(&[], true).await;
     db.exec(&ROWS.replace("MINUTE_AGO", "UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE"))
         .await;
     judge(&mysql::status::link_status(&mut conn, "s", "a->b").await.unwrap());

@@ -79,7 +79,9 @@ CREATE TABLE IF NOT EXISTS tidelock.conflict (
     source_position     LONGTEXT     NOT NULL,
     source_committed_at DATETIME(6)  NOT NULL,
     recorded_at         DATETIME(6)  NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    UNIQUE KEY conflict_once (sync, link, id, schema_name, table_name)
+    UNIQUE KEY conflict_once (sync, link, id, schema_name, table_name),
+    -- Counting a link's conflicts must not read them.
+    KEY conflict_state (sync, link, outcome)
 ) ENGINE=InnoDB;
 
 INSERT IGNORE INTO tidelock.schema_version (version) VALUES (1);

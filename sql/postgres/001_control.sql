@@ -76,5 +76,7 @@ CREATE TABLE IF NOT EXISTS tidelock.conflict (
     recorded_at         timestamptz  NOT NULL DEFAULT now(),
     UNIQUE (sync, link, id, schema_name, table_name)
 );
+-- Counting a link's conflicts must not read them.
+CREATE INDEX IF NOT EXISTS conflict_state ON tidelock.conflict (sync, link, outcome);
 
 INSERT INTO tidelock.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;

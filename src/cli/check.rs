@@ -155,6 +155,7 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
         let mut findings = chosen.notes;
         findings.extend(between(sync, spec, &answers));
         let first = nodes.len() - sync.nodes.len();
+        perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {
             drop_repeated(&mut node.findings, &findings);
         }
@@ -239,6 +240,19 @@ fn drop_repeated(own: &mut Vec<Finding>, between: &[Finding]) {
         };
         finding.level == Level::Ok || !between.iter().any(same)
     });
+}
+
+/// MySQL and MariaDB do not show a table to an account without any right on it.
+fn perhaps_hidden(between: &mut [Finding], nodes: &[NodeReport]) {
+    for missing in between.iter_mut().filter(|finding| finding.code == "E302") {
+        let mut own = nodes.iter().flat_map(|node| &node.findings);
+        if own.any(|own| own.code == "E105" && (&own.node, &own.table) == (&missing.node, &missing.table)) {
+            missing.what.push_str(
+                "; or it is there, and this account may not see it before `tidelock setup --execute` has granted \
+                 what E105 says",
+            );
+        }
+    }
 }
 
 /// What only both sides together can tell.

@@ -26,6 +26,7 @@ pub(super) const RANK_MAX: i64 = 32_767;
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
 /// Shorter, and a busy machine loses it all the time.
 const LEASE_TTL_S: (usize, usize) = (1, 3_600);
+const ONCE_WAIT_S: (usize, usize) = (0, 3_600);
 /// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
 const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
 
@@ -514,8 +515,11 @@ impl Builder<'_> {
         let (rows, bytes) = (usual.group_rows_max, usual.group_bytes_max);
         let usual_ttl = usize::try_from(usual.lease_ttl.as_secs()).unwrap_or(1);
         let ttl = self.bounded("limits.lease_ttl_s", file.lease_ttl_s, usual_ttl, LEASE_TTL_S);
+        let usual_wait = usize::try_from(usual.once_wait.as_secs()).unwrap_or(0);
+        let wait = self.bounded("limits.once_wait_s", file.once_wait_s, usual_wait, ONCE_WAIT_S);
         Limits {
             lease_ttl: Duration::from_secs(ttl as u64),
+            once_wait: Duration::from_secs(wait as u64),
             group_rows_max: self.bounded("limits.group_rows_max", file.group_rows_max, rows, GROUP_ROWS),
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
             spill: self.spill(file.spill_dir, file.spill_bytes_max),

@@ -180,6 +180,7 @@ pub(super) struct LimitsFile {
     pub group_rows_max: Option<Spanned<i64>>,
     pub group_bytes_max: Option<Spanned<i64>>,
     pub lease_ttl_s: Option<Spanned<i64>>,
+    pub once_wait_s: Option<Spanned<i64>>,
     pub stream: Option<Spanned<bool>>,
     pub spill_dir: Text,
     pub spill_bytes_max: Option<Spanned<i64>>,

@@ -17,12 +17,11 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// What ran this long has recovered: its next failure starts with the shortest pause again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
-/// `run --once` is started again by whoever started it; it waits for a hiccup, not for an outage.
-const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Backoff {
     pause: Duration,
-    once: bool,
+    /// After so long without success `run --once` gives up.
+    patience: Option<Duration>,
     /// When the attempt that is under way began.
     started: Instant,
     /// Since when no attempt has worked.
@@ -30,10 +29,11 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(once: bool) -> Self {
+    /// `patience`: for ever where there is none.
+    pub(super) fn new(patience: Option<Duration>) -> Self {
         Backoff {
             pause: PAUSE_MIN,
-            once,
+            patience,
             started: Instant::now(),
             failing_since: None,
         }
@@ -73,8 +73,8 @@ impl Backoff {
         }
         let since = *self.failing_since.get_or_insert(self.started);
         let mut pause = self.pause.mul_f64(spread());
-        if self.once {
-            let left = ONCE_PATIENCE.saturating_sub(since.elapsed());
+        if let Some(patience) = self.patience {
+            let left = patience.saturating_sub(since.elapsed());
             if left.is_zero() {
                 return None;
             }
@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_the_cap_and_begin_anew_after_a_recovery() {
         let stop = CancellationToken::new();
-        let mut backoff = Backoff::new(false);
+        let mut backoff = Backoff::new(None);
         let pause = async |backoff: &mut Backoff| {
             let start = Instant::now();
             assert!(
@@ -123,14 +123,16 @@ mod tests {
         assert!(pause(&mut backoff).await < Duration::from_millis(300));
     }
 
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     #[tokio::test(start_paused = true)]
     async fn once_gives_up_and_a_run_does_not() {
         let stop = CancellationToken::new();
         let start = Instant::now();
-        let mut backoff = Backoff::new(true);
+        let mut backoff = Backoff::new(Some(PATIENCE));
         while backoff.wait("x", Error::transient("x"), &[], &stop).await.is_ok() {}
-        assert!(start.elapsed() < ONCE_PATIENCE * 2, "{:?}", start.elapsed());
-        let mut backoff = Backoff::new(false);
+        assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+        let mut backoff = Backoff::new(None);
         for _ in 0..100 {
             assert!(
                 backoff

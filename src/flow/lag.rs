@@ -212,6 +212,24 @@ mod tests {
         assert_eq!(meter.lag(Some(&Position::Lsn(205)), None).age_ms, Some(0));
     }
 
+    /// What it wrote since it was last heard of is not known: that is a lag which grows, not none.
+    #[test]
+    fn a_source_that_is_silent_falls_behind() {
+        let mut meter = Meter::default();
+        let there = Position::Lsn(5);
+        meter.begins(&there, 0, false);
+        meter.sampled(&end(5, 1_000), 5, Some(&there));
+        assert_eq!(meter.lag(Some(&there), None).age_ms, Some(0));
+        let silence = SILENT_AFTER + Duration::from_secs(1);
+        if let Some(last) = &mut meter.last {
+            last.at = last.at.checked_sub(silence).unwrap();
+        }
+        let lag = meter.lag(Some(&there), None);
+        assert!(lag.age_ms.unwrap() >= 11_000, "{lag:?}");
+        assert_eq!((lag.oldest_commit_us, lag.oldest_estimated), (Some(1_000), true));
+        assert_eq!(meter.quiet(Some(&there), false).map(|(_, mute)| mute), Some(true));
+    }
+
     #[test]
     fn samples_are_bounded_and_keep_the_oldest() {
         let mut meter = Meter::default();

@@ -41,6 +41,8 @@ pub struct Limits {
     pub spill: Space,
     /// How long a copy of the program that says nothing keeps its links.
     pub lease_ttl: Duration,
+    /// How long `run --once` waits for a server that is away.
+    pub once_wait: Duration,
     /// Receive large transactions while they run, where the engine can send them.
     pub stream: bool,
 }
@@ -55,6 +57,8 @@ impl Default for Limits {
             spill: Space::default(),
             // A restarted machine is back later than that, and a hiccup of the network is over sooner.
             lease_ttl: Duration::from_secs(15),
+            // It is started again by whoever started it; it waits for a hiccup, not for an outage.
+            once_wait: Duration::from_secs(10),
             stream: true,
         }
     }

@@ -42,7 +42,7 @@ type Prepared = (SyncSpec, Vec<Option<Position>>);
 impl Turn {
     /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost.
     pub(super) async fn sync(&self, sync: &SyncSpec) -> Result<()> {
-        let mut backoff = Backoff::new(self.once);
+        let mut backoff = Backoff::new(self.once.then_some(sync.limits.once_wait));
         let (ready, mut held) = loop {
             match self.take(sync).await {
                 Ok(Some(taken)) => break taken,
@@ -149,7 +149,7 @@ impl Turn {
     /// Brings the sync to where its links can start, and waits for databases that are away. A lease that may be over
     /// breaks it off; it begins again when the lease is certain. `None`: told to stop.
     async fn first_start(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Option<Prepared>> {
-        let mut backoff = Backoff::new(self.once);
+        let mut backoff = Backoff::new(self.once.then_some(sync.limits.once_wait));
         let mut ready = Some(ready);
         loop {
             tokio::select! {
@@ -255,7 +255,7 @@ impl Run {
     /// Starts the link again for as long as its errors are of the kind that passes, and holds it while its gate is
     /// not open.
     async fn supervise(&self) -> Result<()> {
-        let mut backoff = Backoff::new(self.goal.is_some());
+        let mut backoff = Backoff::new(self.goal.as_ref().map(|_| self.spec.limits.once_wait));
         while self.opened().await? {
             let error = match self.held().await {
                 Ok(Ended::Done) => {

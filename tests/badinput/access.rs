@@ -8,7 +8,7 @@ on_both_pairs!(wrong_urls, wrong_schema_of_urls);
 
 /// The wrong part in place of the right one, and what must be said of it.
 fn mistakes(db: &Db) -> Vec<(String, Vec<&'static str>)> {
-    let url = db.url();
+    let (url, user) = (db.run_url(), db.run_account());
     let port = url
         .rsplit(':')
         .next()
@@ -21,8 +21,10 @@ fn mistakes(db: &Db) -> Vec<(String, Vec<&'static str>)> {
     let unknown = url.replace("127.0.0.1", "no-such-host.invalid");
     // A name that leaves the machine is asked for TLS; this is about the name.
     let unknown = format!("{unknown}?sslmode=disable");
-    let database = url.replace(db.name(), "no_such_database");
     let postgres = db.kind().is_postgres();
+    // MySQL and MariaDB say so to none who has no right on it.
+    let database = if postgres { url.clone() } else { db.url() };
+    let database = database.replace(db.name(), "no_such_database");
     let login = if postgres {
         "password authentication failed"
     } else {
@@ -37,7 +39,7 @@ fn mistakes(db: &Db) -> Vec<(String, Vec<&'static str>)> {
         (closed, vec!["127.0.0.1:1,", "refused", "port"]),
         (unknown, vec!["no-such-host.invalid", "host"]),
         (database, vec![missing, "database"]),
-        (db.url_as("tidelock", "wrong-word"), vec![login, "password"]),
+        (db.url_as(user, "wrong-word"), vec![login, "password"]),
         // MySQL does not say so, lest somebody tries names.
         (
             db.url_as("nobody", "tidelock"),
@@ -48,6 +50,7 @@ fn mistakes(db: &Db) -> Vec<(String, Vec<&'static str>)> {
 
 async fn wrong_urls(pair: Pair) {
     let mut stage = Stage::new("url", pair, Way::Merge).await;
+    stage.more = "[limits]\nonce_wait_s = 1\n".to_owned();
     stage.lock.ok(&["setup", "--execute"]).await;
     let (right_a, right_b) = (stage.node_a.clone(), stage.node_b.clone());
     for node in ["a", "b"] {
@@ -84,7 +87,7 @@ async fn wrong_urls(pair: Pair) {
 async fn wrong_schema_of_urls(pair: Pair) {
     let mut stage = Stage::new("form", pair, Way::Merge).await;
     let right = stage.config();
-    let url = stage.a.url();
+    let (url, password) = (stage.a.run_url(), format!(":{}@", stage.a.run_account()));
     for (wrong, words) in [
         (
             right.replace("[node.a]\nurl", "[node.a]\nurI"),
@@ -103,7 +106,7 @@ async fn wrong_schema_of_urls(pair: Pair) {
             ["3 |", "^", "did you mean \"sslmode\"?"],
         ),
         (
-            right.replace(":tidelock@", ":tide@lock@"),
+            right.replace(&password, ":tide@lock@"),
             ["3 |", "^", "percent-encoded"],
         ),
         (

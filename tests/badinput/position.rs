@@ -54,7 +54,7 @@ async fn slot_ahead(pair: Pair) {
     stage.begin().await;
     stage.write().await;
     // Only what is on disk can be passed over.
-    stage.a.exec("CHECKPOINT").await;
+    stage.a.as_dba("CHECKPOINT").await;
     let name = slot(&stage).await;
     let sql = format!("SELECT pg_replication_slot_advance('{name}', pg_current_wal_insert_lsn())");
     stage.a.exec(&sql).await;
@@ -98,13 +98,13 @@ async fn slot_invalidated(pair: Pair) {
     let name = slot(&stage).await;
     let lost = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{name}'");
     for _ in 0..20 {
-        stage.a.exec("SELECT pg_switch_wal()").await;
+        stage.a.as_dba("SELECT pg_switch_wal()").await;
         stage
             .a
             .exec("CREATE TABLE filler AS SELECT repeat('x', 100) FROM generate_series(1, 1000)")
             .await;
         stage.a.exec("DROP TABLE filler").await;
-        stage.a.exec("CHECKPOINT").await;
+        stage.a.as_dba("CHECKPOINT").await;
         if stage.a.one(&lost).await == "lost" {
             break;
         }
@@ -121,7 +121,7 @@ async fn binlog_purged(pair: Pair) {
         let mut stage = Stage::own_b("purged", pair, way, &Options::default()).await;
         stage.begin().await;
         stage.write().await;
-        stage.b.exec("FLUSH BINARY LOGS").await;
+        stage.b.as_dba("FLUSH BINARY LOGS").await;
         stage.write().await;
         let status = if stage.mariadb() {
             "SHOW MASTER STATUS"
@@ -129,10 +129,10 @@ async fn binlog_purged(pair: Pair) {
             "SHOW BINARY LOG STATUS"
         };
         let newest = stage.b.rows(status).await[0][0].clone().unwrap();
-        stage.b.exec("FLUSH BINARY LOGS").await;
+        stage.b.as_dba("FLUSH BINARY LOGS").await;
         // MariaDB keeps what a reader that has left may still be reading.
         eventually(NOTICED, "the old logs are gone", async || {
-            stage.b.exec(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+            stage.b.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
             stage.b.rows("SHOW BINARY LOGS").await[0][0].as_ref() == Some(&newest)
         })
         .await;
@@ -150,7 +150,7 @@ async fn binlog_reset(pair: Pair) {
     } else {
         "RESET BINARY LOGS AND GTIDS"
     };
-    stage.b.exec(reset).await;
+    stage.b.as_dba(reset).await;
     stage.write().await;
     let said = stage.refused_run(7, &["b: could not", "reset"]).await;
     stage.renew(&said, "a").await;
@@ -167,11 +167,11 @@ async fn other_server(pair: Pair) {
         let old = (stage.node_a.clone(), stage.node_b.clone());
         let kind = if on_a { pair.0 } else { pair.1 };
         let fresh = private(kind, &Options::default()).await;
-        let name = stage.side(on_a).name().to_owned();
-        fresh.exec(&format!("CREATE DATABASE {name}")).await;
-        let url = fresh.url().replace(fresh.name(), &name);
-        copy_rows(stage.side(on_a), &mut Session::open(kind, &url).await).await;
-        let line = format!("url = \"{url}\"");
+        let here = stage.side(on_a);
+        here.found_by(&mut fresh.admin().await).await;
+        let there = |line: &str| line.replace(&port(&here.url()), &port(&fresh.url()));
+        copy_rows(here, &mut Session::open(kind, &there(&here.owner_url())).await).await;
+        let line = there(&here.node());
         match on_a {
             true => stage.node_a = line,
             false => stage.node_b = line,
@@ -179,7 +179,7 @@ async fn other_server(pair: Pair) {
         stage.configure();
         let node = if on_a { "a: " } else { "b: " };
         // Nothing of ours is there: it is told, and setting up does not lead past the proof of identity.
-        stage.refused_run(3, &[node, "not set up"]).await;
+        stage.refused_run(3, &[node, "tidelock setup --execute"]).await;
         let set_up = stage.lock.run(&["setup", "--execute"]).await;
         assert_eq!(set_up.code, 0, "{}", set_up.stderr);
         stage.refused_run(7, &["not the server"]).await;
@@ -188,6 +188,12 @@ async fn other_server(pair: Pair) {
         stage.configure();
         stage.runs().await;
     }
+}
+
+/// `:1234/` of a URL.
+fn port(url: &str) -> String {
+    let url: url::Url = url.parse().unwrap();
+    format!(":{}/", url.port().unwrap())
 }
 
 async fn copy_rows(from: &Db, to: &mut Session) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Db, Session};
+use crate::harness::Db;
 use crate::on_both_pairs;
 use crate::stage::{Pair, Stage, Way};
 
@@ -10,12 +10,25 @@ on_both_pairs!(secrets, accounts_of_mysql);
 
 /// The URL without its password.
 fn open_url(db: &Db) -> String {
-    db.url().replacen("tidelock:tidelock@", "tidelock@", 1)
+    let user = db.run_account();
+    db.run_url()
+        .replacen(&format!("{user}:{user}@"), &format!("{user}@"), 1)
 }
 
 async fn secrets(pair: Pair) {
     let mut stage = Stage::new("secret", pair, Way::Merge).await;
     stage.lock.ok(&["setup", "--execute"]).await;
+    // One word for both.
+    for db in [&stage.a, &stage.b] {
+        let user = db.run_account();
+        db.as_dba(&match db.kind().is_postgres() {
+            true => format!("ALTER ROLE {user} PASSWORD 'tidelock'"),
+            false => format!("ALTER USER {user} IDENTIFIED BY 'tidelock'"),
+        })
+        .await;
+    }
+    let line = |db: &Db| format!("url = \"{}\"", db.url_as(db.run_account(), "tidelock"));
+    (stage.node_a, stage.node_b) = (line(&stage.a), line(&stage.b));
     let file = stage.lock.folder().join("word");
     fs::write(&file, "tidelock\nnot this\n").unwrap();
     stage.lock.env("TIDELOCK_TEST_GOOD", "tidelock");
@@ -90,25 +103,28 @@ async fn secrets(pair: Pair) {
 /// The servers' usual ways to log in, without TLS (`tls` has them with it).
 async fn accounts_of_mysql(pair: Pair) {
     let mut stage = Stage::new("plugin", pair, Way::Merge).await;
-    let user = format!("u{}", stage.b.name().rsplit('_').next().unwrap());
-    let user = format!("{user}_{}", std::process::id());
+    let user = stage.b.run_account().to_owned();
     let plugin = if stage.mariadb() {
-        format!("CREATE USER '{user}'@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('se cret')")
+        format!("ALTER USER {user} IDENTIFIED VIA mysql_native_password USING PASSWORD('se cret')")
     } else {
         // Not in the server's cache: the first login sends the password under the server's RSA key.
-        format!("CREATE USER '{user}'@'%' IDENTIFIED WITH caching_sha2_password BY 'se cret'")
+        format!("ALTER USER {user} IDENTIFIED WITH caching_sha2_password BY 'se cret'")
     };
-    stage.b.exec(&plugin).await;
-    stage.b.exec(&format!("GRANT ALL ON *.* TO '{user}'@'%'")).await;
-    stage.node_b = format!("url = \"{}\"", stage.b.url_as(&user, "se%20cret"));
+    stage.b.as_dba(&plugin).await;
+    stage.node_b = format!(
+        "url = \"{}\"\nsetup_url = \"{}\"",
+        stage.b.url_as(&user, "se%20cret"),
+        stage.b.owner_url()
+    );
     stage.configure();
     stage.begin().await;
-    let sql = "SELECT rolpassword FROM pg_authid WHERE rolname = 'tidelock'";
-    let Session::Postgres(_) = stage.a.session().await else {
-        panic!()
-    };
-    assert!(stage.a.one(sql).await.starts_with("SCRAM-SHA-256$"));
-    stage.b.exec(&format!("DROP USER '{user}'@'%'")).await;
+    let sql = format!(
+        "SELECT rolpassword FROM pg_authid WHERE rolname = '{}'",
+        stage.a.run_account()
+    );
+    let word = stage.a.admin().await.one(&sql).await;
+    assert!(word.starts_with("SCRAM-SHA-256$"));
+    stage.b.as_dba(&format!("DROP USER {user}")).await;
     stage
         .refused_run(6, &["b: could not connect", "check", "user", &user])
         .await;

@@ -62,7 +62,7 @@ async fn binlog_at_start(pair: Pair) {
     stage.lock.ok(&["setup", "--execute"]).await;
     let list = wrong_settings(&stage);
     for (name, wrong, code) in &list {
-        stage.b.exec(&format!("SET GLOBAL {name} = '{wrong}'")).await;
+        stage.b.as_dba(&format!("SET GLOBAL {name} = '{wrong}'")).await;
         let what = format!("{name}={wrong}, needs");
         let said = stage
             .refused_run(3, &["b: could not start", code, &what, name])
@@ -73,7 +73,7 @@ async fn binlog_at_start(pair: Pair) {
     stage.runs().await;
     // All at once: the run names all, and check has the statement for each.
     for (name, wrong, _) in &list {
-        stage.b.exec(&format!("SET GLOBAL {name} = '{wrong}'")).await;
+        stage.b.as_dba(&format!("SET GLOBAL {name} = '{wrong}'")).await;
     }
     let all: Vec<&str> = list.iter().flat_map(|(name, _, code)| [*code, *name]).collect();
     stage.refused_run(3, &all).await;
@@ -96,7 +96,7 @@ async fn binlog_while_running(pair: Pair) {
     stage.begin().await;
     // Seen by the watch, with nothing written meanwhile: the mend is enough.
     stage.start().await;
-    stage.b.exec("SET GLOBAL binlog_row_metadata = 'MINIMAL'").await;
+    stage.b.as_dba("SET GLOBAL binlog_row_metadata = 'MINIMAL'").await;
     let said = stage
         .ends(
             3,
@@ -112,7 +112,7 @@ async fn binlog_while_running(pair: Pair) {
     // Written with it: the rows are not in the log, so a new copy is asked for, now and at every later start.
     for (setting, write, words) in written_wrongly() {
         stage.start().await;
-        let mut session = stage.b.session().await;
+        let mut session = stage.b.admin().await;
         session.exec(setting).await;
         session.exec(write).await;
         drop(session);
@@ -199,8 +199,8 @@ async fn format_changed_under_load() {
     let mut stage = Stage::own_b("format", OLD, Way::Merge, &extra(&[])).await;
     stage.begin().await;
     stage.start().await;
-    stage.b.exec("SET GLOBAL binlog_format = 'STATEMENT'").await;
-    let mut session = stage.b.session().await;
+    stage.b.as_dba("SET GLOBAL binlog_format = 'STATEMENT'").await;
+    let mut session = stage.b.admin().await;
     session.exec("INSERT INTO item VALUES (60, 'unseen')").await;
     // Whoever is first tells: the log (a new copy) or the watch (the setting).
     let code = stage.lock.wait(NOTICED).await;

@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     pub node_a: String,
     pub node_b: String,
     pub tables: String,
+    /// Further lines of the configuration.
+    pub more: String,
     next: i64,
     /// The first copy was made: users write on both sides from here on.
     is_copied: bool,
@@ -55,31 +57,32 @@ impl Stage {
     /// On the shared servers.
     pub(crate) async fn new(hint: &str, pair: Pair, way: Way) -> Self {
         let (a, b) = tokio::join!(database(pair.0, hint), database(pair.1, hint));
-        Self::on(a, b, way).await
+        Self::on(a.with_accounts().await, b.with_accounts().await, way).await
     }
 
     /// PostgreSQL of the test's own.
     pub(crate) async fn own_a(hint: &str, pair: Pair, way: Way, options: &Options) -> Self {
         let (a, b) = tokio::join!(private(pair.0, options), database(pair.1, hint));
-        Self::on(a, b, way).await
+        Self::on(a.with_accounts().await, b.with_accounts().await, way).await
     }
 
     /// MySQL or MariaDB of the test's own.
     pub(crate) async fn own_b(hint: &str, pair: Pair, way: Way, options: &Options) -> Self {
         let (a, b) = tokio::join!(database(pair.0, hint), private(pair.1, options));
-        Self::on(a, b, way).await
+        Self::on(a.with_accounts().await, b.with_accounts().await, way).await
     }
 
-    /// Two databases with a table of two rows on the side that is copied from.
+    /// Two databases, with their accounts, with a table of two rows on the side that is copied from.
     pub(crate) async fn on(a: Db, b: Db, way: Way) -> Self {
         let mut stage = Self {
-            node_a: format!("url = \"{}\"", a.url()),
-            node_b: format!("url = \"{}\"", b.url()),
+            node_a: a.node(),
+            node_b: b.node(),
             lock: Tidelock::new(""),
             a,
             b,
             way,
             tables: "\"item\"".to_owned(),
+            more: String::new(),
             next: 100,
             is_copied: false,
             is_told_twice: Cell::new(false),
@@ -125,11 +128,12 @@ impl Stage {
         };
         format!(
             "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"{}\"\nnodes = [\"a\", \"b\"]\n{mode}\n\
-             tables = [{}]\nseed = \"{seed}\"\n",
+             tables = [{}]\nseed = \"{seed}\"\n{}",
             self.node_a,
             self.node_b,
             self.sync(),
             self.tables,
+            self.more,
         )
     }
 
@@ -350,18 +354,32 @@ fn judged(found: i32, stderr: &str, code: i32, words: &[&str]) -> Said {
     said
 }
 
-/// Runs the statements of a hint, which stand among words for people. At least one must be there.
+/// What neither the owner of the tables nor the run account may do.
+const OF_A_DBA: [&str; 6] = [
+    "SET GLOBAL",
+    "SET PERSIST",
+    "ALTER SYSTEM",
+    "ALTER ROLE",
+    " ON PARAMETER ",
+    " ON *.*",
+];
+
+/// Runs the statements of a hint, which stand among words for people, as their owner or as the DBA. At least one must
+/// be there.
 pub(crate) async fn mend(db: &Db, hint: &str) {
     let verbs = ["ALTER ", "GRANT ", "SET ", "CREATE ", "TRUNCATE ", "SELECT "];
     let mut done = 0;
-    let mut session = db.session().await;
+    let (mut owner, mut dba) = (db.session().await, db.admin().await);
     for part in hint.split(';') {
         let start = verbs.iter().filter_map(|verb| part.find(verb)).min();
         let Some(start) = start else { continue };
         let statement = part[start..].trim();
         // In brackets, within a sentence.
         let statement = statement.split("), ").next().unwrap_or_default();
-        session.exec(statement).await;
+        match OF_A_DBA.iter().any(|words| statement.contains(words)) {
+            true => dba.exec(statement).await,
+            false => owner.exec(statement).await,
+        }
         done += 1;
     }
     assert!(done > 0, "no statement in {hint:?}");

@@ -21,7 +21,11 @@ async fn demanded_of_servers_without(pair: Pair) {
     let right = (stage.node_a.clone(), stage.node_b.clone());
     let mut hints = vec![];
     for node in ["a", "b"] {
-        let url = if node == "a" { stage.a.url() } else { stage.b.url() };
+        let url = if node == "a" {
+            stage.a.run_url()
+        } else {
+            stage.b.run_url()
+        };
         for mode in ["require", "verify-full"] {
             let line = format!("url = \"{url}?sslmode={mode}\"");
             match node {
@@ -39,8 +43,8 @@ async fn demanded_of_servers_without(pair: Pair) {
         (stage.node_a, stage.node_b) = right.clone();
     }
     // What the hint offers.
-    let mend = |line: &str| format!("{}?sslmode=disable\"", line.trim_end_matches('"'));
-    (stage.node_a, stage.node_b) = (mend(&right.0), mend(&right.1));
+    let mend = |db: &Db| format!("url = \"{}?sslmode=disable\"", db.run_url());
+    (stage.node_a, stage.node_b) = (mend(&stage.a), mend(&stage.b));
     stage.configure();
     stage.runs().await;
 }
@@ -60,6 +64,7 @@ async fn trusted_or_not(pair: Pair) {
         with_tls("--bind-address=0.0.0.0"),
     );
     let (a, b) = tokio::join!(private(pair.0, &open_a), private(pair.1, &open_b));
+    let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());
     let mut stage = Stage::on(a, b, Way::Merge).await;
     let (ca_a, ca_b) = (
         stage.a.server().ca_file().unwrap(),
@@ -68,15 +73,15 @@ async fn trusted_or_not(pair: Pair) {
     let (ca_a, ca_b) = (ca_a.display().to_string(), ca_b.display().to_string());
     // Only TLS from here on: what connects without is refused by the server itself.
     stage.lock.ok(&["setup", "--execute"]).await;
-    let user = only_over_tls(&stage).await;
-    let url_b = stage.b.url_as(&user, "se%20cret");
+    only_over_tls(&stage).await;
+    let url_b = stage.b.url_as(stage.b.run_account(), "se%20cret");
     let full = |url: &str, ca: &str| format!("url = \"{url}?sslmode=verify-full&sslrootcert={ca}\"");
-    let right = (full(&stage.a.url(), &ca_a), full(&url_b, &ca_b));
+    let right = (full(&stage.a.run_url(), &ca_a), full(&url_b, &ca_b));
     let folder = stage.lock.folder().display().to_string();
     std::fs::write(stage.lock.folder().join("empty.pem"), "").unwrap();
     let elsewhere = |url: &str| url.replace("127.0.0.1", "127.0.0.2");
     for (node, url, own, other) in [
-        ("a", stage.a.url(), &ca_a, &ca_b),
+        ("a", stage.a.run_url(), &ca_a, &ca_b),
         ("b", url_b.clone(), &ca_b, &ca_a),
     ] {
         let prefix = format!("{node}: could not");
@@ -122,7 +127,7 @@ async fn trusted_or_not(pair: Pair) {
             "require" => format!("url = \"{url}?sslmode=require\""),
             _ => format!("url = \"{url}?sslmode={mode}&sslrootcert={ca}\""),
         };
-        stage.node_a = line(&stage.a.url(), &ca_a, mode_a);
+        stage.node_a = line(&stage.a.run_url(), &ca_a, mode_a);
         stage.node_b = line(&url_b, &ca_b, mode_b);
         stage.configure();
         stage.runs().await;
@@ -135,26 +140,25 @@ async fn trusted_or_not(pair: Pair) {
     assert_eq!(code, 0);
 }
 
-/// An account that may log in over TLS only; on PostgreSQL the file of rules says so.
-async fn only_over_tls(stage: &Stage) -> String {
+/// The run account may log in over TLS only from now on; on PostgreSQL the file of rules says so.
+async fn only_over_tls(stage: &Stage) {
     let plugin = if stage.mariadb() {
         "IDENTIFIED VIA mysql_native_password USING PASSWORD('se cret')"
     } else {
         "IDENTIFIED WITH caching_sha2_password BY 'se cret'"
     };
+    let user = stage.b.run_account();
     stage
         .b
-        .exec(&format!("CREATE USER safe@'%' {plugin} REQUIRE SSL"))
+        .as_dba(&format!("ALTER USER {user} {plugin} REQUIRE SSL"))
         .await;
-    stage.b.exec("GRANT ALL ON *.* TO safe@'%'").await;
-    "safe".to_owned()
 }
 
 /// All of the program's sessions, the one that reads the log included.
 async fn encrypted(db: &Db) {
     let sql = "SELECT s.ssl, count(*), bool_or(a.backend_type = 'walsender') FROM pg_stat_ssl s \
                JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'tidelock%' GROUP BY 1";
-    let found = db.rows(sql).await;
+    let found = db.admin().await.rows(sql).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
         (found[0][0].as_deref(), found[0][2].as_deref()),

@@ -20,9 +20,11 @@ fn at(db: &Db, hosts: &str, more: &str) -> String {
     } else {
         "mysql"
     };
+    let url = |user: &str| format!("{scheme}://{user}:{user}@{hosts}/{}{more}", db.name());
     format!(
-        "url = \"{scheme}://tidelock:tidelock@{hosts}/{}{more}\"",
-        db.name()
+        "url = \"{}\"\nsetup_url = \"{}\"",
+        url(db.run_account()),
+        url(db.owner())
     )
 }
 
@@ -37,6 +39,7 @@ async fn sockets_and_several_hosts(pair: Pair) {
         read_only("--read-only=ON"),
     );
     let (a, b) = tokio::join!(private(pair.0, &plain), private(pair.1, &plain));
+    let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());
     let mut stage = Stage::on(a, b, Way::Merge).await;
     // A database needs a server that takes writes to be made; it takes none afterwards.
     let (standby_a, standby_b) = tokio::join!(
@@ -56,12 +59,13 @@ async fn sockets_and_several_hosts(pair: Pair) {
         .to_string();
     stage.node_a = at(&stage.a, &format!(":{port_a}"), &format!("?host={folder}"));
     stage.node_b = at(&stage.b, "localhost", &format!("?socket={file}"));
+    stage.more = "[limits]\nonce_wait_s = 2\n".to_owned();
     stage.configure();
     stage.begin().await;
     stage.start().await;
     let tcp = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidelock' AND client_addr IS NOT NULL";
     assert_eq!(
-        stage.a.one(tcp).await,
+        stage.a.admin().await.one(tcp).await,
         "0",
         "all by the socket, the one that reads the log too"
     );
@@ -109,24 +113,25 @@ async fn sockets_and_several_hosts(pair: Pair) {
     stage.finding("b", "E209", &["read-only"]).await;
 }
 
-/// A database of the same name on a server that takes no writes from others.
+/// A database of the same name, with the same accounts, on a server that takes no writes from others.
 async fn twin(server: &tidelock::playground::Server, like: &Db) {
     let kind = server.kind();
     let mut session = crate::Session::open(kind, &server.url("")).await;
-    let name = like.name();
     if kind.is_postgres() {
         session.exec("SET default_transaction_read_only = off").await;
-        session.exec(&format!("CREATE DATABASE {name}")).await;
+        like.found_by(&mut session).await;
         return;
     }
     session.exec("SET GLOBAL read_only = OFF").await;
-    session.exec(&format!("CREATE DATABASE {name}")).await;
+    like.found_by(&mut session).await;
     session.exec("SET GLOBAL read_only = ON").await;
 }
 
 /// `run` waits for it, and says so; `run --once` does not wait for ever.
 async fn comes_up_late(pair: Pair) {
     let mut scene = Scene::new(pair, &[]).await;
+    scene.stage.more = "[limits]\nonce_wait_s = 3\n".to_owned();
+    scene.stage.configure();
     scene.stage.begin().await;
     for side in [Side::A, Side::B] {
         scene.db_mut(side).server().stop().await.unwrap();
@@ -135,7 +140,7 @@ async fn comes_up_late(pair: Pair) {
         assert_eq!(output.code, 6, "{}", output.stderr);
         let took = start.elapsed();
         assert!(
-            took > Duration::from_secs(9) && took < Duration::from_secs(40),
+            took > Duration::from_secs(3) && took < Duration::from_secs(20),
             "{took:?}"
         );
         let from = scene.stage.lock.log().len();

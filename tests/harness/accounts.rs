@@ -48,7 +48,7 @@ impl Accounts {
     }
 
     /// docs/accounts.md tells people the same.
-    fn creation(&self, kind: Kind, database: &str) -> Vec<String> {
+    pub(super) fn creation(&self, kind: Kind, database: &str) -> Vec<String> {
         let Self { owner, run } = self;
         let monitor = match kind {
             Kind::Mariadb => "BINLOG MONITOR",
@@ -83,6 +83,6 @@ impl Accounts {
         if kind.is_postgres() {
             return format!("DROP OWNED BY {owner}, {run}; DROP ROLE {owner}; DROP ROLE {run}");
         }
-        format!("DROP USER {owner}; DROP USER {run}")
+        format!("DROP USER IF EXISTS {owner}; DROP USER IF EXISTS {run}")
     }
 }

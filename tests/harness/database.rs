@@ -130,6 +130,21 @@ impl Db {
         &accounts.run
     }
 
+    /// A database of the same name with accounts of the same names, on the server of this superuser.
+    pub async fn found_by(&self, admin: &mut Session) {
+        admin.exec(&format!("CREATE DATABASE {}", self.name)).await;
+        let accounts = self.accounts.as_ref().expect("this database has no accounts");
+        for statement in accounts.creation(self.kind, &self.name) {
+            admin.exec(&statement).await;
+        }
+    }
+
+    /// The name of the account that owns the tables.
+    pub fn owner(&self) -> &str {
+        let accounts = self.accounts.as_ref().expect("this database has no accounts");
+        &accounts.owner
+    }
+
     /// The lines of `[node.NAME]` in the config file.
     pub fn node(&self) -> String {
         match &self.accounts {
@@ -173,6 +188,11 @@ impl Db {
     /// Runs statements separated by `;`. PostgreSQL runs them as one transaction, MySQL each for itself.
     pub async fn exec(&self, sql: &str) {
         self.own_session().await.as_mut().unwrap().exec(sql).await;
+    }
+
+    /// As [`Self::exec`], by the superuser: what a DBA does to a server.
+    pub async fn as_dba(&self, sql: &str) {
+        self.admin().await.exec(sql).await;
     }
 
     /// As [`Self::exec`], for a statement that may be refused.

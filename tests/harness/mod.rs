@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use compare::{difference, equal, wait_equal};
 pub use database::{Db, database, peer, private};
+pub use grants::access;
 pub use program::{Frozen, Output, Tidelock, signal};
 pub use session::{Rows, Session};
 pub use tidelock::playground::{Kind, Options, Server};
@@ -24,6 +25,7 @@ pub use tidelock::playground::{Kind, Options, Server};
 mod accounts;
 mod compare;
 mod database;
+mod grants;
 mod program;
 mod session;
 

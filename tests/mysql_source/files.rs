@@ -1,6 +1,6 @@
 //! MySQL without GTIDs: a file and an offset as the position, and every way in which they can stop to mean what they did.
 
-use super::harness::{Kind, Options as Server, private};
+use super::harness::{Kind, Options as Server};
 use super::transactions::*;
 use super::*;
 use tidelock::mysql::status;
@@ -63,7 +63,7 @@ async fn every_position_leads_on_over_many_files() {
         assert!(!status::retained(&mut conn, &end).await.unwrap().lost);
     }
     // The log ends in a fresh file: a reader follows there, so that the file before may be purged.
-    db.exec("FLUSH BINARY LOGS").await;
+    db.as_dba("FLUSH BINARY LOGS").await;
     let mut late = Source::open(options.clone(), all[29].end.as_ref().unwrap())
         .await
         .unwrap();
@@ -74,7 +74,7 @@ async fn every_position_leads_on_over_many_files() {
         .remove(0)
         .remove(0)
         .unwrap();
-    db.exec(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+    db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
     let error = refused(&options, all[29].end.as_ref().unwrap()).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
     assert!(
@@ -93,12 +93,12 @@ async fn a_log_that_was_reset_is_noticed() {
     db.exec("INSERT INTO t VALUES (1, REPEAT('x', 1000))").await;
     let from = start_position(&options).await.unwrap();
     // Shorter than what was read.
-    db.exec("RESET BINARY LOGS AND GTIDS").await;
+    db.as_dba("RESET BINARY LOGS AND GTIDS").await;
     let error = refused(&options, &from).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
     // Longer again, with the same name; files are told apart by the second in which they were made.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    db.exec("RESET BINARY LOGS AND GTIDS").await;
+    db.as_dba("RESET BINARY LOGS AND GTIDS").await;
     for id in 2..20 {
         db.exec(&format!("INSERT INTO t VALUES ({id}, REPEAT('x', 1000))"))
             .await;
@@ -118,7 +118,7 @@ async fn a_mode_that_was_changed_is_refused_and_can_be_set_back() {
     db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
     let options = options(&db, &["t"]).await;
     let by_file = start_position(&options).await.unwrap();
-    db.exec("INSERT INTO t VALUES (1); SET GLOBAL gtid_mode = ON; INSERT INTO t VALUES (2)")
+    db.as_dba("INSERT INTO t VALUES (1); SET GLOBAL gtid_mode = ON; INSERT INTO t VALUES (2)")
         .await;
     let error = refused(&options, &by_file).await;
     assert_eq!(error.reason_kind(), Reason::Blocked, "{error}");
@@ -126,13 +126,13 @@ async fn a_mode_that_was_changed_is_refused_and_can_be_set_back() {
     assert!(hint.contains("SET GLOBAL gtid_mode = ON_PERMISSIVE"), "{hint}");
     let by_set = start_position(&options).await.unwrap();
     let mut with_set = Source::open(options.clone(), &by_set).await.unwrap();
-    db.exec("SET GLOBAL gtid_mode = ON_PERMISSIVE; INSERT INTO t VALUES (3)")
+    db.as_dba("SET GLOBAL gtid_mode = ON_PERMISSIVE; INSERT INTO t VALUES (3)")
         .await;
     assert_eq!(refused(&options, &by_set).await.reason_kind(), Reason::Blocked);
     let mut source = Source::open(options.clone(), &by_file).await.unwrap();
     assert_eq!(told(&parts(&mut source, &options).await), ["+1", "+2", "+3"]);
     // The one that read by its set meets a transaction without a GTID.
-    db.exec("SET GLOBAL gtid_mode = OFF_PERMISSIVE; INSERT INTO t VALUES (4)")
+    db.as_dba("SET GLOBAL gtid_mode = OFF_PERMISSIVE; INSERT INTO t VALUES (4)")
         .await;
     let error = loop {
         if let Err(error) = next(&mut with_set).await {

@@ -1,7 +1,7 @@
 //! The forms in which a server may write its log: compressed, without GTIDs, with large events, over several files, cut
 //! by a crash. The same transactions must come out of each.
 
-use super::harness::{Kind, Options as Server, database, eventually, private};
+use super::harness::{Kind, Options as Server, eventually};
 use super::transactions::*;
 use super::*;
 
@@ -46,7 +46,7 @@ async fn mysql_sessions_that_compress() {
     let mut source = source(&options).await;
     let mut wanted = Vec::new();
     for (number, level) in [(1, 1), (2, 3), (3, 19), (4, 22)] {
-        let mut session = db.session().await;
+        let mut session = db.admin().await;
         session
             .exec(&format!(
                 "SET SESSION binlog_transaction_compression = ON; SET SESSION \
@@ -146,7 +146,8 @@ async fn rotation_and_checksums(kind: Kind) {
     let mut wanted = Vec::new();
     for round in 0..4 {
         let checksum = if round % 2 == 0 { "NONE" } else { "CRC32" };
-        db.exec(&format!("SET GLOBAL binlog_checksum = {checksum}")).await;
+        db.as_dba(&format!("SET GLOBAL binlog_checksum = {checksum}"))
+            .await;
         for number in 0..20 {
             let id = round * 20 + number;
             db.exec(&format!("INSERT INTO t VALUES ({id}, REPEAT('v', 400))"))
@@ -154,7 +155,7 @@ async fn rotation_and_checksums(kind: Kind) {
             wanted.push(format!("+{id}"));
         }
         if round == 1 {
-            db.exec("FLUSH BINARY LOGS; FLUSH BINARY LOGS").await;
+            db.as_dba("FLUSH BINARY LOGS; FLUSH BINARY LOGS").await;
         }
     }
     assert!(db.rows("SHOW BINARY LOGS").await.len() > 10);
@@ -212,7 +213,7 @@ async fn the_dump_logs_in_by_every_way(kind: Kind) {
     let plain = options(&db, &["t"]).await;
     let from = start_position(&plain).await.unwrap();
     let ca_file = db.server().ca_file();
-    let mut accounts = vec!["tidelock".to_owned()];
+    let mut accounts = vec![db.run_account().to_owned()];
     let plugins = match kind {
         Kind::Mysql => vec!["caching_sha2_password"],
         _ => vec!["mysql_native_password"],
@@ -220,10 +221,10 @@ async fn the_dump_logs_in_by_every_way(kind: Kind) {
     for plugin in plugins {
         let user = format!("u_{plugin}");
         let how = match kind {
-            Kind::Mysql => format!("IDENTIFIED WITH {plugin} BY 'tidelock'"),
-            _ => format!("IDENTIFIED VIA {plugin} USING PASSWORD('tidelock')"),
+            Kind::Mysql => format!("IDENTIFIED WITH {plugin} BY '{user}'"),
+            _ => format!("IDENTIFIED VIA {plugin} USING PASSWORD('{user}')"),
         };
-        db.exec(&format!(
+        db.as_dba(&format!(
             "CREATE USER {user} {how}; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {user}; GRANT SELECT ON *.* TO {user}"
         ))
         .await;
@@ -243,10 +244,11 @@ async fn the_dump_logs_in_by_every_way(kind: Kind) {
         for (tls, host) in &ways {
             for is_known in [false, true] {
                 if !is_known {
-                    db.exec("FLUSH PRIVILEGES").await;
+                    db.as_dba("FLUSH PRIVILEGES").await;
                 }
                 let mut options = plain.clone();
                 options.access.user.clone_from(&user);
+                options.access.secret = Secret::Plain(user.clone().into());
                 (options.access.tls, options.access.host) = (*tls, host.clone());
                 options.access.ca_file.clone_from(&ca_file);
                 let mut source = source(&options).await;
@@ -333,7 +335,7 @@ async fn files_end_while_a_transaction_is_held(kind: Kind) {
         session.exec("XA PREPARE 'x'").await;
         drop(session);
         for id in 0..5 {
-            db.exec(&format!(
+            db.as_dba(&format!(
                 "FLUSH BINARY LOGS; INSERT INTO t VALUES ({}, 'between')",
                 20_000 + id
             ))
@@ -350,7 +352,7 @@ async fn files_end_while_a_transaction_is_held(kind: Kind) {
         let mut session = db.session().await;
         session.exec("BEGIN").await;
         session.exec(fill).await;
-        db.exec("FLUSH BINARY LOGS; INSERT INTO t VALUES (20000, 'before')")
+        db.as_dba("FLUSH BINARY LOGS; INSERT INTO t VALUES (20000, 'before')")
             .await;
         session.exec("COMMIT").await;
     }

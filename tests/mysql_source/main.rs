@@ -12,7 +12,7 @@ mod transactions;
 mod types;
 mod undecided;
 
-use harness::Db;
+use harness::{Db, Kind};
 use std::sync::Arc;
 use std::time::Duration;
 use tidelock::access::{Access, Secret, SourceOptions as Options, TlsMode};
@@ -30,20 +30,32 @@ use tidelock::mysql::{catalog, connect};
 const CONTROL: &str = include_str!("../../sql/mysql/001_control.sql");
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// A database is its owner's; what the server itself is told, its DBA tells.
+async fn database(kind: Kind, hint: &str) -> Db {
+    harness::database(kind, hint).await.with_accounts().await
+}
+
+async fn private(kind: Kind, options: &harness::Options) -> Db {
+    harness::private(kind, options).await.with_accounts().await
+}
+
+/// Tidelock reads as the run account.
 fn access(db: &Db) -> Access {
-    let url: url::Url = db.url().parse().unwrap();
-    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
-    Access {
-        secret: url
-            .password()
-            .map_or(Secret::None, |password| Secret::Plain(password.to_owned().into())),
-        ..Access::new("my", host, port, url.username(), db.name())
-    }
+    harness::access("my", &db.run_url())
 }
 
 async fn options(db: &Db, tables: &[&str]) -> Options {
-    let access = access(db);
-    let ids: Vec<TableId> = tables.iter().map(|name| TableId::new(db.name(), *name)).collect();
+    db.grant(&ids(db, tables), false).await;
+    granted(db, tables).await
+}
+
+fn ids(db: &Db, tables: &[&str]) -> Vec<TableId> {
+    tables.iter().map(|name| TableId::new(db.name(), *name)).collect()
+}
+
+/// As [`options`], for tables that `setup` refuses.
+async fn granted(db: &Db, tables: &[&str]) -> Options {
+    let (access, ids) = (access(db), ids(db, tables));
     let mut conn = connect(&access).await.unwrap();
     let found = catalog::tables(&mut conn, &ids).await.unwrap();
     let tables = found

@@ -1,6 +1,6 @@
 //! What would lose rows is refused, says what mends it, and is read on once mended.
 
-use super::harness::{self, Kind, Options as Server, database, eventually, private};
+use super::harness::{self, Kind, Options as Server, eventually};
 use super::*;
 
 /// Reads on until something is refused.
@@ -59,7 +59,7 @@ async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
     }
     for (statements, undo, hint) in cases {
         let mut source = source(&options).await;
-        let mut session = db.session().await;
+        let mut session = db.admin().await;
         session.exec(statements).await;
         let error = fails(&mut source).await;
         assert_eq!(error.class(), Class::Definite, "{statements}: {error}");
@@ -68,7 +68,7 @@ async fn what_would_lose_rows_stops_the_stream(kind: Kind) {
         drop(session);
         if !undo.is_empty() {
             // A prepared XA transaction is free for others only when its session has really ended.
-            let mended = async || db.try_exec(undo).await.is_ok();
+            let mended = async || db.admin().await.try_exec(undo).await.is_ok();
             eventually(Duration::from_secs(10), undo, mended).await;
         }
         // What was mended is read again from there on.
@@ -104,14 +104,14 @@ async fn settings_at_the_start_and_lost_positions_are_refused(kind: Kind) {
         ("binlog_row_image", "MINIMAL", "FULL"),
         ("binlog_row_metadata", "MINIMAL", "FULL"),
     ] {
-        db.exec(&format!("SET GLOBAL {name} = '{wrong}'")).await;
+        db.as_dba(&format!("SET GLOBAL {name} = '{wrong}'")).await;
         let error = refused(&options, &from).await;
         let hint = error.hint_text().unwrap_or_default().to_owned();
         assert!(
             hint.contains(&format!("SET GLOBAL {name} = '{right}'")),
             "{error} {hint}"
         );
-        db.exec(&hint).await;
+        db.as_dba(&hint).await;
         Source::open(options.clone(), &from).await.unwrap();
     }
     // Ahead of the server: another one, or one that was reset.
@@ -128,7 +128,7 @@ async fn settings_at_the_start_and_lost_positions_are_refused(kind: Kind) {
     let error = refused(&options, &Position::Lsn(5)).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
     // Purged: the position is older than the oldest log.
-    db.exec("INSERT INTO t VALUES (2); FLUSH LOGS; INSERT INTO t VALUES (3); FLUSH LOGS")
+    db.as_dba("INSERT INTO t VALUES (2); FLUSH LOGS; INSERT INTO t VALUES (3); FLUSH LOGS")
         .await;
     let status = match kind {
         Kind::Mysql => "SHOW BINARY LOG STATUS",
@@ -137,7 +137,7 @@ async fn settings_at_the_start_and_lost_positions_are_refused(kind: Kind) {
     let newest = db.rows(status).await.remove(0).remove(0).unwrap();
     // MariaDB keeps logs that its own recovery may need until they are checkpointed.
     harness::eventually(LIMIT, "the log is purged", async || {
-        db.exec(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+        db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
         db.rows("SHOW BINARY LOGS").await.len() == 1
     })
     .await;
@@ -191,6 +191,13 @@ async fn mariadb_log_filters() {
 /// Columns that are not read stop the link with the ALTER that mends them, after which it goes on.
 async fn columns_that_are_not_read_are_refused(kind: Kind) {
     let db = database(kind, "refused").await;
+    db.grant(&[], false).await;
+    db.exec(&format!(
+        "GRANT SELECT ON {}.* TO {}",
+        db.name(),
+        db.run_account()
+    ))
+    .await;
     let mut cases = vec![(
         "v varchar(10) character set koi8r",
         "CONVERT TO CHARACTER SET utf8mb4",
@@ -205,7 +212,7 @@ async fn columns_that_are_not_read_are_refused(kind: Kind) {
             "CREATE TABLE {table} (id int PRIMARY KEY, {column}, w text)"
         ))
         .await;
-        let options = options(&db, &[&table]).await;
+        let options = granted(&db, &[&table]).await;
         let mut source = source(&options).await;
         db.exec(&format!("INSERT INTO {table} VALUES (1, 'a', 'b')"))
             .await;
@@ -232,7 +239,7 @@ async fn an_incident_is_a_lost_position(kind: Kind) {
     let options = options(&db, &["t"]).await;
     let mut source = source(&options).await;
     db.exec("INSERT INTO t VALUES (1, 1)").await;
-    db.exec("SET GLOBAL max_binlog_stmt_cache_size = 4096; SET GLOBAL binlog_stmt_cache_size = 4096")
+    db.as_dba("SET GLOBAL max_binlog_stmt_cache_size = 4096; SET GLOBAL binlog_stmt_cache_size = 4096")
         .await;
     let rows = vec!["(REPEAT('x', 3000))"; 40].join(", ");
     let mut session = db.session().await;

@@ -1,6 +1,6 @@
 //! Logins, TLS, grants, silence and dead servers.
 
-use super::harness::{Kind, Options as Server, private};
+use super::harness::{Kind, Options as Server};
 use super::*;
 
 /// Silence is told apart from a dead server; a restarted one is read on without a gap.
@@ -73,7 +73,7 @@ async fn a_reader_needs_few_grants(kind: Kind) {
     let db = private(kind, &Server::default()).await;
     db.exec("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
         .await;
-    db.exec(&format!(
+    db.as_dba(&format!(
         "CREATE USER r IDENTIFIED BY 'p'; GRANT SELECT ON {}.* TO r",
         db.name()
     ))
@@ -90,7 +90,7 @@ async fn a_reader_needs_few_grants(kind: Kind) {
             .contains("GRANT REPLICATION SLAVE"),
         "{error}"
     );
-    db.exec("GRANT REPLICATION SLAVE ON *.* TO r").await;
+    db.as_dba("GRANT REPLICATION SLAVE ON *.* TO r").await;
     let mut snapshot = Snapshot::open(&options).await.unwrap();
     assert_eq!(copy(&mut snapshot, &options, 0).await.len(), 1);
     let mut source = Source::open(options.clone(), snapshot.start()).await.unwrap();
@@ -165,8 +165,11 @@ async fn logins_and_tls(kind: Kind) {
         (Class::Transient, Reason::Unreachable),
         "{error}"
     );
+    // Whoever has rights on all databases is told that this one is not there.
     let missing = Access {
         database: "not_there".to_owned(),
+        user: "tidelock".to_owned(),
+        secret: Secret::Plain("tidelock".to_owned().into()),
         ..plain
     };
     let error = connect(&missing).await.unwrap_err();
@@ -189,7 +192,6 @@ async fn mariadb_logins() {
 
 /// Which server it is: MySQL says so itself, MariaDB only after `setup` has given it a name.
 async fn servers_are_told_apart(kind: Kind) {
-    use mysql_async::prelude::Queryable;
     use tidelock::mysql::{flavor, server};
     let db = private(kind, &Server::default()).await;
     let mut conn = connect(&access(&db)).await.unwrap();
@@ -198,9 +200,8 @@ async fn servers_are_told_apart(kind: Kind) {
     assert_eq!(first.engine, kind.name());
     assert_eq!(first.identity.is_empty(), kind == Kind::Mariadb);
     db.exec(CONTROL).await;
-    conn.query_drop("INSERT INTO tidelock.server_id VALUES (1, 'me')")
-        .await
-        .unwrap();
+    db.exec("INSERT INTO tidelock.server_id VALUES (1, 'me')").await;
+    db.grant(&[], false).await;
     let second = server(&mut conn, &flavor).await.unwrap();
     let expected = if kind == Kind::Mariadb {
         "me"

@@ -1,6 +1,6 @@
 //! Transactions, markers, bounds, restarts and the first copy's hand-over.
 
-use super::harness::{Kind, Options as Server, database, private};
+use super::harness::{Kind, Options as Server};
 use super::*;
 
 pub(super) async fn transactions_come_whole_and_in_order(db: &Db) {
@@ -233,7 +233,7 @@ async fn mysql_tagged_transactions() {
     db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
     let options = options(&db, &["t"]).await;
     let mut source = source(&options).await;
-    db.exec("SET gtid_next = 'AUTOMATIC:blue'; INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SET gtid_next = 'AUTOMATIC'; INSERT INTO t VALUES (3)").await;
+    db.as_dba("SET gtid_next = 'AUTOMATIC:blue'; INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); SET gtid_next = 'AUTOMATIC'; INSERT INTO t VALUES (3)").await;
     let seen = parts(&mut source, &options).await;
     assert_eq!(told(&seen), ["+1", "+2", "+3"]);
     assert!(

@@ -1,6 +1,6 @@
 //! Every type at the ends of its range: the log, the first copy and our literals against the server's own text.
 
-use super::harness::{Kind, database};
+use super::harness::Kind;
 use super::*;
 
 /// How the server is asked for its own text of a column.
@@ -360,7 +360,7 @@ async fn written_back(
     use mysql_async::prelude::Queryable;
     let columns = &options.tables[0].table.columns;
     db.exec("CREATE TABLE again LIKE t").await;
-    let mut conn = connect(&options.access).await.unwrap();
+    let mut conn = connect(&harness::access("my", &db.owner_url())).await.unwrap();
     for row in logged {
         let mut sql = b"INSERT INTO again VALUES (".to_vec();
         for (index, column) in columns.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Transactions whose end may not come: XA, which is decided after its rows, and what a crash of the server cut off.
 
-use super::harness::{Kind, Options as Server, Session, eventually, private};
+use super::harness::{Kind, Options as Server, Session, eventually};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -87,7 +87,7 @@ async fn mysql_xa_over_restarts() {
     drop(source);
     db.server().kill().await;
     db.server().restart().await.unwrap();
-    db.exec("FLUSH BINARY LOGS; INSERT INTO t VALUES (4, '')").await;
+    db.as_dba("FLUSH BINARY LOGS; INSERT INTO t VALUES (4, '')").await;
     let mut source = Source::open(options.clone(), &between).await.unwrap();
     let later = one(&mut source).await;
     assert_eq!(told(&later), ["+4"]);
@@ -104,7 +104,7 @@ async fn mysql_xa_over_restarts() {
         .remove(0)
         .remove(0)
         .unwrap();
-    db.exec(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+    db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
     let error = refused(&options, &end(&later)).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
 }
@@ -113,6 +113,11 @@ async fn mysql_xa_over_restarts() {
 async fn nothing_begins_while_something_is_prepared(kind: Kind) {
     let db = server(kind).await;
     let options = options(&db, &["t"]).await;
+    if kind == Kind::Mysql {
+        // With GTIDs `setup` does not give this right: there the decision in the log tells.
+        db.as_dba(&format!("GRANT XA_RECOVER_ADMIN ON *.* TO {}", db.run_account()))
+            .await;
+    }
     prepare(&db, "a", "INSERT INTO t VALUES (1, '')").await;
     let error = start_position(&options).await.unwrap_err();
     assert_eq!(error.reason_kind(), Reason::Blocked, "{error}");
@@ -136,18 +141,11 @@ async fn mariadb_prepared_at_the_start() {
     nothing_begins_while_something_is_prepared(Kind::Mariadb).await;
 }
 
-/// An account that may not look meets the decision in the log.
+/// An account that may not look, as the run account with GTIDs, meets the decision in the log.
 #[tokio::test]
 async fn mysql_a_decision_without_rows_stops_the_link() {
     let db = server(Kind::Mysql).await;
-    let mut options = options(&db, &["t"]).await;
-    db.exec(&format!(
-        "CREATE USER r IDENTIFIED BY 'p'; GRANT SELECT ON {}.* TO r; GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO r",
-        db.name()
-    ))
-    .await;
-    options.access.user = "r".to_owned();
-    options.access.secret = Secret::Plain("p".to_owned().into());
+    let options = options(&db, &["t"]).await;
     prepare(&db, "a", "INSERT INTO t VALUES (1, '')").await;
     let mut source = source(&options).await;
     decide(&db, "COMMIT", "a").await;

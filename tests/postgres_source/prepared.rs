@@ -16,7 +16,7 @@ async fn prepared_transactions_come_with_their_commit(kind: Kind) {
         ],
         ..Options::default()
     };
-    let mut db = private(kind, &options).await;
+    let mut db = private(kind, &options).await.with_accounts().await;
     db.exec(TWO).await;
     publish(&db, &["a", "b"]).await;
     let options = super::options(&db, &["a", "b"], Mode::Transactional).await;

@@ -31,7 +31,7 @@ async fn server(kind: Kind, at_once: bool) -> Db {
         extra,
         ..Options::default()
     };
-    private(kind, &options).await
+    private(kind, &options).await.with_accounts().await
 }
 
 async fn reader(db: &Db, tables: &[&str]) -> (SourceOptions, Position, Source) {

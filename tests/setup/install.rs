@@ -22,8 +22,11 @@ async fn the_second_setup_has_nothing_to_do(kind: Kind) {
     let mut plain = node.scope.tables[0].clone();
     plain.name = "plain".to_owned();
     node.scope.tables.push(plain);
+    node.let_look().await;
     let before = codes(&node.check().await).join(" ");
-    assert!(before.contains("E402 E403"), "{before}");
+    // Where the run account may not even look into our database, that is what it tells.
+    let wanted = if node.is_postgres() { "E402 E403" } else { "E108" };
+    assert!(before.contains(wanted), "{before}");
     assert!(!node.setup().await.is_empty());
     assert_eq!(node.setup_sql().await, [] as [&str; 0]);
     let after = codes(&node.check().await).join(" ");
@@ -54,7 +57,7 @@ async fn teardown_leaves_usable_tables_and_nothing_else(kind: Kind) {
     node.setup().await;
     let mut second = Node {
         scope: node.scope.clone(),
-        engine: Engine::open(&node.db, "tidelock").await,
+        engine: Engine::open(&node.db, node.db.owner()).await,
         db: node.db,
     };
     second.scope.sync.push_str("_second");
@@ -205,7 +208,7 @@ async fn a_table_that_joins_a_started_sync_is_refused(kind: Kind) {
         error.to_string().contains("joins the sync after its first start"),
         "{error}"
     );
-    assert_eq!(codes(&node.check().await), ["E409"]);
+    assert!(codes(&node.check().await).contains(&"E409"));
     node.teardown().await;
     node.setup().await;
 }
@@ -260,7 +263,7 @@ async fn syncs_are_set_up_at_the_same_time(kind: Kind) {
         let mut scope = node.scope.clone();
         scope.sync = format!("{}_{number}", scope.sync);
         scope.tables[0].name = format!("t{number}");
-        let mut engine = Engine::open(&node.db, "tidelock").await;
+        let mut engine = Engine::open(&node.db, node.db.owner()).await;
         running.push(tokio::spawn(async move {
             match &mut engine {
                 Engine::Postgres(client) => {
@@ -283,31 +286,16 @@ async fn syncs_are_set_up_at_the_same_time(kind: Kind) {
 
 async fn the_run_account_gets_what_it_needs(kind: Kind) {
     let mut node = Node::new(kind, "account", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
-    let user = format!("run_{}", std::process::id());
-    node.scope.run_user = user.clone();
+    let user = std::mem::replace(&mut node.scope.run_user, "no_such_account".to_owned());
     let error = node.try_setup().await.unwrap_err();
     assert!(error.hint_text().unwrap().starts_with("CREATE "), "{error}");
-    let create = match node.is_postgres() {
-        true => format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'"),
-        false => format!("CREATE USER {user} IDENTIFIED BY '{user}'"),
-    };
-    node.exec(&create).await;
-    node.setup().await;
+    node.scope.run_user = user;
+    let done = node.setup().await.join("\n");
+    assert!(done.contains("GRANT "), "{done}");
     assert_eq!(node.setup_sql().await, [] as [&str; 0]);
-    let mut run = Node {
-        engine: Engine::open(&node.db, &user).await,
-        scope: node.scope,
-        db: node.db,
-    };
-    assert_eq!(codes(&run.check().await), [] as [&str; 0]);
-    assert_eq!(codes(&run.settings().await), [] as [&str; 0]);
-    run.engine = Engine::open(&run.db, "tidelock").await;
-    run.teardown().await;
-    let drop = match run.is_postgres() {
-        true => format!("DROP OWNED BY {user}; DROP ROLE {user}"),
-        false => format!("DROP USER {user}"),
-    };
-    run.exec(&drop).await;
+    assert_eq!(codes(&node.check().await), [] as [&str; 0]);
+    assert_eq!(codes(&node.settings().await), [] as [&str; 0]);
+    node.teardown().await;
 }
 
 on_every_server!(

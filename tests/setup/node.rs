@@ -1,9 +1,7 @@
-//! One database as a node of a sync, whichever engine it is.
+//! One database as a node of a sync, whichever engine it is: set up by its owner, checked by the run account.
 
-use crate::harness::{Db, Kind, database};
+use crate::harness::{Db, Kind, access, database};
 use mysql_async::Conn;
-use secrecy::SecretString;
-use tidelock::access::{Access, Secret};
 use tidelock::error::Result;
 use tidelock::model::schema::TableId;
 use tidelock::model::sync::{CatalogTable, Finding, Level, Mode, Scope};
@@ -15,25 +13,16 @@ pub(crate) enum Engine {
     Mysql(Conn),
 }
 
-/// The database, a session of Tidelock's own on it, and a sync that is both source and target.
+/// The database, the owner's session of Tidelock's own on it, and a sync that is both source and target.
 pub(crate) struct Node {
     pub db: Db,
     pub engine: Engine,
     pub scope: Scope,
 }
 
-pub(crate) fn access(db: &Db, user: &str) -> Access {
-    let url = url::Url::parse(&db.url()).unwrap();
-    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
-    Access {
-        secret: Secret::Plain(SecretString::from(user)),
-        ..Access::new("here", host, port, user, db.name())
-    }
-}
-
 impl Engine {
     pub(crate) async fn open(db: &Db, user: &str) -> Engine {
-        let access = access(db, user);
+        let access = access("here", &db.url_as(user, user));
         match db.kind().is_postgres() {
             true => Engine::Postgres(postgres::connect(&access).await.unwrap()),
             false => Engine::Mysql(mysql::connect(&access).await.unwrap()),
@@ -48,6 +37,7 @@ impl Node {
     }
 
     pub(crate) async fn on(db: Db, ddl: &str, tables: &[&str]) -> Node {
+        let db = db.with_accounts().await;
         if !ddl.is_empty() {
             db.exec(ddl).await;
         }
@@ -66,9 +56,9 @@ impl Node {
             is_source: true,
             is_target: true,
             config_hash: "hash".to_owned(),
-            run_user: "tidelock".to_owned(),
+            run_user: db.run_account().to_owned(),
         };
-        let engine = Engine::open(&db, "tidelock").await;
+        let engine = Engine::open(&db, db.owner()).await;
         Node { db, engine, scope }
     }
 
@@ -90,7 +80,15 @@ impl Node {
         }
     }
 
+    /// Without the grants that an owner on MySQL or MariaDB cannot see to be there already.
     pub(crate) async fn setup_sql(&mut self) -> Vec<String> {
+        let is_postgres = self.is_postgres();
+        let mut all = self.all_setup_sql().await;
+        all.retain(|sql| is_postgres || !sql.starts_with("GRANT "));
+        all
+    }
+
+    async fn all_setup_sql(&mut self) -> Vec<String> {
         let peers = [(4, "there".to_owned())];
         match &mut self.engine {
             Engine::Postgres(client) => postgres::setup::setup_sql(client, &self.scope, &peers).await,
@@ -107,16 +105,27 @@ impl Node {
         .unwrap_or_else(|error| panic!("{error}; hint: {:?}", error.hint_text()))
     }
 
-    pub(crate) async fn check(&mut self) -> Vec<Finding> {
-        match &mut self.engine {
+    /// MySQL and MariaDB show a table only to accounts that have a right on it, which is what `setup` gives.
+    pub(crate) async fn let_look(&self) {
+        if !self.is_postgres() {
+            let (database, user) = (self.db.name(), &self.scope.run_user);
+            self.exec(&format!("GRANT SELECT, TRIGGER ON {database}.* TO {user}"))
+                .await;
+        }
+    }
+
+    /// As the run account.
+    pub(crate) async fn check(&self) -> Vec<Finding> {
+        match &mut Engine::open(&self.db, &self.scope.run_user).await {
             Engine::Postgres(client) => postgres::setup::check(client, &self.scope).await,
             Engine::Mysql(conn) => mysql::setup::check(conn, &self.scope).await,
         }
         .unwrap()
     }
 
-    pub(crate) async fn settings(&mut self) -> Vec<Finding> {
-        match &mut self.engine {
+    /// As the run account.
+    pub(crate) async fn settings(&self) -> Vec<Finding> {
+        match &mut Engine::open(&self.db, &self.scope.run_user).await {
             Engine::Postgres(client) => postgres::setup::settings(client, &self.scope).await,
             Engine::Mysql(conn) => mysql::setup::settings(conn, &self.scope).await,
         }

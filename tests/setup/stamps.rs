@@ -185,7 +185,7 @@ async fn bulk_statements_stamp_each_row(kind: Kind) {
 
 async fn apply_sessions_are_not_stamped(kind: Kind) {
     let node = node(kind).await;
-    let mut session: Session = node.db.session().await;
+    let mut session: Session = node.db.run_session().await;
     let silent = match node.is_postgres() {
         true => "SET session_replication_role = replica",
         false => "SET @tidelock_apply = 1",

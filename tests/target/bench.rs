@@ -1,9 +1,9 @@
 //! A database with the control schema, one table and an apply session; and short names for values and writes.
 
-use super::harness::{Db, Kind, database};
+use super::harness::{Db, Kind, access, database};
 use std::sync::Arc;
 use std::time::Duration;
-use tidelock::access::{Access, Secret};
+use tidelock::access::Access;
 use tidelock::engine::{self, Node};
 use tidelock::error::Result;
 use tidelock::model::conflict::Local;
@@ -61,7 +61,7 @@ impl Target {
     }
 }
 
-fn engine_of(kind: Kind) -> Engine {
+pub(crate) fn engine_of(kind: Kind) -> Engine {
     match kind {
         Kind::Postgres18 | Kind::Postgres17 | Kind::Postgres16 | Kind::Postgres15 => Engine::Postgres,
         Kind::Mysql => Engine::Mysql,
@@ -91,8 +91,8 @@ impl Bench {
     }
 
     pub(crate) async fn named(kind: Kind, name: &str, columns: &str, merge: bool) -> Bench {
-        let db = database(kind, "target").await;
-        let access = access(&db);
+        let db = database(kind, "target").await.with_accounts().await;
+        let access = access("b", &db.run_url());
         let stones = format!("stones_{}", db.name());
         control(&db, kind).await;
         let id = TableId::new(if kind.is_postgres() { "public" } else { db.name() }, name);
@@ -111,6 +111,12 @@ impl Bench {
                  tidelock_origin smallint NOT NULL)"
             ))
             .await;
+        }
+        db.grant(std::slice::from_ref(&id), true).await;
+        if merge && kind.is_postgres() {
+            let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE";
+            db.exec(&format!("{grant} tidelock.{stones} TO {}", db.run_account()))
+                .await;
         }
         let table = catalog(kind, &access, &id).await;
         let stamps = merge.then(|| StampColumns {
@@ -198,33 +204,21 @@ impl Bench {
     }
 }
 
-pub(crate) fn access(db: &Db) -> Access {
-    let url = url::Url::parse(&db.url()).unwrap();
-    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
-    Access {
-        secret: match url.password() {
-            Some(password) => Secret::Plain(password.to_owned().into()),
-            None => Secret::None,
-        },
-        ..Access::new("b", host, port, url.username(), db.name())
-    }
-}
-
 /// Tests of one server make it at the same time.
 pub(crate) async fn control(db: &Db, kind: Kind) {
     let sql = match kind.is_postgres() {
-        true => [
+        true => concat!(
             include_str!("../../sql/postgres/001_control.sql"),
             include_str!("../../sql/postgres/002_operations.sql"),
+            include_str!("../../sql/postgres/003_published.sql"),
             include_str!("../../sql/postgres/004_held.sql"),
-        ],
-        false => [
+        ),
+        false => concat!(
             include_str!("../../sql/mysql/001_control.sql"),
             include_str!("../../sql/mysql/002_operations.sql"),
             include_str!("../../sql/mysql/003_held.sql"),
-        ],
+        ),
     };
-    let sql = &sql.concat();
     for _ in 0..20 {
         if db.try_exec(sql).await.is_ok() {
             return;

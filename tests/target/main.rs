@@ -50,6 +50,7 @@ on_all_kinds! {
 
 on_all_kinds! {
     transactions:
+    a_skip_is_about_the_stop_and_no_other
     only_the_holder_of_the_epoch_goes_on
     a_rollback_leaves_nothing
     reads_lock_and_see_tombstones

@@ -4,14 +4,63 @@ use super::bench::*;
 use super::harness::Kind;
 use std::sync::Arc;
 use std::time::Duration;
-use tidelock::error::{Class, Reason};
+use tidelock::engine::Node;
+use tidelock::error::{Class, Halt, Reason};
 use tidelock::model::conflict::{Conflict, ConflictKind, Local, Outcome};
+use tidelock::model::operation::Stop;
 use tidelock::model::origin::Segment;
 use tidelock::model::position::Position;
 use tidelock::model::schema::{Table, TableId};
 use tidelock::model::stamp::Stamp;
 use tidelock::model::value::{Row, Value};
 use tidelock::plan::{Shape, Written};
+
+/// A skip passes over the one transaction that the link stopped at, where it stopped: all else changes nothing.
+pub(crate) async fn a_skip_is_about_the_stop_and_no_other(kind: Kind) {
+    let bench = Bench::new(kind, PLAIN, false).await;
+    let sync = bench.movement.marker.sync.clone();
+    let stopped = Halt {
+        transaction: "lsn:0/20".to_owned(),
+        past: Some("lsn:0/21".to_owned()),
+        tables: vec![bench.shape.table.id.clone()],
+        changes: 1,
+    };
+    let stop = Stop {
+        error: "it does not fit".to_owned(),
+        hint: None,
+        seq: 0,
+        halt: Some(stopped.clone()),
+        age_ms: 0,
+    };
+    let mut node = Node::connect(&bench.access, engine_of(kind)).await.unwrap();
+    node.record_stop(&sync, LINK, &stop).await.unwrap();
+    let other = Halt {
+        transaction: "lsn:0/30".to_owned(),
+        ..stopped.clone()
+    };
+    let mut skip = async |halt: &Halt, seq: i64| {
+        let (link, tables) = ((sync.as_str(), LINK), halt.tables.as_slice());
+        node.skip(link, (halt, "lsn:0/21"), (seq, tables), "a test")
+            .await
+            .unwrap()
+    };
+    let written = async |table: &str| {
+        bench
+            .db
+            .count(&format!("tidelock.{table} WHERE sync = '{sync}'"))
+            .await
+    };
+    for (halt, seq) in [(&other, 0), (&stopped, 1)] {
+        assert!(!skip(halt, seq).await, "{halt:?} at {seq}");
+        assert_eq!((written("out_of_sync").await, written("audit").await), (0, 0));
+    }
+    assert!(skip(&stopped, 0).await);
+    assert_eq!((written("out_of_sync").await, written("audit").await), (1, 1));
+    // Once over it stands behind it.
+    assert!(!skip(&stopped, 0).await);
+    let moved = format!("SELECT position FROM tidelock.checkpoint WHERE sync = '{sync}'");
+    assert_eq!(bench.db.one(&moved).await, "lsn:0/21");
+}
 
 pub(crate) async fn only_the_holder_of_the_epoch_goes_on(kind: Kind) {
     let mut bench = Bench::new(kind, PLAIN, false).await;
@@ -48,6 +97,15 @@ pub(crate) async fn only_the_holder_of_the_epoch_goes_on(kind: Kind) {
     assert_eq!((checkpoint.epoch, checkpoint.seq), (2, 1));
     let other = second.0.take_over(&sync, LINK, "another copy").await.unwrap_err();
     assert_eq!(other.reason_kind(), Reason::Fenced, "{other}");
+    // Its own lease, when it has run out.
+    let end = async |at: &str| {
+        let sql = format!("UPDATE tidelock.lease SET expires_at = '{at}' WHERE sync = '{sync}'");
+        bench.db.exec(&sql).await;
+    };
+    end("2000-01-02").await;
+    assert!(second.0.take_over(&sync, LINK, INSTANCE).await.is_err());
+    end("2099-01-01").await;
+    assert_eq!(second.checkpoint(&sync).await.unwrap().epoch, 2);
     assert_eq!(checkpoint.position, Position::Lsn(0x77));
     assert_eq!(checkpoint.settle, Some(Position::Lsn(0x99)));
     assert_eq!(checkpoint.source_identity, bench.movement.source_identity);

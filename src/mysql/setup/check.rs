@@ -2,7 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
-use super::grants::{account, holds, lacking, quoted};
+use super::grants::{ALL, account, holds, lacking, quoted};
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
@@ -12,10 +12,11 @@ use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::source::prepared;
+use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, catalog, fail, flavor, held, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Rows near this size are met in practice; a smaller limit refuses them when they are written.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
@@ -29,6 +30,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if scope.is_source && server.is("log_bin", "ON") {
         findings.extend(filters(conn, scope, &server).await?);
         findings.extend(xa(conn, scope, &server).await?);
+        findings.extend(hashed(conn, scope, &server).await?);
     }
     // Before it is set up, setup comes first: it grants what of the rights it can.
     let is_set_up = state.control == Control::Ready;
@@ -340,6 +342,37 @@ fn packet(scope: &Scope, server: &Settings) -> Option<Finding> {
     Some(Finding::warning("W213", &scope.node, what).fix(fix))
 }
 
+/// MariaDB keeps such a key in a hidden column, which a row event has and no catalog names.
+async fn hashed(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Vec<Finding>> {
+    if server.flavor == Flavor::Mysql {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME FROM information_schema.STATISTICS
+                WHERE TABLE_SCHEMA = ? AND INDEX_TYPE = 'HASH' AND NON_UNIQUE = 0";
+    let schemas: BTreeSet<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
+    let mut keys = Vec::new();
+    for schema in schemas {
+        keys.extend(rows(conn, sql, &[schema]).await?);
+    }
+    let mut findings = Vec::new();
+    for row in keys {
+        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
+        if !scope.tables.contains(&id) {
+            continue;
+        }
+        let index = quote(&cell::<String>(&row, 2)?);
+        let what = format!(
+            "unique key {index} is a HASH, whose hidden column stands in the binlog and in no catalog"
+        );
+        let fix = format!(
+            "ALTER TABLE {0} DROP KEY {index}; ALTER TABLE {0} ADD UNIQUE KEY {index} (...); over columns short enough for a BTREE",
+            table(&id)
+        );
+        findings.push(Finding::blocker("E334", &scope.node, what).table(&id).fix(fix));
+    }
+    Ok(findings)
+}
+
 /// Our own database carries the markers: without it in the binlog, echoes look like users' writes.
 async fn filters(conn: &mut Conn, scope: &Scope, server: &Settings) -> Result<Vec<Finding>> {
     let sql = match server.flavor {
@@ -396,20 +429,30 @@ fn accounts(scope: &Scope, state: &State, findings: &mut Vec<Finding>) {
         &name,
         &state.tables,
     );
-    findings.extend(lacks.into_iter().map(|lack| lack.finding(&scope.node, &name)));
+    let is_told = |code: &str| code == "E108" && is_shut_out(state);
+    let lacks = lacks.into_iter().filter(|lack| !is_told(lack.code));
+    findings.extend(lacks.map(|lack| lack.finding(&scope.node, &name)));
+}
+
+/// Has the account no right at all on our database? `installed` tells that, else `accounts` the rights that lack.
+fn is_shut_out(state: &State) -> bool {
+    let may = |privilege: &&str| holds(&state.grants, &[privilege], Some("tidelock"), Some("checkpoint"));
+    state.control == Control::Closed && !ALL.iter().any(may)
 }
 
 /// What setup has installed for this node.
 async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Settings) -> Result<Vec<Finding>> {
-    // The missing grants are told by `accounts`.
-    if state.control == Control::Closed && state.is_run_user(scope) {
+    if state.control == Control::Closed && state.is_run_user(scope) && !is_shut_out(state) {
         return Ok(Vec::new());
     }
     if state.control == Control::Closed {
-        let what = format!("{} may not use database tidelock", state.current_user);
+        let what = format!(
+            "{} may not use database tidelock, which setup makes and grants",
+            state.current_user
+        );
         let finding = Finding::blocker("E108", &scope.node, what);
         return Ok(vec![finding.fix(
-            "run `tidelock setup --execute` with the owner's account; it grants what run needs",
+            "run `tidelock setup --execute` with the owner's account; it grants what run needs, or says what is missing",
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {

@@ -15,7 +15,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError};
 
 const DOING: &str = "read the account's grants";
-const ALL: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+pub(super) const ALL: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {

@@ -32,6 +32,8 @@ const LOCK: &str = "tidelock.setup";
 const LOCK_TIMEOUT_S: u32 = 60;
 /// A trigger may not be made while the binlog is on, by an account without SUPER.
 const TRIGGERS_NOT_TRUSTED: &str = "ERROR 1419";
+/// What an owner meets who may not see which accounts there are.
+const NO_SUCH_ACCOUNT: &str = "ERROR 1410";
 
 /// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
 pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
@@ -64,7 +66,7 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
 pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
     lock(conn).await?;
     let outcome = match setup_sql(conn, scope, peers).await {
-        Ok(statements) => execute(conn, &statements).await.map(|()| statements),
+        Ok(statements) => execute(conn, scope, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
     let unlocked = unlock(conn).await;
@@ -76,7 +78,7 @@ pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> 
 pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
     lock(conn).await?;
     let outcome = match teardown_sql(conn, scope).await {
-        Ok(statements) => execute(conn, &statements).await.map(|()| statements),
+        Ok(statements) => execute(conn, scope, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
     let unlocked = unlock(conn).await;
@@ -136,7 +138,7 @@ async fn unlock(conn: &mut Conn) -> Result<()> {
     Ok(())
 }
 
-async fn execute(conn: &mut Conn, statements: &[String]) -> Result<()> {
+async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Result<()> {
     for statement in statements.iter().filter(|sql| !install::is_remark(sql)) {
         conn.query_drop(statement).await.map_err(|error| {
             let first = statement
@@ -146,6 +148,9 @@ async fn execute(conn: &mut Conn, statements: &[String]) -> Result<()> {
             let error = fail(format!("run {first:?}"), error);
             if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
                 return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
+            }
+            if error.to_string().contains(NO_SUCH_ACCOUNT) {
+                return error.hint(steps::create_user(grants::account(&scope.run_user).0));
             }
             match error.hint_text() {
                 Some(_) => error,

@@ -1,0 +1,65 @@
+//! What a test of one part needs of the accounts, when it makes by hand what that part stands on.
+
+use tidelock::access::{Access, Secret};
+use tidelock::model::schema::TableId;
+use tidelock::model::sync::{Mode, Scope};
+use tidelock::{mysql, postgres};
+
+use super::database::Db;
+
+/// How Tidelock reaches a server by this URL.
+pub fn access(node: &str, url: &str) -> Access {
+    let url = url::Url::parse(url).unwrap();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
+    Access {
+        secret: match url.password() {
+            Some(password) => Secret::Plain(password.to_owned().into()),
+            None => Secret::None,
+        },
+        ..Access::new(
+            node,
+            host,
+            port,
+            url.username(),
+            url.path().trim_start_matches('/'),
+        )
+    }
+}
+
+impl Db {
+    /// Gives the run account the grants that `setup` prints for a sync over these tables, and nothing else of it.
+    pub async fn grant(&self, tables: &[TableId], is_target: bool) {
+        let scope = Scope {
+            sync: self.name().to_owned(),
+            node: "here".to_owned(),
+            rank: 1,
+            mode: Mode::Transactional,
+            tables: tables.to_vec(),
+            mapped: Vec::new(),
+            is_source: true,
+            is_target,
+            config_hash: "hash".to_owned(),
+            run_user: self.run_account().to_owned(),
+        };
+        let (owner, peers) = (access("here", &self.owner_url()), []);
+        let printed = match self.kind().is_postgres() {
+            true => {
+                let client = postgres::connect(&owner).await.unwrap();
+                postgres::setup::setup_sql(&client, &scope, &peers).await
+            }
+            false => {
+                let mut conn = mysql::connect(&owner).await.unwrap();
+                mysql::setup::setup_sql(&mut conn, &scope, &peers).await
+            }
+        };
+        let has_control = self
+            .one("SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'tidelock'")
+            .await
+            == "1";
+        for statement in printed.unwrap() {
+            if statement.starts_with("GRANT ") && (has_control || !statement.contains("tidelock")) {
+                self.exec(&statement).await;
+            }
+        }
+    }
+}
