@@ -23,12 +23,16 @@ fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
+async fn node(kind: Kind) -> Db {
+    database(kind, "http").await.with_accounts().await
+}
+
 fn config(a: &Db, b: &Db, more: &str) -> String {
     format!(
-        "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"{}\"\n\
+        "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"{}\"\n\
          nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{more}",
-        a.url(),
-        b.url(),
+        a.node(),
+        b.node(),
         // The servers are shared, and what a server knows of a sync with them.
         a.name()
     )
@@ -45,8 +49,8 @@ impl Scene {
 
     /// `rows`: what a holds before the first copy. `more`: of the config file. `environment`: of the program.
     async fn with(rows: &str, more: &str, environment: &[(&str, &str)]) -> Scene {
-        let a = database(Kind::Postgres18, "http").await;
-        let b = database(Kind::Mysql, "http").await;
+        let a = node(Kind::Postgres18).await;
+        let b = node(Kind::Mysql).await;
         for db in [&a, &b] {
             db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(40))")
                 .await;
@@ -224,7 +228,7 @@ async fn much_happens(scene: &Scene) {
         "SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots WHERE database = '{}'",
         scene.a.name()
     );
-    assert_eq!(scene.a.one(&sql).await, "1");
+    assert_eq!(scene.a.admin().await.one(&sql).await, "1");
     scene.crosses(3).await;
 }
 
@@ -400,8 +404,8 @@ async fn every_metric_is_in_the_docs_and_no_other() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_stops_the_start() {
-    let a = database(Kind::Postgres18, "http").await;
-    let b = database(Kind::Mysql, "http").await;
+    let a = node(Kind::Postgres18).await;
+    let b = node(Kind::Mysql).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
     let tidelock = Tidelock::new(&config(&a, &b, &http(listen)));
@@ -515,8 +519,8 @@ async fn watching_prints_a_line_per_change_and_json_lines() {
 
 #[tokio::test]
 async fn health_without_http_says_what_to_add() {
-    let a = database(Kind::Postgres18, "http").await;
-    let b = database(Kind::Mysql, "http").await;
+    let a = node(Kind::Postgres18).await;
+    let b = node(Kind::Mysql).await;
     let tidelock = Tidelock::new(&config(&a, &b, ""));
     let output = tidelock.run(&["health"]).await;
     assert_eq!(output.code, 1);
