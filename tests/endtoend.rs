@@ -17,7 +17,16 @@ all_pairs! {
     large_transaction_to_b => |pair| large("large_to_b", pair, Way::AToB);
     large_transaction_to_a => |pair| large("large_to_a", pair, Way::BToA);
     silent_when_idle => silence;
-    compressed_log => compressed;
+}
+
+/// Where there is a binlog.
+mod compressed_log {
+    use super::*;
+
+    pairs! { both_ways => compressed; }
+    pair_tests!(mysql_mysql, scenario::MYSQL, #[ignore = "make test-all"] both_ways => compressed;);
+    pair_tests!(mariadb_mariadb, scenario::MARIADB, #[ignore = "make test-all"] both_ways => compressed;);
+    pair_tests!(mysql_mariadb, scenario::FLAVORS, #[ignore = "make test-all"] both_ways => compressed;);
 }
 
 async fn changes(hint: &str, pair: Pair, way: Way) {

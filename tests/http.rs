@@ -130,14 +130,11 @@ async fn probes_and_figures_follow_the_links() {
     scene.crosses(1).await;
     let sync = scene.a.name().to_owned();
     let labels = format!("sync=\"{sync}\",link=\"a->b\"");
-    eventually(LIMIT, "the row to be counted", async || {
-        let text = scene.get("/metrics").await.body;
-        let series = format!("tidelock_events_applied_total{{{labels},node=\"b\",op=\"insert\"}}");
-        metric(&text, &series) == Some(1.0)
-    })
-    .await;
-    let text = scene.get("/metrics").await.body;
-    for (series, wanted) in [
+    let wanted = [
+        (
+            format!("tidelock_events_applied_total{{{labels},node=\"b\",op=\"insert\"}}"),
+            1.0,
+        ),
         (
             format!("tidelock_link_state{{{labels},state=\"streaming\"}}"),
             1.0,
@@ -156,10 +153,14 @@ async fn probes_and_figures_follow_the_links() {
             format!("tidelock_end_to_end_latency_seconds_count{{{labels}}}"),
             1.0,
         ),
-    ] {
-        assert_eq!(metric(&text, &series), Some(wanted), "{series}\n{text}");
+    ];
+    for (series, value) in &wanted {
+        eventually(LIMIT, &format!("{series} {value}"), async || {
+            metric(&scene.get("/metrics").await.body, series) == Some(*value)
+        })
+        .await;
     }
-    assert!(text.ends_with("# EOF\n"));
+    assert!(scene.get("/metrics").await.body.ends_with("# EOF\n"));
     // A conflict is counted and leaves the link ready.
     let health = scene.tidelock.run(&["health"]).await;
     assert_eq!(

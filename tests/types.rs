@@ -73,8 +73,26 @@ async fn types_that_the_other_server_lacks_are_told() {
     ] {
         assert!(check.contains(words), "{words} is not in {check}");
     }
-    let mend = "ALTER TABLE keyed DROP COLUMN p; CREATE TYPE mood AS ENUM ('low', 'high'); CREATE TYPE place AS (x int, y int);
-                ALTER TABLE keyed ADD COLUMN m mood, ADD COLUMN p place";
+    // Its text would be read field by field.
+    let swapped = "ALTER TABLE keyed DROP COLUMN p; CREATE TYPE place AS (y int, x int); ALTER TABLE keyed ADD COLUMN p place[]";
+    scene.exec(Side::B, swapped).await;
+    scene
+        .exec(
+            Side::A,
+            "ALTER TABLE keyed ALTER COLUMN p TYPE place[] USING NULL",
+        )
+        .await;
+    let check = scene.lock.run(&["check"]).await.stdout;
+    for words in [
+        "E507",
+        "x integer, y integer",
+        "y integer, x integer",
+        "declared alike",
+    ] {
+        assert!(check.contains(words), "{words} is not in {check}");
+    }
+    let mend = "ALTER TABLE keyed DROP COLUMN p; DROP TYPE place; CREATE TYPE mood AS ENUM ('low', 'high'); CREATE TYPE place AS (x int, y int);
+                ALTER TABLE keyed ADD COLUMN m mood, ADD COLUMN p place[]";
     scene.exec(Side::B, mend).await;
     let check = scene.lock.run(&["check"]).await.stdout;
     assert!(!check.contains("E504") && !check.contains("E507"), "{check}");

@@ -58,9 +58,6 @@ pub(super) fn build(
     syncs
 }
 
-/// A merge compares each row by its own stamp, so a table may stay behind.
-const ON_STOP_MERGE: &str = "link";
-
 /// `None` when a problem was noted.
 fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limits) -> Option<Sync> {
     let before = builder.problems.len();
@@ -73,7 +70,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     builder.show(&key("seed"), file.seed.get_ref(), Some(file.seed.span()));
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
-    let on_stop = on_stop(builder, &file, mode);
+    let on_stop = on_stop(builder, &file);
     let seed = seed(builder, &file.seed, &node_names, from.as_deref());
     let ranks: Vec<(String, Rank)> = members
         .iter()
@@ -233,21 +230,18 @@ fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {
     }
 }
 
-/// In transactional mode a table that stays behind breaks the order of commits, so there it has to be asked for.
-fn on_stop(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) -> Option<OnStop> {
+/// A table that stays behind is seen by whoever looks, a link that stops by everybody: it has to be asked for.
+fn on_stop(builder: &mut Builder<'_>, file: &SyncFile) -> Option<OnStop> {
     let key = format!("sync.{}.on_stop", file.name.get_ref());
-    let usual = match mode {
-        Some(Mode::Merge) => ON_STOP_MERGE,
-        Some(Mode::Transactional) | None => "link",
+    let Some(given) = &file.on_stop else {
+        builder.show(&key, "link", None);
+        return Some(OnStop::Link);
     };
-    let given = file.on_stop.as_ref();
-    let word = given.map_or(usual, |given| given.get_ref().as_str());
-    builder.show(&key, word, given.map(Spanned::span));
-    match (word, given) {
-        ("link", _) => Some(OnStop::Link),
-        ("table", _) => Some(OnStop::Table),
-        (_, None) => None,
-        (other, Some(given)) => {
+    builder.show(&key, given.get_ref(), Some(given.span()));
+    match given.get_ref().as_str() {
+        "link" => Some(OnStop::Link),
+        "table" => Some(OnStop::Table),
+        other => {
             builder.problem(
                 Problem::new(format!("unknown on_stop \"{other}\""))
                     .hint("table (the others go on, it catches up later) or link (everything waits)")

@@ -177,8 +177,21 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
     Ok(found)
 }
 
+/// The fields of a composite type `t`, or of the type that `t` is an array of, as a comment behind its name: it is known
+/// as text only, and must not go into a type of the same name whose fields are others.
+macro_rules! fields {
+    () => {
+        "coalesce((SELECT ' /* ' || replace(string_agg(quote_ident(f.attname) || ' ' ||
+                      format_type(f.atttypid, f.atttypmod), ', ' ORDER BY f.attnum), '*', '') || ' */'
+                      FROM pg_type e JOIN pg_attribute f ON f.attrelid = e.typrelid
+                     WHERE e.oid IN (t.oid, t.typelem) AND f.attnum > 0 AND NOT f.attisdropped), '')"
+    };
+}
+pub(super) use fields;
+
 /// A domain is followed to its base type, whose modifier the last domain carries.
-const COLUMNS: &str = "
+const COLUMNS: &str = concat!(
+    "
     WITH RECURSIVE chain AS (
         SELECT a.attrelid, a.attnum, t.oid, t.typtype, t.typbasetype, t.typnotnull, a.atttypmod AS modifier,
                t.typtypmod, 0 AS depth
@@ -189,7 +202,9 @@ const COLUMNS: &str = "
                t.typtypmod, c.depth + 1
           FROM chain c JOIN pg_type t ON t.oid = c.typbasetype
          WHERE c.typtype = 'd')
-    SELECT a.attrelid, a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod),
+    SELECT a.attrelid, a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod) || ",
+    fields!(),
+    ",
            coalesce((SELECT quote_ident(k.nspname) || '.' || quote_ident(l.collname)
                        FROM pg_collation l JOIN pg_namespace k ON k.oid = l.collnamespace
                       WHERE l.oid = a.attcollation AND NOT l.collisdeterministic), ''),
@@ -203,7 +218,8 @@ const COLUMNS: &str = "
       JOIN pg_type t ON t.oid = c.oid
       JOIN pg_namespace n ON n.oid = t.typnamespace
      WHERE c.typtype <> 'd'
-     ORDER BY a.attrelid, a.attnum";
+     ORDER BY a.attrelid, a.attnum"
+);
 
 async fn columns(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
     for row in query(client, COLUMNS, oids).await? {

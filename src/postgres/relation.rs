@@ -4,6 +4,7 @@
 //! and decoding tuples by it. Refuses: rows that lack what the mode needs, before they are yielded.
 //! Fails: definite, with the table, the column and the SQL that mends it; never with a cell's value.
 
+use super::catalog::fields;
 use super::codec;
 use super::wire::{self, Cell, OldTuple};
 use super::{connect, fail, sql};
@@ -146,15 +147,20 @@ async fn look_up(client: &Client, oid: u32, typmod: i32) -> Result<(ColumnType, 
     let doing = format!("look up type {oid}");
     let row = client
         .query_opt(
-            "WITH RECURSIVE chain AS (
-                SELECT oid, typtype, typbasetype, $2::int AS modifier, typtypmod FROM pg_type WHERE oid = $1
-                UNION ALL
-                SELECT t.oid, t.typtype, t.typbasetype, c.typtypmod, t.typtypmod
-                  FROM chain c JOIN pg_type t ON t.oid = c.typbasetype WHERE c.typtype = 'd')
-             SELECT oid, modifier, format_type($1, $2), format_type(oid, NULL),
-                    CASE WHEN typtype = 'e' THEN ARRAY(SELECT enumlabel::text FROM pg_enum
-                                                        WHERE enumtypid = chain.oid ORDER BY enumsortorder) END
-               FROM chain WHERE typtype <> 'd'",
+            concat!(
+                "WITH RECURSIVE chain AS (
+                    SELECT oid, typtype, typbasetype, typelem, $2::int AS modifier, typtypmod
+                      FROM pg_type WHERE oid = $1
+                    UNION ALL
+                    SELECT t.oid, t.typtype, t.typbasetype, t.typelem, c.typtypmod, t.typtypmod
+                      FROM chain c JOIN pg_type t ON t.oid = c.typbasetype WHERE c.typtype = 'd')
+                 SELECT oid, modifier, format_type($1, $2) || ",
+                fields!(),
+                ", format_type(oid, NULL),
+                        CASE WHEN typtype = 'e' THEN ARRAY(SELECT enumlabel::text FROM pg_enum
+                                                            WHERE enumtypid = t.oid ORDER BY enumsortorder) END
+                   FROM chain t WHERE typtype <> 'd'"
+            ),
             &[&oid, &typmod],
         )
         .await
