@@ -11,11 +11,13 @@ use tidelock::{mysql, postgres};
 const CONTROL_POSTGRES: &str = concat!(
     include_str!("../sql/postgres/001_control.sql"),
     include_str!("../sql/postgres/002_operations.sql"),
-    include_str!("../sql/postgres/003_published.sql")
+    include_str!("../sql/postgres/003_published.sql"),
+    include_str!("../sql/postgres/004_held.sql"),
 );
 const CONTROL_MYSQL: &str = concat!(
     include_str!("../sql/mysql/001_control.sql"),
-    include_str!("../sql/mysql/002_operations.sql")
+    include_str!("../sql/mysql/002_operations.sql"),
+    include_str!("../sql/mysql/003_held.sql"),
 );
 
 /// One known sync, one checkpoint a minute old, one decided and one open conflict.
