@@ -12,7 +12,7 @@ use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{self, Verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// One node's tables, in the order of the sync.
 pub struct Side<'a> {
@@ -110,7 +110,7 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
         return;
     }
     let (forth, home) = (passage.there(source), back.there(target));
-    keys(from, source, &forth, to, target, findings);
+    keys(from, source, &forth, to, target, &home, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
     columns(from, &forth, to, target, findings);
@@ -194,17 +194,18 @@ fn candidate(table: Option<&Table>) -> Option<Vec<String>> {
     table.uniques.iter().find_map(columns)
 }
 
-/// `forth`: the source's table as the target calls it.
+/// `forth`: the source's table as the target calls it; `home`: the target's as the source does.
 fn keys(
     from: &End<'_>,
     source: &Table,
     forth: &Table,
     to: &End<'_>,
     target: &Table,
+    home: &Table,
     findings: &mut Vec<Finding>,
 ) {
     let (ours, theirs) = (key_names(forth), key_names(target));
-    for (end, own, other) in [(from, &ours, &theirs), (to, &theirs, &ours)] {
+    for (end, own, other) in [(from, &ours, &key_names(home)), (to, &theirs, &ours)] {
         if own.is_empty() {
             let fix = if let (true, Some(columns)) = (other.is_empty(), candidate(end.table)) {
                 ddl::add_primary_key(end.id, &columns, false, end.engine)
@@ -276,7 +277,6 @@ fn is_sent(column: &Column, engine: Engine) -> bool {
 }
 
 fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
-    let mut notes = Notes::new();
     for column in source.columns.iter().filter(|column| !is_stamp(column)) {
         let counterpart = target
             .column(&column.name)
@@ -305,7 +305,7 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
             }
             Some(counterpart) if counterpart.generated => {}
             Some(counterpart) if is_sent(column, from.engine) => {
-                pair(from, column, to, counterpart, &mut notes, findings);
+                pair(from, column, to, counterpart, findings);
             }
             Some(counterpart) => unfilled(from, to, counterpart, findings),
         }
@@ -340,30 +340,19 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
     findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
 }
 
-/// Conditions that no other type of the target would lift, with the columns they are about.
-type Notes = BTreeMap<String, Vec<String>>;
-
-fn pair(
-    from: &End<'_>,
-    column: &Column,
-    to: &End<'_>,
-    counterpart: &Column,
-    notes: &mut Notes,
-    findings: &mut Vec<Finding>,
-) {
+/// A condition that no other type of the target would lift is none to tell.
+fn pair(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column, findings: &mut Vec<Finding>) {
     let name = &column.name;
     match typemap::verdict(column, from.engine, counterpart, to.engine) {
         Verdict::Exact => {}
         Verdict::ExactIf(condition) => {
-            let widest = ddl::ddl_type(&column.ty, to.engine) == ddl::ddl_type(&counterpart.ty, to.engine);
-            if widest {
-                notes.entry(condition).or_default().push(name.clone());
-            } else {
+            let is_widest = ddl::ddl_type(&column.ty, to.engine) == ddl::ddl_type(&counterpart.ty, to.engine);
+            if !is_widest {
                 let what = format!(
                     "column {name:?}: values from node {} are carried if: {condition}{REFUSED}",
                     from.node
                 );
-                findings.push(to.warning("W512", what, mend(from, column, to, counterpart)));
+                findings.push(to.warning("W512", what, hold_both(from, column, to)));
             }
         }
         Verdict::Refused(why) => {
@@ -381,6 +370,16 @@ fn pair(
 }
 
 const REFUSED: &str = "; others become value_refused conflicts";
+
+/// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.
+fn hold_both(from: &End<'_>, column: &Column, to: &End<'_>) -> String {
+    format!(
+        "nothing, if such values do not occur; else give the column a type that holds the values of both nodes \
+         ({} holds those of node {})",
+        ddl::type_for(column, from.engine, to.engine),
+        from.node
+    )
+}
 
 fn mend(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column) -> String {
     if !ddl::has_counterpart(&column.ty, from.engine, to.engine) {

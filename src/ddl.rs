@@ -192,7 +192,7 @@ fn sized(name: &str, len: Option<u32>) -> String {
 fn quoted(labels: &[String]) -> String {
     let labels: Vec<String> = labels
         .iter()
-        .map(|label| format!("'{}'", label.replace('\'', "''")))
+        .map(|label| format!("'{}'", label.replace('\\', "\\\\").replace('\'', "''")))
         .collect();
     labels.join(",")
 }
@@ -222,12 +222,32 @@ fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> String {
             ty = format!("{ty} CHARACTER SET utf8mb4 COLLATE {}", exact_collation(to));
         }
     }
+    if from == to && to != Engine::Postgres && text {
+        ty.push_str(&collate(column));
+    }
     let null = if (column.nullable || column.generated) && !in_key {
         ""
     } else {
         " NOT NULL"
     };
     format!("{} {ty}{null}", quote(&column.name, to))
+}
+
+/// What MySQL's and MariaDB's type text leaves out, and without which a column gets its table's collation.
+fn collate(column: &Column) -> String {
+    match column.collation.as_str() {
+        "" => String::new(),
+        collation => format!(" COLLATE {collation}"),
+    }
+}
+
+/// MODIFY keeps nothing that it does not repeat.
+fn default_again(present: &Column) -> &'static str {
+    if present.has_default {
+        " -- and its DEFAULT again, which MODIFY drops"
+    } else {
+        ""
+    }
 }
 
 /// The type as written where both sides speak one dialect, else the one that means the same.
@@ -303,7 +323,8 @@ pub fn change_type(id: &TableId, present: &Column, ty: &str, engine: Engine) -> 
         Engine::Postgres => format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {ty};"),
         Engine::Mysql | Engine::Mariadb => {
             let null = if present.nullable { "NULL" } else { "NOT NULL" };
-            format!("ALTER TABLE {table} MODIFY COLUMN {name} {ty} {null};")
+            let default = default_again(present);
+            format!("ALTER TABLE {table} MODIFY COLUMN {name} {ty} {null};{default}")
         }
     }
 }
@@ -313,10 +334,8 @@ pub fn allow_null(id: &TableId, present: &Column, engine: Engine) -> String {
     match engine {
         Engine::Postgres => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP NOT NULL;"),
         Engine::Mysql | Engine::Mariadb => {
-            format!(
-                "ALTER TABLE {table} MODIFY COLUMN {name} {} NULL;",
-                present.sql_type
-            )
+            let (ty, collate, default) = (&present.sql_type, collate(present), default_again(present));
+            format!("ALTER TABLE {table} MODIFY COLUMN {name} {ty}{collate} NULL;{default}")
         }
     }
 }

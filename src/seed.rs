@@ -7,6 +7,7 @@
 //! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
 
 use crate::access::SourceOptions;
+use crate::ddl;
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
 use crate::flow::planner::Planner;
@@ -16,11 +17,12 @@ use crate::flow::{self, Applier};
 use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
-use crate::model::schema::{Column, Table, TableId};
+use crate::model::schema::{Column, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Move, Plan, PlannedOp};
+use crate::typemap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +52,8 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
             }
         }
     }
-    if missing.is_empty() {
+    // Told to stop while this waited for its turn: what was meant then may not be meant any more.
+    if missing.is_empty() || stop.is_cancelled() {
         return Ok(());
     }
     // A link that lost its checkpoint while the other has one: is a node not the server it was? Then nothing is copied.
@@ -298,7 +301,7 @@ impl Start {
                     .why("it already holds rows, and a first copy fills empty tables only")
                     .hint(format!(
                         "empty it (TRUNCATE TABLE {}), or set seed = \"none\" if both sides hold the same rows",
-                        table.table.id
+                        ddl::table_name(&table.table.id, spec.engine)
                     ))
                     .reason(Reason::Refused));
             }
@@ -349,7 +352,7 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
         let held = |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.holds(row)));
         let theirs = Sum::of(&mut there, &read, &plan, held).await?;
         if ours != theirs {
-            return Err(unequal(&one.link, &source.id, &ours, &theirs));
+            return Err(unequal(&one.link, (&source.id, &peer.table.id), &ours, &theirs));
         }
         info!(table = %source.id, rows = ours.rows, "both sides are equal");
     }
@@ -371,7 +374,7 @@ fn whole(row: Row, read: &Table, table: &Table) -> Row {
 }
 
 /// Rows of equal content under different stamps are not equal: their next change would look contested.
-fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error {
+fn unequal(link: &LinkSpec, (table, peer): (&TableId, &TableId), ours: &Sum, theirs: &Sum) -> Error {
     let error = Error::definite("start with seed = \"none\"")
         .table(table)
         .reason(Reason::Refused);
@@ -382,8 +385,9 @@ fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error 
                 "{source} and {target} hold the same rows, but some were written on one side since `tidelock setup`"
             ))
             .hint(format!(
-                "while nobody writes: tidelock teardown --execute; on both sides {}; tidelock setup --execute",
-                drop_stamps(table)
+                "while nobody writes: tidelock teardown --execute; on {source} {} on {target} {} tidelock setup --execute",
+                drop_stamps(table, link.source.engine),
+                drop_stamps(peer, link.target.engine)
             ));
     }
     error
@@ -392,11 +396,13 @@ fn unequal(link: &LinkSpec, table: &TableId, ours: &Sum, theirs: &Sum) -> Error 
             ours.rows, theirs.rows
         ))
         .hint(format!(
-            "make them equal while nobody writes, or empty one side and set seed = \"from:{source}\""
+            "make them equal while nobody writes; or empty {target} and set seed = \"from:{source}\", \
+             or empty {source} and set seed = \"from:{target}\""
         ))
 }
 
-fn drop_stamps(table: &TableId) -> String {
+fn drop_stamps(table: &TableId, engine: Engine) -> String {
+    let table = ddl::table_name(table, engine);
     format!("ALTER TABLE {table} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};")
 }
 
@@ -461,13 +467,16 @@ fn carried_over(plan: &Plan, row: Row) -> Result<Row> {
 /// Each engine writes JSON in its own way: compare what it says.
 fn comparable(value: &Value) -> Value {
     match value {
-        Value::Json(text) => match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(mut json) => {
-                json.sort_all_objects();
-                Value::Json(json.to_string().into())
+        // Where reading it would fold numbers or keys, its text has to be the same.
+        Value::Json(text) if typemap::is_plain_json(text) => {
+            match serde_json::from_str::<serde_json::Value>(text) {
+                Ok(mut json) => {
+                    json.sort_all_objects();
+                    Value::Json(json.to_string().into())
+                }
+                Err(_) => value.clone(),
             }
-            Err(_) => value.clone(),
-        },
+        }
         _ => value.clone(),
     }
 }

@@ -159,9 +159,11 @@ impl Access {
                 Ok(Some(word))
             }
             Secret::Env(name) => {
-                let text = std::env::var(name).map_err(|_| {
+                // An empty one is never meant, and the server would only say "denied".
+                let text = std::env::var(name).ok().filter(|text| !text.is_empty());
+                let text = text.ok_or_else(|| {
                     failed(&format!("environment variable {name}"))
-                        .why("it is not set")
+                        .why("it is not set, or empty")
                         .hint(format!("export {name}, or use password_file"))
                 })?;
                 Ok(Some(SecretString::from(text)))
@@ -170,9 +172,16 @@ impl Access {
                 let output = tokio::process::Command::new("sh")
                     .arg("-c")
                     .arg(command)
+                    .stdin(std::process::Stdio::null())
+                    // One that hangs must not outlive the attempt to connect.
+                    .kill_on_drop(true)
                     .output()
                     .await;
-                let output = output.map_err(|error| failed("password_command").because(error))?;
+                let output = output.map_err(|error| {
+                    failed("password_command")
+                        .because(error)
+                        .hint("it is run by sh, which a container image may not have: use password_file")
+                })?;
                 if !output.status.success() {
                     return Err(failed("password_command")
                         .why(format!("it ended with {}", output.status))

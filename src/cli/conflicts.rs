@@ -37,7 +37,7 @@ pub(super) struct List {
     #[arg(long)]
     open: bool,
     /// At most so many of each node
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
 

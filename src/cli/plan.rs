@@ -8,6 +8,7 @@ use super::check::{Answer, between};
 use super::setup::{self, Deed, Part, first_line};
 use super::{Face, Schema, render, select};
 use crate::config::{Node, Sync};
+use crate::ddl;
 use crate::engine;
 use crate::error::{Error, Reason, Result};
 use crate::flow::spec::{Seed, SyncSpec};
@@ -251,7 +252,9 @@ async fn filled(
                 .map_err(|error| error.node(&node.name))?
         {
             let what = "it holds rows, and a first copy fills empty tables only: `run` would refuse";
-            let fix = format!("TRUNCATE TABLE {table}; or seed = \"none\" if both sides hold the same rows");
+            let table_name = ddl::table_name(table, node.engine);
+            let fix =
+                format!("TRUNCATE TABLE {table_name}; or seed = \"none\" if both sides hold the same rows");
             findings.push(Finding::blocker(FILLED, &node.name, what).table(table).fix(fix));
         }
     }

@@ -117,6 +117,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         secrets
             .map(|secret| match secret {
                 Secret::Plain(secret) => Some(secret.expose_secret()),
+                Secret::Command(command) => Some(command.as_str()),
                 _ => None,
             })
             .collect()

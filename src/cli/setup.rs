@@ -207,14 +207,23 @@ async fn execute(face: &Face, part: &mut Part<'_>, deed: Deed) -> Result<()> {
 }
 
 fn next_steps(options: &Options, deed: Deed, statements: usize) -> Vec<String> {
-    let deed_name = deed.name();
+    // For no more than was asked about.
+    let chosen = |flag: &str, name: &Option<String>| {
+        name.as_ref()
+            .map_or_else(String::new, |name| format!(" {flag} {name}"))
+    };
+    let again = format!(
+        "tidelock {}{}{}",
+        deed.name(),
+        chosen("--sync", &options.sync),
+        chosen("--node", &options.node)
+    );
     match (options.execute || statements == 0, deed) {
         (true, Deed::Setup) => vec!["tidelock check".to_owned(), "tidelock run".to_owned()],
         (true, Deed::Teardown) => Vec::new(),
-        (false, Deed::Setup | Deed::Teardown) => vec![
-            format!("tidelock {deed_name} --execute"),
-            format!("tidelock {deed_name} --print-sql"),
-        ],
+        (false, Deed::Setup | Deed::Teardown) => {
+            vec![format!("{again} --execute"), format!("{again} --print-sql")]
+        }
     }
 }
 

@@ -207,7 +207,8 @@ fn mask(line: &str) -> (String, Vec<Range<usize>>) {
     let mut kept: Vec<Range<usize>> = Vec::new();
     let mut from = 0;
     for range in ranges {
-        if range.start < from || range.is_empty() {
+        let range = range.start.max(from)..range.end;
+        if range.is_empty() {
             continue;
         }
         quoted.push_str(&line[from..range.start]);
@@ -221,17 +222,12 @@ fn mask(line: &str) -> (String, Vec<Range<usize>>) {
 
 fn secret_ranges(line: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    // `scheme://user:SECRET@`, up to the last @ of the quoted text: the password itself may hold a raw one.
-    let mut from = 0;
-    while let Some(at) = line[from..].find("://").map(|at| from + at + 3) {
-        let end = line[at..].find(['"', '\'']).map_or(line.len(), |end| at + end);
-        let user = &line[at..end];
-        if let (Some(colon), Some(last)) = (user.find(':'), user.rfind('@'))
-            && colon < last
-        {
-            ranges.push(at + colon + 1..at + last);
-        }
-        from = end;
+    // `scheme://user:SECRET@`, up to the last @ of the line: the password itself may hold a raw one, and quotes.
+    if let Some(at) = line.find("://").map(|at| at + 3)
+        && let (Some(colon), Some(last)) = (line[at..].find(':'), line[at..].rfind('@'))
+        && colon < last
+    {
+        ranges.push(at + colon + 1..at + last);
     }
     // `password = SECRET` and its relatives, but not those that name a file or a variable.
     let mut from = 0;
@@ -313,6 +309,10 @@ mod tests {
             (
                 r#"url = "postgres://u:se/c@ret@h/d""#,
                 r#"url = "postgres://u:***@h/d""#,
+            ),
+            (
+                r#"url = "postgres://u:it's@h/d?x=1""#,
+                r#"url = "postgres://u:***@h/d?x=1""#,
             ),
             (r#"password = "hunter2""#, "password = ***"),
             (

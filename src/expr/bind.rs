@@ -136,7 +136,13 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
                     let why = format!("it is {}, and column {right:?} is {}", class.words(), its.words());
                     return Err(self.unfit(place, why));
                 }
-                (place, class, Side::Column(place, class), Side::Column(other, its))
+                let weaker = if class.has_order() { its } else { class };
+                (
+                    place,
+                    weaker,
+                    Side::Column(place, class),
+                    Side::Column(other, its),
+                )
             }
             (Operand::Column(column), Operand::Literal(literal)) => {
                 let (place, class) = self.column(column)?;

@@ -157,15 +157,8 @@ impl Reader<'_> {
                 low,
                 high,
             } => {
-                let side = |comparison, bound: &Expr| -> Result<Condition, Mistake> {
-                    Ok(Condition::Compare {
-                        left: self.operand(inner)?,
-                        comparison,
-                        right: self.operand(bound)?,
-                    })
-                };
-                let low = side(Comparison::GreaterOrEqual, low)?;
-                let high = side(Comparison::LessOrEqual, high)?;
+                let low = self.compared(expr, inner, Comparison::GreaterOrEqual, low)?;
+                let high = self.compared(expr, inner, Comparison::LessOrEqual, high)?;
                 Ok(negated(*not, Condition::All(vec![low, high])))
             }
             Expr::Like {
@@ -219,6 +212,16 @@ impl Reader<'_> {
             BinaryOperator::GtEq => Comparison::GreaterOrEqual,
             _ => return self.refuse(expr, format!("the operator {op} is not offered: {OFFERED}")),
         };
+        self.compared(expr, left, comparison, right)
+    }
+
+    fn compared(
+        &self,
+        expr: &Expr,
+        left: &Expr,
+        comparison: Comparison,
+        right: &Expr,
+    ) -> Result<Condition, Mistake> {
         let (left, right) = (self.operand(left)?, self.operand(right)?);
         if matches!((&left, &right), (Operand::Literal(_), Operand::Literal(_))) {
             return self.refuse(expr, "this compares two literals: one side must be a column");

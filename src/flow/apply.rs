@@ -489,7 +489,17 @@ impl Applier {
             conflicts.push(self.record(plan, contested, kind, outcome, &why));
         }
         if !deletes.is_empty() {
-            self.target.write(&plan.shape, &deletes).await?;
+            let written = self.target.write(&plan.shape, &deletes).await?;
+            if let Some(Written::Refused(why)) = written.into_iter().find(|written| *written != Written::Done)
+            {
+                return Err(
+                    Error::definite("delete again a row that the source of truth had deleted")
+                        .node(&self.spec.target.name)
+                        .table(&plan.shape.table.id)
+                        .why(why)
+                        .hint("let the trigger that refuses it pass Tidelock's deletes, then `tidelock run`"),
+                );
+            }
         }
         self.target.segment(&self.movement(Segment::Applied)).await
     }

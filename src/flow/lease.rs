@@ -166,7 +166,9 @@ async fn attempt(links: &[Arc<LinkSpec>], nodes: &mut [Option<Node>], me: &Insta
     }
     let began = Instant::now();
     for (index, link) in links.iter().enumerate() {
-        let dead = before[index].as_ref().map_or("", |lease| &lease.instance);
+        // One that is held and got here belongs to a process that has ended; one that lapsed may yet be renewed.
+        let dead = before[index].as_ref().filter(|lease| lease.is_held());
+        let dead = dead.map_or("", |lease| &lease.instance);
         let node = connected(&mut nodes[index], link).await?;
         let name = (link.sync.as_str(), link.id.as_str());
         if node.take_lease(name, me, link.limits.lease_ttl, dead).await? {

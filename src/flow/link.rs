@@ -2,7 +2,7 @@
 //!
 //! Owns: the group loop and what moves the checkpoint when nothing is to be applied.
 //! Grouping needs no timer: while one commit is in flight the reader collects; the next group is what has come.
-//! Fails: with the first error that trying the group again does not cure; `super::supervise` decides what then.
+//! Fails: with the first error that trying the group again does not cure; `super::turn` decides what then.
 
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
@@ -61,9 +61,17 @@ pub(super) async fn run(
         let next = match link.session(stop, presence, &mut described).await {
             Ok(next) => next,
             Err(error) => {
-                if let Some(table) = error.alone_table() {
-                    // Whoever takes the table up has mended it: it is compared with what comes then.
-                    described.remove(table);
+                // Whoever takes a table up has mended it: it is compared with what comes then.
+                match error.alone_table() {
+                    Some(table) => {
+                        described.remove(table);
+                    }
+                    None if link.phase.is_catching_up() => {
+                        for table in link.phase.names(&spec.source.tables) {
+                            described.remove(&table);
+                        }
+                    }
+                    None => {}
                 }
                 presence.during(spec, link.held_instead(error)).await?
             }
@@ -468,9 +476,7 @@ impl Link {
             if planner.is_news(piece.parts()) {
                 self.look_again(planner).await?;
             }
-            let mut layers = Layers::default();
-            let planned = planner.transaction(piece.parts(), &mut layers);
-            planned.map_err(|error| self.halted(error, piece.halt()))?;
+            let layers = self.planned(planner, &piece).await?;
             let applied = self.applier.layers(&layers).await;
             applied.map_err(|error| self.halted(error, piece.halt()))?;
             pieces += 1;
@@ -493,6 +499,18 @@ impl Link {
         self.committed(end, tally, 1);
         self.visible(committed_at_us, ops);
         Ok(true)
+    }
+
+    /// A piece of a large transaction; what its values are refused for is looked at again first.
+    async fn planned(&mut self, planner: &mut Planner, piece: &Transaction) -> Result<Layers> {
+        let mut layers = Layers::default();
+        let mut planned = planner.transaction(piece.parts(), &mut layers);
+        if layers.has_refusals() && self.look_again(planner).await? {
+            layers = Layers::default();
+            planned = planner.transaction(piece.parts(), &mut layers);
+        }
+        planned.map_err(|error| self.halted(error, piece.halt()))?;
+        Ok(layers)
     }
 
     fn visible(&self, committed_at_us: Option<i64>, ops: Ops) {

@@ -332,6 +332,7 @@ impl Pulse {
         self.figures.applying_since_ms.store(0, Relaxed);
         self.figures.awaiting_since_ms.store(0, Relaxed);
         self.figures.receiving_commit_us.store(0, Relaxed);
+        self.figures.is_throttled.store(false, Relaxed);
     }
 
     /// `why`: what does not stream, if there is something.

@@ -52,10 +52,14 @@ impl Cache {
         locked(&self.invalidations).get(&key).copied().unwrap_or_default()
     }
 
-    fn learn(&self, key: (String, String), known: Known) {
-        let before = locked(&self.links).insert(key.clone(), known.clone());
+    fn learn(&self, key: (String, String), mut known: Known) {
+        let before = self.known(&key.0, &key.1);
         let was_lost = before.is_some_and(|before| before.is_lost);
-        if known.is_lost && !was_lost {
+        // Not being able to ask is no recovery, after which it would be counted again.
+        known.is_lost |= was_lost && !known.source_answers;
+        let is_lost = known.is_lost;
+        locked(&self.links).insert(key.clone(), known);
+        if is_lost && !was_lost {
             *locked(&self.invalidations).entry(key).or_default() += 1;
         }
     }

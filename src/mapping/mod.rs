@@ -76,12 +76,6 @@ impl Mapping {
             .map_or(column, String::as_str)
     }
 
-    pub fn is_skipped(&self, column: &str) -> bool {
-        self.columns
-            .iter()
-            .any(|known| known.name == column && known.skip)
-    }
-
     /// The filter over a node's table.
     pub fn filter_on(&self, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
         let bound = self

@@ -1,4 +1,4 @@
-//! Who runs a link, what people want of it, and what it stopped at: the rows of the control schema's version 2.
+//! Who runs a link, what people want of it, what it stopped at, and which tables it holds: rows of the control schema.
 
 use super::position::Position;
 use super::schema::TableId;

@@ -162,13 +162,6 @@ pub struct Server {
     pub identity: String,
 }
 
-impl Server {
-    /// Do both ends speak the same dialect, so that opaque types can be carried?
-    pub fn same_engine(&self, other: &Server) -> bool {
-        self.engine == other.engine
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {

@@ -36,7 +36,7 @@ impl Evolution<'_> {
             .hint(hint)
     }
 
-    /// A column went and another stands in its place: renamed, or dropped and a new one made.
+    /// A column went and one came that can hold its values: renamed, or dropped and a new one made.
     fn renamed(&self) -> Result<()> {
         let (before, now) = (&self.before.columns, &self.now.columns);
         let gone = |column: &&Column| self.now.column(&column.name).is_none();
@@ -45,7 +45,10 @@ impl Evolution<'_> {
             before.iter().filter(gone).collect(),
             now.iter().filter(come).collect(),
         );
-        for (old, new) in gone.iter().zip(&come) {
+        let pairs = gone
+            .iter()
+            .flat_map(|old| come.iter().map(move |new| (*old, *new)));
+        for (old, new) in pairs {
             let kept = verdict(old, self.source, new, self.source) == Verdict::Exact;
             let has_followed =
                 self.target.column(&new.name).is_some() && self.target.column(&old.name).is_none();
@@ -194,7 +197,7 @@ mod tests {
     }
 
     /// From PostgreSQL to PostgreSQL; `""` = the link goes on, else a word of what it says.
-    const CASES: [(&str, &str, &str, &str); 15] = [
+    const CASES: [(&str, &str, &str, &str); 16] = [
         (
             "id int, a int",
             "id int, a int, b text",
@@ -226,6 +229,13 @@ mod tests {
             "id int, b int",
             "id int, a int, b int",
             "DROP COLUMN \"b\"; ALTER",
+        ),
+        // More went than came.
+        (
+            "id int, a text, b int",
+            "id int, c int",
+            "id int, a text, b int, c int",
+            "DROP COLUMN \"c\"; ALTER",
         ),
         (
             "id int, a bigint",

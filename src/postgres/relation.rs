@@ -244,7 +244,13 @@ impl Relation {
         mode: Mode,
     ) -> Result<Op> {
         self.check_mode(mode)?;
-        let old = old.map(|old| self.old(message, old)).transpose()?;
+        let is_without_key = self.table.key.iter().any(|place| !self.in_identity[*place]);
+        let old = match old {
+            Some(old) => Some(self.old(message, old)?),
+            // The identity did not change, so nothing tells whether the key did.
+            None if self.identity == 'i' && is_without_key => return Err(self.without_key()),
+            None => None,
+        };
         let mut new = self.row(message, new, |_| true)?;
         if let Some(old) = &old {
             // Unchanged and stored out of line: the old row has it, if it has it at all.
@@ -274,17 +280,23 @@ impl Relation {
                 self.in_identity.get(index).copied().unwrap_or(false)
             })?,
         };
-        if self.table.key.iter().any(|index| row.get(*index).is_none()) {
-            return Err(Error::definite("read the key of a changed row")
-                .alone(self.id())
-                .table(self.id())
-                .why("its replica identity leaves the primary key out")
-                .hint(format!(
-                    "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
-                    sql::table(self.id())
-                )));
+        let is_missing = |place: &usize| row.get(*place).is_none_or(|value| *value == Value::Null);
+        if self.table.key.iter().any(is_missing) {
+            return Err(self.without_key());
         }
         Ok(row)
+    }
+
+    fn without_key(&self) -> Error {
+        Error::definite("read the key of a changed row")
+            .alone(self.id())
+            .table(self.id())
+            .why("its replica identity leaves the primary key out")
+            .hint(format!(
+                "ALTER TABLE {} REPLICA IDENTITY DEFAULT, for what is written from then on; and `tidelock skip` this \
+                 transaction, or {NEW_COPY}",
+                sql::table(self.id())
+            ))
     }
 
     fn row(&self, message: &Bytes, cells: &[Cell<'_>], wanted: impl Fn(usize) -> bool) -> Result<Row> {

@@ -249,16 +249,13 @@ async fn open(access: &Access) -> Result<Replication> {
     };
     let login = connection.log_in(&doing, &access.user, password, binding).await;
     login.map_err(refused)?;
-    if access.must_write {
-        const ASK: &str = "SELECT pg_is_in_recovery()::text, current_setting('transaction_read_only')";
-        let rows = connection.query(&doing, ASK).await?;
-        let cell = |index: usize| {
-            rows.first()
-                .and_then(|row| row.get(index)?.as_deref())
-                .unwrap_or("")
-        };
-        usable(access, &doing, cell(0), cell(1))?;
-    }
+    let rows = connection.query(&doing, super::OPENED).await?;
+    let cell = |index: usize| {
+        rows.first()
+            .and_then(|row| row.get(index)?.as_deref())
+            .unwrap_or("")
+    };
+    usable(access, &doing, cell(0), cell(1))?;
     Ok(connection)
 }
 

@@ -184,10 +184,7 @@ pub(super) async fn published(
         Some(table) => Err(Error::definite(doing)
             .table(&table)
             .why("the table is not in it, so its changes would not be sent")
-            .hint(format!(
-                "ALTER PUBLICATION {} ADD TABLE {table}",
-                sql::quote(&name)
-            ))),
+            .hint("run `tidelock setup --execute`; it refuses where rows may be missing by now")),
     }
 }
 

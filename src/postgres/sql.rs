@@ -21,10 +21,12 @@ pub fn table(id: &TableId) -> String {
 }
 
 /// Settings of an apply session beyond the pins: user triggers and foreign keys stay silent, and tables are only
-/// ever reached by key, whatever the statistics say.
+/// ever reached by key, whatever the statistics say. What is confirmed to the source must outlive a crash, so COMMIT
+/// waits for the disk at the least.
 pub const SESSION: &str = "SET session_replication_role = replica; SET enable_seqscan = off; \
     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
-    SET plan_cache_mode = force_generic_plan";
+    SET plan_cache_mode = force_generic_plan; \
+    SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// Deferred constraints are checked by each statement, where a savepoint can still undo it, and not by COMMIT.
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE; \

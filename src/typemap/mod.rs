@@ -2,7 +2,7 @@
 //!
 //! Owns: the table of pairs (`rule`), its words (`verdict`) and its work on values (`cast`). Words and work come
 //! from one rule, so they cannot disagree: a pair that is refused at `check` refuses every value, and a pair that is
-//! called exact never refuses one.
+//! called exact refuses none but NULL into NOT NULL.
 //! Refuses: every value that the target could not give back. A value is never rounded, cut, padded or folded.
 //! Fails: with a [`Refusal`], which names the column, both types and the limit, and never holds the value.
 
@@ -25,6 +25,11 @@ pub use cast::cast;
 pub use verdict::verdict;
 
 use crate::model::schema::{ColumnType, Engine};
+
+/// Does reading this JSON as numbers and objects lose nothing of it? 64-bit integers, exact doubles, no key twice.
+pub fn is_plain_json(text: &str) -> bool {
+    json::check(text, json::MYSQL).is_ok()
+}
 
 /// Whether a column's values can be carried into another column.
 #[derive(Debug, Clone, PartialEq, Eq)]

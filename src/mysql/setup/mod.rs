@@ -92,8 +92,8 @@ pub fn script(statements: &[String]) -> String {
         return statements.iter().map(|remark| format!("{remark}\n\n")).collect();
     }
     let mut out = "SET NAMES utf8mb4;\n\
-         SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
-         ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION';\n\n"
+         SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
+         ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */);\n\n"
         .to_owned();
     for statement in statements {
         if install::is_remark(statement) {

@@ -111,9 +111,8 @@ fn key_collation(scope: &Scope, flavor: Flavor, catalog: &CatalogTable, findings
 fn compressed(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
     for column in &catalog.table.columns {
         if scope.is_source && column.sql_type.contains("COMPRESSED") {
-            let plain = column.sql_type.split("/*").next().unwrap_or_default().trim();
             let fix = format!(
-                "ALTER TABLE {} MODIFY {} {plain};",
+                "ALTER TABLE {} MODIFY {} ...; (its definition without COMPRESSED)",
                 table(&catalog.table.id),
                 quote(&column.name)
             );

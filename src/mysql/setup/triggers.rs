@@ -75,6 +75,10 @@ pub(super) fn definition(column: &Column) -> String {
         _ => column.sql_type.clone(),
     };
     match column.collation.as_str() {
+        // Without explicit_defaults_for_timestamp the first one without a default would change with every UPDATE.
+        "" if matches!(column.ty, ColumnType::TimestampTz { .. }) => {
+            format!("{base} NOT NULL DEFAULT '1970-01-01 00:00:01'")
+        }
         "" => format!("{base} NOT NULL"),
         collation => format!("{base} COLLATE {collation} NOT NULL"),
     }

@@ -526,7 +526,7 @@ impl Assembler {
             Statement::Remove(names) => self.removed(names, &database)?,
             Statement::Rename(pairs) => self.renamed(pairs, &database)?,
             Statement::DropSchema(schema) => {
-                let gone = self.tables.synced_ids().find(|id| id.schema == *schema).cloned();
+                let gone = self.tables.in_schema(schema);
                 gone.map_or(Ok(()), |id| Err(rows_removed(&id)))?;
             }
             Statement::Other | Statement::Unknown => {}

@@ -42,7 +42,6 @@ use crate::model::change::Step;
 use crate::model::position::Position;
 use crate::mysql::wire::framing::{self, Item};
 use crate::mysql::wire::login;
-use crate::spill::Space;
 use assemble::Assembler;
 use dump::{Dump, Start};
 use futures_util::FutureExt;
@@ -95,7 +94,7 @@ impl Source {
         begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
             dump,
-            assembler: Assembler::new(&options.tables, from.clone(), folds_case, Space::default()),
+            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill),
             access: options.access,
             flavor,
             cut_at: None,

@@ -126,11 +126,22 @@ impl Tables {
         self.by_number.get(&number)
     }
 
+    /// As the server compares the names of tables and databases.
+    fn is_same(&self, a: &str, b: &str) -> bool {
+        a == b || (self.folds_case && a.to_lowercase() == b.to_lowercase())
+    }
+
+    /// A synced table of the database that a statement names.
+    pub(super) fn in_schema(&self, schema: &str) -> Option<TableId> {
+        let mut ids = self.synced_ids();
+        ids.find(|id| self.is_same(&id.schema, schema)).cloned()
+    }
+
     /// A synced table by the name a statement gives it.
     pub(super) fn by_name(&self, schema: &str, name: &str) -> Option<Arc<Table>> {
-        let is_same = |a: &str, b: &str| a == b || (self.folds_case && a.to_lowercase() == b.to_lowercase());
         let known = self.synced().find(|known| {
-            is_same(&known.catalog.id.schema, schema) && is_same(&known.catalog.id.name, name)
+            let id = &known.catalog.id;
+            self.is_same(&id.schema, schema) && self.is_same(&id.name, name)
         })?;
         // The log's own description where there is one: plans are kept by it.
         Some(

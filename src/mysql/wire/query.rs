@@ -253,7 +253,13 @@ impl<'a> Words<'a> {
         let quote = self.rest.chars().next()?;
         if matches!(quote, '\'' | '"' | '`') {
             let body = &self.rest[1..];
-            let end = body.find(quote).map_or(body.len(), |at| at + 1);
+            let mut is_escaped = false;
+            let ends = |c: char| {
+                let ends = c == quote && !is_escaped;
+                is_escaped = c == '\\' && quote != '`' && !is_escaped;
+                ends
+            };
+            let end = body.find(ends).map_or(body.len(), |at| at + 1);
             self.rest = &body[end..];
             return Some(String::new());
         }

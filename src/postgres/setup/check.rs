@@ -48,9 +48,11 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     if scope.is_target && state.version >= 2 {
         for lacks in operations::out_of_sync(client, &scope.sync, None).await? {
             let forget = format!(
-                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {}",
+                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {} AND schema_name = {} AND table_name = {}",
                 super::literal(&scope.sync),
-                super::literal(&lacks.link)
+                super::literal(&lacks.link),
+                super::literal(&lacks.table.schema),
+                super::literal(&lacks.table.name)
             );
             findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
         }

@@ -35,7 +35,8 @@ const KEY: &str = "
                        JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
                                      AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
                        JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace k ON k.oid = o.oprnamespace
-                      WHERE c.oid = (i.indclass::oid[])[key.position - 1]), 'pg_catalog.=')
+                      -- Of a btree: 3 is another operator elsewhere.
+                      WHERE c.oid = (i.indclass::oid[])[key.position - 1] AND c.opcmethod = 403), 'pg_catalog.=')
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
       JOIN pg_namespace n ON n.nspname = want.schema
       JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = want.name

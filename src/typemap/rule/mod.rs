@@ -219,9 +219,12 @@ fn into_text<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engi
     };
     match source {
         T::Text { .. } => {
-            // Without the source's collation its character set is only known where it is Unicode.
+            // Without the source's collation its character set is only known where it is Unicode, and how many bytes a
+            // text takes here never.
             match text::Limits::of(source, "", from) {
-                Some(given) if limits.hold(&given) => Rule::Move,
+                Some(given) if limits.hold(&given) && (given.bytes.is_none() || limits.bytes.is_none()) => {
+                    Rule::Move
+                }
                 Some(_) | None => Rule::Text(limits),
             }
         }
