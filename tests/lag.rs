@@ -79,8 +79,8 @@ fn address(tidelock: &Tidelock) -> Option<SocketAddr> {
 
 impl Scene {
     async fn new(first: Kind, second: Kind, with_http: bool) -> Scene {
-        let a = private(first, &Options::default()).await.with_accounts().await;
-        let b = private(second, &Options::default()).await.with_accounts().await;
+        let a = private(first, &Options::default()).await;
+        let b = private(second, &Options::default()).await;
         for db in [&a, &b] {
             db.exec("CREATE TABLE item (id int NOT NULL PRIMARY KEY, name varchar(400))")
                 .await;
@@ -90,10 +90,10 @@ impl Scene {
             false => String::new(),
         };
         let config = format!(
-            "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"shop\"\n\
+            "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[[sync]]\nname = \"shop\"\n\
              nodes = [\"a\", \"b\"]\nmode = \"merge\"\ntables = [\"item\"]\nseed = \"from:a\"\n{http}",
-            a.node(),
-            b.node()
+            a.url(),
+            b.url()
         );
         let mut tidelock = Tidelock::new(&config);
         tidelock.ok(&["setup", "--execute"]).await;
