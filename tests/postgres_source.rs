@@ -519,7 +519,8 @@ async fn publications_are_checked(kind: Kind) {
     db.exec(&format!("ALTER PUBLICATION {name} DROP TABLE b")).await;
     let error = refused(&options, &from).await;
     assert!(
-        error.to_string().contains("public.b") && error.hint_text().unwrap().starts_with("ALTER PUBLICATION")
+        error.to_string().contains("public.b")
+            && error.hint_text().unwrap().contains("tidelock setup --execute")
     );
     db.exec(&format!("DROP PUBLICATION {name}")).await;
     let error = refused(&options, &from).await;

@@ -142,7 +142,7 @@ async fn postgres_types() {
             ("rg", "int4range", opaque("int4range")),
             ("ine", "inet", opaque("inet")),
             ("mo", "money", opaque("money")),
-            ("comp", "public.text2", opaque("public.text2")),
+            ("comp", "public.text2 /* a integer */", opaque("public.text2")),
             ("g", "integer", int(32, false)),
             ("id", "integer", int(32, false)),
         ];

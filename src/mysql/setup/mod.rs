@@ -32,8 +32,8 @@ const LOCK: &str = "tidelock.setup";
 const LOCK_TIMEOUT_S: u32 = 60;
 /// A trigger may not be made while the binlog is on, by an account without SUPER.
 const TRIGGERS_NOT_TRUSTED: &str = "ERROR 1419";
-/// What an owner meets who may not see which accounts there are.
-const NO_SUCH_ACCOUNT: &str = "ERROR 1410";
+/// What an owner meets who may not see which accounts there are; with the right to make some, MariaDB says the other.
+const NO_SUCH_ACCOUNT: [&str; 2] = ["ERROR 1410", "ERROR 1133"];
 
 /// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
 pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
@@ -149,7 +149,7 @@ async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Resul
             if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
                 return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
             }
-            if error.to_string().contains(NO_SUCH_ACCOUNT) {
+            if NO_SUCH_ACCOUNT.iter().any(|code| error.to_string().contains(code)) {
                 return error.hint(steps::create_user(grants::account(&scope.run_user).0));
             }
             match error.hint_text() {
