@@ -209,23 +209,21 @@ impl Target {
 
 /// A database taking part, on an ordinary connection.
 pub enum Node {
-    Postgres(tokio_postgres::Client, String),
-    Mysql(Box<mysql_async::Conn>, String),
+    Postgres(tokio_postgres::Client),
+    Mysql(Box<mysql_async::Conn>),
 }
 
 impl Node {
     pub async fn connect(access: &Access, engine: Engine) -> Result<Node> {
         Ok(match engine {
-            Engine::Postgres => Node::Postgres(postgres::connect(access).await?, access.node.clone()),
-            Engine::Mysql | Engine::Mariadb => {
-                Node::Mysql(Box::new(mysql::connect(access).await?), access.node.clone())
-            }
+            Engine::Postgres => Node::Postgres(postgres::connect(access).await?),
+            Engine::Mysql | Engine::Mariadb => Node::Mysql(Box::new(mysql::connect(access).await?)),
         })
     }
 
     /// Says goodbye: MySQL and MariaDB count and log a session that just ends as aborted.
     pub async fn close(self) {
-        if let Node::Mysql(conn, _) = self {
+        if let Node::Mysql(conn) = self {
             // It is over either way.
             let _ = conn.disconnect().await;
         }
@@ -233,8 +231,8 @@ impl Node {
 
     pub async fn server(&mut self) -> Result<Server> {
         match self {
-            Node::Postgres(client, _) => postgres::server(client).await,
-            Node::Mysql(conn, _) => {
+            Node::Postgres(client) => postgres::server(client).await,
+            Node::Mysql(conn) => {
                 let flavor = mysql::flavor(conn).await?;
                 mysql::server(conn, &flavor).await
             }
@@ -245,7 +243,7 @@ impl Node {
     pub async fn engine(&mut self) -> Result<Engine> {
         match self {
             Node::Postgres(..) => Ok(Engine::Postgres),
-            Node::Mysql(conn, _) => Ok(match mysql::flavor(conn).await? {
+            Node::Mysql(conn) => Ok(match mysql::flavor(conn).await? {
                 mysql::Flavor::Mysql => Engine::Mysql,
                 mysql::Flavor::Mariadb => Engine::Mariadb,
             }),
@@ -254,54 +252,54 @@ impl Node {
 
     pub async fn catalog(&mut self, tables: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
         match self {
-            Node::Postgres(client, _) => postgres::catalog::tables(client, tables).await,
-            Node::Mysql(conn, _) => mysql::catalog::tables(conn, tables).await,
+            Node::Postgres(client) => postgres::catalog::tables(client, tables).await,
+            Node::Mysql(conn) => mysql::catalog::tables(conn, tables).await,
         }
     }
 
     /// Sizes by the server's statistics; `None`: there is no such table.
     pub async fn sizes(&mut self, tables: &[TableId]) -> Result<Vec<Option<Size>>> {
         match self {
-            Node::Postgres(client, _) => postgres::catalog::sizes(client, tables).await,
-            Node::Mysql(conn, _) => mysql::catalog::sizes(conn, tables).await,
+            Node::Postgres(client) => postgres::catalog::sizes(client, tables).await,
+            Node::Mysql(conn) => mysql::catalog::sizes(conn, tables).await,
         }
     }
 
     /// The users' tables there are, in these schemas or in all.
     pub async fn list(&mut self, schemas: Option<&[String]>) -> Result<Vec<TableId>> {
         match self {
-            Node::Postgres(client, _) => postgres::catalog::list(client, schemas).await,
-            Node::Mysql(conn, _) => mysql::catalog::list(conn, schemas).await,
+            Node::Postgres(client) => postgres::catalog::list(client, schemas).await,
+            Node::Mysql(conn) => mysql::catalog::list(conn, schemas).await,
         }
     }
 
     /// The tables that were set up for a sync.
     pub async fn recorded_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
         match self {
-            Node::Postgres(client, _) => postgres::status::recorded_tables(client, sync).await,
-            Node::Mysql(conn, _) => mysql::status::recorded_tables(conn, sync).await,
+            Node::Postgres(client) => postgres::status::recorded_tables(client, sync).await,
+            Node::Mysql(conn) => mysql::status::recorded_tables(conn, sync).await,
         }
     }
 
     pub async fn check(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::check(client, scope).await,
-            Node::Mysql(conn, _) => mysql::setup::check(conn, scope).await,
+            Node::Postgres(client) => postgres::setup::check(client, scope).await,
+            Node::Mysql(conn) => mysql::setup::check(conn, scope).await,
         }
     }
 
     /// The cheap part of `check` that can change while we run.
     pub async fn settings(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::settings(client, scope).await,
-            Node::Mysql(conn, _) => mysql::setup::settings(conn, scope).await,
+            Node::Postgres(client) => postgres::setup::settings(client, scope).await,
+            Node::Mysql(conn) => mysql::setup::settings(conn, scope).await,
         }
     }
 
     /// What happened to the tables that no log tells; what of it is harmless is noted. `is_start`: before anything is read.
     pub async fn unlogged(&mut self, scope: &Scope, is_start: bool) -> Result<Vec<Finding>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::unlogged(client, scope, true, is_start).await,
+            Node::Postgres(client) => postgres::setup::unlogged(client, scope, true, is_start).await,
             // All of it is in the binlog.
             Node::Mysql(..) => Ok(Vec::new()),
         }
@@ -309,31 +307,31 @@ impl Node {
 
     pub async fn setup_sql(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::setup_sql(client, scope, peers).await,
-            Node::Mysql(conn, _) => mysql::setup::setup_sql(conn, scope, peers).await,
+            Node::Postgres(client) => postgres::setup::setup_sql(client, scope, peers).await,
+            Node::Mysql(conn) => mysql::setup::setup_sql(conn, scope, peers).await,
         }
     }
 
     pub async fn teardown_sql(&mut self, scope: &Scope) -> Result<Vec<String>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::teardown_sql(client, scope).await,
-            Node::Mysql(conn, _) => mysql::setup::teardown_sql(conn, scope).await,
+            Node::Postgres(client) => postgres::setup::teardown_sql(client, scope).await,
+            Node::Mysql(conn) => mysql::setup::teardown_sql(conn, scope).await,
         }
     }
 
     /// Runs what `setup_sql` then says, under the setup lock, and returns it.
     pub async fn setup(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::setup(client, scope, peers).await,
-            Node::Mysql(conn, _) => mysql::setup::setup(conn, scope, peers).await,
+            Node::Postgres(client) => postgres::setup::setup(client, scope, peers).await,
+            Node::Mysql(conn) => mysql::setup::setup(conn, scope, peers).await,
         }
     }
 
     /// Runs what `teardown_sql` then says, under the setup lock, and returns it.
     pub async fn teardown(&mut self, scope: &Scope) -> Result<Vec<String>> {
         match self {
-            Node::Postgres(client, _) => postgres::setup::teardown(client, scope).await,
-            Node::Mysql(conn, _) => mysql::setup::teardown(conn, scope).await,
+            Node::Postgres(client) => postgres::setup::teardown(client, scope).await,
+            Node::Mysql(conn) => mysql::setup::teardown(conn, scope).await,
         }
     }
 
@@ -348,24 +346,24 @@ impl Node {
     /// Does the table hold any row?
     pub async fn has_rows(&mut self, table: &TableId) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => postgres::status::has_rows(client, table).await,
-            Node::Mysql(conn, _) => mysql::status::has_rows(conn, table).await,
+            Node::Postgres(client) => postgres::status::has_rows(client, table).await,
+            Node::Mysql(conn) => mysql::status::has_rows(conn, table).await,
         }
     }
 
     /// Where this server's log ends now.
     pub async fn position(&mut self) -> Result<Position> {
         match self {
-            Node::Postgres(client, _) => postgres::status::position(client).await,
-            Node::Mysql(conn, _) => mysql::status::position(conn).await,
+            Node::Postgres(client) => postgres::status::position(client).await,
+            Node::Mysql(conn) => mysql::status::position(conn).await,
         }
     }
 
     /// The end of this server's log as position, place and the server's time.
     pub async fn log_end(&mut self) -> Result<LogEnd> {
         match self {
-            Node::Postgres(client, _) => postgres::log::end(client).await,
-            Node::Mysql(conn, _) => mysql::log::end(conn).await,
+            Node::Postgres(client) => postgres::log::end(client).await,
+            Node::Mysql(conn) => mysql::log::end(conn).await,
         }
     }
 
@@ -373,39 +371,39 @@ impl Node {
     pub async fn log_bytes(&mut self, from: &Place, to: &Place) -> Result<u64> {
         match self {
             Node::Postgres(..) => postgres::log::bytes(from, to),
-            Node::Mysql(conn, _) => mysql::log::bytes(conn, from, to).await,
+            Node::Mysql(conn) => mysql::log::bytes(conn, from, to).await,
         }
     }
 
     /// How far a position is behind the end of this server's log.
     pub async fn log_distance(&mut self, from: &Position) -> Result<Distance> {
         match self {
-            Node::Postgres(client, _) => postgres::log::distance(client, from).await,
-            Node::Mysql(conn, _) => mysql::log::distance(conn, from).await,
+            Node::Postgres(client) => postgres::log::distance(client, from).await,
+            Node::Mysql(conn) => mysql::log::distance(conn, from).await,
         }
     }
 
     /// A position behind everything committed so far, which the log will pass by itself.
     pub async fn barrier(&mut self) -> Result<Position> {
         match self {
-            Node::Postgres(client, _) => postgres::status::barrier(client).await,
-            Node::Mysql(conn, _) => mysql::status::position(conn).await,
+            Node::Postgres(client) => postgres::status::barrier(client).await,
+            Node::Mysql(conn) => mysql::status::position(conn).await,
         }
     }
 
     /// What this node, as a target, knows of a link.
     pub async fn link_status(&mut self, sync: &str, link: &str) -> Result<LinkStatus> {
         match self {
-            Node::Postgres(client, _) => postgres::status::link_status(client, sync, link).await,
-            Node::Mysql(conn, _) => mysql::status::link_status(conn, sync, link).await,
+            Node::Postgres(client) => postgres::status::link_status(client, sync, link).await,
+            Node::Mysql(conn) => mysql::status::link_status(conn, sync, link).await,
         }
     }
 
     /// This node, as a target: whose a link is. `None`: nobody ever ran it.
     pub async fn lease(&mut self, sync: &str, link: &str) -> Result<Option<Lease>> {
         match self {
-            Node::Postgres(client, _) => postgres::operations::lease(client, sync, link).await,
-            Node::Mysql(conn, _) => mysql::operations::lease(conn, sync, link).await,
+            Node::Postgres(client) => postgres::operations::lease(client, sync, link).await,
+            Node::Mysql(conn) => mysql::operations::lease(conn, sync, link).await,
         }
     }
 
@@ -418,10 +416,10 @@ impl Node {
         dead: &str,
     ) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => {
+            Node::Postgres(client) => {
                 postgres::operations::take_lease(client, link, instance, ttl, dead).await
             }
-            Node::Mysql(conn, _) => mysql::operations::take_lease(conn, link, instance, ttl, dead).await,
+            Node::Mysql(conn) => mysql::operations::take_lease(conn, link, instance, ttl, dead).await,
         }
     }
 
@@ -432,27 +430,23 @@ impl Node {
         ttl: Duration,
     ) -> Result<Renewal> {
         match self {
-            Node::Postgres(client, _) => postgres::operations::renew_lease(client, link, instance, ttl).await,
-            Node::Mysql(conn, _) => mysql::operations::renew_lease(conn, link, instance, ttl).await,
+            Node::Postgres(client) => postgres::operations::renew_lease(client, link, instance, ttl).await,
+            Node::Mysql(conn) => mysql::operations::renew_lease(conn, link, instance, ttl).await,
         }
     }
 
     pub async fn release_lease(&mut self, sync: &str, link: &str, instance: &str) -> Result<()> {
         match self {
-            Node::Postgres(client, _) => {
-                postgres::operations::release_lease(client, sync, link, instance).await
-            }
-            Node::Mysql(conn, _) => mysql::operations::release_lease(conn, sync, link, instance).await,
+            Node::Postgres(client) => postgres::operations::release_lease(client, sync, link, instance).await,
+            Node::Mysql(conn) => mysql::operations::release_lease(conn, sync, link, instance).await,
         }
     }
 
     /// Ends what other copies left open on this node for a link.
     pub async fn end_sessions(&mut self, sync: &str, link: &str, instance: &str) -> Result<u64> {
         match self {
-            Node::Postgres(client, _) => {
-                postgres::operations::end_sessions(client, sync, link, instance).await
-            }
-            Node::Mysql(conn, _) => mysql::operations::end_sessions(conn, sync, link, instance).await,
+            Node::Postgres(client) => postgres::operations::end_sessions(client, sync, link, instance).await,
+            Node::Mysql(conn) => mysql::operations::end_sessions(conn, sync, link, instance).await,
         }
     }
 
@@ -465,17 +459,17 @@ impl Node {
         operator: &str,
     ) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => {
+            Node::Postgres(client) => {
                 postgres::operations::want(client, link, paused, reason, operator).await
             }
-            Node::Mysql(conn, _) => mysql::operations::want(conn, link, paused, reason, operator).await,
+            Node::Mysql(conn) => mysql::operations::want(conn, link, paused, reason, operator).await,
         }
     }
 
     pub async fn record_stop(&mut self, sync: &str, link: &str, stop: &Stop) -> Result<()> {
         match self {
-            Node::Postgres(client, _) => postgres::operations::record_stop(client, sync, link, stop).await,
-            Node::Mysql(conn, _) => mysql::operations::record_stop(conn, sync, link, stop).await,
+            Node::Postgres(client) => postgres::operations::record_stop(client, sync, link, stop).await,
+            Node::Mysql(conn) => mysql::operations::record_stop(conn, sync, link, stop).await,
         }
     }
 
@@ -488,18 +482,16 @@ impl Node {
         operator: &str,
     ) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => {
-                postgres::operations::skip(client, link, halt, place, operator).await
-            }
-            Node::Mysql(conn, _) => mysql::operations::skip(conn, link, halt, place, operator).await,
+            Node::Postgres(client) => postgres::operations::skip(client, link, halt, place, operator).await,
+            Node::Mysql(conn) => mysql::operations::skip(conn, link, halt, place, operator).await,
         }
     }
 
     /// This node, as a target: the tables that links hold.
     pub async fn held(&mut self, sync: &str, link: Option<&str>) -> Result<Vec<HeldTable>> {
         match self {
-            Node::Postgres(client, _) => postgres::held::held(client, sync, link).await,
-            Node::Mysql(conn, _) => mysql::held::held(conn, sync, link).await,
+            Node::Postgres(client) => postgres::held::held(client, sync, link).await,
+            Node::Mysql(conn) => mysql::held::held(conn, sync, link).await,
         }
     }
 
@@ -511,8 +503,8 @@ impl Node {
         operator: &str,
     ) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => postgres::held::resume(client, link, table, operator).await,
-            Node::Mysql(conn, _) => mysql::held::resume(conn, link, table, operator).await,
+            Node::Postgres(client) => postgres::held::resume(client, link, table, operator).await,
+            Node::Mysql(conn) => mysql::held::resume(conn, link, table, operator).await,
         }
     }
 
@@ -525,34 +517,32 @@ impl Node {
         operator: &str,
     ) -> Result<bool> {
         match self {
-            Node::Postgres(client, _) => {
-                postgres::held::skip(client, link, table, at_and_past, operator).await
-            }
-            Node::Mysql(conn, _) => mysql::held::skip(conn, link, table, at_and_past, operator).await,
+            Node::Postgres(client) => postgres::held::skip(client, link, table, at_and_past, operator).await,
+            Node::Mysql(conn) => mysql::held::skip(conn, link, table, at_and_past, operator).await,
         }
     }
 
     /// How long this node, as a source, still keeps what a link has not read.
     pub async fn retained(&mut self, sync: &str, target: &str, checkpoint: &Position) -> Result<Retention> {
         match self {
-            Node::Postgres(client, _) => postgres::status::retained(client, sync, target).await,
-            Node::Mysql(conn, _) => mysql::status::retained(conn, checkpoint).await,
+            Node::Postgres(client) => postgres::status::retained(client, sync, target).await,
+            Node::Mysql(conn) => mysql::status::retained(conn, checkpoint).await,
         }
     }
 
     /// Why our sessions on this node wait for a lock, as far as the account may see; `None`: they do not.
     pub async fn waiting_for(&mut self) -> Result<Option<String>> {
         match self {
-            Node::Postgres(client, _) => postgres::waits::waiting_for(client).await,
-            Node::Mysql(conn, _) => mysql::waits::waiting_for(conn).await,
+            Node::Postgres(client) => postgres::waits::waiting_for(client).await,
+            Node::Mysql(conn) => mysql::waits::waiting_for(conn).await,
         }
     }
 
     /// Conflicts recorded on this node, newest first.
     pub async fn conflicts(&mut self, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
         match self {
-            Node::Postgres(client, _) => postgres::status::conflicts(client, sync, filter).await,
-            Node::Mysql(conn, _) => mysql::status::conflicts(conn, sync, filter).await,
+            Node::Postgres(client) => postgres::status::conflicts(client, sync, filter).await,
+            Node::Mysql(conn) => mysql::status::conflicts(conn, sync, filter).await,
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::error::NEW_COPY;
 use crate::model::operation::{HeldTable, OutOfSync};
 use crate::model::schema::{Table, TableId};
-use crate::model::sync::{Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::sync::{Finding, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 
 /// One statement that setup still has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,11 @@ impl Step {
         self.table = Some(id.clone());
         self
     }
+}
+
+/// A text literal, for PostgreSQL and for MySQL sessions with NO_BACKSLASH_ESCAPES.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Missing steps as findings, one per code and table.
@@ -75,13 +80,22 @@ pub fn or_skip(table: &str, mut columns: Vec<String>) -> String {
 }
 
 /// A table lacks what skipped transactions changed. `statement` forgets that.
-pub fn out_of_sync(node: &str, lacks: &OutOfSync, statement: &str) -> Finding {
+pub fn out_of_sync(scope: &Scope, lacks: &OutOfSync) -> Finding {
     let what = format!(
         "link {} left out transaction {}: the table lacks what it changed",
         lacks.link, lacks.position
     );
-    let fix = format!("make the two sides equal while nobody writes, then: {statement}; or {NEW_COPY}");
-    Finding::warning("W441", node, what).table(&lacks.table).fix(fix)
+    let forget = format!(
+        "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {} AND schema_name = {} AND table_name = {}",
+        literal(&scope.sync),
+        literal(&lacks.link),
+        literal(&lacks.table.schema),
+        literal(&lacks.table.name)
+    );
+    let fix = format!("make the two sides equal while nobody writes, then: {forget}; or {NEW_COPY}");
+    Finding::warning("W441", &scope.node, what)
+        .table(&lacks.table)
+        .fix(fix)
 }
 
 /// A table waits while the others of its link go on.

@@ -11,7 +11,7 @@ use crate::ddl;
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
 use crate::flow::planner::Planner;
-use crate::flow::pulse::{Live, Pulse, State};
+use crate::flow::pulse::{Live, Pulse, State, now_us};
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::flow::{self, Applier};
 use crate::model::change::Head;
@@ -327,10 +327,6 @@ fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
         layers.push(plan, plan.copied(&row, &address)?);
     }
     Ok(layers)
-}
-
-fn now_us() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
 }
 
 /// Both sides claim to hold the same rows: read both images and compare sums of row hashes, in the terms of the

@@ -183,7 +183,6 @@ pub struct Spill {
     open: Piece,
     /// Tags whose records do not count.
     struck: HashSet<u32>,
-    records: u64,
 }
 
 impl Spill {
@@ -195,7 +194,6 @@ impl Spill {
             pieces: VecDeque::new(),
             open: Piece::new(space),
             struck: HashSet::default(),
-            records: 0,
         }
     }
 
@@ -207,12 +205,6 @@ impl Spill {
             self.pieces.push_back(full);
         }
         self.open.push(tag, record);
-        self.records += 1;
-    }
-
-    /// Records pushed so far, struck ones included.
-    pub fn records(&self) -> u64 {
-        self.records
     }
 
     /// Strikes out all records of a tag.

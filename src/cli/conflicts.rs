@@ -7,6 +7,7 @@ use crate::config::{Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Result};
 use crate::model::conflict::{ConflictFilter, StoredConflict};
+use crate::status::moment;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,7 +187,7 @@ async fn list(face: &Face, config: &Config, options: &List) -> Result<()> {
             conflict.kind.clone(),
             conflict.rule.clone(),
             conflict.outcome.clone(),
-            render::moment(conflict.recorded_at_us),
+            moment(conflict.recorded_at_us),
             conflict.link.clone(),
         ]);
     }
@@ -257,8 +258,8 @@ fn report(Found { node, conflict, .. }: Found, rows: bool) -> Report {
         rule: conflict.rule,
         outcome: conflict.outcome,
         detail: conflict.detail,
-        recorded_at: render::moment(conflict.recorded_at_us),
-        source_committed_at: render::moment(conflict.source_committed_at_us),
+        recorded_at: moment(conflict.recorded_at_us),
+        source_committed_at: moment(conflict.source_committed_at_us),
         source_position: conflict.source_position,
         local_version: conflict.local_stamp.map(|(version, _)| version),
         local_origin: conflict.local_stamp.map(|(_, origin)| origin),
@@ -302,12 +303,12 @@ fn text(found: &Found) -> String {
             format!("{} by rule {}", conflict.outcome, conflict.rule),
         ],
         vec!["because".to_owned(), conflict.detail.clone()],
-        vec!["recorded".to_owned(), render::moment(conflict.recorded_at_us)],
+        vec!["recorded".to_owned(), moment(conflict.recorded_at_us)],
         vec![
             "incoming".to_owned(),
             format!(
                 "{} at {}",
-                render::moment(conflict.source_committed_at_us),
+                moment(conflict.source_committed_at_us),
                 conflict.source_position
             ),
         ],

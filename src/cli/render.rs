@@ -159,14 +159,6 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{}.{} {}", whole / 1_024, whole % 1_024 * 10 / 1_024, units[unit])
 }
 
-/// RFC 3339 in UTC.
-pub(super) fn moment(us: i64) -> String {
-    match jiff::Timestamp::from_microsecond(us) {
-        Ok(moment) => moment.to_string(),
-        Err(_) => "out of range".to_owned(),
-    }
-}
-
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -218,7 +210,6 @@ mod tests {
             [size(10), size(2_048), size(1_572_864), size(5 << 30)],
             ["10 B", "2.0 kB", "1.5 MB", "5.0 GB"]
         );
-        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
         assert_eq!(cut("abcdef", 4), "abc…");
     }
 }

@@ -146,37 +146,28 @@ pub(super) fn tell(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) {
         }
     }
     if let Some(until) = &phase.until {
-        let tables = phase
-            .names(&spec.target.tables)
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>();
+        let tables = joined(phase.names(&spec.target.tables).iter());
         info!(
-            event = "tables_catch_up", link = %spec.id, tables = tables.join(", "), from = %phase.from, %until,
+            event = "tables_catch_up", link = %spec.id, tables, from = %phase.from, %until,
             "held tables are taken up; the others wait for them"
         );
     }
 }
 
+fn joined<'a>(tables: impl Iterator<Item = &'a TableId>) -> String {
+    let names: Vec<String> = tables.map(ToString::to_string).collect();
+    names.join(", ")
+}
+
 /// What the link's row in `status` and the probes say.
 pub(super) fn summary(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) -> String {
-    let tables = |names: Vec<TableId>| {
-        names
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
     match (phase.is_catching_up(), held.is_empty()) {
         (true, _) => format!(
             "held tables catch up: {}",
-            tables(phase.names(&spec.target.tables))
+            joined(phase.names(&spec.target.tables).iter())
         ),
         (false, true) => String::new(),
-        (false, false) => format!(
-            "held tables: {}",
-            tables(held.iter().map(|held| held.table.clone()).collect())
-        ),
+        (false, false) => format!("held tables: {}", joined(held.iter().map(|held| &held.table))),
     }
 }
 
@@ -212,12 +203,11 @@ pub(super) async fn refuse_held(syncs: &[SyncSpec]) -> Result<()> {
             let mut target = Node::connect(&link.target.access, link.target.engine).await?;
             let held = target.held(&link.sync, Some(&link.id)).await?;
             if let Some(first) = held.first() {
-                let names: Vec<String> = held.iter().map(|held| held.table.to_string()).collect();
                 return Err(Error::definite(format!("bring link {} up to date", link.id))
                     .node(&link.target.name)
                     .why(format!(
                         "it holds {}, and the others are; {}",
-                        names.join(", "),
+                        joined(held.iter().map(|held| &held.table)),
                         first.told()
                     ))
                     .hint(first.hint.clone()));

@@ -57,12 +57,12 @@ pub(super) struct Meter {
 
 impl Meter {
     /// Where the link stood when measuring began.
-    pub(super) fn begins(&mut self, position: &Position, bytes: u64, is_estimate: bool) {
+    pub(super) fn begins(&mut self, position: &Position, is_estimate: bool) {
         self.waiting.clear();
         self.last = None;
         self.covered_bytes = Some(match position {
             Position::Lsn(lsn) => *lsn,
-            _ => bytes,
+            _ => 0,
         });
         self.covered_is_estimate = is_estimate;
     }
@@ -180,7 +180,7 @@ mod tests {
     fn an_idle_link_has_no_lag() {
         let mut meter = Meter::default();
         assert_eq!(meter.lag(Some(&Position::Lsn(5)), None), Lag::default());
-        meter.begins(&Position::Lsn(5), 0, false);
+        meter.begins(&Position::Lsn(5), false);
         meter.sampled(&end(5, 1_000), 5, None);
         let lag = meter.lag(Some(&Position::Lsn(5)), None);
         assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_not_taken_grows_old() {
         let mut meter = Meter::default();
-        meter.begins(&Position::Lsn(5), 0, false);
+        meter.begins(&Position::Lsn(5), false);
         meter.sampled(&end(105, 1_000_000), 105, None);
         std::thread::sleep(Duration::from_millis(20));
         meter.sampled(&end(205, 1_020_000), 205, None);
@@ -217,7 +217,7 @@ mod tests {
     fn a_source_that_is_silent_falls_behind() {
         let mut meter = Meter::default();
         let there = Position::Lsn(5);
-        meter.begins(&there, 0, false);
+        meter.begins(&there, false);
         meter.sampled(&end(5, 1_000), 5, Some(&there));
         assert_eq!(meter.lag(Some(&there), None).age_ms, Some(0));
         let silence = SILENT_AFTER + Duration::from_secs(1);
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn samples_are_bounded_and_keep_the_oldest() {
         let mut meter = Meter::default();
-        meter.begins(&Position::Lsn(0), 0, false);
+        meter.begins(&Position::Lsn(0), false);
         for number in 1..=1_000 {
             meter.sampled(&end(number, number as i64), number, None);
         }

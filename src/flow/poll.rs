@@ -68,12 +68,12 @@ async fn look(
             };
             match &end.place {
                 Place::Lsn(lsn) => {
-                    pulse.measured_from(&from, 0, false);
+                    pulse.measured_from(&from, false);
                     *lsn
                 }
                 Place::Binlog { .. } => {
                     let distance = node.log_distance(&from).await?;
-                    pulse.measured_from(&from, 0, distance.is_estimate);
+                    pulse.measured_from(&from, distance.is_estimate);
                     distance.bytes
                 }
             }

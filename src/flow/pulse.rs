@@ -457,8 +457,8 @@ impl Pulse {
         locked(&self.meter).sampled(end, bytes, taken.as_ref());
     }
 
-    pub(super) fn measured_from(&self, position: &Position, bytes: u64, is_estimate: bool) {
-        locked(&self.meter).begins(position, bytes, is_estimate);
+    pub(super) fn measured_from(&self, position: &Position, is_estimate: bool) {
+        locked(&self.meter).begins(position, is_estimate);
     }
 
     pub(super) fn position(&self) -> Option<Position> {

@@ -8,7 +8,7 @@ use crate::status::Report;
 use crate::status::facts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -20,7 +20,6 @@ pub struct Known {
     pub source_answers: bool,
     pub target_answers: bool,
     pub is_lost: bool,
-    pub at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +90,6 @@ async fn ask(syncs: &[Sync], cache: &Cache) {
                 source_answers: kept.is_some(),
                 target_answers: facts.target.is_ok(),
                 is_lost: kept.is_some_and(|kept| kept.retention.lost),
-                at: Instant::now(),
             };
             cache.learn((spec.sync.clone(), spec.id.clone()), known);
         }

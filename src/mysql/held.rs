@@ -4,7 +4,7 @@
 //! deciding what is held, and when it is taken up (see `flow::hold`).
 
 use super::fail;
-use super::operations::AUDIT;
+use super::operations::{AUDIT, left_out};
 use crate::error::{Error, Result};
 use crate::model::operation::HeldTable;
 use crate::model::schema::TableId;
@@ -113,15 +113,11 @@ pub async fn skip(
         transaction.rollback().await.map_err(wrong)?;
         return Ok(false);
     }
-    let mark = "INSERT INTO tidelock.out_of_sync (sync, link, schema_name, table_name, position)
-                VALUES (:sync, :link, :schema, :name, :at) ON DUPLICATE KEY UPDATE position = :at";
-    transaction
-        .exec_drop(mark, params! { sync, link, schema, name, at })
+    let tables = std::slice::from_ref(table);
+    let detail = format!("{table}: {at} -> {past}");
+    left_out(&mut transaction, (sync, link), (at, tables), (detail, operator))
         .await
         .map_err(wrong)?;
-    let detail = format!("{table}: {at} -> {past}");
-    let values = params! { sync, link, operator, "action" => "skip", detail };
-    transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
     match transaction.commit().await {
         Ok(()) => Ok(true),
         Err(error) => Err(Error::ambiguous(doing)

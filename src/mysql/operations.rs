@@ -13,7 +13,7 @@ use crate::model::operation::{
 };
 use crate::model::schema::TableId;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Params, TxOpts, params};
+use mysql_async::{Conn, Params, Transaction, TxOpts, params};
 use std::time::Duration;
 
 /// Such a session has ended by itself.
@@ -310,22 +310,37 @@ pub async fn skip(
         .exec_drop(moved, params! { sync, link, seq, past })
         .await
         .map_err(wrong)?;
-    let mark = "INSERT INTO tidelock.out_of_sync (sync, link, schema_name, table_name, position)
-                VALUES (:sync, :link, :schema, :name, :position) ON DUPLICATE KEY UPDATE position = :position";
-    for table in tables {
-        let (schema, name) = (&table.schema, &table.name);
-        transaction
-            .exec_drop(mark, params! { sync, link, schema, name, position })
-            .await
-            .map_err(wrong)?;
-    }
     let detail = format!("{position} -> {past}");
-    let values = params! { sync, link, operator, "action" => "skip", detail };
-    transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
+    left_out(
+        &mut transaction,
+        (sync, link),
+        (position, tables),
+        (detail, operator),
+    )
+    .await
+    .map_err(wrong)?;
     match transaction.commit().await {
         Ok(()) => Ok(true),
         Err(error) => Err(Error::ambiguous(doing)
             .why(error.to_string())
             .hint("`tidelock status` says where the link stands now")),
     }
+}
+
+/// Marks tables that lack what a transaction changed in them, and notes who left it out.
+pub(super) async fn left_out(
+    transaction: &mut Transaction<'_>,
+    (sync, link): (&str, &str),
+    (position, tables): (&str, &[TableId]),
+    (detail, operator): (String, &str),
+) -> Result<(), mysql_async::Error> {
+    let mark = "INSERT INTO tidelock.out_of_sync (sync, link, schema_name, table_name, position)
+                VALUES (:sync, :link, :schema, :name, :position) ON DUPLICATE KEY UPDATE position = :position";
+    for table in tables {
+        let (schema, name) = (&table.schema, &table.name);
+        let values = params! { sync, link, schema, name, position };
+        transaction.exec_drop(mark, values).await?;
+    }
+    let values = params! { sync, link, operator, "action" => "skip", detail };
+    transaction.exec_drop(AUDIT, values).await
 }

@@ -21,9 +21,7 @@ pub async fn position(conn: &mut Conn) -> Result<Position> {
 }
 
 pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
-    let row: Result<Option<u8>, _> = conn
-        .query_first(format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)))
-        .await;
+    let row: Result<Option<u8>, _> = conn.query_first(sql::has_rows(table)).await;
     Ok(row
         .map_err(|error| fail("look for rows", error).table(table))?
         .is_some())

@@ -65,10 +65,8 @@ impl Layers {
 
     /// Does a value come that the target's column, as it was when it was last looked at, cannot hold?
     pub fn has_refusals(&self) -> bool {
-        let changes = self.layers.iter().flat_map(|layer| &layer.changes);
-        changes
-            .into_iter()
-            .any(|change| matches!(change.op, PlannedOp::Refused { .. }))
+        let mut changes = self.layers.iter().flat_map(|layer| &layer.changes);
+        changes.any(|change| matches!(change.op, PlannedOp::Refused { .. }))
     }
 
     pub fn is_empty(&self) -> bool {

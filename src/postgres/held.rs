@@ -3,6 +3,7 @@
 //! Owns: the statements on `tidelock.held_table`. Refuses: deciding what is held, and when it is taken up (see
 //! `flow::hold`). What a link itself writes there stands in the transaction that moves its checkpoint.
 
+use super::operations::left_out;
 use super::{fail, sql};
 use crate::error::{Error, Result};
 use crate::model::operation::HeldTable;
@@ -114,16 +115,9 @@ pub async fn skip(
     if moved != 1 {
         return Ok(false);
     }
-    let mark = "INSERT INTO tidelock.out_of_sync AS o (sync, link, schema_name, table_name, position)
-                VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET position = excluded.position";
-    transaction
-        .execute(mark, &[&sync, &link, &table.schema, &table.name, &at])
-        .await
-        .map_err(wrong)?;
+    let tables = std::slice::from_ref(table);
     let detail = format!("{table}: {at} -> {past}");
-    transaction
-        .execute(sql::AUDIT, &[&operator, &"skip", &sync, &link, &detail])
+    left_out(&transaction, (sync, link), (at, tables), (detail, operator))
         .await
         .map_err(wrong)?;
     match transaction.commit().await {

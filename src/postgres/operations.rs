@@ -10,7 +10,8 @@ use crate::model::operation::{
 };
 use crate::model::schema::TableId;
 use std::time::Duration;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Transaction};
 
 /// How long we wait for a session to be gone.
 const END_MS: i64 = 2_000;
@@ -270,27 +271,37 @@ pub async fn skip(
     if moved != 1 {
         return Ok(false);
     }
-    let mark = "INSERT INTO tidelock.out_of_sync AS o (sync, link, schema_name, table_name, position)
-                VALUES ($1, $2, $3, $4, $5)
-                ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET position = excluded.position";
-    for table in tables {
-        transaction
-            .execute(
-                mark,
-                &[&sync, &link, &table.schema, &table.name, &halt.transaction],
-            )
-            .await
-            .map_err(wrong)?;
-    }
     let detail = format!("{} -> {past}", halt.transaction);
-    transaction
-        .execute(sql::AUDIT, &[&operator, &"skip", &sync, &link, &detail])
-        .await
-        .map_err(wrong)?;
+    left_out(
+        &transaction,
+        (sync, link),
+        (&halt.transaction, tables),
+        (detail, operator),
+    )
+    .await
+    .map_err(wrong)?;
     match transaction.commit().await {
         Ok(()) => Ok(true),
         Err(error) => Err(Error::ambiguous(doing)
             .because(error)
             .hint("`tidelock status` says where the link stands now")),
     }
+}
+
+/// Marks tables that lack what a transaction changed in them, and notes who left it out.
+pub(super) async fn left_out(
+    transaction: &Transaction<'_>,
+    (sync, link): (&str, &str),
+    (position, tables): (&str, &[TableId]),
+    (detail, operator): (String, &str),
+) -> Result<(), tokio_postgres::Error> {
+    let mark = "INSERT INTO tidelock.out_of_sync AS o (sync, link, schema_name, table_name, position)
+                VALUES ($1, $2, $3, $4, $5)
+                ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET position = excluded.position";
+    for table in tables {
+        let values: [&(dyn ToSql + Sync); 5] = [&sync, &link, &table.schema, &table.name, &position];
+        transaction.execute(mark, &values).await?;
+    }
+    let values: [&(dyn ToSql + Sync); 5] = [&operator, &"skip", &sync, &link, &detail];
+    transaction.execute(sql::AUDIT, &values).await.map(|_| ())
 }

@@ -48,9 +48,7 @@ fn lsn(row: &Row, doing: &str) -> Result<Position> {
 }
 
 pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
-    let rows = client
-        .query(&format!("SELECT 1 FROM {} LIMIT 1", sql::table(table)), &[])
-        .await;
+    let rows = client.query(&sql::has_rows(table), &[]).await;
     Ok(!rows
         .map_err(|error| fail("look for rows", error).table(table))?
         .is_empty())

@@ -26,10 +26,8 @@ pub async fn waiting_for(client: &Client) -> Result<Option<String>> {
     let state: String = row.try_get(4).map_err(wrong)?;
     let open: Option<i64> = row.try_get(5).map_err(wrong)?;
     let mut who = format!("user {user}");
-    for (label, text) in [("", program.as_str()), ("", state.as_str())] {
-        if !text.is_empty() {
-            who.push_str(&format!("{label}, {text}"));
-        }
+    for text in [&program, &state].into_iter().filter(|text| !text.is_empty()) {
+        who.push_str(&format!(", {text}"));
     }
     if let Some(open) = open {
         who.push_str(&format!(", transaction open for {open} s"));

@@ -471,29 +471,23 @@ fn source(link: &Link) -> &str {
 /// The first end that did not answer: the command's exit code tells it.
 pub fn unreachable(facts: &Facts) -> Option<Error> {
     let passes = |error: &Error| error.is_transient() || error.reason_kind() == Reason::Unreachable;
-    if let Err(error) = &facts.target
-        && passes(error)
-    {
-        let said = Error::definite("ask the target")
+    let ends = [
+        ("ask the target", facts.target.as_ref().err()),
+        (
+            "ask the source",
+            facts.source.as_ref().and_then(|kept| kept.as_ref().err()),
+        ),
+    ];
+    ends.into_iter().find_map(|(doing, error)| {
+        let error = error.filter(|error| passes(error))?;
+        let said = Error::definite(doing)
             .reason(Reason::Unreachable)
             .why(error.to_string());
-        return Some(match error.hint_text() {
+        Some(match error.hint_text() {
             Some(hint) => said.hint(hint),
             None => said,
-        });
-    }
-    match &facts.source {
-        Some(Err(error)) if passes(error) => {
-            let said = Error::definite("ask the source")
-                .reason(Reason::Unreachable)
-                .why(error.to_string());
-            Some(match error.hint_text() {
-                Some(hint) => said.hint(hint),
-                None => said,
-            })
-        }
-        Some(_) | None => None,
-    }
+        })
+    })
 }
 
 #[cfg(test)]

@@ -56,14 +56,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     }
     if scope.is_target && state.version >= 2 {
         for lacks in operations::out_of_sync(conn, &scope.sync, None).await? {
-            let forget = format!(
-                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {} AND schema_name = {} AND table_name = {}",
-                super::literal(&scope.sync),
-                super::literal(&lacks.link),
-                super::literal(&lacks.table.schema),
-                super::literal(&lacks.table.name)
-            );
-            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+            findings.push(install::out_of_sync(scope, &lacks));
         }
         for held in held::held(conn, &scope.sync, None).await? {
             findings.push(install::held(&scope.node, &held));

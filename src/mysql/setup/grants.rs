@@ -421,7 +421,11 @@ pub(super) fn account(text: &str) -> (&str, Option<&str>) {
 
 /// An account as statements write it.
 pub(super) fn quoted(user: &str, host: &str) -> String {
-    format!("{}@{}", super::literal(user), super::literal(host))
+    format!(
+        "{}@{}",
+        crate::install::literal(user),
+        crate::install::literal(host)
+    )
 }
 
 #[cfg(test)]

@@ -164,11 +164,6 @@ async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Resul
     Ok(())
 }
 
-/// A text literal, for sessions with NO_BACKSLASH_ESCAPES.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,10 @@
 
 use super::state::{Control, State};
 use super::steps::TABLE;
-use super::{literal, triggers};
+use super::triggers;
 use crate::error::Result;
 use crate::install::Step;
+use crate::install::literal;
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::catalog;

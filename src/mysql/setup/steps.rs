@@ -5,8 +5,9 @@
 
 use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, State, cell};
-use super::{literal, triggers};
+use super::triggers;
 use crate::error::{Error, Result};
+use crate::install::literal;
 use crate::install::{Step, recorded, statements};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};

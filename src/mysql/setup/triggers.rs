@@ -4,8 +4,8 @@
 //! installed is what this version of Tidelock would install for the table as it is now. It is a label because the
 //! `mysql` program takes comments out of what it sends.
 
-use super::literal;
 use super::state::Installed;
+use crate::install::literal;
 use crate::install::{digest, render};
 use crate::model::schema::{Column, ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Scope, object_name};

@@ -345,7 +345,6 @@ impl Assembler {
         let open = self.open()?;
         open.has_begun = held.is_some();
         open.held = held;
-        open.is_xa = gtid.is_prepared_xa();
         Ok(())
     }
 

@@ -64,7 +64,6 @@ pub(super) struct Open {
     pub(super) has_begun: bool,
     /// Events that wait for the end.
     pub(super) held: Option<Spill>,
-    pub(super) is_xa: bool,
     /// A synced table that events which are held write to.
     pub(super) held_table: Option<TableId>,
     pub(super) writer: Writer,
@@ -86,7 +85,6 @@ impl Open {
             decided: None,
             has_begun: false,
             held: None,
-            is_xa: false,
             held_table: None,
             writer: Writer::User,
             has_marker: false,

@@ -262,11 +262,6 @@ impl MariaGtid {
     pub fn is_standalone(self) -> bool {
         self.flags & 0x01 != 0
     }
-
-    /// Rows of a prepared XA transaction, which is decided later.
-    pub fn is_prepared_xa(self) -> bool {
-        self.flags & 0x40 != 0
-    }
 }
 
 /// A file's first event.

@@ -4,7 +4,6 @@
 
 use super::grants;
 use super::lost;
-use super::missing;
 use super::published;
 use super::state::{Control, State, cell, rows};
 use super::steps;
@@ -47,14 +46,7 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     }
     if scope.is_target && state.version >= 2 {
         for lacks in operations::out_of_sync(client, &scope.sync, None).await? {
-            let forget = format!(
-                "DELETE FROM tidelock.out_of_sync WHERE sync = {} AND link = {} AND schema_name = {} AND table_name = {}",
-                super::literal(&scope.sync),
-                super::literal(&lacks.link),
-                super::literal(&lacks.table.schema),
-                super::literal(&lacks.table.name)
-            );
-            findings.push(install::out_of_sync(&scope.node, &lacks, &forget));
+            findings.push(install::out_of_sync(scope, &lacks));
         }
         for held in held::held(client, &scope.sync, None).await? {
             findings.push(install::held(&scope.node, &held));
@@ -71,7 +63,7 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     let mut missing_steps: Vec<Step> = Vec::new();
     steps::publication(client, scope, &mut missing_steps).await?;
     steps::identities(client, scope, &mut missing_steps).await?;
-    let mut findings = missing(scope, &missing_steps);
+    let mut findings = install::findings(&scope.node, &missing_steps);
     let sql = "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text
                  FROM unnest($1::text[], $2::text[]) AS want(schema, name)
                  JOIN pg_namespace n ON n.nspname = want.schema
@@ -131,7 +123,7 @@ async fn altered(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     };
     let mut steps = steps::steps(client, &carried, &state, &[]).await?;
     steps.retain(|step| step.code == steps::TABLE && step.what == steps::STAMP_FUNCTIONS);
-    Ok(missing(scope, &steps))
+    Ok(install::findings(&scope.node, &steps))
 }
 
 struct Settings {
@@ -306,5 +298,5 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }
-    Ok(missing(scope, &steps))
+    Ok(install::findings(&scope.node, &steps))
 }

@@ -5,10 +5,10 @@
 //! A column of a table counts as held where the whole table is. Rows that row-level security would hide count as a
 //! lacking right too, because nobody would notice that they are missing.
 
-use super::literal;
 use super::state::{State, cell, rows};
 use super::triggers;
 use crate::error::Result;
+use crate::install::literal;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::postgres::fail;

@@ -3,9 +3,9 @@
 //! What is written meanwhile is passed over for good, since the log is read as of its own time. So setting up again,
 //! which would put the table back, is refused: only a new copy makes the two sides equal.
 
-use super::state::{cell, rows};
+use super::state::{cell, rows, slots};
 use crate::error::{NEW_COPY, Result};
-use crate::model::sync::{Finding, Scope, publication_name, slot_name};
+use crate::model::sync::{Finding, Scope, publication_name};
 use tokio_postgres::Client;
 
 /// The table of the sync that was set up, is read through a slot, and is not published.
@@ -16,11 +16,7 @@ pub(super) async fn unpublished(client: &Client, scope: &Scope) -> Result<Option
         Some(row) if scope.is_source && cell(row, 0)? => {}
         _ => return Ok(None),
     }
-    let peers = "SELECT name::text FROM tidelock.node WHERE sync = $1 AND NOT is_self";
-    let mut slots = Vec::new();
-    for row in rows(client, peers, &[&scope.sync]).await? {
-        slots.push(slot_name(&scope.sync, &cell::<String>(&row, 0)?));
-    }
+    let slots = slots(client, &scope.sync).await?;
     let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
     let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
     let sql = "SELECT min(format('%I.%I', s.schema_name, s.table_name))

@@ -21,7 +21,7 @@ use super::fail;
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Finding, Level, Scope};
+use crate::model::sync::{Level, Scope};
 use state::{Control, State};
 use tokio_postgres::Client;
 
@@ -157,14 +157,4 @@ async fn execute(client: &Client, statements: &[String]) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// A text literal.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Findings of what is not installed yet.
-fn missing(scope: &Scope, steps: &[install::Step]) -> Vec<Finding> {
-    install::findings(&scope.node, steps)
 }

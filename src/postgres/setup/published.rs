@@ -12,11 +12,11 @@
 //!
 //! Fails: as the catalog does; a lock on a partition is waited for only so long.
 
-use super::literal;
-use super::state::{cell, rows};
+use super::state::{cell, rows, slots};
 use crate::error::{NEW_COPY, Result};
+use crate::install::literal;
 use crate::model::schema::TableId;
-use crate::model::sync::{Finding, Scope, publication_name, slot_name};
+use crate::model::sync::{Finding, Scope, publication_name};
 use crate::postgres::fail;
 use crate::postgres::sql::table as quoted;
 use std::collections::HashMap;
@@ -153,11 +153,7 @@ async fn followed(client: &Client, scope: &Scope) -> Result<Option<bool>> {
         Some(row) if scope.is_source && cell(row, 0)? => {}
         _ => return Ok(None),
     }
-    let mut slots = Vec::new();
-    let peers = "SELECT name::text FROM tidelock.node WHERE sync = $1 AND NOT is_self";
-    for row in rows(client, peers, &[&scope.sync]).await? {
-        slots.push(slot_name(&scope.sync, &cell::<String>(&row, 0)?));
-    }
+    let slots = slots(client, &scope.sync).await?;
     let slot = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name::text = ANY($1::text[]))";
     let found = rows(client, slot, &[&slots]).await?;
     found.first().map(|row| cell(row, 0)).transpose()

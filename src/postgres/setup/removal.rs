@@ -4,12 +4,12 @@
 //! conflict records, as long as another sync uses our schema. Remarks in the list say so, with the SQL that drops
 //! them. Refuses: dropping a slot that somebody reads.
 
-use super::literal;
 use super::published;
 use super::state::{Control, State, TableState, cell, rows};
 use super::steps::TABLE;
 use super::triggers;
 use crate::error::Result;
+use crate::install::literal;
 use crate::install::{Step, recorded_signature};
 use crate::mapping::FILTERED;
 use crate::model::schema::TableId;

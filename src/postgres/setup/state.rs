@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::install::recorded_signature;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Mode, Scope, Server};
+use crate::model::sync::{CatalogTable, Mode, Scope, Server, slot_name};
 use crate::postgres::{catalog, fail, server};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
@@ -78,6 +78,14 @@ pub(super) async fn rows(client: &Client, sql: &str, values: &[&(dyn ToSql + Syn
 
 pub(super) fn cell<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
     row.try_get(index).map_err(|error| fail(DOING, error))
+}
+
+/// The slots through which the sync's peers read this node.
+pub(super) async fn slots(client: &Client, sync: &str) -> Result<Vec<String>> {
+    let peers = "SELECT name::text FROM tidelock.node WHERE sync = $1 AND NOT is_self";
+    let found = rows(client, peers, &[&sync]).await?;
+    let name = |row: &Row| Ok(slot_name(sync, &cell::<String>(row, 0)?));
+    found.iter().map(name).collect()
 }
 
 impl State {

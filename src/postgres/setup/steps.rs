@@ -4,11 +4,11 @@
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
 use super::grants;
-use super::literal;
 use super::published;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
+use crate::install::literal;
 use crate::install::{Step, recorded, statements};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;

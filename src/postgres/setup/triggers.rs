@@ -3,9 +3,9 @@
 //! Pure, except reading how the key is written in DDL. A body carries a digest of itself, by which `check` sees
 //! whether what is installed is what this version of Tidelock would install for the table as it is now.
 
-use super::literal;
 use super::state::{cell, rows};
 use crate::error::Result;
+use crate::install::literal;
 use crate::install::{digest, render};
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Scope, object_name};

@@ -16,7 +16,6 @@ impl Assembler {
         let space = self.space.clone();
         let open = self.open()?;
         open.has_begun = true;
-        open.is_xa = true;
         open.held.get_or_insert_with(|| Spill::new(&space));
         Ok(())
     }
