@@ -9,9 +9,7 @@ use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{
-    CatalogTable, Checkpoint, Finding, LinkStatus, Progress, Retention, Scope, Server, Size,
-};
+use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server, Size};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
 use crate::{mysql, postgres};
@@ -36,18 +34,14 @@ impl Source {
     }
 
     /// The next step; passes on what was confirmed meanwhile.
-    pub async fn next(&mut self, confirmed: &mut watch::Receiver<Progress>) -> Result<Step> {
+    pub async fn next(&mut self, confirmed: &mut watch::Receiver<Option<Position>>) -> Result<Step> {
         match self {
             Source::Postgres(source) => loop {
                 tokio::select! {
                     step = source.next() => return step,
                     Ok(()) = confirmed.changed() => {
-                        let progress = confirmed.borrow_and_update();
-                        if let Some(position) = &progress.checkpoint {
+                        if let Some(position) = &*confirmed.borrow_and_update() {
                             source.confirm(position);
-                        }
-                        if let Some(position) = &progress.taken {
-                            source.took(position);
                         }
                     }
                 }
@@ -428,10 +422,13 @@ impl Node {
         link: (&str, &str),
         instance: &str,
         ttl: Duration,
+        figures: Option<&str>,
     ) -> Result<Renewal> {
         match self {
-            Node::Postgres(client) => postgres::operations::renew_lease(client, link, instance, ttl).await,
-            Node::Mysql(conn) => mysql::operations::renew_lease(conn, link, instance, ttl).await,
+            Node::Postgres(client) => {
+                postgres::operations::renew_lease(client, link, instance, ttl, figures).await
+            }
+            Node::Mysql(conn) => mysql::operations::renew_lease(conn, link, instance, ttl, figures).await,
         }
     }
 

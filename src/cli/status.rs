@@ -7,9 +7,10 @@
 use super::{Face, render, select};
 use crate::config::{Config, Sync};
 use crate::error::{Error, Reason, Result};
+use crate::flow::figures::Figures;
 use crate::http::client;
 use crate::status::facts::{Memory, ask};
-use crate::status::{Document, Figures, Report, unreachable};
+use crate::status::{Document, Report, unreachable};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};

@@ -12,7 +12,7 @@ use crate::model::change::{Change, Op, Part, Step, Writer};
 use crate::model::origin::is_echo;
 use crate::model::position::Position;
 use crate::model::stamp::Rank;
-use crate::model::sync::{ORIGIN_COLUMN, Progress};
+use crate::model::sync::ORIGIN_COLUMN;
 use crate::model::value::{Row, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,7 +133,7 @@ impl Drop for Auditor {
 }
 
 async fn read(mut source: Source, mut ledger: Ledger, sender: watch::Sender<Seen>) -> Result<()> {
-    let (confirm, mut confirmed) = watch::channel(Progress::default());
+    let (confirm, mut confirmed) = watch::channel(None);
     loop {
         let position = match source.next(&mut confirmed).await? {
             Step::Part(part) => {
@@ -143,10 +143,7 @@ async fn read(mut source: Source, mut ledger: Ledger, sender: watch::Sender<Seen
             Step::Idle { position, .. } => Some(position),
         };
         if let Some(position) = position {
-            confirm.send_replace(Progress {
-                checkpoint: Some(position.clone()),
-                taken: None,
-            });
+            confirm.send_replace(Some(position.clone()));
             ledger.seen.position = Some(position);
         }
         sender.send_replace(ledger.seen.clone());

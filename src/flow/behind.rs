@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::model::change::Step;
 use crate::model::origin::is_echo;
 use crate::model::position::Position;
-use crate::model::sync::Progress;
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
 }
 
 async fn search(spec: &LinkSpec, source: &mut Source, end: &Position) -> Result<Oldest> {
-    let (_confirm, mut confirmed) = watch::channel(Progress::default());
+    let (_confirm, mut confirmed) = watch::channel(None);
     loop {
         let reached = match source.next(&mut confirmed).await? {
             Step::Part(part) => {

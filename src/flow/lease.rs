@@ -1,14 +1,16 @@
 //! The lease: of several copies of the program, one runs the links of a sync, and the others stand by.
 //!
 //! Owns: taking a sync's links as a whole, keeping them, saying in time that one may be lost, giving them back.
-//! The row lies on the link's target and its time is that server's; what protects the rows is not the lease but the
+//! The row lies on the link's target and its time is that server's; each renewal says what `status` shows of the link; what protects the rows is not the lease but the
 //! epoch of the checkpoint, which only the holder raises (`Target::take_over`).
 //! Fails: `Reason::Fenced` when another copy has taken a link. A lease that could not be renewed closes the link's
 //! gate before its time is over, by our own clock, and opens it again if nobody came meanwhile.
 //!
 //! Links are taken in the order of their names, all or none: two copies can never hold one direction each.
 
+use super::figures::Figures;
 use super::instance;
+use super::pulse::{Live, Pulse, State};
 use super::spec::{LinkSpec, SyncSpec};
 use crate::access::Access;
 use crate::engine::Node;
@@ -71,24 +73,27 @@ enum Attempt {
     Held(Other),
 }
 
-/// Waits until this copy holds all links of the sync, and tells `standby` why it does not. `None`: told to stop
+/// Waits until this copy holds all links of the sync, and tells `live` why it does not. `None`: told to stop
 /// meanwhile. `once`: refuses instead.
 pub(super) async fn stand_by(
     sync: &SyncSpec,
     me: &Instance,
     once: bool,
     stop: &CancellationToken,
-    standby: &(dyn Fn(&str) + Send + Sync),
+    live: &Live,
 ) -> Result<Option<Held>> {
     let mut links: Vec<Arc<LinkSpec>> = (0..sync.links.len()).map(|index| sync.link(index)).collect();
     links.sort_by(|one, other| one.id.cmp(&other.id));
+    let pulses: Vec<Arc<Pulse>> = links.iter().map(|link| live.of(&link.sync, &link.id)).collect();
+    let standby = |why: &str| pulses.iter().for_each(|pulse| pulse.set(State::Standby, why));
     let mut nodes: Vec<Option<Node>> = links.iter().map(|_| None).collect();
     let mut said: Option<Instant> = None;
     loop {
         let other = match attempt(&links, &mut nodes, me).await {
             Ok(Attempt::Taken(began)) => {
                 let has_waited = said.is_some();
-                return Held::new(links, nodes, me, began, has_waited).await.map(Some);
+                let keepers = links.into_iter().zip(pulses).zip(nodes);
+                return Held::new(keepers, me, began, has_waited).await.map(Some);
             }
             Ok(Attempt::Held(other)) if once => return Err(refused(&other)),
             Ok(Attempt::Held(other)) => Some(other),
@@ -214,22 +219,23 @@ async fn end_sessions(link: &LinkSpec) {
 impl Held {
     /// From the first renewal on it is known what people want of each link.
     async fn new(
-        links: Vec<Arc<LinkSpec>>,
-        nodes: Vec<Option<Node>>,
+        of: impl Iterator<Item = ((Arc<LinkSpec>, Arc<Pulse>), Option<Node>)>,
         me: &Instance,
         began: Instant,
         has_waited: bool,
     ) -> Result<Held> {
         let over = CancellationToken::new();
-        let (mut keepers, mut gates) = (JoinSet::new(), Vec::new());
-        for (link, node) in links.iter().zip(nodes) {
+        let (mut keepers, mut links, mut gates) = (JoinSet::new(), Vec::new(), Vec::new());
+        for ((link, pulse), node) in of {
             let mut keeper = Keeper {
-                link: Arc::clone(link),
+                link: Arc::clone(&link),
+                pulse,
                 me: me.clone(),
                 node,
                 gate: watch::channel(Gate::Closed).0,
                 until: began + safe(link.limits.lease_ttl),
             };
+            links.push(link);
             gates.push(keeper.gate.subscribe());
             keeper.renew().await?;
             keepers.spawn(keeper.keep(over.clone()));
@@ -347,6 +353,8 @@ fn safe(ttl: Duration) -> Duration {
 /// Keeps the lease of one link, on a connection of its own.
 struct Keeper {
     link: Arc<LinkSpec>,
+    /// What is said of the link.
+    pulse: Arc<Pulse>,
     me: Instance,
     node: Option<Node>,
     gate: watch::Sender<Gate>,
@@ -409,10 +417,14 @@ impl Keeper {
         let link = Arc::clone(&self.link);
         let ttl = link.limits.lease_ttl;
         let name = (link.sync.as_str(), link.id.as_str());
+        // A link that nobody shows has nothing to say.
+        let figures = serde_json::to_string(&Figures::of(&self.pulse)).ok();
         let node = connected(&mut self.node, &link).await?;
         // Before it is sent: the server's clock starts later.
         let mut asked = Instant::now();
-        let mut renewal = node.renew_lease(name, &self.me.id, ttl).await?;
+        let mut renewal = node
+            .renew_lease(name, &self.me.id, ttl, figures.as_deref())
+            .await?;
         if !renewal.is_ours {
             let lease = node.lease(&link.sync, &link.id).await?;
             if let Some(lease) = lease.filter(|lease| !lease.instance.is_empty()) {

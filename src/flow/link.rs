@@ -16,7 +16,7 @@ use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, Halt, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
-use crate::model::sync::{Checkpoint, Progress};
+use crate::model::sync::Checkpoint;
 use crate::plan::layer::Layers;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,7 +134,7 @@ pub(super) struct Link {
     pub(super) applier: Applier,
     pub(super) phase: Phase,
     holds_tables: bool,
-    confirm: watch::Sender<Progress>,
+    confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
     pub(super) pending: Pending,
 }
@@ -183,7 +183,7 @@ impl Link {
             pulse: Arc::clone(pulse),
             applier,
             holds_tables: !held.is_empty(),
-            confirm: watch::channel(Progress::default()).0,
+            confirm: watch::channel(None).0,
             goal: None,
             pending: Pending {
                 position: phase.from.clone(),
@@ -537,10 +537,7 @@ impl Link {
             since: Instant::now(),
         };
         if !self.phase.is_catching_up() {
-            self.confirm.send_replace(Progress {
-                checkpoint: Some(position.clone()),
-                taken: Some(position),
-            });
+            self.confirm.send_replace(Some(position));
         }
     }
 
@@ -552,8 +549,6 @@ impl Link {
         self.pulse.idle();
         if !self.phase.is_catching_up() {
             self.pulse.took(&position);
-            self.confirm
-                .send_modify(|progress| progress.taken = Some(position.clone()));
         }
         self.pending.position = position;
         self.pending.bytes += bytes;

@@ -6,6 +6,7 @@
 mod apply;
 mod backoff;
 pub mod behind;
+pub mod figures;
 mod group;
 pub mod hold;
 pub mod instance;

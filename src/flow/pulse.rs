@@ -210,12 +210,12 @@ pub struct Pulse {
     pub histogram_rows: Histogram,
     received: [AtomicU64; 4],
     applied: [AtomicU64; 4],
-    pub figures: Figures,
+    pub figures: Counters,
 }
 
 /// Plain counters and gauges; zero of a time = never.
 #[derive(Debug, Default)]
-pub struct Figures {
+pub struct Counters {
     /// Changes that Tidelock itself had written.
     pub skipped_loop: AtomicU64,
     /// Changes outside of the row filter, and such that changed nothing.
@@ -244,7 +244,7 @@ pub struct Figures {
     awaiting_since_ms: AtomicU64,
 }
 
-impl Figures {
+impl Counters {
     pub const CLASSES: [&'static str; 4] = ["transient", "definite", "ambiguous", "bug"];
 }
 
@@ -293,7 +293,7 @@ impl Pulse {
             histogram_rows: Histogram::new(&Histogram::ROWS),
             received: Default::default(),
             applied: Default::default(),
-            figures: Figures::default(),
+            figures: Counters::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::engine::Source;
 use crate::error::Result;
 use crate::model::change::{Part, Step};
 use crate::model::origin::is_echo;
-use crate::model::sync::Progress;
+use crate::model::position::Position;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -32,7 +32,7 @@ pub(super) struct Received {
 
 pub(super) fn spawn(
     source: Source,
-    confirmed: watch::Receiver<Progress>,
+    confirmed: watch::Receiver<Option<Position>>,
     sync: String,
     pulse: Arc<Pulse>,
     group_bytes_max: usize,
@@ -49,7 +49,7 @@ pub(super) fn spawn(
 
 async fn read(
     mut source: Source,
-    mut confirmed: watch::Receiver<Progress>,
+    mut confirmed: watch::Receiver<Option<Position>>,
     sync: &str,
     sender: &mpsc::UnboundedSender<Result<Received>>,
     pulse: &Pulse,

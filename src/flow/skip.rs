@@ -6,6 +6,7 @@
 
 use super::instance;
 use super::lease;
+use super::pulse::Live;
 use super::spec::{LinkSpec, SyncSpec};
 use crate::engine::Node;
 use crate::error::{Error, Halt, Reason, Result};
@@ -108,8 +109,9 @@ pub async fn execute(sync: &SyncSpec, index: usize, skip: &Skip) -> Result<()> {
         return held_past(&link, skip).await;
     }
     let stop = CancellationToken::new();
-    let held = tokio::time::timeout(WAIT_MAX, lease::stand_by(&sync, &me, false, &stop, &|_| ())).await;
-    let held = match held {
+    let live = Live::default();
+    let held = lease::stand_by(&sync, &me, false, &stop, &live);
+    let held = match tokio::time::timeout(WAIT_MAX, held).await {
         Ok(held) => held?,
         Err(_) => None,
     };

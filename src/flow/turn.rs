@@ -71,8 +71,7 @@ impl Turn {
     /// The sync, checked, and its lease. `None`: told to stop.
     async fn take(&self, sync: &SyncSpec) -> Result<Option<(SyncSpec, Held)>> {
         let mut ready = checked(sync).await?;
-        let standby = |why: &str| self.tell(sync, State::Standby, why);
-        let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work, &standby).await? else {
+        let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work, &self.live).await? else {
             return Ok(None);
         };
         self.tell(sync, State::Starting, "");

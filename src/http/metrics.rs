@@ -4,7 +4,7 @@
 //! beyond [`TABLES_MAX`] tables conflicts are summed under an empty table.
 
 use super::Shown;
-use crate::flow::pulse::{Conflicts, Figures, Histogram, Ops, Pulse, State};
+use crate::flow::pulse::{Conflicts, Counters, Histogram, Ops, Pulse, State};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -143,7 +143,7 @@ fn each<'a>(links: &'a Links, value: impl Fn(&Pulse) -> f64) -> Vec<(Labels<'a>,
     links.iter().map(|pulse| (of(pulse), value(pulse))).collect()
 }
 
-fn count<'a>(links: &'a Links, counter: impl Fn(&Figures) -> &AtomicU64) -> Vec<(Labels<'a>, f64)> {
+fn count<'a>(links: &'a Links, counter: impl Fn(&Counters) -> &AtomicU64) -> Vec<(Labels<'a>, f64)> {
     each(links, |pulse| counter(&pulse.figures).load(Relaxed) as f64)
 }
 
@@ -381,7 +381,7 @@ fn troubles(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         durations,
     )?;
     let errors = links.iter().flat_map(|pulse| {
-        let errors = Figures::CLASSES.into_iter().zip(&pulse.figures.errors);
+        let errors = Counters::CLASSES.into_iter().zip(&pulse.figures.errors);
         errors.map(|(class, count)| (with(pulse, ("class", class)), count.load(Relaxed) as f64))
     });
     out.counter(("apply_errors", "Errors that ended a link's run"), errors)?;

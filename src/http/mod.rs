@@ -9,8 +9,9 @@ pub mod facts;
 pub mod metrics;
 
 use crate::error::{Error, Reason, Result};
+use crate::flow::figures::Figures;
 use crate::flow::pulse::{Live, State as LinkState};
-use crate::status::{Document, Figures, Report};
+use crate::status::{Document, Report};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};

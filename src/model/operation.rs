@@ -49,6 +49,14 @@ impl Lease {
     }
 }
 
+/// What whoever runs a link says of it with each renewal of its lease: figures as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub figures: String,
+    /// By the target server's clock.
+    pub age_ms: u64,
+}
+
 /// What a renewal found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {

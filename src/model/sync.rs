@@ -1,6 +1,7 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
-use super::operation::{HeldTable, Lease, OutOfSync, Pause, Stop};
+use super::operation::{HeldTable, Lease, OutOfSync, Pause, Said, Stop};
+use super::position::Position;
 use super::schema::{Table, TableId};
 use super::stamp::Rank;
 use serde::Serialize;
@@ -241,10 +242,10 @@ pub struct Checkpoint {
     pub lane: u16,
     pub epoch: i64,
     pub seq: i64,
-    pub position: super::position::Position,
+    pub position: Position,
     /// After a first copy from a source whose snapshot is not exact: until this position is covered, changes may
     /// already be in the copy, so that finding them there is no conflict.
-    pub settle: Option<super::position::Position>,
+    pub settle: Option<Position>,
     pub source_identity: String,
 }
 
@@ -268,15 +269,6 @@ impl Checkpoint {
     }
 }
 
-/// How far a link has come, as its source is told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Committed in the target.
-    pub checkpoint: Option<super::position::Position>,
-    /// Applied, or of no interest: for people who look at the server. Nothing may be removed on its account.
-    pub taken: Option<super::position::Position>,
-}
-
 /// What a target knows of a link that writes into it, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkStatus {
@@ -291,6 +283,8 @@ pub struct LinkStatus {
     pub conflict_oldest_open_ms: Option<u64>,
     /// Who runs it, or ran it last.
     pub lease: Option<Lease>,
+    /// What they said when they renewed it last.
+    pub said: Option<Said>,
     pub pause: Option<Pause>,
     /// What it stopped at last; see [`LinkStatus::halted`].
     pub stop: Option<Stop>,
@@ -315,8 +309,8 @@ pub struct Retention {
     pub reader_active: Option<bool>,
     /// The reader has said nothing for so long; it should every ten seconds.
     pub reader_silent_ms: Option<u64>,
-    /// Up to here, the reader says, everything is applied or of no interest.
-    pub taken: Option<super::position::Position>,
+    /// Up to here the slot's reader needs nothing any more.
+    pub taken: Option<Position>,
     /// Log kept for this link.
     pub retained_bytes: Option<u64>,
     /// More log than this, or more time, and what the link needs may be removed.

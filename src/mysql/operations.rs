@@ -9,7 +9,7 @@
 use super::fail;
 use crate::error::{Error, Halt, Result};
 use crate::model::operation::{
-    Instance, Lease, OutOfSync, Pause, Renewal, SessionName, Stop, tables_from_text, tables_to_text,
+    Instance, Lease, OutOfSync, Pause, Renewal, Said, SessionName, Stop, tables_from_text, tables_to_text,
 };
 use crate::model::schema::TableId;
 use mysql_async::prelude::Queryable;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 /// Such a session has ended by itself.
 const NO_SUCH_SESSION: u16 = 1094;
+const NO_SUCH_COLUMN: u16 = 1054;
 
 pub(super) const LEASE: &str = "SELECT instance, holder, process, \
     TIMESTAMPDIFF(MICROSECOND, NOW(6), expires_at) DIV 1000, TIMESTAMPDIFF(MICROSECOND, taken_at, NOW(6)) DIV 1000 \
@@ -70,7 +71,7 @@ pub async fn take_lease(
                 VALUES (:sync, :link, '', '', '', '1970-01-01', '1970-01-01')";
     execute(conn, &doing, free, params! { sync, link }).await?;
     let take =
-        "UPDATE tidelock.lease SET instance = :id, holder = :name, process = :process, taken_at = NOW(6),
+        "UPDATE tidelock.lease SET instance = :id, holder = :name, process = :process, taken_at = NOW(6), figures = NULL,
                        expires_at = NOW(6) + INTERVAL :micros MICROSECOND
                  WHERE sync = :sync AND link = :link AND (expires_at <= NOW(6) OR instance IN (:id, :dead))";
     let (id, name, process) = (&instance.id, &instance.name, &instance.process);
@@ -78,17 +79,36 @@ pub async fn take_lease(
     Ok(execute(conn, &doing, take, values).await? == 1)
 }
 
-/// Makes our lease longer, and tells what people want of the link.
+/// What the link's holder said last; `None` too while the control database is older than version 4.
+pub async fn said(conn: &mut Conn, sync: &str, link: &str) -> Result<Option<Said>> {
+    let doing = format!("read what is said of {link}");
+    let sql = "SELECT figures, TIMESTAMPDIFF(MICROSECOND, renewed_at, NOW(6)) DIV 1000
+                 FROM tidelock.lease WHERE sync = :sync AND link = :link";
+    let read: Result<Option<(Option<String>, Option<i64>)>, _> =
+        conn.exec_first(sql, params! { sync, link }).await;
+    let (figures, age) = match read {
+        Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_COLUMN => return Ok(None),
+        read => read.map_err(|error| fail(doing, error))?.unwrap_or_default(),
+    };
+    Ok(figures.zip(age).map(|(figures, age)| Said {
+        figures,
+        age_ms: age.max(0).unsigned_abs(),
+    }))
+}
+
+/// Makes our lease longer, with what is to be said of the link, and tells what people want of it.
 pub async fn renew_lease(
     conn: &mut Conn,
     (sync, link): (&str, &str),
     instance: &str,
     ttl: Duration,
+    figures: Option<&str>,
 ) -> Result<Renewal> {
     let doing = format!("renew the lease of {link}");
-    let renew = "UPDATE tidelock.lease SET expires_at = NOW(6) + INTERVAL :micros MICROSECOND
+    let renew = "UPDATE tidelock.lease SET expires_at = NOW(6) + INTERVAL :micros MICROSECOND,
+                        renewed_at = NOW(6), figures = :figures
                   WHERE sync = :sync AND link = :link AND instance = :instance";
-    let values = params! { sync, link, instance, "micros" => micros(ttl) };
+    let values = params! { sync, link, instance, "micros" => micros(ttl), figures };
     let is_ours = execute(conn, &doing, renew, values).await? == 1;
     let paused = "SELECT paused FROM tidelock.link_state WHERE sync = :sync AND link = :link";
     let paused: Option<bool> = conn

@@ -100,6 +100,7 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
     }
     if has_operations(conn).await? {
         status.lease = operations::lease(conn, sync, link).await?;
+        status.said = operations::said(conn, sync, link).await?;
         (status.pause, status.stop) = operations::link_state(conn, sync, link).await?;
         status.out_of_sync = operations::out_of_sync(conn, sync, Some(link)).await?;
         status.held = super::held::held(conn, sync, Some(link)).await?;

@@ -84,6 +84,8 @@ pub async fn waiting_for(conn: &mut Conn) -> Result<Option<String>> {
         .map_err(|error| fail("look for locks", error))?;
     let state: Option<(i64, String)> = row.and_then(|mut row| Some((row.take(0)?, row.take(1)?)));
     Ok(state.map(|(seconds, state)| {
-        format!("its session has been in state {state:?} for {seconds} s; with PROCESS Tidelock could say who holds it")
+        format!(
+            "a lock for {seconds} s (session state {state:?}); with PROCESS Tidelock could say who holds it"
+        )
     }))
 }

@@ -6,7 +6,7 @@
 use super::{fail, sql};
 use crate::error::{Error, Halt, Result};
 use crate::model::operation::{
-    Instance, Lease, OutOfSync, Pause, Renewal, Stop, session_prefix, tables_from_text, tables_to_text,
+    Instance, Lease, OutOfSync, Pause, Renewal, Said, Stop, session_prefix, tables_from_text, tables_to_text,
 };
 use crate::model::schema::TableId;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub async fn take_lease(
         .await
         .map_err(|error| fail(&doing, error))?;
     let take =
-        "UPDATE tidelock.lease SET instance = $3, holder = $4, process = $5, taken_at = clock_timestamp(),
+        "UPDATE tidelock.lease SET instance = $3, holder = $4, process = $5, taken_at = clock_timestamp(), figures = NULL,
                        expires_at = clock_timestamp() + $6::float8 * interval '1 millisecond'
                  WHERE sync = $1 AND link = $2
                    AND (expires_at <= clock_timestamp() OR instance IN ($3, $7))";
@@ -68,21 +68,41 @@ pub async fn take_lease(
     Ok(taken == 1)
 }
 
-/// Makes our lease longer, and tells what people want of the link.
+/// What the link's holder said last; `None` too while the control schema is older than version 5.
+pub async fn said(client: &Client, sync: &str, link: &str) -> Result<Option<Said>> {
+    let doing = format!("read what is said of {link}");
+    let sql = "SELECT l.said ->> 'figures',
+                      (extract(epoch FROM clock_timestamp() - (l.said ->> 'renewed_at')::timestamptz) * 1000)::bigint
+                 FROM (SELECT to_jsonb(lease) AS said FROM tidelock.lease WHERE sync = $1 AND link = $2) AS l";
+    let row = client.query_opt(sql, &[&sync, &link]).await;
+    let Some(row) = row.map_err(|error| fail(&*doing, error))? else {
+        return Ok(None);
+    };
+    let read = || -> Result<_, tokio_postgres::Error> { Ok((row.try_get(0)?, row.try_get(1)?)) };
+    let (figures, age): (Option<String>, Option<i64>) = read().map_err(|error| fail(doing, error))?;
+    Ok(figures.zip(age).map(|(figures, age)| Said {
+        figures,
+        age_ms: age.max(0).unsigned_abs(),
+    }))
+}
+
+/// Makes our lease longer, with what is to be said of the link, and tells what people want of it.
 pub async fn renew_lease(
     client: &Client,
     (sync, link): (&str, &str),
     instance: &str,
     ttl: Duration,
+    figures: Option<&str>,
 ) -> Result<Renewal> {
     let doing = format!("renew the lease of {link}");
     let renew = "WITH renewed AS (UPDATE tidelock.lease
-                         SET expires_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
+                         SET expires_at = clock_timestamp() + $4::float8 * interval '1 millisecond',
+                             renewed_at = clock_timestamp(), figures = $5
                        WHERE sync = $1 AND link = $2 AND instance = $3 RETURNING 1)
                  SELECT EXISTS (SELECT FROM renewed),
                         coalesce((SELECT paused FROM tidelock.link_state WHERE sync = $1 AND link = $2), false)";
     let row = client
-        .query_one(renew, &[&sync, &link, &instance, &millis(ttl)])
+        .query_one(renew, &[&sync, &link, &instance, &millis(ttl), &figures])
         .await
         .map_err(|error| fail(&doing, error))?;
     let cell = |index| row.try_get(index).map_err(|error| fail(&doing, error));

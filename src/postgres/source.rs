@@ -102,8 +102,6 @@ struct Status {
     flushed: u64,
     /// Never confirmed past here: a table that is held needs the log from there on.
     keep: u64,
-    /// Up to here everything is flushed or of no interest.
-    taken: u64,
     due: Instant,
     /// Unanswered since.
     asked: Option<Instant>,
@@ -229,7 +227,6 @@ impl Source {
             clock: Status {
                 flushed: from.min(keep),
                 keep,
-                taken: from,
                 due: now,
                 asked: None,
                 heard: now,
@@ -321,13 +318,6 @@ impl Source {
         }
     }
 
-    /// Everything up to here is applied or of no interest: `status` reads it from the server. No status is sent for it.
-    pub fn took(&mut self, position: &Position) {
-        if let Position::Lsn(lsn) = position {
-            self.clock.taken = self.clock.taken.max(*lsn);
-        }
-    }
-
     fn connection_lost(&self, why: &str) -> Error {
         Error::transient("read the change stream")
             .reason(Reason::Unreachable)
@@ -344,7 +334,7 @@ impl Source {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let received = self.yielded.max(self.passed).max(self.clock.flushed);
-        let status = wire::status_update(received, self.clock.flushed, self.clock.taken, unix_us, ask);
+        let status = wire::status_update(received, self.clock.flushed, unix_us, ask);
         self.connection.send(&status);
         self.clock.due = now + STATUS_INTERVAL;
     }

@@ -133,6 +133,7 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
     };
     if has_operations(client).await? {
         status.lease = operations::lease(client, sync, link).await?;
+        status.said = operations::said(client, sync, link).await?;
         (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
         status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
         status.held = super::held::held(client, sync, Some(link)).await?;
@@ -156,7 +157,7 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
     let sql = "SELECT active, (pg_current_wal_lsn() - restart_lsn)::bigint, wal_status = 'lost',
                       (SELECT CASE setting WHEN '-1' THEN 'no limit' ELSE setting || ' MB' END
                          FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
-                      safe_wal_size, greatest(reader.replay_lsn, slot.confirmed_flush_lsn)::text,
+                      safe_wal_size, slot.confirmed_flush_lsn::text,
                       (extract(epoch FROM clock_timestamp() - reader.reply_time) * 1000)::bigint
                  FROM pg_replication_slots AS slot
                  LEFT JOIN pg_stat_replication AS reader ON reader.pid = slot.active_pid

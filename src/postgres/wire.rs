@@ -45,19 +45,12 @@ pub fn frame(bytes: &[u8]) -> Result<Frame<'_>> {
 
 /// A standby status update: everything up to `received` was read, up to `flushed` it need not be kept.
 /// `reply`: the server shall answer with a keepalive.
-pub fn status_update(
-    received: u64,
-    flushed: u64,
-    applied: u64,
-    now_us_since_1970: i64,
-    reply: bool,
-) -> [u8; 34] {
+pub fn status_update(received: u64, flushed: u64, now_us_since_1970: i64, reply: bool) -> [u8; 34] {
     let mut out = [0; 34];
     out[0] = b'r';
     out[1..9].copy_from_slice(&received.to_be_bytes());
     out[9..17].copy_from_slice(&flushed.to_be_bytes());
-    // Shown as replay_lsn; the slot goes by what is flushed.
-    out[17..25].copy_from_slice(&applied.to_be_bytes());
+    out[17..25].copy_from_slice(&flushed.to_be_bytes());
     out[25..33].copy_from_slice(&now_us_since_1970.saturating_sub(EPOCH_US).to_be_bytes());
     out[33] = u8::from(reply);
     out
@@ -595,10 +588,10 @@ mod tests {
         let keepalive = Writer::default().tag(b'k').u64(99).u64(0).tag(1).0;
         assert_eq!(frame(&keepalive), Ok(Frame::Keepalive { end: 99, reply: true }));
         assert!(frame(b"k").is_err() && frame(b"").is_err() && frame(b"x").is_err());
-        let status = status_update(3, 1, 2, EPOCH_US + 5, true);
+        let status = status_update(3, 1, EPOCH_US + 5, true);
         assert_eq!(
             (status[0], status[8], status[16], status[24], status[32]),
-            (b'r', 3, 1, 2, 5)
+            (b'r', 3, 1, 1, 5)
         );
     }
 

@@ -7,9 +7,10 @@
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow::behind;
+use crate::flow::figures::Figures;
 use crate::flow::spec::{LinkSpec, NodeSpec, SyncSpec};
 use crate::model::log::{Distance, LogEnd};
-use crate::model::operation::HeldTable;
+use crate::model::operation::{HeldTable, Lease, Said};
 use crate::model::position::Position;
 use crate::model::sync::{LinkStatus, Retention};
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ pub use crate::flow::behind::Oldest;
 
 /// A healthy server answers in milliseconds.
 const ASK_MAX: Duration = Duration::from_secs(5);
+/// A renewal of a lease takes no longer.
+const RENEWAL_MAX: Duration = Duration::from_secs(3);
 /// The log is read for its oldest commit for so long.
 const READ_MAX: Duration = Duration::from_secs(4);
 
@@ -29,6 +32,8 @@ pub struct Facts {
     pub target: Result<LinkStatus>,
     /// `None`: there was nothing to ask for.
     pub source: Option<Result<Kept>>,
+    /// What the process that runs the link said with the last renewal of its lease.
+    pub said: Option<Word>,
     pub oldest: Option<Oldest>,
     /// Why our session on the target waits, in a sentence.
     pub holder: Option<String>,
@@ -43,7 +48,26 @@ pub struct Kept {
     pub distance: Option<Distance>,
 }
 
-/// Oldest unapplied commits by link and checkpoint: they do not change while the checkpoint stands.
+#[derive(Debug)]
+pub struct Word {
+    pub figures: Figures,
+    pub age_ms: u64,
+}
+
+impl Word {
+    pub fn position(&self) -> Option<Position> {
+        self.figures.position.as_ref()?.parse().ok()
+    }
+}
+
+/// Figures of another version that cannot be read are none.
+fn said(said: &Said) -> Option<Word> {
+    let figures = serde_json::from_str(&said.figures).ok()?;
+    let age_ms = said.age_ms;
+    Some(Word { figures, age_ms })
+}
+
+/// Oldest unapplied commits by link and where it stands: they do not change while it does.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<HashMap<(String, String), (String, Oldest)>>);
 
@@ -54,6 +78,18 @@ impl Memory {
 }
 
 impl Facts {
+    /// What the process says that runs the link now. A process that lives renews its lease; what people want, or what
+    /// the link stopped at, may be news to it.
+    pub fn word(&self, lease_ttl: Duration) -> Option<&Word> {
+        let target = self.target.as_ref().ok()?;
+        let is_held = target.lease.as_ref().is_some_and(Lease::is_held);
+        let is_lost = matches!(&self.source, Some(Ok(kept)) if kept.retention.lost);
+        let is_final = target.pause.is_some() || target.halted().is_some() || is_lost;
+        let word = self.said.as_ref().filter(|_| is_held && !is_final)?;
+        let renews = lease_ttl / 3 + RENEWAL_MAX;
+        (u128::from(word.age_ms) <= renews.as_millis()).then_some(word)
+    }
+
     /// What neither passes by itself nor comes from an end that is out of reach; `facts` keep the rest.
     pub fn take_error(&mut self) -> Option<Error> {
         let unknown = || Error::definite("read the status of a link");
@@ -78,26 +114,36 @@ pub async fn ask(sync: &SyncSpec, index: usize, memory: Option<&Memory>) -> Fact
     let checkpoint = known
         .and_then(|status| status.checkpoint.as_ref())
         .map(|checkpoint| checkpoint.position.clone());
+    let said = known.and_then(|status| status.said.as_ref()).and_then(said);
     if known.is_some() && checkpoint.is_none() {
         return Facts {
             target,
             source: None,
+            said,
             oldest: None,
             holder,
         };
     }
     let held = known.and_then(|status| earliest(&status.held));
-    let source = within(&link.source, source(link, checkpoint.as_ref(), held.as_ref())).await;
+    let taken = said.as_ref().and_then(Word::position);
+    let stands = furthest(checkpoint.iter().chain(&taken));
+    let source = within(
+        &link.source,
+        source(link, checkpoint.as_ref(), stands, held.as_ref()),
+    )
+    .await;
     let mut facts = Facts {
         target,
         source: Some(source),
+        said,
         oldest: None,
         holder,
     };
-    if let (Some(memory), Some(checkpoint)) = (memory, checkpoint)
-        && is_readable(&facts, &checkpoint)
+    if let (Some(memory), Some(stands)) = (memory, stands)
+        && facts.word(link.limits.lease_ttl).is_none()
+        && is_readable(&facts, stands)
     {
-        facts.oldest = oldest(sync, index, &checkpoint, memory).await;
+        facts.oldest = oldest(sync, index, stands, memory).await;
     }
     facts
 }
@@ -131,7 +177,22 @@ fn earliest(held: &[HeldTable]) -> Option<Position> {
     first.cloned()
 }
 
-async fn source(link: &LinkSpec, checkpoint: Option<&Position>, held: Option<&Position>) -> Result<Kept> {
+/// The position that covers the others.
+fn furthest<'a>(positions: impl IntoIterator<Item = &'a Position>) -> Option<&'a Position> {
+    positions
+        .into_iter()
+        .reduce(|last, next| match next.covers(last) {
+            Ok(true) => next,
+            Ok(false) | Err(_) => last,
+        })
+}
+
+async fn source(
+    link: &LinkSpec,
+    checkpoint: Option<&Position>,
+    stands: Option<&Position>,
+    held: Option<&Position>,
+) -> Result<Kept> {
     let mut node = Node::connect(&link.source.access, link.source.engine).await?;
     let end = node.log_end().await?;
     let from = checkpoint.unwrap_or(&end.position);
@@ -140,11 +201,7 @@ async fn source(link: &LinkSpec, checkpoint: Option<&Position>, held: Option<&Po
         Some(held) => Some(node.retained(&link.sync, &link.target.name, held).await?),
         None => None,
     };
-    let stands = match (checkpoint, &retention.taken) {
-        (Some(checkpoint), Some(taken)) if checkpoint.covers(taken).unwrap_or(false) => Some(checkpoint),
-        (checkpoint, taken) => taken.as_ref().or(checkpoint),
-    };
-    let distance = match stands {
+    let distance = match furthest(stands.into_iter().chain(&retention.taken)) {
         Some(from) => Some(node.log_distance(from).await?),
         None => None,
     };
@@ -158,19 +215,19 @@ async fn source(link: &LinkSpec, checkpoint: Option<&Position>, held: Option<&Po
 }
 
 /// Something is missing, and reading the log disturbs nobody.
-fn is_readable(facts: &Facts, checkpoint: &Position) -> bool {
+fn is_readable(facts: &Facts, stands: &Position) -> bool {
     let Some(Ok(kept)) = &facts.source else {
         return false;
     };
-    let is_slot = matches!(checkpoint, Position::Lsn(_));
+    let is_slot = matches!(stands, Position::Lsn(_));
     let is_taken = is_slot && kept.retention.reader_active != Some(false);
-    !is_taken && !kept.retention.lost && !checkpoint.covers(&kept.end.position).unwrap_or(true)
+    !is_taken && !kept.retention.lost && !stands.covers(&kept.end.position).unwrap_or(true)
 }
 
-async fn oldest(sync: &SyncSpec, index: usize, checkpoint: &Position, memory: &Memory) -> Option<Oldest> {
+async fn oldest(sync: &SyncSpec, index: usize, from: &Position, memory: &Memory) -> Option<Oldest> {
     let link = sync.link(index);
     let key = (link.sync.clone(), link.id.clone());
-    let text = checkpoint.to_string();
+    let text = from.to_string();
     let known = memory.links().get(&key).cloned();
     if let Some((position, oldest @ Oldest::At(_))) = known
         && position == text
@@ -178,7 +235,7 @@ async fn oldest(sync: &SyncSpec, index: usize, checkpoint: &Position, memory: &M
         return Some(oldest);
     }
     // A log that cannot be read now leaves the bound from the checkpoint's age.
-    let found = tokio::time::timeout(READ_MAX, behind::oldest(sync, index, checkpoint)).await;
+    let found = tokio::time::timeout(READ_MAX, behind::oldest(sync, index, from)).await;
     let found = found.ok().and_then(Result::ok)?;
     memory.links().insert(key, (text, found));
     Some(found)

@@ -9,15 +9,13 @@ pub mod facts;
 
 use crate::config::Link;
 use crate::error::{Error, Reason};
-use crate::flow::lag::Lag;
-use crate::flow::pulse::Pulse;
+use crate::flow::figures::{Figures, moment};
 use crate::flow::spec::{Seed, SyncSpec};
 use crate::model::operation::{HeldTable, Lease, Pause, Stop};
 use crate::model::position::Position;
 use crate::model::sync::Retention;
-use facts::{Facts, Oldest};
+use facts::{Facts, Oldest, Word};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
 const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
@@ -115,31 +113,6 @@ pub struct Held {
     pub retained_left_seconds: Option<u64>,
 }
 
-/// What a running process knows of a link.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    pub state: String,
-    pub why: String,
-    pub state_ms: u64,
-    pub lag_ms: Option<u64>,
-    pub lag_bytes: Option<u64>,
-    pub lag_bytes_estimated: bool,
-    pub oldest_unapplied_at: Option<String>,
-    pub oldest_unapplied_ms: Option<u64>,
-    pub oldest_unapplied_estimated: bool,
-    pub position: Option<String>,
-    pub rows: u64,
-    pub rows_per_second: f64,
-    pub copied_rows: u64,
-    pub transactions: u64,
-    pub conflicts: u64,
-    pub queue_bytes: u64,
-    pub queue_capacity_bytes: u64,
-    pub is_throttled: bool,
-    pub reconnects: u64,
-    pub retries: u64,
-}
-
 impl Held {
     fn told(&self) -> String {
         let since = self
@@ -165,49 +138,6 @@ impl Held {
             ),
         }
     }
-}
-
-impl Figures {
-    pub fn of(pulse: &Pulse) -> Self {
-        let (condition, lag) = (pulse.condition(), pulse.lag());
-        let Lag {
-            age_ms,
-            bytes,
-            bytes_estimated,
-            oldest_commit_us,
-            oldest_age_ms,
-            oldest_estimated,
-        } = lag;
-        let (queue_bytes, queue_capacity_bytes) = pulse.queued();
-        let figures = &pulse.figures;
-        Figures {
-            state: condition.state.name().to_owned(),
-            why: condition.why,
-            state_ms: u64::try_from(condition.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            lag_ms: age_ms,
-            lag_bytes: bytes,
-            lag_bytes_estimated: bytes_estimated,
-            oldest_unapplied_at: oldest_commit_us.map(moment),
-            oldest_unapplied_ms: oldest_age_ms,
-            oldest_unapplied_estimated: oldest_estimated,
-            position: pulse.read_position(),
-            rows: figures.rows.load(Relaxed),
-            rows_per_second: pulse.rows_per_second(),
-            copied_rows: figures.copied_rows.load(Relaxed),
-            transactions: figures.transactions.load(Relaxed),
-            conflicts: pulse.conflicts().values().sum(),
-            queue_bytes,
-            queue_capacity_bytes,
-            is_throttled: figures.is_throttled.load(Relaxed),
-            reconnects: figures.reconnects.load(Relaxed),
-            retries: figures.retries.load(Relaxed),
-        }
-    }
-}
-
-/// RFC 3339 in UTC.
-pub fn moment(us: i64) -> String {
-    jiff::Timestamp::from_microsecond(us).map_or_else(|_| "out of range".to_owned(), |at| at.to_string())
 }
 
 impl Report {
@@ -244,7 +174,8 @@ impl Report {
                 .filter(|lease| lease.is_held())
                 .map(|lease| lease.holder.clone());
         }
-        report
+        let word = facts.word(spec.limits.lease_ttl);
+        report.with(word.map(|word| word.figures.clone()))
     }
 
     /// The process's word goes first.
@@ -278,7 +209,7 @@ impl Report {
     fn measured(&mut self, facts: &Facts) {
         let Some(Ok(kept)) = &facts.source else { return };
         let stands = stands(facts, &kept.retention);
-        let covers = |position: &&Position| position.covers(&kept.end.position).unwrap_or(false);
+        let covers = |position: &Position| position.covers(&kept.end.position).unwrap_or(false);
         if stands.iter().any(covers) || facts.oldest == Some(Oldest::Nothing) {
             (self.lag_ms, self.lag_bytes) = (Some(0), Some(0));
             return;
@@ -295,12 +226,14 @@ impl Report {
             }
             Some(Oldest::Nothing) | None => {
                 self.lag_bytes_estimated = true;
-                let Some(age) = facts
-                    .target
-                    .as_ref()
-                    .ok()
-                    .and_then(|target| target.checkpoint_age_ms)
-                else {
+                let target = facts.target.as_ref().ok();
+                let moved = target.and_then(|target| target.checkpoint_age_ms);
+                // All before what was the oldest then is applied.
+                let said = facts.said.as_ref().and_then(|word| {
+                    let oldest = word.figures.oldest_unapplied_ms.unwrap_or(0);
+                    word.figures.lag_ms.map(|_| word.age_ms.saturating_add(oldest))
+                });
+                let Some(age) = [moved, said].into_iter().flatten().min() else {
                     return;
                 };
                 let since = i64::try_from(age).unwrap_or(i64::MAX).saturating_mul(1_000);
@@ -330,11 +263,13 @@ impl Report {
 }
 
 /// Where the link stands for certain, as far as it is known.
-fn stands<'a>(facts: &'a Facts, retention: &'a Retention) -> Vec<&'a Position> {
+fn stands(facts: &Facts, retention: &Retention) -> Vec<Position> {
     let target = facts.target.as_ref().ok();
     let checkpoint = target.and_then(|target| target.checkpoint.as_ref());
-    let checkpoint = checkpoint.map(|checkpoint| &checkpoint.position);
-    checkpoint.into_iter().chain(&retention.taken).collect()
+    let checkpoint = checkpoint.map(|checkpoint| checkpoint.position.clone());
+    let taken = facts.said.as_ref().and_then(Word::position);
+    let known = [checkpoint, taken, retention.taken.clone()];
+    known.into_iter().flatten().collect()
 }
 
 struct Verdict {

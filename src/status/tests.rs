@@ -1,9 +1,10 @@
 //! What is said of a link from given facts.
 #![allow(clippy::unwrap_used)]
-use super::facts::Kept;
+use super::facts::{Kept, Word};
 use super::*;
 use crate::model::log::{Distance, LogEnd, Place};
 use crate::model::sync::{Checkpoint, LinkStatus};
+use std::time::Duration;
 
 const NOW_US: i64 = 1_000_000_000;
 
@@ -48,6 +49,7 @@ fn facts(age: Option<u64>, reader: Option<bool>, behind: bool) -> Facts {
             checkpoint_age_ms: age,
             ..LinkStatus::default()
         }),
+        said: None,
         oldest: None,
         holder: None,
     }
@@ -72,6 +74,7 @@ fn the_state_says_why_nothing_moves() {
     let bare = Facts {
         target: Ok(LinkStatus::default()),
         source: None,
+        said: None,
         oldest: None,
         holder: None,
     };
@@ -154,4 +157,50 @@ fn the_process_is_believed_and_the_database_names_the_holder() {
         (report.lag_ms, report.lag_bytes, report.lag_estimated),
         (Some(5_000), Some(70), false)
     );
+}
+
+#[test]
+fn a_lease_that_is_renewed_carries_the_word_of_its_process() {
+    let ttl = Duration::from_secs(15);
+    let mut facts = facts(Some(200_000), Some(true), true);
+    let lease = |left_ms| {
+        Some(Lease {
+            instance: "i".to_owned(),
+            holder: "host".to_owned(),
+            process: String::new(),
+            left_ms,
+            age_ms: 60_000,
+        })
+    };
+    let word = |age_ms| {
+        let figures = Figures {
+            state: "waiting".to_owned(),
+            lag_ms: Some(700),
+            oldest_unapplied_ms: Some(700),
+            position: Some("lsn:0/96".to_owned()),
+            ..Figures::default()
+        };
+        Some(Word { figures, age_ms })
+    };
+    facts.said = word(4_000);
+    // Nobody holds the lease: what it said is history, and bounds the lag.
+    assert!(facts.word(ttl).is_none());
+    let bound = report(&Seed::None, &facts);
+    assert_eq!((bound.lag_ms, bound.lag_estimated), (Some(4_700), true));
+    facts.target.as_mut().unwrap().lease = lease(9_000);
+    assert!(facts.word(ttl).is_some());
+    // It should have been renewed by now.
+    facts.said = word(9_000);
+    assert!(facts.word(ttl).is_none());
+    // What it has taken since its checkpoint counts.
+    facts.said = word(4_000);
+    facts.said.as_mut().unwrap().figures.position = Some("lsn:0/C8".to_owned());
+    assert_eq!(report(&Seed::None, &facts).lag_ms, Some(0));
+    // A person's wish is newer than the word.
+    facts.target.as_mut().unwrap().pause = Some(Pause {
+        by: "me".to_owned(),
+        at_us: 0,
+        reason: String::new(),
+    });
+    assert!(facts.word(ttl).is_none());
 }

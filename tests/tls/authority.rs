@@ -105,15 +105,16 @@ pub(crate) async fn show(db: &mut Db, shown: &Shown, clients: &Authority) {
     match db.kind() {
         // It takes a certificate that is not good for its own authority at a start only.
         Kind::Mysql => {
-            if db.try_exec("ALTER INSTANCE RELOAD TLS").await.is_err() {
+            let mut admin = db.admin().await;
+            if admin.try_exec("ALTER INSTANCE RELOAD TLS").await.is_err() {
                 db.server().restart().await.unwrap();
             }
         }
-        Kind::Mariadb => db.exec("FLUSH SSL").await,
+        Kind::Mariadb => db.admin().await.exec("FLUSH SSL").await,
         _ => {
             const LOADED: &str = "SELECT extract(epoch FROM pg_conf_load_time())";
             let before = db.session().await.one(LOADED).await;
-            db.exec("SELECT pg_reload_conf()").await;
+            db.admin().await.exec("SELECT pg_reload_conf()").await;
             eventually(
                 Duration::from_secs(20),
                 "the server reads its files again",

@@ -7,35 +7,26 @@ use rcgen::KeyPair;
 
 use crate::authority::{Authority, EXPIRED, GOOD, file, show};
 use crate::harness::Kind;
-use crate::servers::cut;
 use crate::{Scene, connected, identity, on_all_engines};
 use tidelock::access::TlsMode;
 use tidelock::error::{Class, Reason};
 
 on_all_engines!(asked_of_us);
 
-/// An account that needs a certificate beside its password.
+/// The run account needs a certificate beside its password.
 async fn strict(kind: Kind) -> Scene {
     if !kind.is_postgres() {
         let mut scene = Scene::new(kind, &[]).await;
-        let plugin = match kind {
-            Kind::Mysql => "IDENTIFIED WITH caching_sha2_password BY 'strict'",
-            _ => "IDENTIFIED VIA mysql_native_password USING PASSWORD('strict')",
-        };
-        let create = format!("CREATE USER strict@'%' {plugin} REQUIRE X509");
-        scene.db().exec(&create).await;
-        scene
-            .db()
-            .exec("GRANT ALL ON *.* TO strict@'%' WITH GRANT OPTION")
-            .await;
+        let alter = format!("ALTER USER {} REQUIRE X509", scene.db().run_account());
+        scene.db().admin().await.exec(&alter).await;
         return scene;
     }
     let rules = tempfile::Builder::new()
         .prefix("tidelock-hba-")
         .tempfile()
         .unwrap();
-    let lines = "hostssl all,replication strict 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n\
-                 host all,replication tidelock 127.0.0.1/32 scram-sha-256\n";
+    let lines = "hostssl all,replication +strict 127.0.0.1/32 scram-sha-256 clientcert=verify-full\n\
+                 host all,replication all 127.0.0.1/32 scram-sha-256\n";
     std::fs::write(rules.path(), lines).unwrap();
     Command::new("chmod")
         .arg("644")
@@ -50,10 +41,8 @@ async fn strict(kind: Kind) -> Scene {
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut scene = Scene::new(kind, &settings).await;
-    scene
-        .db()
-        .exec("CREATE ROLE strict SUPERUSER REPLICATION LOGIN PASSWORD 'strict'")
-        .await;
+    let grant = format!("CREATE ROLE strict; GRANT strict TO {}", scene.db().run_account());
+    scene.db().admin().await.exec(&grant).await;
     scene
 }
 
@@ -99,11 +88,12 @@ async fn asked_of_us(kind: Kind) {
             file(&folder, &format!("{name}.key"), &shown.key),
         )
     };
-    let good = put("good", &ours.sign("strict", &[], GOOD));
+    let user = scene.db().run_account().to_owned();
+    let good = put("good", &ours.sign(&user, &[], GOOD));
     let rsa_key = rsa(&folder);
-    let rsa = put("rsa", &ours.sign_key(&rsa_key, "strict", &[], GOOD));
-    let foreign = put("foreign", &theirs.sign("strict", &[], GOOD));
-    let expired = put("expired", &ours.sign("strict", &[], EXPIRED));
+    let rsa = put("rsa", &ours.sign_key(&rsa_key, &user, &[], GOOD));
+    let foreign = put("foreign", &theirs.sign(&user, &[], GOOD));
+    let expired = put("expired", &ours.sign(&user, &[], EXPIRED));
     let other = put("other", &ours.sign("somebody", &[], GOOD));
     let sec1 = converted(&folder, &good.1, "sec1.key", &["-traditional"]);
     let pkcs1 = converted(&folder, &rsa.1, "pkcs1.key", &["-traditional"]);
@@ -165,16 +155,17 @@ async fn asked_of_us(kind: Kind) {
             Some((Reason::Config, &["no certificate", "sslcert"])),
         ),
     ];
+    let not_him = [user.as_str(), "client certificate's CN"];
     if kind.is_postgres() {
         // PostgreSQL compares the certificate's CN with the role.
         cases.push((
             "somebody's",
             identity(&other.0, &other.1),
-            Some((unreachable, &["strict", "client certificate's CN"])),
+            Some((unreachable, &not_him)),
         ));
     }
     for (name, shown, refused) in cases {
-        let mut access = scene.access("strict", TlsMode::VerifyFull, Some(&ca));
+        let mut access = scene.access(TlsMode::VerifyFull, Some(&ca));
         access.identity = shown;
         match (connected(kind, &access).await, refused) {
             (Ok(()), None) => println!("{kind}, client certificate {name}: accepted"),
@@ -195,16 +186,15 @@ async fn asked_of_us(kind: Kind) {
     }
 
     // The whole program with it, the connection that reads the log included; and when it is taken away.
-    let url = scene.db().url_as("strict", "strict");
     scene.connects(&format!(
-        "{url}?ssl-mode=VERIFY_IDENTITY&ssl-ca={ca}&ssl-cert=good.pem&ssl-key=good.key"
+        "ssl-mode=VERIFY_IDENTITY&ssl-ca={ca}&ssl-cert=good.pem&ssl-key=good.key"
     ));
     scene.checked(None).await;
     scene.stage.begin().await;
     scene.stage.start().await;
     file(&folder, "good.pem", &std::fs::read_to_string(&foreign.0).unwrap());
     file(&folder, "good.key", &std::fs::read_to_string(&foreign.1).unwrap());
-    cut(&mut scene, "strict").await;
+    scene.cut().await;
     scene.stage.ends(6, not_taken).await;
     scene.checked(Some(not_taken)).await;
 }

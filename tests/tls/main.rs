@@ -62,6 +62,7 @@ impl Scene {
             Kind::Postgres18
         };
         let (own, peer) = tokio::join!(private(kind, &options), database(peer, "tlspeer"));
+        let (own, peer) = tokio::join!(own.with_accounts(), peer.with_accounts());
         let (a, b) = if kind.is_postgres() {
             (own, peer)
         } else {
@@ -83,19 +84,41 @@ impl Scene {
         if self.kind.is_postgres() { "a" } else { "b" }
     }
 
-    /// The config file's line of the node with TLS.
-    fn connects(&mut self, url: &str) {
-        let line = format!("url = \"{url}\"");
+    /// The run account's URL of the node with TLS gets these options.
+    fn connects(&mut self, options: &str) {
+        let (run, owner) = (self.db().run_url(), self.db().owner_url());
+        let lines = format!("url = \"{run}?{options}\"\nsetup_url = \"{owner}\"");
         match self.node() {
-            "a" => self.stage.node_a = line,
-            _ => self.stage.node_b = line,
+            "a" => self.stage.node_a = lines,
+            _ => self.stage.node_b = lines,
         }
         self.stage.configure();
     }
 
-    fn access(&mut self, user: &str, tls: TlsMode, ca_file: Option<&str>) -> Access {
-        let url: url::Url = self.db().url().parse().unwrap();
+    /// Ends all sessions of the run account at once.
+    async fn cut(&mut self) {
+        let user = self.db().run_account().to_owned();
+        let mut admin = self.db().admin().await;
+        if self.kind.is_postgres() {
+            let sql =
+                format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
+            admin.exec(&sql).await;
+            return;
+        }
+        let sql = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}'");
+        for row in admin.rows(&sql).await {
+            // It may have gone by itself.
+            let _ = admin
+                .try_exec(&format!("KILL {}", row[0].as_deref().unwrap()))
+                .await;
+        }
+    }
+
+    /// As the run account.
+    fn access(&mut self, tls: TlsMode, ca_file: Option<&str>) -> Access {
+        let url: url::Url = self.db().run_url().parse().unwrap();
         let name = self.db().name().to_owned();
+        let user = url.username();
         Access {
             tls,
             ca_file: ca_file.map(Into::into),

@@ -82,7 +82,6 @@ async fn shown_and_asked_for(kind: Kind) {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let folder = scene.stage.lock.folder().to_owned();
     file(&folder, "ours.pem", &ours.pem);
-    let url = scene.db().url();
     for case in cases(&ours, &theirs) {
         show(scene.db(), &case.shown, &ours).await;
         if case.ca != "ours.pem" {
@@ -95,7 +94,7 @@ async fn shown_and_asked_for(kind: Kind) {
                 TlsMode::VerifyCa => (case.by_ca, Some(ca.as_str())),
                 TlsMode::VerifyFull => (case.by_name, Some(ca.as_str())),
             };
-            let access = scene.access("tidelock", tls, ca);
+            let access = scene.access(tls, ca);
             let what = format!("{kind}, {}, {mode}", case.name);
             match (connected(kind, &access).await, refused) {
                 (Ok(()), None) => println!("{what}: accepted"),
@@ -114,44 +113,17 @@ async fn shown_and_asked_for(kind: Kind) {
                 (outcome, _) => panic!("{what}: expected refusal {refused:?}, found {outcome:?}"),
             }
             let root = ca.map_or(String::new(), |ca| format!("&sslrootcert={ca}"));
-            scene.connects(&format!("{url}?sslmode={mode}{root}"));
+            scene.connects(&format!("sslmode={mode}{root}"));
             scene.checked(refused).await;
         }
     }
 }
 
-/// An account that logs in over TLS only, and has sessions that can be told from the test's own.
+/// MySQL and MariaDB let the run account in over TLS only.
 async fn only_over_tls(scene: &mut Scene) {
-    let statement = match scene.kind {
-        Kind::Mysql => "CREATE USER safe@'%' IDENTIFIED WITH caching_sha2_password BY 'safe' REQUIRE SSL",
-        Kind::Mariadb => {
-            "CREATE USER safe@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('safe') REQUIRE SSL"
-        }
-        _ => "CREATE ROLE safe SUPERUSER REPLICATION LOGIN PASSWORD 'safe'",
-    };
-    scene.db().exec(statement).await;
     if !scene.kind.is_postgres() {
-        scene
-            .db()
-            .exec("GRANT ALL ON *.* TO safe@'%' WITH GRANT OPTION")
-            .await;
-    }
-}
-
-/// Ends all sessions of that account at once.
-pub(crate) async fn cut(scene: &mut Scene, user: &str) {
-    if scene.kind.is_postgres() {
-        let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
-        scene.db().exec(&sql).await;
-        return;
-    }
-    let sql = format!("SELECT id FROM information_schema.processlist WHERE user = '{user}'");
-    for row in scene.db().rows(&sql).await {
-        // It may have gone by itself.
-        let _ = scene
-            .db()
-            .try_exec(&format!("KILL {}", row[0].as_deref().unwrap()))
-            .await;
+        let alter = format!("ALTER USER {} REQUIRE SSL", scene.db().run_account());
+        scene.db().admin().await.exec(&alter).await;
     }
 }
 
@@ -163,8 +135,7 @@ async fn replaced_under_a_running_link(kind: Kind) {
     only_over_tls(&mut scene).await;
     let good = ours.sign("db", HERE, GOOD);
     show(scene.db(), &good, &ours).await;
-    let url = scene.db().url_as("safe", "safe");
-    scene.connects(&format!("{url}?sslmode=verify-full&sslrootcert={ca}"));
+    scene.connects(&format!("sslmode=verify-full&sslrootcert={ca}"));
     scene.stage.begin().await;
     let prefix = format!("{}: could not", scene.node());
     for (shown, words) in [
@@ -177,14 +148,14 @@ async fn replaced_under_a_running_link(kind: Kind) {
     ] {
         scene.stage.start().await;
         show(scene.db(), &shown, &ours).await;
-        cut(&mut scene, "safe").await;
+        scene.cut().await;
         scene.stage.ends(6, &[&prefix, "TLS", words]).await;
         show(scene.db(), &good, &ours).await;
     }
     // A renewed certificate needs nothing.
     scene.stage.start().await;
     show(scene.db(), &ours.sign("db", HERE, GOOD), &ours).await;
-    cut(&mut scene, "safe").await;
+    scene.cut().await;
     scene.stage.write().await;
     scene.stage.wait_equal().await;
     let (code, _) = scene.stage.lock.term().await;

@@ -22,10 +22,11 @@ pub(super) const TABLE: &str = "E403";
 pub(super) const GRANTS: &str = "E405";
 pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 3] = [
+const CONTROL_FILES: [(i64, &str); 4] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
+    (4, include_str!("../../../sql/mysql/004_lease_figures.sql")),
 ];
 
 pub(super) async fn steps(

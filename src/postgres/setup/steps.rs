@@ -28,7 +28,7 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 4] = [
+const CONTROL_FILES: [(i64, &str); 5] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -36,6 +36,7 @@ const CONTROL_FILES: [(i64, &str); 4] = [
         include_str!("../../../sql/postgres/003_published.sql"),
     ),
     (4, include_str!("../../../sql/postgres/004_held.sql")),
+    (5, include_str!("../../../sql/postgres/005_lease_figures.sql")),
 ];
 
 pub(super) async fn steps(
