@@ -146,7 +146,7 @@ async fn truncated(pair: Pair) {
     let words = [
         "item",
         "TRUNCATE",
-        "tidelock teardown --execute",
+        "tidelock teardown --sync ",
         "DELETE instead",
     ];
     for on_a in [true, false] {
