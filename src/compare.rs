@@ -4,7 +4,7 @@
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
 //! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
-//! column missing, E505 column without a value, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
+//! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column.
 
 use crate::ddl;
@@ -64,6 +64,8 @@ struct End<'a> {
     engine: Engine,
     id: &'a TableId,
     table: Option<&'a Table>,
+    /// Columns that no UPDATE may set.
+    always: &'a [String],
 }
 
 impl<'a> End<'a> {
@@ -73,6 +75,7 @@ impl<'a> End<'a> {
             engine: side.engine,
             id,
             table: table.map(|found| &found.table),
+            always: table.map_or(&[], |found| &found.always),
         }
     }
 
@@ -305,6 +308,7 @@ fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, finding
             }
             Some(counterpart) if counterpart.generated => {}
             Some(counterpart) if is_sent(column, from.engine) => {
+                settable(to, target, counterpart, findings);
                 pair(from, column, to, counterpart, findings);
             }
             Some(counterpart) => unfilled(from, to, counterpart, findings),
@@ -338,6 +342,22 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
         column.name, from.node
     );
     findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
+}
+
+/// Every change of a row brings the column. A key is never set by an UPDATE, and an INSERT may set it.
+fn settable(to: &End<'_>, target: &Table, column: &Column, findings: &mut Vec<Finding>) {
+    let is_key = target
+        .key
+        .iter()
+        .any(|place| target.columns[*place].name == column.name);
+    if is_key || !to.always.contains(&column.name) {
+        return;
+    }
+    let what = format!(
+        "column {:?} is an identity that is GENERATED ALWAYS and no part of the key: the server takes no UPDATE that sets it",
+        column.name
+    );
+    findings.push(to.blocker("E335", what, ddl::identity_by_default(to.id, &column.name)));
 }
 
 /// A condition that no other type of the target would lift is none to tell.
