@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::mapping::{ColumnMapping, Mapping};
 use crate::model::schema::ColumnType;
 use crate::model::sync::Level;
+use std::sync::Arc;
 
 fn column(name: &str, ty: ColumnType, sql_type: &str) -> Column {
     Column {
@@ -71,6 +73,18 @@ fn found(
     target: Option<CatalogTable>,
     two_way: bool,
 ) -> Vec<(String, &'static str, String)> {
+    let told = told(source, target, two_way, &[]);
+    told.into_iter()
+        .map(|finding| (finding.node, finding.code, finding.fix.unwrap_or_default()))
+        .collect()
+}
+
+fn told(
+    source: Option<CatalogTable>,
+    target: Option<CatalogTable>,
+    two_way: bool,
+    passages: &[Passage],
+) -> Vec<Finding> {
     let (a, b) = ([TableId::new("public", "t")], [TableId::new("shop", "t")]);
     let (source, target) = ([source], [target]);
     let pg = Side {
@@ -85,10 +99,9 @@ fn found(
         ids: &b,
         tables: &target,
     };
-    compare(&pg, &my, two_way, &[])
+    compare(&pg, &my, two_way, passages)
         .into_iter()
         .filter(|finding| finding.level != Level::Ok)
-        .map(|finding| (finding.node, finding.code, finding.fix.unwrap_or_default()))
         .collect()
 }
 
@@ -244,6 +257,223 @@ fn a_generated_column_is_carried_only_by_binlogs() {
         false,
     );
     assert_eq!(codes(&alone), ["my W515"]);
+}
+
+/// `here` on `pg` is `there` on `my`; `secret` stays behind.
+fn renamed() -> Passage {
+    let column = |names: [&str; 2], skip| ColumnMapping {
+        name: names[0].to_owned(),
+        names: names.map(str::to_owned).into(),
+        skip,
+    };
+    let mapping = Mapping {
+        columns: vec![
+            column(["here", "there"], false),
+            column(["secret", "secret"], true),
+        ],
+        filter: None,
+    };
+    Passage::new(&Arc::new(mapping), 0, 1, "t")
+}
+
+#[test]
+fn each_statement_names_columns_as_its_own_node_does() {
+    let range = |name: &str| {
+        column(
+            name,
+            ColumnType::Opaque {
+                name: "int4range".to_owned(),
+            },
+            "int4range",
+        )
+    };
+    let shape = |name: &str| {
+        column(
+            name,
+            ColumnType::Opaque {
+                name: "geometry".to_owned(),
+            },
+            "geometry",
+        )
+    };
+    let bits = |name: &str, len, varying| column(name, ColumnType::Bit { len, varying }, "");
+    let pg = |column: Column| table("public", &[0], vec![int("id"), column]);
+    let my = |column: Column| table("shop", &[0], vec![int("id"), column]);
+    let only = |schema: &str| table(schema, &[0], vec![int("id")]);
+    let unique = |mut of: Option<CatalogTable>| {
+        of.as_mut().unwrap().table.uniques = vec![vec![1]];
+        of
+    };
+    let (to_my, to_pg) = (
+        "to a type that MySQL also has",
+        "to a type that PostgreSQL also has",
+    );
+    let change_here = format!("change column \"here\" on node pg {to_my}");
+    let change_there = format!("change column \"there\" on node my {to_pg}");
+    // Source, target, two-way; node, code, a part of the fix.
+    let cases: Vec<(Option<CatalogTable>, Option<CatalogTable>, bool, &str, &str, &str)> = vec![
+        // Types that the other engine has none for, missing there or not.
+        (
+            pg(range("here")),
+            my(words("there")),
+            false,
+            "my",
+            "E507",
+            &change_here,
+        ),
+        (pg(range("here")), only("shop"), false, "my", "E504", &change_here),
+        (
+            pg(words("here")),
+            my(shape("there")),
+            true,
+            "pg",
+            "E507",
+            &change_there,
+        ),
+        (
+            only("public"),
+            my(shape("there")),
+            true,
+            "pg",
+            "E504",
+            &change_there,
+        ),
+        (
+            pg(bits("here", Some(9), true)),
+            my(bits("there", Some(9), false)),
+            false,
+            "my",
+            "W512",
+            &change_here,
+        ),
+        // Statements for the target, and in a merge for the source.
+        (
+            pg(words("here")),
+            my(int("there")),
+            false,
+            "my",
+            "E507",
+            "MODIFY COLUMN `there` varchar(20)",
+        ),
+        (
+            pg(int("here")),
+            my(words("there")),
+            true,
+            "pg",
+            "E507",
+            "ALTER COLUMN \"here\" TYPE varchar(20)",
+        ),
+        (
+            pg(words("here")),
+            only("shop"),
+            false,
+            "my",
+            "E504",
+            "ADD COLUMN `there` varchar(20)",
+        ),
+        (
+            only("public"),
+            my(words("there")),
+            true,
+            "pg",
+            "E504",
+            "ADD COLUMN \"here\" varchar(20)",
+        ),
+        (
+            pg(nullable(int("here"))),
+            my(int("there")),
+            false,
+            "my",
+            "W511",
+            "MODIFY COLUMN `there`",
+        ),
+        (
+            pg(int("here")),
+            my(nullable(int("there"))),
+            true,
+            "pg",
+            "W511",
+            "ALTER COLUMN \"here\" DROP NOT NULL",
+        ),
+        (
+            pg(int("here")),
+            unique(my(int("there"))),
+            false,
+            "my",
+            "W513",
+            "\"public\".\"t\" ADD UNIQUE (\"here\")",
+        ),
+        (
+            unique(pg(int("here"))),
+            my(int("there")),
+            true,
+            "pg",
+            "W513",
+            "`shop`.`t` ADD UNIQUE (`there`)",
+        ),
+        (
+            table("public", &[], vec![int("here")]),
+            table("shop", &[0], vec![int("there")]),
+            false,
+            "pg",
+            "E301",
+            "\"public\".\"t\" ADD PRIMARY KEY (\"here\")",
+        ),
+        (
+            table("public", &[0], vec![int("here"), int("id")]),
+            table("shop", &[1], vec![int("there"), int("id")]),
+            false,
+            "my",
+            "E506",
+            "ADD PRIMARY KEY (`there`)",
+        ),
+        // The whole table, without what stays behind.
+        (
+            table("public", &[0], vec![int("here"), int("secret")]),
+            None,
+            false,
+            "my",
+            "E302",
+            "(\n    `there` int NOT NULL,\n    PRIMARY KEY (`there`)\n)",
+        ),
+        (
+            None,
+            table("shop", &[0], vec![int("there"), int("secret")]),
+            true,
+            "pg",
+            "E302",
+            "(\n    \"here\" integer NOT NULL,\n    PRIMARY KEY (\"here\")\n)",
+        ),
+    ];
+    for (source, target, two_way, node, code, part) in cases {
+        let told = told(source, target, two_way, &[renamed()]);
+        let found = told
+            .iter()
+            .find(|finding| finding.node == node && finding.code == code);
+        let found = found.unwrap_or_else(|| panic!("{node} {code} {part}: {told:?}"));
+        let fix = found.fix.as_deref().unwrap_or_default();
+        assert!(fix.contains(part), "{node} {code}: {fix}");
+        // What a node says of itself is in its own words.
+        let other = if node == "pg" { "\"there\"" } else { "`here`" };
+        assert!(!fix.contains(other) || code == "W513", "{fix}");
+        if code == "E504" {
+            let (own, peers) = if node == "pg" {
+                ("here", "there")
+            } else {
+                ("there", "here")
+            };
+            assert!(
+                found.what.contains(&format!("{own:?} is missing")),
+                "{}",
+                found.what
+            );
+            assert!(
+                found.what.contains(&format!("has it as {peers:?}")),
+                "{}",
+                found.what
+            );
+        }
+    }
 }
 
 #[test]
