@@ -351,21 +351,14 @@ impl Way<'_> {
 
     fn absent(&self, column: &Column) -> Finding {
         let (from, to) = (self.from, self.to);
-        let own = match self.own(&column.name) {
-            own if own == column.name => String::new(),
-            own => format!(" as {own:?}"),
-        };
         if !is_sent(column, from.engine) {
             let what = format!(
-                "column {:?} is generated on node {}{own} and stays there",
+                "column {:?} is generated on node {} and stays there",
                 column.name, from.node
             );
             return Finding::warning("W515", to.node, what).table(to.id);
         }
-        let mut what = format!(
-            "column {:?} is missing; node {} has it{own}",
-            column.name, from.node
-        );
+        let mut what = format!("column {:?} is missing; node {} has it", column.name, from.node);
         if let Some(name) = made_type(column, from, to) {
             what.push_str(&format!(
                 ", of type {name}: make that first where it is not (CREATE TYPE, CREATE EXTENSION)"
