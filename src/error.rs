@@ -276,9 +276,17 @@ mod tests {
         let error = Error::definite("x").hint(format!("mend it; then {NEW_COPY}"));
         let error = error.in_sync("shop");
         let hint = error.hint_text().unwrap_or_default();
-        assert!(hint.starts_with("mend it; then make a new copy: `tidelock teardown --sync shop --execute`;"));
+        assert!(
+            hint.starts_with("mend it; then make a new copy: `tidelock teardown --sync shop --execute`;")
+        );
         assert!(hint.contains("`tidelock setup --sync shop --execute`") && hint.ends_with("`tidelock run`"));
-        assert_eq!(error.in_sync("other").hint_text().map(|hint| hint.contains("other")), Some(false));
+        assert_eq!(
+            error
+                .in_sync("other")
+                .hint_text()
+                .map(|hint| hint.contains("other")),
+            Some(false)
+        );
     }
 
     #[test]

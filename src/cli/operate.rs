@@ -207,7 +207,8 @@ pub(super) async fn skip(face: &Face, options: &SkipOptions) -> Result<()> {
         true => vec!["tidelock run".to_owned(), "tidelock status".to_owned()],
         false => vec![format!(
             "tidelock skip '{}' --at '{}' --execute",
-            link.full_name(), planned.transaction
+            link.full_name(),
+            planned.transaction
         )],
     };
     if face.json {

@@ -180,7 +180,9 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     let refused = seed::refuse_half(&spec, &missing).err();
     let start = Start {
         done: missing.is_empty(),
-        next: refused.as_ref().map(|_| format!("tidelock teardown --sync {} --execute", spec.name)),
+        next: refused
+            .as_ref()
+            .map(|_| format!("tidelock teardown --sync {} --execute", spec.name)),
         refused: refused.map(|error| match error.hint_text() {
             Some(hint) => format!("{error} ({hint})"),
             None => error.to_string(),

@@ -180,7 +180,11 @@ impl Daemon {
     pub(super) fn watch(&mut self, syncs: Vec<Sync>) {
         self.facts = self.server.is_some().then(|| {
             let over = CancellationToken::new();
-            tokio::spawn(http::facts::watch(syncs, Arc::clone(&self.shown.facts), over.clone()));
+            tokio::spawn(http::facts::watch(
+                syncs,
+                Arc::clone(&self.shown.facts),
+                over.clone(),
+            ));
             over.drop_guard()
         });
     }

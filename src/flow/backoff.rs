@@ -185,12 +185,18 @@ mod tests {
         let mut backoff = Backoff::new(Some(PATIENCE));
         tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
         let (count, took) = attempts(&mut backoff, Duration::from_millis(10), &[]).await;
-        assert!(count > 3 && took >= PATIENCE && took < PATIENCE * 2, "{count} {took:?}");
+        assert!(
+            count > 3 && took >= PATIENCE && took < PATIENCE * 2,
+            "{count} {took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_committed_checkpoint_begins_the_patience_anew() {
-        let (stop, pulse) = (CancellationToken::new(), Arc::new(Pulse::new("s", "a->b", String::new(), String::new())));
+        let (stop, pulse) = (
+            CancellationToken::new(),
+            Arc::new(Pulse::new("s", "a->b", String::new(), String::new())),
+        );
         let pulses = [Arc::clone(&pulse)];
         let mut backoff = Backoff::new(Some(PATIENCE));
         for _ in 0..5 {

@@ -392,7 +392,11 @@ impl Link {
                 table.clone_from(target);
             }
         }
-        let skip = format!("tidelock skip '{}' --at '{}'", self.spec.full_name(), halt.transaction);
+        let skip = format!(
+            "tidelock skip '{}' --at '{}'",
+            self.spec.full_name(),
+            halt.transaction
+        );
         let hint = match error.hint_text() {
             Some(hint) if hint.contains(SKIP_IT) => hint.replace(SKIP_IT, &format!("`{skip} --execute`")),
             Some(hint) if hint.contains("tidelock skip") => hint.to_owned(),

@@ -188,7 +188,10 @@ impl Ours {
         let oldest = lags
             .iter()
             // Nothing is known before the source's log was looked at.
-            .filter_map(|(pulse, lag)| lag.age_ms.map(|_| (of(pulse), lag.oldest_age_ms.map_or(0.0, seconds))));
+            .filter_map(|(pulse, lag)| {
+                lag.age_ms
+                    .map(|_| (of(pulse), lag.oldest_age_ms.map_or(0.0, seconds)))
+            });
         let help = "Age of the oldest commit that is not applied; 0 when there is none";
         out.gauge(("oldest_unapplied_commit_seconds", help), oldest)?;
         let help = "From the commit on the source to the commit on the target, by both machines' clocks";

@@ -358,7 +358,11 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
     };
     if !target.set_up {
         let why = "the target has no tidelock objects for this sync";
-        return verdict("not set up", why, Some(&format!("tidelock setup --sync {sync} --execute")));
+        return verdict(
+            "not set up",
+            why,
+            Some(&format!("tidelock setup --sync {sync} --execute")),
+        );
     }
     // A seq below zero: the copy has begun and is not committed.
     let begun = target
