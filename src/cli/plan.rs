@@ -166,35 +166,8 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     };
     let shown = seeder.unwrap_or(spec.links.first().map_or(0, |(source, _)| *source));
     let sizes = parts[shown].node.sizes(&spec.nodes[shown].tables).await?;
-    let sum = |of: fn(&Size) -> Option<u64>| {
-        let mut each = sizes.iter().map(|size| of(size.as_ref()?));
-        each.try_fold(0_u64, |sum, next| Some(sum + next?))
-    };
-    let copies: Vec<usize> = spec
-        .links
-        .iter()
-        .filter(|link| Some(link.0) == seeder)
-        .map(|link| link.1)
-        .collect();
     let missing = not_started(&spec, &mut parts).await?;
-    let refused = seed::refuse_half(&spec, &missing).err();
-    let start = Start {
-        done: missing.is_empty(),
-        next: refused
-            .as_ref()
-            .map(|_| format!("tidelock teardown --sync {} --execute", spec.name)),
-        refused: refused.map(|error| match error.hint_text() {
-            Some(hint) => format!("{error} ({hint})"),
-            None => error.to_string(),
-        }),
-        copy_from: seeder.map(|index| spec.nodes[index].name.clone()),
-        copy_to: copies
-            .iter()
-            .map(|target| spec.nodes[*target].name.clone())
-            .collect(),
-        rows_estimated: sum(|size| size.rows),
-        bytes_estimated: sum(|size| Some(size.bytes)),
-    };
+    let start = start(&spec, &missing, seeder, &sizes);
     let mut findings = between(sync, &spec, &answers);
     // Only what is still to be copied must be empty.
     for link in missing.iter().filter(|link| seed::is_copy(&spec, link)) {
@@ -222,6 +195,30 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         links: sync.links().into_iter().map(|link| link.id).collect(),
         start,
     })
+}
+
+fn start(spec: &SyncSpec, missing: &[Arc<LinkSpec>], seeder: Option<usize>, sizes: &[Option<Size>]) -> Start {
+    let sum = |of: fn(&Size) -> Option<u64>| {
+        let mut each = sizes.iter().map(|size| of(size.as_ref()?));
+        each.try_fold(0_u64, |sum, next| Some(sum + next?))
+    };
+    let name = |index: usize| spec.nodes[index].name.clone();
+    let copies = spec.links.iter().filter(|link| Some(link.0) == seeder);
+    let refused = seed::refuse_half(spec, missing).err();
+    Start {
+        done: missing.is_empty(),
+        next: refused
+            .as_ref()
+            .map(|_| format!("tidelock teardown --sync {} --execute", spec.name)),
+        refused: refused.map(|error| match error.hint_text() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        }),
+        copy_from: seeder.map(name),
+        copy_to: copies.map(|link| name(link.1)).collect(),
+        rows_estimated: sum(|size| size.rows),
+        bytes_estimated: sum(|size| Some(size.bytes)),
+    }
 }
 
 /// MySQL and MariaDB show an account's grants to itself and to administrators. Where nothing but grants is left, the

@@ -370,16 +370,7 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         .as_ref()
         .filter(|checkpoint| checkpoint.seq >= 0);
     let Some(age) = begun.and(target.checkpoint_age_ms) else {
-        return match seed {
-            Seed::From(node) => {
-                let why = format!("the first copy from {node} is not done");
-                verdict("not seeded", why, Some("tidelock run"))
-            }
-            Seed::None => {
-                let why = "no run has made a checkpoint yet";
-                verdict("never started", why, Some("tidelock run"))
-            }
-        };
+        return not_begun(seed);
     };
     if let Some(pause) = &target.pause {
         let resume = format!("tidelock resume '{sync}/{}'", link.id);
@@ -422,6 +413,19 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
             let minutes = age / 60_000;
             let why = format!("the checkpoint has not moved for {minutes} min: no run, or it is stuck");
             verdict("stopped", why, Some("tidelock run"))
+        }
+    }
+}
+
+fn not_begun(seed: &Seed) -> Verdict {
+    match seed {
+        Seed::From(node) => {
+            let why = format!("the first copy from {node} is not done");
+            verdict("not seeded", why, Some("tidelock run"))
+        }
+        Seed::None => {
+            let why = "no run has made a checkpoint yet";
+            verdict("never started", why, Some("tidelock run"))
         }
     }
 }
