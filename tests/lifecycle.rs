@@ -126,6 +126,16 @@ async fn setup_twice_and_teardown(pair: Pair) {
     scene.lock.ok(&["run", "--once"]).await;
     scene.assert_equal().await;
 
+    scene.lock.spawn();
+    eventually(LIMIT, "a copy to run the links", async || {
+        let status = document(&scene.lock, &["status"]).await;
+        status["links"][0]["run_by"].is_string()
+    })
+    .await;
+    let refused = scene.lock.run(&["teardown", "--execute"]).await;
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("runs link "), "{}", refused.stderr);
+    scene.lock.term().await;
     let plan = document(&scene.lock, &["teardown"]).await;
     assert_eq!(plan["executed"], false);
     assert_ne!(ours(&scene).await, [0, 0]);

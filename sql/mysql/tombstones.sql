@@ -4,5 +4,6 @@ CREATE TABLE IF NOT EXISTS tidelock.{tombstones} (
     tidelock_version BIGINT      NOT NULL,
     tidelock_origin  SMALLINT    NOT NULL,
     deleted_at       DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
-    PRIMARY KEY ({key})
+    PRIMARY KEY ({key}),
+    KEY tidelock_version (tidelock_version)
 ) ENGINE=InnoDB

@@ -6,9 +6,11 @@
 use super::{Face, Schema, check, render, select};
 use crate::config::{Config, Sync};
 use crate::engine::Node;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::flow;
+use crate::flow::instance;
 use crate::flow::spec::SyncSpec;
+use crate::model::operation::Lease;
 use serde::Serialize;
 use std::rc::Rc;
 
@@ -75,6 +77,11 @@ pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()
     let mut parts = parts(face, &config, options, deed).await?;
     let statements: usize = parts.iter().map(|part| part.statements.len()).sum();
     if options.execute {
+        if deed == Deed::Teardown {
+            for part in &mut parts {
+                part.refuse_running().await?;
+            }
+        }
         for part in &mut parts {
             execute(face, part, deed).await?;
         }
@@ -179,6 +186,29 @@ async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Dee
 }
 
 impl Part<'_> {
+    /// What is torn down under a copy that runs is never carried over.
+    async fn refuse_running(&mut self) -> Result<()> {
+        for link in (0..self.spec.links.len()).map(|index| self.spec.link(index)) {
+            if link.target.name != self.spec.nodes[self.index].name {
+                continue;
+            }
+            let lease = self.node.link_status(&link.sync, &link.id).await?.lease;
+            let is_in_the_way = |lease: &Lease| lease.is_held() && !instance::has_ended(&lease.process);
+            if let Some(lease) = lease.filter(is_in_the_way) {
+                return Err(Error::definite(format!("tear down sync {}", link.sync))
+                    .node(&link.target.name)
+                    .reason(Reason::Refused)
+                    .why(format!("{} runs link {}", lease.holder, link.id))
+                    .hint(format!(
+                        "let the links catch up (`tidelock status`), stop that copy, and tear down then; the lease of one \
+                         that was killed runs out in {} s",
+                        lease.left_ms.unsigned_abs().div_ceil(1_000)
+                    )));
+            }
+        }
+        Ok(())
+    }
+
     /// Finds the statements that are still needed.
     pub(super) async fn ask(&mut self, deed: Deed) -> Result<()> {
         let scope = self.spec.scope(self.index);
@@ -219,7 +249,10 @@ fn next_steps(options: &Options, deed: Deed, statements: usize) -> Vec<String> {
         chosen("--node", &options.node)
     );
     match (options.execute || statements == 0, deed) {
-        (true, Deed::Setup) => vec!["tidelock check".to_owned(), "tidelock run".to_owned()],
+        (true, Deed::Setup) => {
+            let sync = chosen("--sync", &options.sync);
+            vec![format!("tidelock check{sync}"), format!("tidelock run{sync}")]
+        }
         (true, Deed::Teardown) => Vec::new(),
         (false, Deed::Setup | Deed::Teardown) => {
             vec![format!("{again} --execute"), format!("{again} --print-sql")]

@@ -58,7 +58,7 @@ fn started(pid: u32) -> Option<String> {
 }
 
 /// Has that process ended for certain? It must have run where we see all processes.
-pub(super) fn has_ended(process: &str) -> bool {
+pub fn has_ended(process: &str) -> bool {
     let Some(machine) = machine() else { return false };
     let Some(rest) = process.strip_prefix(&format!("{machine} ")) else {
         return false;

@@ -18,6 +18,8 @@ use Reason::{Other, Unreachable};
 
 const READ_ONLY: &str = "it goes on when the server takes writes again; after a failover the URL must lead to the new \
                          primary (several hosts in one URL: the first that takes writes)";
+const STALE_TRIGGER: &str = "the table was altered, and one of its triggers names a column that is gone: `tidelock setup \
+                             --execute` makes Tidelock's anew, then `tidelock run`; a trigger of your own you have to alter";
 const DISK: &str = "free space on the server; it goes on by itself then";
 
 const TABLE: &[(&[u16], Class, Reason, Option<&str>)] = &[
@@ -122,6 +124,10 @@ pub(super) fn of(code: u16, message: &str) -> Fault {
         (1290 | 1836, None) if message.contains("read") => (Transient, Other, Some(READ_ONLY)),
         // "Got error N": the operating system's number; 28 is a full disk.
         (1026 | 1030 | 1180, None) if is_disk_full(message) => (Transient, Other, Some(DISK)),
+        // Nothing of the data: leaving it out would not help.
+        (1054, None) if ["in 'NEW'", "in 'OLD'"].iter().any(|row| message.contains(row)) => {
+            (Definite, Reason::Blocked, Some(STALE_TRIGGER))
+        }
         (1236, None) => return log(message),
         _ => (Definite, Other, None),
     };
@@ -176,6 +182,9 @@ mod tests {
         assert_eq!(of(1290, read_only).class, Class::Transient);
         let other = "The MySQL server is running with the --skip-grant-tables option";
         assert_eq!(of(1290, other).class, Class::Definite);
+        let stale = of(1054, "Unknown column 'c' in 'NEW'");
+        assert_eq!((stale.reason, stale.hint), (Reason::Blocked, Some(STALE_TRIGGER)));
+        assert_eq!(of(1054, "Unknown column 'c' in 'field list'").reason, Reason::Other);
         let full = "Got error 28 \"No space left on device\" from storage engine InnoDB";
         assert_eq!(of(1030, full).class, Class::Transient);
         assert_eq!(

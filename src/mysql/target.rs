@@ -89,9 +89,12 @@ impl Target {
         target.refuse_unfit(merge).await?;
         let doing = "set up the apply session";
         if let Err(error) = target.conn.query_drop(sql::SESSION).await {
-            return Err(target.failed(doing, error).hint(
-                "GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url, or run `tidelock setup --execute`",
-            ));
+            let lacks_right = has_code(&error, &[1227]);
+            let error = target.failed(doing, error);
+            return Err(match lacks_right {
+                true => error.hint("GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url;"),
+                false => error,
+            });
         }
         // Noticed here, before anything is read.
         let found = target
@@ -100,9 +103,14 @@ impl Target {
             .await;
         match found {
             Ok(()) => Ok(target),
-            Err(error) => Err(target
-                .failed("find the control database", error)
-                .hint("run `tidelock setup --execute`")),
+            Err(error) => {
+                let is_missing = has_code(&error, &[1049, 1146]);
+                let error = target.failed("find the control database", error);
+                Err(match is_missing {
+                    true => error.hint("run `tidelock setup --execute`"),
+                    false => error,
+                })
+            }
         }
     }
 
@@ -608,6 +616,11 @@ impl Target {
     }
 }
 
+/// Did the server refuse with one of these?
+fn has_code(error: &mysql_async::Error, codes: &[u16]) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if codes.contains(&error.code))
+}
+
 /// What one statement of a packet answered.
 struct Outcome {
     /// Rows found (not only changed) by a write.
@@ -635,15 +648,15 @@ fn lock_order(key: &Key) -> Vec<u8> {
 
 /// Did the data cause it? SQLSTATE classes 22 and 23 and SIGNAL of a trigger, and what has no class of its own.
 fn is_refusal(error: &ServerError) -> bool {
-    const OTHERS: [u16; 23] = [
+    const OTHERS: [u16; 24] = [
         // No default; value cut; wrong value, for a function, for a column; check constraint (both engines).
         1364, 1265, 1366, 1411, 1367, 3819, 4025,
         // Row or index entry too large; invalid character; division by zero; geometry.
         1118, 1071, 1713, 1300, 1977, 1365, 1416, 1690,
         // JSON: text, character set, depth, document, number.
         3140, 3141, 3144, 3146, 3157, 3158, 3037,
-        // A value of a generated column that is out of range.
-        1906,
+        // A value of a generated column that is out of range; no partition takes the row.
+        1906, 1526,
     ];
     let class = error.state.get(..2).unwrap_or_default();
     ["22", "23", "45"].contains(&class) || OTHERS.contains(&error.code) || is_unique(error)

@@ -1,10 +1,11 @@
 //! Setup brings everything there, once; teardown takes it away.
 
-use crate::harness::{Kind, Options, private};
+use crate::harness::{Kind, Options, access, private};
 use crate::node::{Engine, Node, codes};
 use crate::on_every_server;
 use tidelock::model::schema::TableId;
 use tidelock::model::sync::Mode;
+use tidelock::mysql::target::Target;
 
 /// Names that need every kind of quoting, and a key of two columns.
 const ODD: &str = "we'ird \" t{able}";
@@ -100,6 +101,35 @@ async fn teardown_leaves_usable_tables_and_nothing_else(kind: Kind) {
         );
         assert_eq!(second.db.one("SELECT count(*) FROM pg_publication").await, "0");
     }
+}
+
+async fn who_may_not_look_is_told_so(kind: Kind) {
+    let mut node = Node::new(kind, "blind", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+    node.setup().await;
+    let user = format!("blind_{}", node.db.run_account());
+    let create = match node.is_postgres() {
+        true => format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'"),
+        false => format!(
+            "CREATE USER {user} IDENTIFIED BY '{user}'; GRANT SELECT, TRIGGER ON {}.* TO {user}",
+            node.db.name()
+        ),
+    };
+    node.db.as_dba(&create).await;
+    let owner = std::mem::replace(&mut node.engine, Engine::open(&node.db, &user).await);
+    let error = node.try_teardown().await.unwrap_err();
+    let (said, hint) = (error.to_string(), error.hint_text().unwrap());
+    assert!(said.contains(&user) && said.contains("may not look"), "{said}");
+    assert!(hint.contains("setup_url"), "{hint}");
+    assert_eq!(error.exit_code(), 3);
+    if !node.is_postgres() {
+        // The statement of the hint is one.
+        node.db.as_dba(&hint[hint.find("GRANT").unwrap()..]).await;
+        assert_ne!(node.try_teardown_sql().await.unwrap(), [] as [&str; 0]);
+    }
+    node.engine = owner;
+    let drop = if node.is_postgres() { "ROLE" } else { "USER" };
+    node.db.as_dba(&format!("DROP {drop} {user}")).await;
+    assert_ne!(node.teardown().await, [] as [&str; 0]);
 }
 
 /// On MySQL and MariaDB the control database is the server's, so this needs a server of its own.
@@ -301,6 +331,7 @@ async fn the_run_account_gets_what_it_needs(kind: Kind) {
 on_every_server!(
     the_second_setup_has_nothing_to_do,
     teardown_leaves_usable_tables_and_nothing_else,
+    who_may_not_look_is_told_so,
     transactional_setup_leaves_the_table_alone,
     another_rank_or_server_is_refused,
     a_table_that_joins_a_started_sync_is_refused,
@@ -309,3 +340,17 @@ on_every_server!(
     syncs_are_set_up_at_the_same_time,
     the_run_account_gets_what_it_needs,
 );
+
+/// What stands in the way of a target is told by its own cause: a right that is missing is not a missing setup.
+#[tokio::test]
+async fn a_target_that_may_not_be_read_is_no_target_without_setup() {
+    for kind in [Kind::Mysql, Kind::Mariadb] {
+        let node = Node::new(kind, "closed", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+        let opened = Target::open(&access("here", &node.db.run_url()), false).await;
+        let Err(error) = opened else {
+            panic!("{kind:?}: it opened")
+        };
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(hint.contains("tidelock check"), "{kind:?}: {error}: {hint}");
+    }
+}

@@ -226,6 +226,17 @@ async fn automatic_keys_and_replaced_ones() {
             (stamp(&node, 1).await, stamp(&node, 2).await),
             ("1@3".into(), "1@3".into())
         );
+        // The counter begins anew: the rows of old keys start above what was deleted.
+        node.exec("UPDATE t SET word = 'c'; UPDATE t SET word = 'd'; DELETE FROM t; ALTER TABLE t AUTO_INCREMENT = 1")
+            .await;
+        node.exec("INSERT INTO t (word) VALUES ('e'), ('f')").await;
+        assert_eq!(
+            (stamp(&node, 1).await, stamp(&node, 2).await),
+            ("4@3".into(), "4@3".into()),
+            "{kind}"
+        );
+        node.exec("INSERT INTO t VALUES (9, 'g')").await;
+        assert_eq!(stamp(&node, 9).await, "1@3", "{kind}");
     }
 }
 

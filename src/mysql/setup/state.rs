@@ -35,6 +35,8 @@ pub(super) struct State {
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
     pub tombstones: Vec<Option<CatalogTable>>,
+    /// Tables of our database that have an index on the version.
+    pub indexed: Vec<String>,
     /// Every trigger in the tables' databases.
     pub triggers: Vec<Installed>,
 }
@@ -97,6 +99,13 @@ async fn has_gtids(conn: &mut Conn, flavor: Flavor) -> Result<bool> {
     Ok(mode.as_deref() == Some("ON"))
 }
 
+async fn indexed(conn: &mut Conn) -> Result<Vec<String>> {
+    let sql = "SELECT TABLE_NAME FROM information_schema.STATISTICS
+                WHERE TABLE_SCHEMA = 'tidelock' AND COLUMN_NAME = 'tidelock_version' AND SEQ_IN_INDEX = 1";
+    let found = rows(conn, sql, &[]).await?;
+    found.iter().map(|row| cell(row, 0)).collect()
+}
+
 impl State {
     pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
         let flavor = flavor(conn).await?;
@@ -124,6 +133,7 @@ impl State {
             started: Vec::new(),
             tables: catalog::tables(conn, &scope.tables).await?,
             tombstones: catalog::tables(conn, &tombstones).await?,
+            indexed: indexed(conn).await?,
             triggers: triggers(conn, scope).await?,
         };
         for row in rows(conn, "SELECT CURRENT_USER()", &[]).await? {

@@ -120,7 +120,17 @@ fn table_steps(
             steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
         }
         match tombstones {
-            Some(found) => tombstones_type(catalog, found, steps),
+            Some(found) => {
+                tombstones_type(catalog, found, steps);
+                let name = &found.table.id.name;
+                if !state.indexed.contains(name) {
+                    let sql = format!(
+                        "CREATE INDEX tidelock_version ON {} (tidelock_version)",
+                        table(&found.table.id)
+                    );
+                    steps.push(Step::new(TABLE, "the tombstones' index", sql).table(id));
+                }
+            }
             None => {
                 let sql = triggers::tombstones_sql(id, &triggers::key(catalog));
                 steps.push(Step::new(TABLE, "tombstones", sql).table(id));
@@ -246,7 +256,7 @@ async fn accounts(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         return Err(Error::definite(doing)
             .node(&scope.node)
             .why(format!("there is no account of user {user:?}"))
-            .hint(create_user(user)));
+            .hint(create_user(&quoted(user, "%"))));
     }
     found
         .iter()
@@ -254,6 +264,13 @@ async fn accounts(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         .collect()
 }
 
-pub(super) fn create_user(user: &str) -> String {
-    format!("CREATE USER {} IDENTIFIED BY '...'", quoted(user, "%"))
+/// `account`: quoted, as statements write it.
+pub(super) fn create_user(account: &str) -> String {
+    format!("CREATE USER {account} IDENTIFIED BY '...'")
+}
+
+/// The account that a statement of ours gives rights to.
+pub(super) fn grantee(statement: &str) -> Option<&str> {
+    let (_, account) = statement.strip_prefix("GRANT ")?.rsplit_once(" TO ")?;
+    Some(account)
 }

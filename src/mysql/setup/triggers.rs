@@ -130,6 +130,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, installed: &[Insta
     let (schema_name, table_name) = (literal(&id.schema), literal(&id.name));
     let (key_list, old_key, same_key) = (list(&key, ""), list(&key, "OLD."), same(&key));
     let (row_key, tombstone_key) = (has_new_key(&key, "r"), has_new_key(&key, "d"));
+    let to_come = is_to_come(&key);
     let mut names = names(id).into_iter();
     KINDS.map(|(moment, _, template)| {
         let trigger = names.next().unwrap_or_default();
@@ -148,6 +149,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, installed: &[Insta
             ("is_greater", &is_greater),
             ("row_has_new_key", &row_key),
             ("tombstone_has_new_key", &tombstone_key),
+            ("key_is_to_come", &to_come),
         ];
         let mark = format!("tidelock_{VERSION}_{}", digest(&render(template, &values)));
         let follows = follows(id, moment, installed);
@@ -216,6 +218,23 @@ fn list(key: &[&Column], prefix: &str) -> String {
         .map(|column| format!("{prefix}{}", quote(&column.name)))
         .collect();
     names.join(", ")
+}
+
+/// Does the server count one of the key's columns up after this? Before, such a column is zero.
+fn is_to_come(key: &[&Column]) -> String {
+    let counted = key.iter().filter(|column| {
+        matches!(
+            column.ty,
+            ColumnType::Int { .. } | ColumnType::Float | ColumnType::Double
+        )
+    });
+    let terms: Vec<String> = counted
+        .map(|column| format!("NEW.{} = 0", quote(&column.name)))
+        .collect();
+    match terms.is_empty() {
+        true => "FALSE".to_owned(),
+        false => terms.join(" OR "),
+    }
 }
 
 fn has_new_key(key: &[&Column], alias: &str) -> String {
