@@ -11,7 +11,7 @@ use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
 use crate::mapping::{Passage, Place};
 use crate::model::change::{Change, Head, Op};
-use crate::model::schema::{Engine, Table};
+use crate::model::schema::{ColumnType, Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name};
 use crate::model::value::{Row, Value};
@@ -469,6 +469,14 @@ impl Plan {
     fn cast(&self, value: &Value, carried: Carried) -> Result<Value, Refusal> {
         let source = &self.source.columns[carried.source];
         let target = &self.shape.table.columns[carried.target];
+        // In a merge it comes back whole with any change of the other side, and then as its text.
+        let is_half = matches!((&source.ty, value), (ColumnType::Json { .. }, Value::Opaque(_)));
+        if is_half && self.stamps.is_some() {
+            return Err(Refusal {
+                column: target.name.clone(),
+                why: typemap::SQL_IN_JSON.to_owned(),
+            });
+        }
         typemap::cast(
             value.clone(),
             &source.ty,
