@@ -427,6 +427,7 @@ async fn mysql_values_of_sql_in_json() {
     let logged: Vec<Row> = logged.collect();
     let mut snapshot = Snapshot::open(&options).await.unwrap();
     let mut copied = copy(&mut snapshot, &options, 0).await;
+    snapshot.close().await.unwrap();
     copied.sort_by_key(|row| format!("{:?}", row.get(0)));
     assert_eq!(logged, copied);
     let is_more = |row: &Row| matches!(row.get(1), Some(Value::Opaque(_)));
