@@ -171,6 +171,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
         };
         let catalog = CatalogTable {
             table,
+            always: Vec::new(),
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
             replica_identity: String::new(),
@@ -489,6 +490,7 @@ async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
         }
         if let Some(catalog) = scope.table(found, &table) {
             catalog.foreign_triggers.push(ForeignTrigger {
+                table: catalog.table.id.clone(),
                 name,
                 guarded: body.to_ascii_lowercase().contains("@tidelock_apply"),
             });
