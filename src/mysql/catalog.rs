@@ -17,8 +17,10 @@ const DOING: &str = "read the tables' definitions";
 
 /// What marks a trigger as ours.
 pub const TRIGGER_PREFIX: &str = "tidelock_";
-/// Character sets that hold all of Unicode.
-const UNICODE: [&str; 5] = ["utf8mb4", "utf16", "utf16le", "utf32", "gb18030"];
+/// By the character set's name.
+pub(super) fn holds_all_of_unicode(charset: &str) -> bool {
+    ["utf8mb4", "utf16", "utf16le", "utf32", "gb18030"].contains(&charset)
+}
 
 /// The tables in the order asked for.
 pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
@@ -370,7 +372,7 @@ impl Described {
             chars: chars.filter(|_| by_chars),
             bytes: self.octets.filter(|_| !by_chars),
             fixed,
-            utf8: UNICODE.contains(&self.charset.as_str()),
+            utf8: holds_all_of_unicode(&self.charset),
         }
     }
 

@@ -15,11 +15,11 @@ use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
-use crate::model::schema::{Table, TableId};
+use crate::model::schema::{ColumnType, Table, TableId};
 use crate::model::sync::{Mode, object_name};
-use crate::model::value::Row;
-use mysql_async::Conn;
+use crate::model::value::{Row, Value};
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Value as Cell};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -204,22 +204,49 @@ async fn read_tables(
     conn
 }
 
+/// MySQL's own JSON columns. Functions can put values of SQL into a document (dates, bytes), which its text shows as
+/// strings; the server itself tells whether the text says all.
+fn documents(table: &Table) -> Vec<usize> {
+    let is_parsed = |place: &usize| table.columns[*place].ty == ColumnType::Json { normalised: true };
+    (0..table.columns.len()).filter(is_parsed).collect()
+}
+
+/// As the log's reader gives such a document.
+fn more_than_text(value: &Value) -> Value {
+    match value {
+        Value::Json(text) => Value::Opaque(text.clone()),
+        other => other.clone(),
+    }
+}
+
 /// Stops early, and quietly, when the reader is gone.
 async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Result<Vec<Row>>>) -> Result<()> {
     let failed = |error| fail("copy a table", error);
-    let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let documents = documents(table);
+    columns.extend(documents.iter().map(|place| {
+        let name = quote(&table.columns[*place].name);
+        format!("{name} = CAST(CAST({name} AS CHAR) AS JSON)")
+    }));
     let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&table.id));
     let mut result = conn.exec_iter(sql, ()).await.map_err(failed)?;
     let mut batch = Vec::new();
     let mut bytes = 0;
     while let Some(row) = result.next().await.map_err(failed)? {
-        let cells = row.unwrap();
+        let mut cells = row.unwrap();
+        let is_text = cells.split_off(table.columns.len());
         let cells: Result<Vec<_>> = cells
             .into_iter()
             .zip(&table.columns)
             .map(|(cell, column)| decode_select(column, cell).map(Some))
             .collect();
-        let row: Row = cells?.into_iter().collect();
+        let mut row: Row = cells?.into_iter().collect();
+        for (place, is_text) in documents.iter().zip(is_text) {
+            match row.0.get_mut(*place) {
+                Some(Some(value)) if is_text != Cell::Int(1) => *value = more_than_text(value),
+                Some(_) | None => {}
+            }
+        }
         bytes += row.bytes();
         batch.push(row);
         if batch.len() >= BATCH_ROWS_MAX || bytes >= BATCH_BYTES_MAX {

@@ -51,6 +51,13 @@ fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> 
             Err("the target is NOT NULL and the value is NULL")
         };
     }
+    let value = match (value, source) {
+        (Value::Opaque(_), ColumnType::Json { .. }) if rule == Rule::Json(json::MYSQL) => {
+            return Err(super::SQL_IN_JSON);
+        }
+        (Value::Opaque(text), ColumnType::Json { .. }) => Value::Json(text),
+        (value, _) => value,
+    };
     if !has_form(&value, source) {
         return Err(NOT_ITS_TYPE);
     }

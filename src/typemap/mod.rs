@@ -26,6 +26,11 @@ pub use verdict::verdict;
 
 use crate::model::schema::{ColumnType, Engine};
 
+/// Of a document that MySQL's own functions built. It comes as [`crate::model::value::Value::Opaque`], since it is more
+/// than its text.
+pub const SQL_IN_JSON: &str = "the document holds a value of SQL (JSON_TYPE tells: DATE, TIME, DATETIME, BLOB, BIT, or a \
+                               long DECIMAL), which MySQL would read from its text as another type";
+
 /// Does reading this JSON as numbers and objects lose nothing of it? 64-bit integers, exact doubles, no key twice.
 pub fn is_plain_json(text: &str) -> bool {
     json::check(text, json::MYSQL).is_ok()

@@ -176,7 +176,7 @@ fn json_words(limits: json::Limits, source: &Column, from: Engine) -> Vec<String
     let parsed = matches!(source.ty, ColumnType::Json { normalised: true });
     let mut words = Vec::new();
     if limits == json::MYSQL && from == Engine::Mysql {
-        // All but a DECIMAL that its owner built into a document.
+        // All but what its owner built into a document by functions: dates, bytes, long DECIMALs.
         return words;
     }
     if !limits.kept {

@@ -262,3 +262,36 @@ async fn mysql_incident() {
 async fn mariadb_incident() {
     an_incident_is_a_lost_position(Kind::Mariadb).await;
 }
+
+/// The log has a statement in the bytes of its client: what is read of them is the right table, or stops the link.
+async fn statements_of_clients_with_other_character_sets(kind: Kind) {
+    let db = database(kind, "clients").await;
+    // As Latin-1 and GBK read the bytes of é and éé.
+    db.exec("CREATE TABLE `Ã©` (id int PRIMARY KEY); CREATE TABLE `茅茅` (id int PRIMARY KEY)")
+        .await;
+    let options = options(&db, &["Ã©", "茅茅"]).await;
+    let mut source = source(&options).await;
+    let mut session = db.session().await;
+    session
+        .exec("SET NAMES latin1; TRUNCATE TABLE `é`; SET NAMES gbk; CREATE TABLE `éé_` (id int)")
+        .await;
+    assert_eq!(told(&parts(&mut source, &options).await), ["truncate"]);
+    session.exec("DROP TABLE `éé`").await;
+    let error = loop {
+        if let Err(error) = next(&mut source).await {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains("character set"), "{kind:?}: {error}");
+    assert!(error.halt().is_some() && error.hint_text().unwrap().contains("skip"));
+}
+
+#[tokio::test]
+async fn mysql_clients_with_other_character_sets() {
+    statements_of_clients_with_other_character_sets(Kind::Mysql).await;
+}
+
+#[tokio::test]
+async fn mariadb_clients_with_other_character_sets() {
+    statements_of_clients_with_other_character_sets(Kind::Mariadb).await;
+}

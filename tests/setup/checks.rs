@@ -350,6 +350,24 @@ async fn mysql_tables_that_cannot_be_carried() {
     }
 }
 
+/// The server shows such a label as '?' to whoever asks, and its values as they are.
+#[tokio::test]
+async fn labels_that_the_server_does_not_show() {
+    for kind in [Kind::Mysql, Kind::Mariadb] {
+        let ddl = "CREATE TABLE e (id int PRIMARY KEY, c enum('a', '😀') CHARACTER SET utf8mb4);
+                   CREATE TABLE s (id int PRIMARY KEY, c set('b', '😀') CHARACTER SET utf8mb4);
+                   CREATE TABLE plain (id int PRIMARY KEY, c enum('a', '?') CHARACTER SET utf8mb3,
+                                       d enum('é', '漢') CHARACTER SET utf8mb4)";
+        let node = Node::new(kind, "labels", ddl, &["e", "s", "plain"]).await;
+        node.let_look().await;
+        let found = node.check().await;
+        let hidden = found.iter().filter(|finding| finding.code == "E220");
+        let tables: Vec<String> = hidden.filter_map(|finding| finding.table.clone()).collect();
+        let schema = node.db.name();
+        assert_eq!(tables, [format!("{schema}.e"), format!("{schema}.s")], "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn mysql_servers_that_log_too_little() {
     for kind in [Kind::Mysql, Kind::Mariadb] {

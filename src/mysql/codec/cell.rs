@@ -381,7 +381,13 @@ fn cell(form: &Form, cursor: &mut Cursor<'_>) -> Option<Value> {
         Form::Bytes(prefix, limit, fixed) => {
             Value::Bytes(padded(prefixed(cursor, *prefix)?.to_vec(), *limit, *fixed).into())
         }
-        Form::Json(prefix) => Value::Json(json::text(prefixed(cursor, *prefix)?)?.into()),
+        Form::Json(prefix) => {
+            let document = json::document(prefixed(cursor, *prefix)?)?;
+            match document.has_sql {
+                true => Value::Opaque(document.text.into()),
+                false => Value::Json(document.text.into()),
+            }
+        }
         Form::JsonText(prefix, charset) => Value::Json(charset.text(prefixed(cursor, *prefix)?)?),
         Form::Opaque(prefix) => Value::Opaque(opaque_bytes(prefixed(cursor, *prefix)?)),
         Form::Uuid => Value::Uuid(unpadded(prefixed(cursor, 1)?)?),

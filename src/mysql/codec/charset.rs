@@ -1,10 +1,12 @@
-//! Text of row events, which comes in its column's charset, to UTF-8.
+//! Text of the log to UTF-8: of row events, which comes in its column's charset, and of statements, which come in their
+//! client's.
 //!
 //! Owns: the charsets every server has and that need no table: UTF-8, Latin-1, ASCII, UCS-2, UTF-16, UTF-32.
 //! Refuses: all others (national 8-bit and double-byte sets); the source says how to convert the column.
 //! Prepared statements need none of this: the server converts there.
 
 use bytestring::ByteString;
+use std::borrow::Cow;
 
 /// Is this character set, by its name, read from the log?
 pub fn is_read(charset: &str) -> bool {
@@ -108,6 +110,48 @@ impl Charset {
     }
 }
 
+/// A logged statement as text.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Spelling<'a> {
+    Whole(Cow<'a, str>),
+    /// Only its begin: what follows is in a character set that is not read here.
+    Begin(&'a str),
+}
+
+/// `client`: the collation number that the log tells. Names and words in ASCII are the same in all character sets that a
+/// client can have, but for swe7, which has letters in the place of brackets and backticks.
+pub fn spelled(bytes: &[u8], client: Option<u16>) -> Spelling<'_> {
+    const SWE7: [u16; 2] = [10, 82];
+    let is_same = |byte: &u8| match client {
+        Some(number) if SWE7.contains(&number) => byte.is_ascii() && !b"@[\\]^`{|}~".contains(byte),
+        _ => byte.is_ascii(),
+    };
+    let len = bytes
+        .iter()
+        .position(|byte| !is_same(byte))
+        .unwrap_or(bytes.len());
+    let begin = std::str::from_utf8(&bytes[..len]).unwrap_or_default();
+    if len == bytes.len() {
+        return Spelling::Whole(begin.into());
+    }
+    match client.map(Charset::of) {
+        // Names are UTF-8 for such clients too. Bytes that are not stand in literals, since no name has them.
+        Some(Charset::Utf8Mb3 | Charset::Utf8Mb4 | Charset::Binary) => {
+            Spelling::Whole(String::from_utf8_lossy(bytes))
+        }
+        Some(Charset::Latin1) => Spelling::Whole(bytes.iter().map(|byte| latin1(*byte)).collect()),
+        Some(
+            Charset::Ascii
+            | Charset::Ucs2
+            | Charset::Utf16
+            | Charset::Utf16Le
+            | Charset::Utf32
+            | Charset::Other,
+        )
+        | None => Spelling::Begin(begin),
+    }
+}
+
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<ByteString> {
     let (units, rest) = bytes.as_chunks::<2>();
     let text: Option<String> = char::decode_utf16(units.iter().map(|pair| unit(*pair)))
@@ -143,6 +187,22 @@ mod tests {
         assert_eq!(read(Charset::Ascii, &[0x80]), None);
         assert_eq!(read(Charset::Utf8Mb4, &[0xff]), None);
         assert_eq!(read(Charset::Other, b"a"), None);
+    }
+
+    #[test]
+    fn statements() {
+        let whole = |text: &'static str| Spelling::Whole(Cow::Borrowed(text));
+        for client in [None, Some(8), Some(28), Some(45), Some(51)] {
+            assert_eq!(spelled(b"DROP `a`", client), whole("DROP `a`"));
+        }
+        assert_eq!(spelled(b"DROP `\xe9`", Some(8)), whole("DROP `é`"));
+        assert_eq!(spelled("DROP `é`".as_bytes(), Some(255)), whole("DROP `é`"));
+        assert_eq!(spelled("DROP `é`".as_bytes(), Some(63)), whole("DROP `é`"));
+        assert_eq!(spelled(b"DROP `\x9dh`", Some(28)), Spelling::Begin("DROP `"));
+        assert_eq!(spelled(b"DROP `\xe9`", Some(51)), Spelling::Begin("DROP `"));
+        assert_eq!(spelled(b"DROP `\xe9`", None), Spelling::Begin("DROP `"));
+        assert_eq!(spelled(b"DROP `a`", Some(10)), Spelling::Begin("DROP "));
+        assert_eq!(spelled(b"BEGIN", Some(82)), whole("BEGIN"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Refuses: bytes that do not hold together, by `None`; depth is bounded as the server bounds it.
 //! Numbers, dates and binary values inside a document print as the server's CAST to text does, so that a row
-//! read by SELECT and one read from the log are equal.
+//! read by SELECT and one read from the log are equal. A date, a time or bytes (JSON_TYPE tells: DATE, TIME, DATETIME,
+//! BLOB, BIT) print as strings, and reading the text makes strings of them: such a document says so ([`Document`]).
 
 use super::binary;
 use crate::mysql::wire::Cursor;
@@ -11,17 +12,33 @@ use std::fmt::Write;
 /// The server refuses deeper documents.
 const DEPTH_MAX: usize = 100;
 
-pub(super) fn text(bytes: &[u8]) -> Option<String> {
-    // What a column got that was added without a default.
-    let Some((ty, body)) = bytes.split_first() else {
-        return Some("null".to_owned());
-    };
-    let mut out = String::with_capacity(bytes.len());
-    value(*ty, body, 0, &mut out)?;
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Document {
+    pub(super) text: String,
+    /// It holds values of SQL that look like strings in the text.
+    pub(super) has_sql: bool,
+}
+
+impl Document {
+    fn write(&mut self, text: std::fmt::Arguments<'_>) -> Option<()> {
+        self.text.write_fmt(text).ok()
+    }
+}
+
+pub(super) fn document(bytes: &[u8]) -> Option<Document> {
+    let mut out = Document::default();
+    match bytes.split_first() {
+        Some((ty, body)) => {
+            out.text.reserve(bytes.len());
+            value(*ty, body, 0, &mut out)?;
+        }
+        // What a column got that was added without a default.
+        None => out.text.push_str("null"),
+    }
     Some(out)
 }
 
-fn value(ty: u8, body: &[u8], depth: usize, out: &mut String) -> Option<()> {
+fn value(ty: u8, body: &[u8], depth: usize, out: &mut Document) -> Option<()> {
     if depth > DEPTH_MAX {
         return None;
     }
@@ -32,7 +49,7 @@ fn value(ty: u8, body: &[u8], depth: usize, out: &mut String) -> Option<()> {
         0x02 => array(body, Width::Small, depth, out),
         0x03 => array(body, Width::Large, depth, out),
         0x04 => {
-            out.push_str(match cursor.u8()? {
+            out.text.push_str(match cursor.u8()? {
                 0 => "null",
                 1 => "true",
                 2 => "false",
@@ -40,19 +57,19 @@ fn value(ty: u8, body: &[u8], depth: usize, out: &mut String) -> Option<()> {
             });
             Some(())
         }
-        0x05 => write!(out, "{}", cursor.u16()?.cast_signed()).ok(),
-        0x06 => write!(out, "{}", cursor.u16()?).ok(),
-        0x07 => write!(out, "{}", cursor.u32()?.cast_signed()).ok(),
-        0x08 => write!(out, "{}", cursor.u32()?).ok(),
-        0x09 => write!(out, "{}", cursor.u64()?.cast_signed()).ok(),
-        0x0a => write!(out, "{}", cursor.u64()?).ok(),
+        0x05 => out.write(format_args!("{}", cursor.u16()?.cast_signed())),
+        0x06 => out.write(format_args!("{}", cursor.u16()?)),
+        0x07 => out.write(format_args!("{}", cursor.u32()?.cast_signed())),
+        0x08 => out.write(format_args!("{}", cursor.u32()?)),
+        0x09 => out.write(format_args!("{}", cursor.u64()?.cast_signed())),
+        0x0a => out.write(format_args!("{}", cursor.u64()?)),
         0x0b => {
-            double(f64::from_bits(cursor.u64()?), out);
+            double(f64::from_bits(cursor.u64()?), &mut out.text);
             Some(())
         }
         0x0c => {
             let len = length(&mut cursor)?;
-            quoted(std::str::from_utf8(cursor.take(len)?).ok()?, out);
+            quoted(std::str::from_utf8(cursor.take(len)?).ok()?, &mut out.text);
             Some(())
         }
         0x0f => {
@@ -93,43 +110,43 @@ impl Width {
 }
 
 /// `count, size` and, of an object, the keys' entries; the value entries follow.
-fn object(body: &[u8], width: Width, depth: usize, out: &mut String) -> Option<()> {
+fn object(body: &[u8], width: Width, depth: usize, out: &mut Document) -> Option<()> {
     let mut cursor = Cursor::new(body);
     let count = width.read(&mut cursor)?;
     let body = body.get(..width.read(&mut cursor)?)?;
     let mut keys = Cursor::new(cursor.take(count.checked_mul(width.size() + 2)?)?);
-    out.push('{');
+    out.text.push('{');
     for index in 0..count {
         let offset = width.read(&mut keys)?;
         let len = usize::from(keys.u16()?);
         let key = body.get(offset..)?.get(..len)?;
         if index > 0 {
-            out.push_str(", ");
+            out.text.push_str(", ");
         }
-        quoted(std::str::from_utf8(key).ok()?, out);
-        out.push_str(": ");
+        quoted(std::str::from_utf8(key).ok()?, &mut out.text);
+        out.text.push_str(": ");
         entry(body, &mut cursor, width, depth, out)?;
     }
-    out.push('}');
+    out.text.push('}');
     Some(())
 }
 
-fn array(body: &[u8], width: Width, depth: usize, out: &mut String) -> Option<()> {
+fn array(body: &[u8], width: Width, depth: usize, out: &mut Document) -> Option<()> {
     let mut cursor = Cursor::new(body);
     let count = width.read(&mut cursor)?;
     let body = body.get(..width.read(&mut cursor)?)?;
-    out.push('[');
+    out.text.push('[');
     for index in 0..count {
         if index > 0 {
-            out.push_str(", ");
+            out.text.push_str(", ");
         }
         entry(body, &mut cursor, width, depth, out)?;
     }
-    out.push(']');
+    out.text.push(']');
     Some(())
 }
 
-fn entry(body: &[u8], cursor: &mut Cursor<'_>, width: Width, depth: usize, out: &mut String) -> Option<()> {
+fn entry(body: &[u8], cursor: &mut Cursor<'_>, width: Width, depth: usize, out: &mut Document) -> Option<()> {
     let ty = cursor.u8()?;
     let slot = cursor.take(width.size())?;
     if width.is_inlined(ty) {
@@ -188,26 +205,28 @@ fn double(number: f64, out: &mut String) {
 }
 
 /// Values of SQL types inside a document.
-fn opaque(field_type: u8, bytes: &[u8], out: &mut String) -> Option<()> {
+fn opaque(field_type: u8, bytes: &[u8], out: &mut Document) -> Option<()> {
+    const DECIMAL: u8 = 246;
     let mut cursor = Cursor::new(bytes);
+    // A DECIMAL is a number in the text as well, which says whether a double holds it.
+    out.has_sql |= field_type != DECIMAL;
     match field_type {
-        246 => {
+        DECIMAL => {
             let (precision, scale) = (cursor.u8()?, cursor.u8()?);
-            out.push_str(&binary::decimal(&mut cursor, precision, scale)?);
+            out.text
+                .push_str(&binary::decimal(&mut cursor, precision, scale)?);
         }
         10 => {
             let [year, month, day, ..] = binary::packed_moment(cursor.u64()? >> 24);
-            write!(out, "\"{year:04}-{month:02}-{day:02}\"").ok()?;
+            out.write(format_args!("\"{year:04}-{month:02}-{day:02}\""))?;
         }
         7 | 12 => {
             let packed = cursor.u64()?;
             let [year, month, day, hour, minute, second] = binary::packed_moment(packed >> 24);
             let micros = packed & 0xff_ffff;
-            write!(
-                out,
+            out.write(format_args!(
                 "\"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}\""
-            )
-            .ok()?;
+            ))?;
         }
         11 => {
             let packed = cursor.u64()?.cast_signed();
@@ -215,12 +234,14 @@ fn opaque(field_type: u8, bytes: &[u8], out: &mut String) -> Option<()> {
             let packed = packed.unsigned_abs();
             let (hour, minute, second) = binary::packed_time(packed >> 24);
             let micros = packed & 0xff_ffff;
-            write!(out, "\"{sign}{hour:02}:{minute:02}:{second:02}.{micros:06}\"").ok()?;
+            out.write(format_args!(
+                "\"{sign}{hour:02}:{minute:02}:{second:02}.{micros:06}\""
+            ))?;
         }
         _ => {
             let mut text = format!("base64:type{field_type}:");
             base64(bytes, &mut text);
-            quoted(&text, out);
+            quoted(&text, &mut out.text);
         }
     }
     Some(())
@@ -258,24 +279,35 @@ mod tests {
 
     #[test]
     fn objects_and_arrays_print_as_the_server_does() {
-        assert_eq!(text(&DOCUMENT).unwrap(), r#"{"a": [1, "x"], "b": null}"#);
-        assert_eq!(text(&[]).unwrap(), "null");
+        assert_eq!(document(&DOCUMENT).unwrap().text, r#"{"a": [1, "x"], "b": null}"#);
+        assert_eq!(document(&[]).unwrap().text, "null");
     }
 
     #[test]
     fn cut_altered_and_endless_documents_never_panic() {
         for len in 0..DOCUMENT.len() {
-            let _ = text(&DOCUMENT[..len]);
+            let _ = document(&DOCUMENT[..len]);
         }
         for at in 0..DOCUMENT.len() {
             for byte in 0..=255 {
                 let mut altered = DOCUMENT;
                 altered[at] = byte;
-                let _ = text(&altered);
+                let _ = document(&altered);
             }
         }
         // An array whose element is the array itself.
-        assert_eq!(text(&[0x02, 1, 0, 7, 0, 0x02, 0, 0]), None);
+        assert_eq!(document(&[0x02, 1, 0, 7, 0, 0x02, 0, 0]), None);
+    }
+
+    #[test]
+    fn values_of_sql_are_told_from_their_text() {
+        // DATE '2024-01-02', and DECIMAL 1.5.
+        let date = [0x0f, 10, 8, 0, 0, 0, 0, 0, 0x44, 0xb2, 0x19];
+        let date = document(&date).unwrap();
+        assert_eq!((date.text.as_str(), date.has_sql), ("\"2024-01-02\"", true));
+        let number = document(&[0x0f, 246, 4, 2, 1, 0x81, 0x05]).unwrap();
+        assert_eq!((number.text.as_str(), number.has_sql), ("1.5", false));
+        assert!(!document(&DOCUMENT).unwrap().has_sql);
     }
 
     #[test]

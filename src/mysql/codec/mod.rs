@@ -12,7 +12,7 @@ mod json;
 mod literal;
 
 pub use cell::{Reader, decode_row};
-pub use charset::is_read;
+pub use charset::{Spelling, is_read, spelled};
 pub use literal::literal;
 
 use crate::error::{Error, Result};

@@ -7,6 +7,7 @@ use super::triggers;
 use crate::model::schema::{ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::Flavor;
+use crate::mysql::catalog::holds_all_of_unicode;
 use crate::mysql::codec::is_read;
 use crate::mysql::sql::{quote, table};
 
@@ -28,6 +29,7 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         key_collation(scope, state.flavor, catalog, &mut findings);
         compressed(scope, catalog, &mut findings);
         charset(scope, catalog, &mut findings);
+        labels(scope, catalog, &mut findings);
         foreign_triggers(scope, catalog, &mut findings);
         stamp_columns(scope, catalog, &mut findings);
         other_sync(scope, state, id, &mut findings);
@@ -140,6 +142,36 @@ fn charset(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
             column.name
         );
         findings.push(Finding::blocker("E333", &scope.node, what).table(id).fix(fix));
+    }
+}
+
+/// The server keeps a label as it is, and the log has it; but whoever asks for the column's type gets a '?' for each
+/// character that utf8mb3 lacks. So the labels of both sides cannot be compared.
+fn labels(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
+    let spared = scope.spared(&catalog.table);
+    for column in &catalog.table.columns {
+        let (ColumnType::Enum { labels } | ColumnType::Set { labels }) = &column.ty else {
+            continue;
+        };
+        let charset = column.collation.split('_').next().unwrap_or_default();
+        let is_hidden = holds_all_of_unicode(charset) && labels.iter().any(|label| label.contains('?'));
+        if !is_hidden || spared.contains(&column.name) {
+            continue;
+        }
+        let id = &catalog.table.id;
+        let fix = format!(
+            "ALTER TABLE {0} MODIFY {1} ...; with other labels; or, where it is a plain '?', in a character set without \
+             such characters: ALTER TABLE {0} MODIFY {1} {2} CHARACTER SET utf8mb3 ...;",
+            table(id),
+            quote(&column.name),
+            column.sql_type
+        );
+        let what = format!(
+            "column {} has a label with '?', which the server shows for every character that utf8mb3 lacks (such as \
+             emoji), so which label it is cannot be told",
+            column.name
+        );
+        findings.push(Finding::blocker("E220", &scope.node, what).table(id).fix(fix));
     }
 }
 

@@ -10,8 +10,8 @@
 mod endings;
 mod files;
 
-use super::super::codec::decode_row;
-use super::super::wire::query::{Name, Statement, classify, mentions};
+use super::super::codec::{Spelling, decode_row, spelled};
+use super::super::wire::query::{Name, Statement, classify, classify_begin, mentions};
 use super::super::wire::rows::{Rows, Verb, table_id};
 use super::super::wire::table_map::TableMap;
 use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind, payload};
@@ -207,12 +207,15 @@ impl Assembler {
             kind::XA_PREPARE => return self.xa_prepare(event),
             kind::QUERY => {
                 let query = Query::parse(event.body).ok_or_else(|| malformed("a statement"))?;
-                match classify(&String::from_utf8_lossy(query.text)) {
-                    Statement::Commit
-                    | Statement::Rollback
-                    | Statement::XaStart
-                    | Statement::XaDecide { .. } => return self.query(Some(query)),
-                    Statement::Dml => self.statement_rows(&query)?,
+                // What is not known is refused once it is known to have happened.
+                match stated(&query) {
+                    Some(
+                        Statement::Commit
+                        | Statement::Rollback
+                        | Statement::XaStart
+                        | Statement::XaDecide { .. },
+                    ) => return self.query(Some(query)),
+                    Some(Statement::Dml) => self.statement_rows(&query)?,
                     _ => {}
                 }
             }
@@ -505,9 +508,8 @@ impl Assembler {
 
     fn query(&mut self, query: Option<Query<'_>>) -> Result<()> {
         let query = query.ok_or_else(|| malformed("a statement"))?;
-        let text = String::from_utf8_lossy(query.text);
-        let database = String::from_utf8_lossy(query.database);
-        let statement = classify(&text);
+        let database = database(&query)?;
+        let statement = stated(&query).ok_or_else(|| self.not_spelled(&query))?;
         match &statement {
             Statement::Begin => {
                 self.open()?.has_begun = true;
@@ -526,13 +528,16 @@ impl Assembler {
             // DDL and administration end the transaction that they stand in.
             Statement::Unknown if self.open()?.has_begun => self.statement_rows(&query)?,
             Statement::Truncate(name) => {
-                let schema = name.schema.as_deref().unwrap_or(&database);
+                let schema = name.schema.as_deref().unwrap_or(database);
                 if let Some(table) = self.tables.by_name(schema, &name.name) {
                     self.change(table, Op::Truncate)?;
                 }
             }
-            Statement::Remove(names) => self.removed(names, &database)?,
-            Statement::Rename(pairs) => self.renamed(pairs, &database)?,
+            Statement::Remove(names) => {
+                self.removed(names, database)?;
+                self.replaced(&query, database)?;
+            }
+            Statement::Rename(pairs) => self.renamed(pairs, database)?,
             Statement::DropSchema(schema) => {
                 let gone = self.tables.in_schema(schema);
                 gone.map_or(Ok(()), |id| Err(rows_removed(&id)))?;
@@ -542,6 +547,31 @@ impl Assembler {
         match self.open()?.has_begun {
             true => Ok(()),
             false => self.ends(Ending::Commit),
+        }
+    }
+
+    /// It could be about any table.
+    fn not_spelled(&self, query: &Query<'_>) -> Error {
+        let client = query.client.map_or("not told".to_owned(), |number| {
+            format!("collation number {number}")
+        });
+        Error::definite(self.reading("a statement"))
+            .at(self.name())
+            .why(format!(
+                "it is in a character set ({client}) of which only ASCII is read, so that the tables it is about are not \
+                 known"
+            ))
+            .hint(
+                "if it neither removes rows of a synced table nor renames one, `tidelock skip` this transaction; let DDL \
+                 come from sessions with SET NAMES utf8mb4",
+            )
+    }
+
+    /// The server writes CREATE OR REPLACE TABLE .. SELECT anew, in UTF-8 whatever its client speaks.
+    fn replaced(&self, query: &Query<'_>, database: &str) -> Result<()> {
+        match std::str::from_utf8(query.text).map(classify) {
+            Ok(Statement::Remove(names)) => self.removed(&names, database),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -599,12 +629,13 @@ impl Assembler {
     /// Rows written by a statement that was logged as text. Which tables it wrote cannot be told (triggers, views,
     /// routines), so anything in a synced database, or that names one of its tables, counts.
     fn statement_rows(&self, query: &Query<'_>) -> Result<()> {
-        let text = String::from_utf8_lossy(query.text);
-        let database = String::from_utf8_lossy(query.database);
+        let database = database(query)?;
         let touched = self.tables.synced_ids().find(|id| {
-            id.schema.eq_ignore_ascii_case(&database)
-                || mentions(&text, &id.schema)
-                || mentions(&text, &id.name)
+            let is_named = match spelled(query.text, query.client) {
+                Spelling::Whole(text) => mentions(&text, &id.schema) || mentions(&text, &id.name),
+                Spelling::Begin(_) => true,
+            };
+            is_named || id.schema.eq_ignore_ascii_case(database)
         });
         match touched {
             None => Ok(()),
@@ -638,6 +669,19 @@ impl Assembler {
                  stays in the log, {NEW_COPY}"
             )))
     }
+}
+
+/// What a statement does. `None`: it is not spelled so far that this is certain.
+fn stated(query: &Query<'_>) -> Option<Statement> {
+    match spelled(query.text, query.client) {
+        Spelling::Whole(text) => Some(classify(&text)),
+        Spelling::Begin(text) => classify_begin(text),
+    }
+}
+
+fn database<'a>(query: &Query<'a>) -> Result<&'a str> {
+    let name = std::str::from_utf8(query.database);
+    name.map_err(|_| malformed("a statement").why("its database's name is not UTF-8"))
 }
 
 fn rows_removed(id: &TableId) -> Error {

@@ -335,8 +335,12 @@ impl XaPrepare {
 /// A logged statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
+    /// In UTF-8, as the server keeps names.
     pub database: &'a [u8],
+    /// In the character set of its client, except for what the server wrote itself.
     pub text: &'a [u8],
+    /// The collation number of its client's character set, where it is told.
+    pub client: Option<u16>,
 }
 
 impl<'a> Query<'a> {
@@ -355,13 +359,38 @@ impl<'a> Query<'a> {
         let database_len = usize::from(cursor.u8()?);
         let _error = cursor.u16()?;
         let status_len = usize::from(cursor.u16()?);
-        let _extra_and_status = cursor.take(extra + status_len)?;
+        let _extra = cursor.take(extra)?;
+        let client = client_collation(cursor.take(status_len)?);
         let database = cursor.take(database_len)?;
         let _nul = cursor.u8()?;
         Some(Query {
             database,
             text: cursor.rest(),
+            client,
         })
+    }
+}
+
+/// Of a statement's status variables only this one is read, and what servers write before it: flags, SQL mode, catalog
+/// (of two forms) and the steps of AUTO_INCREMENT.
+fn client_collation(status: &[u8]) -> Option<u16> {
+    let mut cursor = Cursor::new(status);
+    loop {
+        match cursor.u8()? {
+            0 => drop(cursor.take(4)?),
+            1 => drop(cursor.take(8)?),
+            2 => {
+                let len = usize::from(cursor.u8()?);
+                cursor.take(len + 1)?;
+            }
+            3 => drop(cursor.take(4)?),
+            4 => return cursor.u16(),
+            6 => {
+                let len = usize::from(cursor.u8()?);
+                cursor.take(len)?;
+            }
+            _ => return None,
+        }
     }
 }
 
@@ -411,12 +440,27 @@ mod tests {
 
     #[test]
     fn query_skips_its_status() {
-        let mut body = vec![0_u8; 8];
-        body.push(2);
-        body.extend([0, 0, 3, 0, 9, 9, 9]);
-        body.extend(b"db\0BEGIN");
-        let query = Query::parse(&body).unwrap();
-        assert_eq!((query.database, query.text), (&b"db"[..], &b"BEGIN"[..]));
+        // As MySQL 9.7 writes it: flags, SQL mode, catalog, character sets; then, skipped, the database's.
+        let status = [
+            &[0, 0, 0, 0, 0, 1][..],
+            &[0x20; 8],
+            &[6, 3, b's', b't', b'd', 4, 8, 0, 8, 0, 255, 0, 8, 255, 0],
+        ]
+        .concat();
+        for (status, client) in [
+            (&status[..], Some(8)),
+            (&[9, 9, 9], None),
+            (&[4, 8], None),
+            (&[], None),
+        ] {
+            let mut body = vec![0_u8; 8];
+            body.extend([2, 0, 0, status.len() as u8, 0]);
+            body.extend(status);
+            body.extend(b"db\0BEGIN");
+            let query = Query::parse(&body).unwrap();
+            assert_eq!((query.database, query.text), (&b"db"[..], &b"BEGIN"[..]));
+            assert_eq!(query.client, client);
+        }
     }
 
     #[test]

@@ -39,7 +39,17 @@ pub enum Statement {
 }
 
 pub fn classify(text: &str) -> Statement {
+    statement(&mut Words::new(text))
+}
+
+/// The same by the begin of a statement. `None`: what follows could make it another one.
+pub fn classify_begin(text: &str) -> Option<Statement> {
     let mut words = Words::new(text);
+    let statement = statement(&mut words);
+    (!words.met_end).then_some(statement)
+}
+
+fn statement(words: &mut Words<'_>) -> Statement {
     let Some(first) = words.keyword() else {
         return Statement::Other;
     };
@@ -73,10 +83,10 @@ pub fn classify(text: &str) -> Statement {
             words.skip_keyword("TABLE");
             words.name().map_or(Statement::Other, Statement::Truncate)
         }
-        "DROP" => drop(&mut words),
-        "ALTER" => alter(&mut words),
-        "RENAME" => rename(&mut words),
-        "CREATE" => create(&mut words),
+        "DROP" => drop(words),
+        "ALTER" => alter(words),
+        "RENAME" => rename(words),
+        "CREATE" => create(words),
         // MariaDB: SET STATEMENT .. FOR UPDATE .., ANALYZE UPDATE ..
         _ => Statement::Unknown,
     }
@@ -204,11 +214,16 @@ pub fn mentions(text: &str, name: &str) -> bool {
 /// Walks over a statement's words; comments are blanks, except that the inside of `/*! */` is read.
 struct Words<'a> {
     rest: &'a str,
+    /// The end of the text was looked at.
+    met_end: bool,
 }
 
 impl<'a> Words<'a> {
     fn new(text: &'a str) -> Self {
-        Words { rest: text }
+        Words {
+            rest: text,
+            met_end: false,
+        }
     }
 
     fn skip_blanks(&mut self) {
@@ -226,16 +241,18 @@ impl<'a> Words<'a> {
             } else if self.rest.starts_with("--") || self.rest.starts_with('#') {
                 self.rest.split_once('\n')
             } else {
+                self.met_end |= self.rest.is_empty();
                 return;
             };
             self.rest = comment.map_or("", |(_, rest)| rest);
         }
     }
 
-    fn split_word(&self) -> (&'a str, &'a str) {
+    fn split_word(&mut self) -> (&'a str, &'a str) {
         let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
-        let end = self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len());
-        self.rest.split_at(end)
+        let end = self.rest.find(|c| !is_word(c));
+        self.met_end |= end.is_none();
+        self.rest.split_at(end.unwrap_or(self.rest.len()))
     }
 
     /// The next word in upper case, if one comes next.
@@ -259,8 +276,9 @@ impl<'a> Words<'a> {
                 is_escaped = c == '\\' && quote != '`' && !is_escaped;
                 ends
             };
-            let end = body.find(ends).map_or(body.len(), |at| at + 1);
-            self.rest = &body[end..];
+            let end = body.find(ends);
+            self.met_end |= end.is_none();
+            self.rest = &body[end.map_or(body.len(), |at| at + 1)..];
             return Some(String::new());
         }
         let (word, rest) = self.split_word();
@@ -301,7 +319,10 @@ impl<'a> Words<'a> {
             if let Some(mut body) = self.rest.strip_prefix(quote) {
                 let mut name = String::new();
                 loop {
+                    self.met_end |= !body.contains(quote);
                     let (piece, rest) = body.split_once(quote)?;
+                    // What follows the last quote could double it.
+                    self.met_end |= rest.is_empty();
                     name.push_str(piece);
                     // A doubled quote is one quote of the name.
                     let Some(more) = rest.strip_prefix(quote) else {
@@ -359,6 +380,36 @@ mod tests {
                 xid: "x'6a',x'',1".to_owned()
             }
         );
+    }
+
+    #[test]
+    fn a_begin_tells_what_a_statement_is_or_does_not() {
+        for (text, told) in [
+            ("CREATE TABLE `", Some(Statement::Other)),
+            (
+                "CREATE DEFINER=`a`@`%` VIEW x AS SELECT '",
+                Some(Statement::Other),
+            ),
+            ("DROP VIEW `", Some(Statement::Other)),
+            ("ALTER USER '", Some(Statement::Other)),
+            ("GRANT SELECT ON `", Some(Statement::Unknown)),
+            ("INSERT INTO `", Some(Statement::Dml)),
+            ("TRUNCATE `a` WAIT", Some(Statement::Truncate(name(None, "a")))),
+            ("TRUNCATE `a` ", None),
+            ("TRUNCATE `a`", None),
+            ("TRUNCATE a", None),
+            ("TRUNCATE TABLE `", None),
+            ("DROP TABLE a, `", None),
+            ("DROP DATABASE `", None),
+            ("CREATE OR REPLACE TABLE `", None),
+            ("CREATE", None),
+            ("ALTER TABLE a ADD b int COMMENT '", None),
+            ("RENAME TABLE a TO `", None),
+            ("/* ", None),
+            ("", None),
+        ] {
+            assert_eq!(classify_begin(text), told, "{text}");
+        }
     }
 
     #[test]

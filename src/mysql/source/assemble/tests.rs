@@ -68,6 +68,19 @@ fn query(database: &str, text: &str) -> Vec<u8> {
     body
 }
 
+/// A statement in the bytes of its client's character set.
+fn query_of(collation: u16, text: &[u8]) -> Vec<u8> {
+    let mut body = query("shop", "");
+    let end = body.split_off(13);
+    body[11] = 7;
+    body.push(4);
+    body.extend(collation.to_le_bytes());
+    body.extend([0; 4]);
+    body.extend(end);
+    body.extend(text);
+    body
+}
+
 /// `shop.orders (id int primary key)` with its name told.
 fn table_map(with_name: bool) -> Vec<u8> {
     let mut body = vec![5, 0, 0, 0, 0, 0, 1, 0];
@@ -229,6 +242,60 @@ fn what_would_lose_rows_is_refused_with_the_setting() {
         (kind::QUERY, query("shop", "DROP TABLE `orders`")),
     ]);
     assert!(error.to_string().contains("dropped"));
+}
+
+/// As [`assembler`], for a table with a name outside of ASCII.
+fn assembler_of(name: &str) -> Assembler {
+    let catalog = CatalogTable {
+        table: Table {
+            id: TableId::new("shop", name),
+            columns: Vec::new(),
+            key: Vec::new(),
+            uniques: Vec::new(),
+        },
+        foreign_triggers: Vec::new(),
+        cascades: Vec::new(),
+        replica_identity: String::new(),
+        storage: "InnoDB".to_owned(),
+    };
+    let position = Position::Gtid(GtidSet::default());
+    Assembler::new(&[Arc::new(catalog)], position, false, Space::default())
+}
+
+#[test]
+fn statements_are_read_in_the_character_set_of_their_client_or_stop_the_link() {
+    let said = |collation: u16, text: &[u8]| {
+        let mut assembler = assembler_of("café");
+        send(&mut assembler, kind::GTID, &gtid(1)).unwrap();
+        let sent = send(&mut assembler, kind::QUERY, &query_of(collation, text));
+        sent.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let (latin1, utf8, gbk, cyrillic) = (8, 255, 28, 51);
+    assert!(said(latin1, b"DROP TABLE `caf\xe9`").contains("dropped"));
+    assert!(said(utf8, "DROP TABLE `café`".as_bytes()).contains("dropped"));
+    // As the server writes it for whatever client.
+    let replaced = "CREATE OR REPLACE TABLE `café` (a int)".as_bytes();
+    assert!(said(latin1, replaced).contains("dropped"));
+    assert_eq!(said(latin1, "DROP TABLE `cafè`".as_bytes()), "");
+    for (collation, text) in [
+        (gbk, &b"DROP TABLE `\x9dh`"[..]),
+        (cyrillic, b"RENAME TABLE `caf\xe9` TO x"),
+        (cyrillic, b"ALTER TABLE x COMMENT '\xe9', RENAME TO y"),
+        (cyrillic, b"TRUNCATE caf\xe9"),
+        (gbk, b"DROP DATABASE `\x9dh`"),
+    ] {
+        assert!(said(collation, text).contains("collation number"), "{text:?}");
+    }
+    for (collation, text) in [
+        (gbk, &b"CREATE TABLE `\x9dh` (a int)"[..]),
+        (cyrillic, b"CREATE USER '\xe9'"),
+        (cyrillic, b"DROP TABLE cafe"),
+    ] {
+        assert_eq!(said(collation, text), "", "{text:?}");
+    }
+    // Rows that a statement wrote: it may name any table.
+    let text = b"UPDATE other.`\xe9` SET a = 1";
+    assert!(said(cyrillic, text).contains("instead of rows"));
 }
 
 #[test]
