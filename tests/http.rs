@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Db, Kind, Tidelock, database, eventually, signal};
+use harness::{Db, Kind, Tidelock, database, eventually, free_address, signal};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,11 +16,6 @@ struct Scene {
     b: Db,
     tidelock: Tidelock,
     listen: SocketAddr,
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 async fn node(kind: Kind) -> Db {

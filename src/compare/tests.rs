@@ -59,7 +59,6 @@ fn table(schema: &str, key: &[usize], columns: Vec<Column>) -> Option<CatalogTab
         },
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
-        replica_identity: String::new(),
         storage: String::new(),
     })
 }

@@ -171,7 +171,6 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             table,
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
-            replica_identity: String::new(),
             storage,
         };
         found.insert(id, catalog);

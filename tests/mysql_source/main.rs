@@ -27,7 +27,6 @@ use tidelock::mysql::snapshot::{Snapshot, start_position};
 use tidelock::mysql::source::Source;
 use tidelock::mysql::{catalog, connect};
 
-const CONTROL: &str = include_str!("../../sql/mysql/001_control.sql");
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A database is its owner's; what the server itself is told, its DBA tells.

@@ -30,7 +30,6 @@ fn assembler() -> Assembler {
         },
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
-        replica_identity: String::new(),
         storage: "InnoDB".to_owned(),
     };
     let position = Position::Gtid(GtidSet::default());
