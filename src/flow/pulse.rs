@@ -1,7 +1,8 @@
 //! Live figures of the links: what `status`, `/metrics` and `/readyz` show of a running process.
 //!
-//! Owns: counters, the state of each link and its reason. Refuses: deciding anything: the flows write here and read
-//! nothing back. Nothing here fails or waits: a figure is an atomic, or a mutex held for a few instructions.
+//! Owns: counters, the state of each link and its reason. Refuses: deciding anything: what the flows write here they do
+//! not go by; only `poll` reads a position back, to measure from. Nothing here fails or waits: a figure is an atomic, or
+//! a mutex held for a few instructions.
 
 use super::lag::{Lag, Meter};
 use super::spec::SyncSpec;
@@ -248,8 +249,8 @@ impl Figures {
     pub const CLASSES: [&'static str; 4] = ["transient", "definite", "ambiguous", "bug"];
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked while holding it left whole figures behind.
+/// Whoever panicked while holding it left whole figures behind.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,8 +1,8 @@
 //! What PostgreSQL's catalogs say about the tables of a sync.
 //!
-//! Owns: [`tables`], a handful of set-based queries whatever the number of tables, and the mapping of
-//! PostgreSQL's types to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
-//! A table that does not exist is `None`; anything the server refuses is an error.
+//! Owns: [`tables`], [`list`] and [`sizes`], each a handful of set-based queries whatever the number of tables, and the
+//! mapping of PostgreSQL's types to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
+//! Fails: with what the server says. A table that does not exist is `None`.
 
 use super::fail;
 use crate::error::{Error, Result};
@@ -130,8 +130,6 @@ fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -
     row.try_get(index).map_err(|error| fail(DOING, error))
 }
 
-/// The log describes changes of a partitioned table by the table's own replica identity and takes the old rows by
-/// that of the partitions: it is what all of them agree on, else the default.
 const RELATIONS: &str = "
     SELECT want.number, c.oid, c.relkind::text
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)

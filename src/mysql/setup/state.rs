@@ -1,6 +1,8 @@
 //! What is there now: our database, our rows, our objects on the tables.
 //!
-//! Owns: reading; a fixed number of queries per database. Refuses: judging (see `check`) and planning (see `steps`).
+//! Owns: reading; a fixed number of queries per database. Refuses: judging (see `check`, and `install::recorded` for what
+//! was set up before) and planning (see `steps`).
+//! Fails: with what the server says. A control database that this account may not look into is [`Control::Closed`].
 
 use super::grants::{self, Grant};
 use super::triggers;

@@ -1,6 +1,8 @@
 //! What is there now: our schema, our rows, our objects on the tables.
 //!
-//! Owns: reading; a fixed number of queries. Refuses: judging (see `check`) and planning (see `steps`).
+//! Owns: reading; a fixed number of queries. Refuses: judging (see `check`, and `install::recorded` for what was set up
+//! before) and planning (see `steps`).
+//! Fails: with what the server says. A control schema that this account may not look into is [`Control::Closed`].
 
 use super::triggers;
 use crate::error::Result;
