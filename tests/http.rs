@@ -187,8 +187,8 @@ fn kind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, kind)| kind)
 }
 
-/// After a first copy, changes both ways, a change outside of the filter, one that changes nothing, a conflict and a
-/// lost connection.
+/// After a first copy, changes both ways, a change outside of the filter, one that changes nothing, a conflict, a lost
+/// connection and a wider column.
 async fn much_happens(scene: &Scene) {
     scene.crosses(1).await;
     scene.a.exec("UPDATE item SET name = name WHERE id = 1").await;
@@ -226,6 +226,9 @@ async fn much_happens(scene: &Scene) {
     );
     assert_eq!(scene.a.admin().await.one(&sql).await, "1");
     scene.crosses(3).await;
+    // What the target's column is not wide enough for, no row has.
+    scene.a.exec("ALTER TABLE item ALTER name TYPE varchar(60)").await;
+    scene.crosses(4).await;
 }
 
 #[tokio::test]
@@ -257,6 +260,7 @@ async fn figures_have_their_types_and_move() {
         ("apply_duration_seconds", "histogram", ""),
         ("apply_errors", "counter", "class=\"transient\""),
         ("reconnects", "counter", ""),
+        ("schema_changes", "counter", "kind=\"passed\""),
         ("queue_capacity_bytes", "gauge", ""),
         ("conflicts", "counter", "type=\"update_origin_differs\""),
     ];

@@ -322,6 +322,7 @@ impl Link {
         if layers.has_refusals() && self.look_again(planner).await? {
             (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
         }
+        self.pulse.altered(planner.altered());
         let stopper = group.get(carried).and_then(Transaction::halt);
         group.truncate(carried);
         match self.carried(&layers, &group).await {
@@ -509,6 +510,7 @@ impl Link {
             layers = Layers::default();
             planned = planner.transaction(piece.parts(), &mut layers);
         }
+        self.pulse.altered(planner.altered());
         planned.map_err(|error| self.halted(error, piece.halt()))?;
         Ok(layers)
     }

@@ -231,6 +231,9 @@ pub struct Figures {
     pub copy_estimated: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
+    /// Definitions of tables that changed on the source: the link went on, or it or the table stopped there.
+    pub altered_passed: AtomicU64,
+    pub altered_stopped: AtomicU64,
     pub errors: [AtomicU64; 4],
     pub throttled_us: AtomicU64,
     pub is_throttled: AtomicBool,
@@ -317,6 +320,7 @@ impl Pulse {
             Class::Bug => 3,
         };
         self.figures.errors[class].fetch_add(1, Relaxed);
+        self.stopped_at(error);
         self.dropped();
         match retry {
             Some(pause) => {
@@ -326,6 +330,17 @@ impl Pulse {
             }
             None => self.set(State::Stopped, error.to_string()),
         }
+    }
+
+    /// The link, or one of its tables, stops.
+    pub(super) fn stopped_at(&self, error: &Error) {
+        let stopped = u64::from(error.is_of_ddl());
+        self.figures.altered_stopped.fetch_add(stopped, Relaxed);
+    }
+
+    /// Tables were altered on the source, and the link goes on.
+    pub(super) fn altered(&self, tables: u64) {
+        self.figures.altered_passed.fetch_add(tables, Relaxed);
     }
 
     /// Nothing of an earlier run is open any more.
@@ -625,5 +640,9 @@ mod tests {
         assert_eq!(condition.why, "could not reach it; starts anew in 200 ms");
         pulse.failed(&Error::definite("apply"), None);
         assert_eq!(pulse.condition().state, State::Stopped);
+        let stopped = |pulse: &Pulse| pulse.figures.altered_stopped.load(Relaxed);
+        assert_eq!(stopped(&pulse), 0);
+        pulse.failed(&Error::definite("apply").of_ddl(), None);
+        assert_eq!(stopped(&pulse), 1);
     }
 }

@@ -561,6 +561,7 @@ impl Assembler {
             return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
         };
         Err(Error::definite(self.reading("an event"))
+            .of_ddl()
             .alone(&id)
             .table(&id)
             .at(self.transaction().unwrap_or_default())
@@ -577,6 +578,7 @@ impl Assembler {
 
     fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
         Error::definite(self.reading("an event"))
+            .of_ddl()
             .alone(id)
             .table(id)
             .at(self.transaction().unwrap_or_default())
@@ -630,6 +632,7 @@ impl Assembler {
 
 fn rows_removed(id: &TableId) -> Error {
     let error = Error::definite("follow the log past a statement that removed rows")
+        .of_ddl()
         .alone(id)
         .table(id)
         .why("the table or a part of it was dropped, which leaves no row events");

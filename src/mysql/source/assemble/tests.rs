@@ -220,7 +220,7 @@ fn what_would_lose_rows_is_refused_with_the_setting() {
         (kind::GTID, gtid(1)),
         (kind::QUERY, query("shop", "DROP TABLE `orders`")),
     ]);
-    assert!(error.to_string().contains("dropped"));
+    assert!(error.to_string().contains("dropped") && error.is_of_ddl());
 }
 
 #[test]
