@@ -130,7 +130,7 @@ const SKIP_IT: &str = "`tidelock skip` this transaction";
 
 pub(super) struct Link {
     pub(super) spec: Arc<LinkSpec>,
-    pulse: Arc<Pulse>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) applier: Applier,
     pub(super) phase: Phase,
     holds_tables: bool,
