@@ -174,6 +174,14 @@ impl Error {
         self
     }
 
+    /// Where the link stands behind that transaction; what is known already stays.
+    pub fn past(mut self, position: Option<String>) -> Self {
+        if let Some(halt) = &mut self.0.halt {
+            halt.past = halt.past.take().or(position);
+        }
+        self
+    }
+
     pub fn halted(mut self, halt: Halt) -> Self {
         self.0.halt = Some(Box::new(halt));
         self

@@ -313,6 +313,7 @@ impl Start {
 fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
     let head = Arc::new(Head {
         transaction: "first copy".to_owned(),
+        past: None,
         committed_at_us: now_us(),
     });
     let mut layers = Layers::default();
@@ -448,6 +449,7 @@ impl Sum {
 fn carried_over(plan: &Plan, row: Row) -> Result<Row> {
     let head = Arc::new(Head {
         transaction: "comparison".to_owned(),
+        past: None,
         committed_at_us: 0,
     });
     match plan.copied(&row, &Address { head, ordinal: 0 })?.op {

@@ -253,6 +253,7 @@ mod tests {
         Part {
             head: Arc::new(Head {
                 transaction: String::new(),
+                past: None,
                 committed_at_us: 0,
             }),
             writer,

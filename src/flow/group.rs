@@ -28,14 +28,14 @@ impl Transaction {
 
     /// What `tidelock skip` has to know of it, when it is what stops the link.
     pub(super) fn halt(&self) -> Option<Halt> {
-        let transaction = self.parts().next()?.head.transaction.clone();
+        let head = &self.parts().next()?.head;
         let changes = self.parts().flat_map(|part| &part.changes);
         let mut tables: Vec<TableId> = changes.map(|change| change.table.id.clone()).collect();
         tables.sort();
         tables.dedup();
         Some(Halt {
-            transaction,
-            past: self.end.as_ref().map(ToString::to_string),
+            transaction: head.transaction.clone(),
+            past: self.end.as_ref().or(head.past.as_ref()).map(ToString::to_string),
             tables,
             changes: self.changes() as u64,
         })

@@ -146,6 +146,7 @@ mod tests {
         let part = Part {
             head: Arc::new(Head {
                 transaction: number.to_string(),
+                past: None,
                 committed_at_us: 0,
             }),
             writer: Writer::User,

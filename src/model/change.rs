@@ -46,8 +46,10 @@ pub enum Writer {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// Names the transaction in its log: commit LSN or GTID. With an ordinal it addresses a change.
+    /// Names the transaction in its log: commit LSN, GTID, or where it begins. With an ordinal it addresses a change.
     pub transaction: String,
+    /// Where the link stands after it, if its name alone does not tell: it also ends what was prepared under another.
+    pub past: Option<Position>,
     /// Commit time by the source's clock, microseconds since 1970 UTC. Never used for order.
     pub committed_at_us: i64,
 }

@@ -107,15 +107,32 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
     Ok(status)
 }
 
+/// After how many seconds the server purges a file of its binlog. `None`: never by itself.
+async fn expires(conn: &mut Conn) -> Result<Option<u64>> {
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN
+               ('binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge')";
+    let rows: Vec<(String, String)> = conn
+        .query(sql)
+        .await
+        .map_err(|error| fail("read how long the binlog is kept", error))?;
+    let value = |wanted: &str| {
+        rows.iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value)
+    };
+    // MariaDB has no such switch, nor has MySQL before 8.0.29.
+    if value("binlog_expire_logs_auto_purge").is_some_and(|value| value == "OFF") {
+        return Ok(None);
+    }
+    let seconds = value("binlog_expire_logs_seconds").and_then(|value| value.parse().ok());
+    Ok(seconds.filter(|seconds| *seconds > 0))
+}
+
 /// A binlog is kept by time: whether it still begins before the checkpoint, and for how long it is kept.
 pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retention> {
-    let doing = "read how long the binlog is kept";
-    let seconds: Option<u64> = conn
-        .query_first("SELECT @@GLOBAL.binlog_expire_logs_seconds")
-        .await
-        .map_err(|error| fail(doing, error))?;
+    let seconds = expires(conn).await?;
     let limit = match seconds {
-        None | Some(0) => "no limit".to_owned(),
+        None => "no limit".to_owned(),
         Some(seconds) => format!("kept {:.1} d", seconds as f64 / 86_400.0),
     };
     let flavor = flavor(conn).await?;
@@ -137,7 +154,7 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         let older: u64 = files.iter().skip(found.needed).map(|(_, size)| *size).sum();
         kept.retained_bytes = Some(older);
         kept.left_seconds = match (seconds, files.get(found.needed + 1)) {
-            (None | Some(0), _) => None,
+            (None, _) => None,
             // It is written to yet, so its time has not begun.
             (Some(seconds), None) => Some(seconds),
             (Some(seconds), Some((next, _))) => {

@@ -89,9 +89,12 @@ impl Target {
         target.refuse_unfit(merge).await?;
         let doing = "set up the apply session";
         if let Err(error) = target.conn.query_drop(sql::SESSION).await {
-            return Err(target.failed(doing, error).hint(
-                "GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url, or run `tidelock setup --execute`",
-            ));
+            let lacks_right = has_code(&error, &[1227]);
+            let error = target.failed(doing, error);
+            return Err(match lacks_right {
+                true => error.hint("GRANT SESSION_VARIABLES_ADMIN ON *.* TO the account of this node's url;"),
+                false => error,
+            });
         }
         // Noticed here, before anything is read.
         let found = target
@@ -100,9 +103,14 @@ impl Target {
             .await;
         match found {
             Ok(()) => Ok(target),
-            Err(error) => Err(target
-                .failed("find the control database", error)
-                .hint("run `tidelock setup --execute`")),
+            Err(error) => {
+                let is_missing = has_code(&error, &[1049, 1146]);
+                let error = target.failed("find the control database", error);
+                Err(match is_missing {
+                    true => error.hint("run `tidelock setup --execute`"),
+                    false => error,
+                })
+            }
         }
     }
 
@@ -606,6 +614,11 @@ impl Target {
         self.is_whole = false;
         error.node(&self.node)
     }
+}
+
+/// Did the server refuse with one of these?
+fn has_code(error: &mysql_async::Error, codes: &[u16]) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if codes.contains(&error.code))
 }
 
 /// What one statement of a packet answered.

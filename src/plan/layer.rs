@@ -217,6 +217,7 @@ mod tests {
     fn layers(plan: &Arc<Plan>, ops: Vec<Op>) -> Layers {
         let head = Arc::new(Head {
             transaction: "1".to_owned(),
+            past: None,
             committed_at_us: 0,
         });
         let mut layers = Layers::default();

@@ -129,6 +129,7 @@ impl Transaction {
         Transaction {
             head: Arc::new(Head {
                 transaction: lsn_text(begin.commit),
+                past: None,
                 committed_at_us: begin.committed_at_us,
             }),
             writer: Writer::User,

@@ -34,7 +34,25 @@ async fn every_mode_without_gtids() {
         db.exec("DROP TABLE t, ten").await;
         a_copy_and_its_stream_leave_no_gap(&db).await;
         db.exec("DROP TABLE t, e").await;
+        the_name_of_a_transaction_leads_past_it(&db).await;
     }
+}
+
+async fn the_name_of_a_transaction_leads_past_it(db: &Db) {
+    db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let options = options(db, &["t"]).await;
+    let from = start_position(&options).await.unwrap();
+    db.exec("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)")
+        .await;
+    let mut source = Source::open(options.clone(), &from).await.unwrap();
+    let all = parts(&mut source, &options).await;
+    assert_eq!(told(&all), ["+1", "+2"]);
+    let name = &all[0].head.transaction;
+    let past = from
+        .after(name)
+        .unwrap_or_else(|| panic!("{name} cannot be skipped"));
+    let mut rest = Source::open(options.clone(), &past).await.unwrap();
+    assert_eq!(told(&parts(&mut rest, &options).await), ["+2"]);
 }
 
 /// From every transaction's end on exactly the rest comes, whichever file it is in.
@@ -53,6 +71,12 @@ async fn every_position_leads_on_over_many_files() {
     let all = parts(&mut source, &options).await;
     assert_eq!(all.len(), 30);
     let mut conn = connect(&options.access).await.unwrap();
+    let first = all[0].end.as_ref().unwrap();
+    let kept = status::retained(&mut conn, first).await.unwrap();
+    assert!(kept.left_seconds.is_some(), "{kept:?}");
+    db.as_dba("SET GLOBAL binlog_expire_logs_auto_purge = OFF").await;
+    let kept = status::retained(&mut conn, first).await.unwrap();
+    assert_eq!((kept.left_seconds, kept.limit.as_str()), (None, "no limit"));
     for (number, part) in all.iter().enumerate() {
         let end = part.end.clone().unwrap();
         assert!(end.to_string().starts_with("file:binlog.0"), "{end}");

@@ -147,6 +147,35 @@ async fn mysql_a_decision_without_rows_stops_the_link() {
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
 }
 
+/// A decision that cannot be read: whoever skips it is past the prepare as well, which no restart reads again.
+#[tokio::test]
+async fn mysql_skipping_a_decision_passes_its_prepare() {
+    let db = server(Kind::Mysql).await;
+    let options = options(&db, &["t"]).await;
+    let mut source = source(&options).await;
+    let mut session = db.admin().await;
+    session
+        .exec(
+            "SET binlog_row_image = MINIMAL; XA START 'a'; INSERT INTO t (id) VALUES (1); XA END 'a'; XA PREPARE 'a'",
+        )
+        .await;
+    drop(session);
+    db.exec("INSERT INTO t VALUES (2, '')").await;
+    assert_eq!(told(&one(&mut source).await), ["+2"]);
+    decide(&db, "COMMIT", "a").await;
+    let error = loop {
+        if let Err(error) = next(&mut source).await {
+            break error;
+        }
+    };
+    let past = error.halt().and_then(|halt| halt.past.clone()).unwrap();
+    let past: Position = past.parse().unwrap();
+    assert_eq!(past, start_position(&options).await.unwrap(), "{error}");
+    db.exec("INSERT INTO t VALUES (3, '')").await;
+    let mut rest = Source::open(options.clone(), &past).await.unwrap();
+    assert_eq!(told(&parts(&mut rest, &options).await), ["+3"]);
+}
+
 /// Rows of no interest may be prepared and decided; one phase is an ordinary commit.
 #[tokio::test]
 async fn mariadb_xa_that_loses_nothing() {

@@ -1,10 +1,11 @@
 //! Setup brings everything there, once; teardown takes it away.
 
-use crate::harness::{Kind, Options, private};
+use crate::harness::{Kind, Options, access, private};
 use crate::node::{Engine, Node, codes};
 use crate::on_every_server;
 use tidelock::model::schema::TableId;
 use tidelock::model::sync::Mode;
+use tidelock::mysql::target::Target;
 
 /// Names that need every kind of quoting, and a key of two columns.
 const ODD: &str = "we'ird \" t{able}";
@@ -309,3 +310,17 @@ on_every_server!(
     syncs_are_set_up_at_the_same_time,
     the_run_account_gets_what_it_needs,
 );
+
+/// What stands in the way of a target is told by its own cause: a right that is missing is not a missing setup.
+#[tokio::test]
+async fn a_target_that_may_not_be_read_is_no_target_without_setup() {
+    for kind in [Kind::Mysql, Kind::Mariadb] {
+        let node = Node::new(kind, "closed", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+        let opened = Target::open(&access("here", &node.db.run_url()), false).await;
+        let Err(error) = opened else {
+            panic!("{kind:?}: it opened")
+        };
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(hint.contains("tidelock check"), "{kind:?}: {error}: {hint}");
+    }
+}

@@ -133,8 +133,10 @@ async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Resul
             if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
                 return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
             }
-            if NO_SUCH_ACCOUNT.iter().any(|code| error.to_string().contains(code)) {
-                return error.hint(steps::create_user(grants::account(&scope.run_user).0));
+            if NO_SUCH_ACCOUNT.iter().any(|code| error.to_string().contains(code))
+                && let Some(account) = steps::grantee(statement)
+            {
+                return error.hint(no_account(account, &scope.run_user));
             }
             match error.hint_text() {
                 Some(_) => error,
@@ -148,9 +150,33 @@ async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Resul
     Ok(())
 }
 
+/// A run account without a host was looked for in vain, since this account may not see which there are.
+fn no_account(account: &str, run_user: &str) -> String {
+    let create = steps::create_user(account);
+    match grants::account(run_user).1 {
+        Some(_) => create,
+        None => format!(
+            "{create}; or, if it is there with another host, run setup as an account that may SELECT on mysql.user"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_account_to_make_is_the_one_that_lacks() {
+        let grant = "GRANT SELECT ON `a TO b`.* TO 'app'@'10.1.%'";
+        let account = steps::grantee(grant).unwrap();
+        assert_eq!(
+            no_account(account, "app@10.1.%"),
+            "CREATE USER 'app'@'10.1.%' IDENTIFIED BY '...'"
+        );
+        let guessed = no_account("'app'@'%'", "app");
+        assert!(guessed.contains("another host"), "{guessed}");
+        assert_eq!(steps::grantee("CREATE TABLE x (a int)"), None);
+    }
 
     #[test]
     fn bodies_get_a_delimiter_of_their_own() {

@@ -228,7 +228,7 @@ async fn accounts(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         return Err(Error::definite(doing)
             .node(&scope.node)
             .why(format!("there is no account of user {user:?}"))
-            .hint(create_user(user)));
+            .hint(create_user(&quoted(user, "%"))));
     }
     found
         .iter()
@@ -236,6 +236,13 @@ async fn accounts(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
         .collect()
 }
 
-pub(super) fn create_user(user: &str) -> String {
-    format!("CREATE USER {} IDENTIFIED BY '...'", quoted(user, "%"))
+/// `account`: quoted, as statements write it.
+pub(super) fn create_user(account: &str) -> String {
+    format!("CREATE USER {account} IDENTIFIED BY '...'")
+}
+
+/// The account that a statement of ours gives rights to.
+pub(super) fn grantee(statement: &str) -> Option<&str> {
+    let (_, account) = statement.strip_prefix("GRANT ")?.rsplit_once(" TO ")?;
+    Some(account)
 }

@@ -117,8 +117,8 @@ impl Assembler {
     }
 
     /// The transaction that is being read.
-    pub(super) fn transaction(&self) -> Option<&str> {
-        self.open.as_ref().map(|open| open.head.transaction.as_str())
+    pub(super) fn transaction(&self) -> Option<&Head> {
+        self.open.as_ref().map(|open| &*open.head)
     }
 
     pub(super) fn has_idle(&self) -> bool {
@@ -315,6 +315,10 @@ impl Assembler {
         }
     }
 
+    fn name(&self) -> &str {
+        self.transaction().map_or("", |head| &head.transaction)
+    }
+
     /// What is being done, with the transaction's name.
     fn reading(&self, what: &str) -> String {
         match &self.open {
@@ -326,7 +330,12 @@ impl Assembler {
     fn mysql_begin(&mut self, event: &Event<'_>, gtid: Option<Gtid>) -> Result<()> {
         let gtid = gtid.ok_or_else(|| malformed("a GTID event"))?;
         let head = Head {
-            transaction: format!("{}:{}", gtid.source, gtid.number),
+            // The mode may give transactions a GTID while positions are places.
+            transaction: match &self.position {
+                Position::File(_) => self.begin_place(event)?,
+                _ => format!("{}:{}", gtid.source, gtid.number),
+            },
+            past: None,
             committed_at_us: gtid
                 .committed_at_us
                 .unwrap_or(i64::from(event.timestamp) * 1_000_000),
@@ -338,6 +347,7 @@ impl Assembler {
         let gtid = MariaGtid::parse(event.body).ok_or_else(|| malformed("a GTID event"))?;
         let head = Head {
             transaction: format!("{}-{}-{}", gtid.domain, event.server_id, gtid.sequence),
+            past: None,
             committed_at_us: i64::from(event.timestamp) * 1_000_000,
         };
         self.begin(event, head, Id::Maria(gtid, event.server_id))?;
@@ -349,19 +359,18 @@ impl Assembler {
     }
 
     fn anonymous_begin(&mut self, event: &Event<'_>) -> Result<()> {
-        let Some(place) = &self.place else {
+        if !matches!(self.position, Position::File(_)) {
             return Err(Error::definite("read the binlog")
                 .reason(Reason::PositionLost)
                 .why("a transaction has no GTID: gtid_mode was changed while this link was reading")
                 .hint(format!(
                     "SET GLOBAL gtid_mode = ON; and, because what was written meanwhile cannot be addressed, {NEW_COPY}"
                 )));
-        };
+        }
         let gtid = Gtid::parse(event.body);
-        let mut begin = place.clone();
-        begin.offset -= u64::from(event.size);
         let head = Head {
-            transaction: begin.to_string(),
+            transaction: self.begin_place(event)?,
+            past: None,
             committed_at_us: gtid
                 .and_then(|gtid| gtid.committed_at_us)
                 .unwrap_or(i64::from(event.timestamp) * 1_000_000),
@@ -564,7 +573,7 @@ impl Assembler {
             .of_ddl()
             .alone(&id)
             .table(&id)
-            .at(self.transaction().unwrap_or_default())
+            .at(self.name())
             .why(format!(
                 "table {:?} was renamed to it: what that table holds was written under its other name, and is not \
                  known to be what this table held",
@@ -581,7 +590,7 @@ impl Assembler {
             .of_ddl()
             .alone(id)
             .table(id)
-            .at(self.transaction().unwrap_or_default())
+            .at(self.name())
             .why(format!("it was renamed to {:?}, which is not synced", to.name))
             .hint(format!(
                 "if it has its name again and was not written to meanwhile, `tidelock skip` this transaction; if not, \
@@ -626,7 +635,10 @@ impl Assembler {
         }
         Err(Error::definite(self.reading("an event"))
             .why("rows of synced tables were rolled back in a transaction that also changed other storage engines' tables")
-            .hint("convert those tables: ALTER TABLE .. ENGINE = InnoDB; then seed again"))
+            .hint(format!(
+                "convert the tables of other engines: ALTER TABLE .. ENGINE = InnoDB; then, because this transaction \
+                 stays in the log, {NEW_COPY}"
+            )))
     }
 }
 

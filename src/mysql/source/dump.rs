@@ -65,6 +65,14 @@ fn refused(doing: &str, code: u16, state: String, message: String) -> Error {
     fail(doing, mysql_async::Error::Server(error))
 }
 
+/// The server took the connection, and says nothing.
+pub(super) fn no_answer(doing: &str, limit: Duration) -> Error {
+    Error::transient(doing)
+        .reason(Reason::Unreachable)
+        .why(format!("no answer within {} s", limit.as_secs_f32()))
+        .hint("it is tried again; does the server, or a proxy before it, hang? A longer wait: connect_timeout in the URL")
+}
+
 fn unknown(doing: &str) -> Error {
     Error::definite(doing)
         .reason(Reason::Unreachable)
@@ -77,9 +85,7 @@ impl Dump {
         let doing = "open the session that reads the binlog";
         match tokio::time::timeout(access.connect_timeout, Self::log_in(doing, access, options)).await {
             Ok(dump) => dump,
-            Err(_) => Err(Error::transient(doing)
-                .reason(Reason::Unreachable)
-                .why(format!("no answer within {} s", access.connect_timeout.as_secs()))),
+            Err(_) => Err(no_answer(doing, access.connect_timeout)),
         }
     }
 
@@ -124,7 +130,7 @@ impl Dump {
 }
 
 impl<S: Socket> Dump<S> {
-    fn over(socket: S) -> Self {
+    pub(super) fn over(socket: S) -> Self {
         Dump {
             socket,
             framing: Framing::default(),
@@ -296,9 +302,7 @@ impl<S: Socket> Dump<S> {
         };
         match tokio::time::timeout(FILE_TIME_MAX, reading).await {
             Ok(time) => time,
-            Err(_) => Err(Error::transient(doing)
-                .reason(Reason::Unreachable)
-                .why("no answer in time")),
+            Err(_) => Err(no_answer(doing, FILE_TIME_MAX)),
         }
     }
 

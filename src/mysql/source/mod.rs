@@ -63,6 +63,8 @@ const GRACE: Duration = Duration::from_millis(200);
 /// The dump begins within this time, or the server is in trouble.
 const START_MAX: Duration = Duration::from_secs(30);
 
+const START: &str = "start reading the binlog";
+
 /// A running dump.
 pub struct Source {
     dump: Dump,
@@ -128,7 +130,10 @@ impl Source {
                 Err(error) => {
                     let error = error.node(&self.access.node);
                     return Err(match self.assembler.transaction() {
-                        Some(transaction) if !error.is_transient() => error.at(transaction),
+                        Some(head) if !error.is_transient() => {
+                            let past = head.past.as_ref().map(ToString::to_string);
+                            error.at(&head.transaction).past(past)
+                        }
                         _ => error,
                     });
                 }
@@ -230,6 +235,7 @@ fn silent(limit: Duration) -> Error {
     Error::transient("read the binlog")
         .reason(Reason::Unreachable)
         .why(format!("not even a heartbeat came for {} s", limit.as_secs()))
+        .hint("it is tried again; does the server, or the network to it, hang?")
 }
 
 fn broken(error: std::io::Error) -> Error {
@@ -252,15 +258,22 @@ fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
     }
 }
 
+/// All of it within the time that a connection has: a server that hangs now would hold up the start for ever.
 async fn begin(dump: &mut Dump, flavor: Flavor, from: &Position, access: &Access) -> Result<()> {
-    session(dump, flavor, from).await?;
-    if let Some(name) = &access.session {
-        // As for every session of a link: see `operations::note_session`.
-        if let Err(error) = dump.set("note the dump session", &operations::note(name)).await {
-            tracing::debug!(link = name.link, %error, "a session could not be noted");
+    let beginning = async {
+        session(dump, flavor, from).await?;
+        if let Some(name) = &access.session {
+            // As for every session of a link: see `operations::note_session`.
+            if let Err(error) = dump.set("note the dump session", &operations::note(name)).await {
+                tracing::debug!(link = name.link, %error, "a session could not be noted");
+            }
         }
+        start_dump(dump, from, &access.user).await
+    };
+    match tokio::time::timeout(access.connect_timeout, beginning).await {
+        Ok(begun) => begun,
+        Err(_) => Err(dump::no_answer(START, access.connect_timeout)),
     }
-    start_dump(dump, from, &access.user).await
 }
 
 /// What the dump inherits from its session.
@@ -295,7 +308,7 @@ async fn session(dump: &mut Dump, flavor: Flavor, from: &Position) -> Result<()>
 
 /// Asks for the events after `from`.
 async fn start_dump(dump: &mut Dump, from: &Position, user: &str) -> Result<()> {
-    let doing = "start reading the binlog";
+    let doing = START;
     let packed;
     let start = match from {
         Position::Gtid(set) => {
@@ -315,4 +328,28 @@ async fn start_dump(dump: &mut Dump, from: &Position, user: &str) -> Result<()> 
 pub(super) fn server_id() -> u32 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     random as u32 | 0x8000_0000
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_takes_the_connection_and_never_answers_does_not_hold_up_the_start() {
+        let (_server, client) = tokio::io::duplex(1 << 16);
+        let access = Access {
+            connect_timeout: Duration::from_millis(20),
+            ..Access::new("a", "localhost", 3306, "u", "d")
+        };
+        let mut dump = Dump::over(Box::new(client) as Box<dyn dump::Socket>);
+        let from = Position::Gtid(Default::default());
+        let begun = begin(&mut dump, Flavor::Mysql, &from, &access);
+        let error = tokio::time::timeout(Duration::from_secs(10), begun)
+            .await
+            .expect("it waits for ever")
+            .unwrap_err();
+        assert!(error.is_transient() && error.hint_text().is_some(), "{error}");
+        assert_eq!(error.reason_kind(), Reason::Unreachable);
+    }
 }

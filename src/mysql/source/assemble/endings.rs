@@ -4,12 +4,15 @@
 //! out of the position until the decision, so a restart reads it again. A position of one number cannot leave a hole:
 //! there a prepared transaction with rows of interest stops the link before them.
 
+use super::files::no_file;
 use super::{Assembler, IDLE_BYTES_MAX, malformed, new_copy_after};
 use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::model::change::Head;
 use crate::model::position::Position;
 use crate::mysql::source::transaction::{Ending, Event, Id, Prepared};
 use crate::mysql::wire::XaPrepare;
 use crate::spill::Spill;
+use std::sync::Arc;
 
 impl Assembler {
     pub(super) fn xa_start(&mut self) -> Result<()> {
@@ -76,9 +79,14 @@ impl Assembler {
         let found = self.prepared.remove(xid);
         let is_set = matches!(self.position, Position::Gtid(_));
         let reading = self.reading("the decision");
+        let past = found.as_ref().and_then(|prepared| self.past_both(&prepared.id));
         let open = self.open()?;
         match found {
             Some(Prepared { id, held }) => {
+                open.head = Arc::new(Head {
+                    past,
+                    ..(*open.head).clone()
+                });
                 open.decided = Some(id);
                 if is_commit {
                     self.replay = Some(held.into_reader());
@@ -95,6 +103,19 @@ impl Assembler {
             None => {}
         }
         self.finish()
+    }
+
+    /// Behind the open transaction and the one that it decides: whoever skips the one is past the other, too.
+    fn past_both(&self, prepared: &Id) -> Option<Position> {
+        let (Position::Gtid(set), Id::Gtid(prepared), Id::Gtid(decision)) =
+            (&self.position, prepared, &self.open.as_ref()?.id)
+        else {
+            return None;
+        };
+        let mut set = set.clone();
+        set.add(&prepared.source, prepared.number);
+        set.add(&decision.source, decision.number);
+        Some(Position::Gtid(set))
     }
 
     /// Hands on the rest of the open transaction with the position after it.
@@ -148,8 +169,7 @@ impl Assembler {
             }
             (Position::File(position), Id::Gtid(_) | Id::Anonymous) => {
                 let place = self.place.as_ref();
-                let place = place.ok_or_else(|| malformed("the begin").why("it does not name its file"))?;
-                position.clone_from(place);
+                position.clone_from(place.ok_or_else(no_file)?);
             }
             (position, _) => {
                 return Err(Error::bug("advance a position").why(format!("{position} is of another kind")));

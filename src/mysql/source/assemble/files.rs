@@ -19,6 +19,10 @@ fn stands_between(kind: u8) -> bool {
     )
 }
 
+pub(super) fn no_file() -> Error {
+    malformed("the begin").why("it does not name its file")
+}
+
 impl Assembler {
     /// Files and offsets are followed where they are the position. Made-up events and heartbeats stand in no file.
     /// True: the event ends before our position, so it was taken already.
@@ -65,6 +69,13 @@ impl Assembler {
         let is_first = matches!(event.kind, kind::FORMAT_DESCRIPTION);
         let is_passed = position.is_passed && begin >= position.offset;
         Ok(is_in_file && (is_passed || place.offset <= position.offset) && !is_first)
+    }
+
+    /// The name of a transaction where positions are places: where it begins. `event` is its first.
+    pub(super) fn begin_place(&self, event: &Event<'_>) -> Result<String> {
+        let mut begin = self.place.clone().ok_or_else(no_file)?;
+        begin.offset = begin.offset.saturating_sub(event.size.into());
+        Ok(begin.to_string())
     }
 
     pub(super) fn format_description(&mut self, event: &Event<'_>) -> Result<()> {

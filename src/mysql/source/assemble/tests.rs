@@ -216,6 +216,12 @@ fn what_would_lose_rows_is_refused_with_the_setting() {
     partial[9] = 0;
     let error = with(&[(kind::TABLE_MAP, table_map(true)), (kind::WRITE_ROWS_V1, partial)]);
     assert!(hint(&error).contains("binlog_row_image = 'FULL'"));
+    let error = with(&[
+        (kind::TABLE_MAP, table_map(true)),
+        (kind::WRITE_ROWS_V1, insert(1)),
+        (kind::QUERY, query("", "ROLLBACK TO `a`")),
+    ]);
+    assert!(hint(&error).contains("tidelock teardown --execute"));
     let error = refused(&[
         (kind::GTID, gtid(1)),
         (kind::QUERY, query("shop", "DROP TABLE `orders`")),
@@ -327,6 +333,8 @@ async fn prepared_rows_wait_for_the_decision_and_their_gtid_stays_out_of_the_pos
             let part = part(&mut assembler);
             assert_eq!(part.changes.len(), 1);
             assert_eq!(part.head.transaction, format!("{UUID}:3"));
+            // The name alone would leave out the prepare.
+            assert_eq!(part.head.past, part.end);
             assert_eq!(part.end.unwrap().to_string(), whole);
         } else {
             assert!(assembler.step().is_none());
@@ -458,16 +466,23 @@ fn in_file(offset: u64) -> Assembler {
 #[test]
 fn without_gtids_the_position_follows_offsets_and_files() {
     let mut assembler = in_file(1_000);
-    placed(&mut assembler, kind::ANONYMOUS_GTID, 50, 1_050, &gtid(0)).unwrap();
-    placed(&mut assembler, kind::QUERY, 50, 1_100, &query("", "BEGIN")).unwrap();
-    placed(&mut assembler, kind::TABLE_MAP, 50, 1_150, &table_map(true)).unwrap();
-    placed(&mut assembler, kind::WRITE_ROWS_V1, 50, 1_200, &insert(1)).unwrap();
-    placed(&mut assembler, kind::XID, 31, 1_231, &[0; 8]).unwrap();
-    let first = part(&mut assembler);
-    assert_eq!(first.head.transaction, "b.000001:1000@7");
-    assert_eq!(first.end.unwrap().to_string(), "file:b.000001:1231@7");
+    // In some modes transactions have a GTID all the same: their name is still what the position can pass.
+    for (begin, kind) in [(1_000, kind::ANONYMOUS_GTID), (1_231, kind::GTID)] {
+        placed(&mut assembler, kind, 50, begin + 50, &gtid(9)).unwrap();
+        placed(&mut assembler, kind::QUERY, 50, begin + 100, &query("", "BEGIN")).unwrap();
+        placed(&mut assembler, kind::TABLE_MAP, 50, begin + 150, &table_map(true)).unwrap();
+        placed(&mut assembler, kind::WRITE_ROWS_V1, 50, begin + 200, &insert(1)).unwrap();
+        let before = assembler.position.clone();
+        placed(&mut assembler, kind::XID, 31, begin + 231, &[0; 8]).unwrap();
+        let told = part(&mut assembler);
+        assert_eq!(told.head.transaction, format!("b.000001:{begin}@7"));
+        let past = before.after(&told.head.transaction).unwrap();
+        assert_eq!(past.to_string(), format!("file:b.000001:{begin}+@7"));
+        let end = told.end.unwrap().to_string();
+        assert_eq!(end, format!("file:b.000001:{}@7", begin + 231));
+    }
     let rotate = b"\x04\0\0\0\0\0\0\0b.000002";
-    placed(&mut assembler, kind::ROTATE, 44, 1_275, rotate).unwrap();
+    placed(&mut assembler, kind::ROTATE, 44, 1_506, rotate).unwrap();
     placed(&mut assembler, kind::ROTATE, 44, 0, rotate).unwrap();
     let format = format_description(false);
     placed(&mut assembler, kind::FORMAT_DESCRIPTION, 100, 104, &format).unwrap();
