@@ -1,6 +1,6 @@
 //! What would lose rows is refused, says what mends it, and is read on once mended.
 
-use super::harness::{self, Kind, Options as Server, eventually};
+use super::harness::{Kind, Options as Server, eventually};
 use super::*;
 
 /// Reads on until something is refused.
