@@ -4,7 +4,7 @@
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
 //! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
-//! column missing, E505 column without a value, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
+//! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column.
 
 use crate::ddl;
@@ -64,6 +64,8 @@ struct End<'a> {
     engine: Engine,
     id: &'a TableId,
     table: Option<&'a Table>,
+    /// Columns that no UPDATE may set.
+    always: &'a [String],
 }
 
 impl<'a> End<'a> {
@@ -73,6 +75,7 @@ impl<'a> End<'a> {
             engine: side.engine,
             id,
             table: table.map(|found| &found.table),
+            always: table.map_or(&[], |found| &found.always),
         }
     }
 
@@ -98,8 +101,8 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
             }
             return;
         }
-        (Some(present), None) => return findings.push(missing(from, present, to)),
-        (None, Some(present)) => return findings.push(missing(to, present, from)),
+        (Some(present), None) => return findings.push(missing(from, &passage.there(present), to)),
+        (None, Some(present)) => return findings.push(missing(to, &passage.back().there(present), from)),
     };
     let back = passage.back();
     let before = findings.len();
@@ -113,9 +116,28 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
     keys(from, source, &forth, to, target, &home, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
-    columns(from, &forth, to, target, findings);
-    if two_way {
-        columns(to, &home, from, source, findings);
+    let ways = [
+        (
+            Way {
+                from,
+                to,
+                back: &back,
+            },
+            &forth,
+            target,
+        ),
+        (
+            Way {
+                from: to,
+                to: from,
+                back: passage,
+            },
+            &home,
+            source,
+        ),
+    ];
+    for (way, sent, there) in ways.iter().take(if two_way { 2 } else { 1 }) {
+        way.columns(sent, there, findings);
     }
     uniques(from, &forth, to, target, &back, findings);
     if two_way {
@@ -164,13 +186,19 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
     }
 }
 
+/// `present` is as the node that lacks it would call it.
 fn missing(there: &End<'_>, present: &Table, here: &End<'_>) -> Finding {
     let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
-    let ddl = ddl::create_table(present, there.engine, here.id, here.engine, &stamps);
+    let create = ddl::create_table(present, there.engine, here.id, here.engine, &stamps);
     here.blocker(
         "E302",
         format!("the table is missing; node {} has it", there.node),
-        ddl,
+        create.unwrap_or_else(|| {
+            format!(
+                "give {} on node {} a key of types that {} also has",
+                there.id, there.node, here.engine
+            )
+        }),
     )
 }
 
@@ -276,48 +304,132 @@ fn is_sent(column: &Column, engine: Engine) -> bool {
     !(column.generated && engine == Engine::Postgres)
 }
 
-fn columns(from: &End<'_>, source: &Table, to: &End<'_>, target: &Table, findings: &mut Vec<Finding>) {
-    for column in source.columns.iter().filter(|column| !is_stamp(column)) {
-        let counterpart = target
-            .column(&column.name)
-            .and_then(|index| target.columns.get(index));
-        match counterpart {
-            None if !is_sent(column, from.engine) => {
-                let what = format!(
-                    "column {:?} is generated on node {} and stays there",
-                    column.name, from.node
-                );
-                findings.push(Finding::warning("W515", to.node, what).table(to.id));
-            }
-            None => {
-                let mut what = format!("column {:?} is missing; node {} has it", column.name, from.node);
-                if let Some(name) = made_type(column, from, to) {
-                    what.push_str(&format!(
-                        ", of type {name}: make that first where it is not (CREATE TYPE, CREATE EXTENSION)"
-                    ));
+/// One direction between two tables.
+struct Way<'a> {
+    from: &'a End<'a>,
+    to: &'a End<'a>,
+    /// What the sending node calls the other's columns.
+    back: &'a Passage,
+}
+
+impl Way<'_> {
+    /// `source` is as the target calls it.
+    fn columns(&self, source: &Table, target: &Table, findings: &mut Vec<Finding>) {
+        let (from, to) = (self.from, self.to);
+        for column in source.columns.iter().filter(|column| !is_stamp(column)) {
+            let counterpart = target
+                .column(&column.name)
+                .and_then(|index| target.columns.get(index));
+            match counterpart {
+                None => findings.push(self.absent(column)),
+                Some(counterpart) if counterpart.generated => {}
+                Some(counterpart) if is_sent(column, from.engine) => {
+                    settable(to, target, counterpart, findings);
+                    self.pair(column, counterpart, findings);
                 }
-                let fix = if ddl::has_counterpart(&column.ty, from.engine, to.engine) {
-                    ddl::add_column(to.id, column, from.engine, to.engine)
-                } else {
-                    mend(from, column, to, column)
-                };
-                findings.push(to.blocker("E504", what, fix));
+                Some(counterpart) => unfilled(from, to, counterpart, findings),
             }
-            Some(counterpart) if counterpart.generated => {}
-            Some(counterpart) if is_sent(column, from.engine) => {
-                pair(from, column, to, counterpart, findings);
+        }
+        for column in target
+            .columns
+            .iter()
+            .filter(|column| !is_stamp(column) && !column.generated)
+        {
+            if source.column(&column.name).is_none() {
+                unfilled(from, to, column, findings);
             }
-            Some(counterpart) => unfilled(from, to, counterpart, findings),
         }
     }
-    for column in target
-        .columns
-        .iter()
-        .filter(|column| !is_stamp(column) && !column.generated)
-    {
-        if source.column(&column.name).is_none() {
-            unfilled(from, to, column, findings);
+
+    /// The sending node's name of a column of the other.
+    fn own<'b>(&'b self, column: &'b str) -> &'b str {
+        match self.back.place(column) {
+            Place::Named(own) => own,
+            Place::Skipped | Place::Taken(_) => column,
         }
+    }
+
+    fn absent(&self, column: &Column) -> Finding {
+        let (from, to) = (self.from, self.to);
+        if !is_sent(column, from.engine) {
+            let what = format!(
+                "column {:?} is generated on node {} and stays there",
+                column.name, from.node
+            );
+            return Finding::warning("W515", to.node, what).table(to.id);
+        }
+        let mut what = format!("column {:?} is missing; node {} has it", column.name, from.node);
+        if let Some(name) = made_type(column, from, to) {
+            what.push_str(&format!(
+                ", of type {name}: make that first where it is not (CREATE TYPE, CREATE EXTENSION)"
+            ));
+        }
+        let add = ddl::add_column(to.id, column, from.engine, to.engine);
+        to.blocker("E504", what, add.unwrap_or_else(|| self.unheld(column)))
+    }
+
+    /// A condition that no other type of the target would lift is none to tell.
+    fn pair(&self, column: &Column, counterpart: &Column, findings: &mut Vec<Finding>) {
+        let (from, to, name) = (self.from, self.to, &column.name);
+        match typemap::verdict(column, from.engine, counterpart, to.engine) {
+            Verdict::Exact => {}
+            Verdict::ExactIf(condition) => {
+                let is_widest =
+                    ddl::ddl_type(&column.ty, to.engine) == ddl::ddl_type(&counterpart.ty, to.engine);
+                if !is_widest {
+                    let what = format!(
+                        "column {name:?}: values from node {} are carried if: {condition}{REFUSED}",
+                        from.node
+                    );
+                    findings.push(to.warning("W512", what, self.hold_both(column)));
+                }
+            }
+            Verdict::Refused(why) => {
+                let what = format!(
+                    "column {name:?} cannot take the values of node {}: {why}",
+                    from.node
+                );
+                findings.push(to.blocker("E507", what, self.mend(column, counterpart)));
+            }
+        }
+        if column.nullable && !counterpart.nullable {
+            let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
+            findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
+        }
+    }
+
+    /// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.
+    fn hold_both(&self, column: &Column) -> String {
+        let (from, to) = (self.from, self.to);
+        match ddl::type_for(column, from.engine, to.engine) {
+            Some(ty) => format!(
+                "nothing, if such values do not occur; else give the column a type that holds the values of both \
+                 nodes ({ty} holds those of node {})",
+                from.node
+            ),
+            None => format!(
+                "nothing, if such values do not occur; else {}",
+                self.unheld(column)
+            ),
+        }
+    }
+
+    fn mend(&self, column: &Column, counterpart: &Column) -> String {
+        let (from, to) = (self.from, self.to);
+        match ddl::type_for(column, from.engine, to.engine) {
+            Some(wanted) => ddl::change_type(to.id, counterpart, &wanted, to.engine),
+            None => self.unheld(column),
+        }
+    }
+
+    /// Told to the node that has the column, by its own name for it.
+    fn unheld(&self, column: &Column) -> String {
+        format!(
+            "change column {:?} on node {} to a type that {} also has",
+            self.own(&column.name),
+            self.from.node,
+            self.to.engine
+        )
     }
 }
 
@@ -340,57 +452,23 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
     findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
 }
 
-/// A condition that no other type of the target would lift is none to tell.
-fn pair(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column, findings: &mut Vec<Finding>) {
-    let name = &column.name;
-    match typemap::verdict(column, from.engine, counterpart, to.engine) {
-        Verdict::Exact => {}
-        Verdict::ExactIf(condition) => {
-            let is_widest = ddl::ddl_type(&column.ty, to.engine) == ddl::ddl_type(&counterpart.ty, to.engine);
-            if !is_widest {
-                let what = format!(
-                    "column {name:?}: values from node {} are carried if: {condition}{REFUSED}",
-                    from.node
-                );
-                findings.push(to.warning("W512", what, hold_both(from, column, to)));
-            }
-        }
-        Verdict::Refused(why) => {
-            let what = format!(
-                "column {name:?} cannot take the values of node {}: {why}",
-                from.node
-            );
-            findings.push(to.blocker("E507", what, mend(from, column, to, counterpart)));
-        }
+/// Every change of a row brings the column. A key is never set by an UPDATE, and an INSERT may set it.
+fn settable(to: &End<'_>, target: &Table, column: &Column, findings: &mut Vec<Finding>) {
+    let is_key = target
+        .key
+        .iter()
+        .any(|place| target.columns[*place].name == column.name);
+    if is_key || !to.always.contains(&column.name) {
+        return;
     }
-    if column.nullable && !counterpart.nullable {
-        let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
-        findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
-    }
+    let what = format!(
+        "column {:?} is an identity that is GENERATED ALWAYS and no part of the key: the server takes no UPDATE that sets it",
+        column.name
+    );
+    findings.push(to.blocker("E335", what, ddl::identity_by_default(to.id, &column.name)));
 }
 
 const REFUSED: &str = "; others become value_refused conflicts";
-
-/// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.
-fn hold_both(from: &End<'_>, column: &Column, to: &End<'_>) -> String {
-    format!(
-        "nothing, if such values do not occur; else give the column a type that holds the values of both nodes \
-         ({} holds those of node {})",
-        ddl::type_for(column, from.engine, to.engine),
-        from.node
-    )
-}
-
-fn mend(from: &End<'_>, column: &Column, to: &End<'_>, counterpart: &Column) -> String {
-    if !ddl::has_counterpart(&column.ty, from.engine, to.engine) {
-        return format!(
-            "change column {:?} on node {} to a type that {} also has",
-            column.name, from.node, to.engine
-        );
-    }
-    let wanted = ddl::type_for(column, from.engine, to.engine);
-    ddl::change_type(to.id, counterpart, &wanted, to.engine)
-}
 
 /// A unique key that only the target has refuses rows that the source allows. `source` is as the target calls it;
 /// `back` says what the source calls the target's columns.

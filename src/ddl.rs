@@ -1,8 +1,7 @@
 //! The DDL that `check` prints to mend a difference between two tables. Nothing here is ever run by Tidelock.
 //!
 //! Owns: which type of an engine holds a [`ColumnType`] exactly, and the statements around it.
-//! Refuses: nothing; where no type fits (types of one engine only) the name is given as it is, and the type map
-//! refuses the pair.
+//! Refuses: naming a type where none of the engine fits (types of one engine only).
 
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
 
@@ -13,7 +12,8 @@ const MYSQL_KEY_CHARS: u32 = 255;
 const MYSQL_DECIMAL_DIGITS: u32 = 65;
 const MYSQL_DECIMAL_SCALE: u32 = 30;
 
-/// The type that holds every value of `ty` on `engine`, or the widest that comes near.
+/// The type that holds every value of `ty` on `engine`, or the widest that comes near. To be asked for types that have
+/// a counterpart there.
 pub fn ddl_type(ty: &ColumnType, engine: Engine) -> String {
     match engine {
         Engine::Postgres => postgres_type(ty),
@@ -22,7 +22,7 @@ pub fn ddl_type(ty: &ColumnType, engine: Engine) -> String {
 }
 
 /// Has the other engine any type that could hold this one's values?
-pub fn has_counterpart(ty: &ColumnType, from: Engine, to: Engine) -> bool {
+fn has_counterpart(ty: &ColumnType, from: Engine, to: Engine) -> bool {
     match ty {
         ColumnType::Opaque { .. } => from == to,
         ColumnType::Bit { len, varying } => {
@@ -209,9 +209,9 @@ pub fn table_name(id: &TableId, engine: Engine) -> String {
     format!("{}.{}", quote(&id.schema, engine), quote(&id.name, engine))
 }
 
-/// A column of one engine as a column of another: name, type, NOT NULL.
-fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> String {
-    let mut ty = type_for(column, from, to);
+/// A column of one engine as a column of another: name, type, NOT NULL. `None`: `to` has no such type.
+fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> Option<String> {
+    let mut ty = type_for(column, from, to)?;
     let text = matches!(column.ty, ColumnType::Text { .. });
     if to != Engine::Postgres && in_key && text {
         if ty.ends_with("text") {
@@ -230,7 +230,7 @@ fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> String {
     } else {
         " NOT NULL"
     };
-    format!("{} {ty}{null}", quote(&column.name, to))
+    Some(format!("{} {ty}{null}", quote(&column.name, to)))
 }
 
 /// What MySQL's and MariaDB's type text leaves out, and without which a column gets its table's collation.
@@ -250,12 +250,12 @@ fn default_again(present: &Column) -> &'static str {
     }
 }
 
-/// The type as written where both sides speak one dialect, else the one that means the same.
-pub fn type_for(column: &Column, from: Engine, to: Engine) -> String {
+/// The type as written where both sides speak one dialect, else the one that means the same; `None`: `to` has none.
+pub fn type_for(column: &Column, from: Engine, to: Engine) -> Option<String> {
     if from == to && !column.sql_type.is_empty() {
-        return column.sql_type.clone();
+        return Some(column.sql_type.clone());
     }
-    ddl_type(&column.ty, to)
+    has_counterpart(&column.ty, from, to).then(|| ddl_type(&column.ty, to))
 }
 
 /// A collation in which two texts are equal only when their bytes are.
@@ -268,18 +268,28 @@ pub fn exact_collation(engine: Engine) -> &'static str {
 }
 
 /// The whole table as the other engine would hold it. Stamp columns are left to `setup`; a generated column becomes a
-/// plain one where its values are sent (binlogs), and stays away where they are not (PostgreSQL).
-pub fn create_table(table: &Table, from: Engine, id: &TableId, to: Engine, skipped: &[&str]) -> String {
-    let mut lines: Vec<String> = table
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| {
-            let unsent = column.generated && from == Engine::Postgres;
-            !unsent && !skipped.contains(&column.name.as_str())
-        })
-        .map(|(index, wanted)| format!("    {}", column(wanted, from, to, table.key.contains(&index))))
-        .collect();
+/// plain one where its values are sent (binlogs), and stays away where they are not (PostgreSQL). What the other engine
+/// has no type for is left out and named; `None`: it is part of the key.
+pub fn create_table(
+    table: &Table,
+    from: Engine,
+    id: &TableId,
+    to: Engine,
+    skipped: &[&str],
+) -> Option<String> {
+    let (mut lines, mut without) = (Vec::new(), Vec::new());
+    for (index, wanted) in table.columns.iter().enumerate() {
+        let is_key = table.key.contains(&index);
+        let unsent = wanted.generated && from == Engine::Postgres;
+        if unsent || skipped.contains(&wanted.name.as_str()) {
+            continue;
+        }
+        match column(wanted, from, to, is_key) {
+            Some(line) => lines.push(format!("    {line}")),
+            None if is_key => return None,
+            None => without.push(wanted.name.as_str()),
+        }
+    }
     if !table.key.is_empty() {
         lines.push(format!("    PRIMARY KEY ({})", names(table, &table.key, to)));
     }
@@ -288,11 +298,15 @@ pub fn create_table(table: &Table, from: Engine, id: &TableId, to: Engine, skipp
     } else {
         " ENGINE=InnoDB"
     };
-    format!(
+    let mut sql = format!(
         "CREATE TABLE {} (\n{}\n){engine};",
         table_name(id, to),
         lines.join(",\n")
-    )
+    );
+    if !without.is_empty() {
+        sql.push_str(&format!(" -- {to} has no type for {}", without.join(", ")).replace(['\n', '\r'], " "));
+    }
+    Some(sql)
 }
 
 fn names(table: &Table, columns: &[usize], engine: Engine) -> String {
@@ -304,17 +318,15 @@ fn names(table: &Table, columns: &[usize], engine: Engine) -> String {
     names.join(", ")
 }
 
-pub fn add_column(id: &TableId, wanted: &Column, from: Engine, to: Engine) -> String {
+/// `None`: `to` has no type for it.
+pub fn add_column(id: &TableId, wanted: &Column, from: Engine, to: Engine) -> Option<String> {
     let nullable = Column {
         nullable: true,
         ..wanted.clone()
     };
     // Without NOT NULL: the table may hold rows.
-    format!(
-        "ALTER TABLE {} ADD COLUMN {};",
-        table_name(id, to),
-        column(&nullable, from, to, false)
-    )
+    let column = column(&nullable, from, to, false)?;
+    Some(format!("ALTER TABLE {} ADD COLUMN {column};", table_name(id, to)))
 }
 
 pub fn change_type(id: &TableId, present: &Column, ty: &str, engine: Engine) -> String {
@@ -338,6 +350,16 @@ pub fn allow_null(id: &TableId, present: &Column, engine: Engine) -> String {
             format!("ALTER TABLE {table} MODIFY COLUMN {name} {ty}{collate} NULL;{default}")
         }
     }
+}
+
+/// Of PostgreSQL: the server goes on numbering rows that bring no number.
+pub fn identity_by_default(id: &TableId, column: &str) -> String {
+    let engine = Engine::Postgres;
+    format!(
+        "ALTER TABLE {} ALTER COLUMN {} SET GENERATED BY DEFAULT;",
+        table_name(id, engine),
+        quote(column, engine)
+    )
 }
 
 pub fn rename_column(id: &TableId, from: &str, to: &str, engine: Engine) -> String {

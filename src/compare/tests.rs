@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::mapping::{ColumnMapping, Mapping};
 use crate::model::schema::ColumnType;
 use crate::model::sync::Level;
+use std::sync::Arc;
 
 fn column(name: &str, ty: ColumnType, sql_type: &str) -> Column {
     Column {
@@ -57,6 +59,7 @@ fn table(schema: &str, key: &[usize], columns: Vec<Column>) -> Option<CatalogTab
             key: key.to_vec(),
             uniques: Vec::new(),
         },
+        always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: String::new(),
@@ -69,6 +72,18 @@ fn found(
     target: Option<CatalogTable>,
     two_way: bool,
 ) -> Vec<(String, &'static str, String)> {
+    let told = told(source, target, two_way, &[]);
+    told.into_iter()
+        .map(|finding| (finding.node, finding.code, finding.fix.unwrap_or_default()))
+        .collect()
+}
+
+fn told(
+    source: Option<CatalogTable>,
+    target: Option<CatalogTable>,
+    two_way: bool,
+    passages: &[Passage],
+) -> Vec<Finding> {
     let (a, b) = ([TableId::new("public", "t")], [TableId::new("shop", "t")]);
     let (source, target) = ([source], [target]);
     let pg = Side {
@@ -83,10 +98,9 @@ fn found(
         ids: &b,
         tables: &target,
     };
-    compare(&pg, &my, two_way, &[])
+    compare(&pg, &my, two_way, passages)
         .into_iter()
         .filter(|finding| finding.level != Level::Ok)
-        .map(|finding| (finding.node, finding.code, finding.fix.unwrap_or_default()))
         .collect()
 }
 
@@ -242,6 +256,214 @@ fn a_generated_column_is_carried_only_by_binlogs() {
         false,
     );
     assert_eq!(codes(&alone), ["my W515"]);
+}
+
+/// `here` on `pg` is `there` on `my`; `secret` stays behind.
+fn renamed() -> Passage {
+    let column = |names: [&str; 2], skip| ColumnMapping {
+        name: names[0].to_owned(),
+        names: names.map(str::to_owned).into(),
+        skip,
+    };
+    let mapping = Mapping {
+        columns: vec![
+            column(["here", "there"], false),
+            column(["secret", "secret"], true),
+        ],
+        filter: None,
+    };
+    Passage::new(&Arc::new(mapping), 0, 1, "t")
+}
+
+/// `*` is the key, `!` unique, `?` takes NULL; types have no blanks.
+fn of(schema: &str, columns: &str) -> Option<CatalogTable> {
+    if columns.is_empty() {
+        return None;
+    }
+    let bit = |varying| ColumnType::Bit {
+        len: Some(9),
+        varying,
+    };
+    let opaque = |name: &str| ColumnType::Opaque {
+        name: name.to_owned(),
+    };
+    let (mut made, mut key, mut uniques) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, column_text) in columns.split(", ").enumerate() {
+        let (name, ty) = column_text.split_once(' ').unwrap();
+        let bare = name.trim_start_matches(['*', '!', '?']);
+        let column = match ty {
+            "int" => int(bare),
+            "varchar" => words(bare),
+            "bit" => column(bare, bit(false), ""),
+            "varbit" => column(bare, bit(true), ""),
+            other => column(bare, opaque(other), other),
+        };
+        made.push(if name.starts_with('?') {
+            nullable(column)
+        } else {
+            column
+        });
+        key.extend(name.starts_with('*').then_some(place));
+        uniques.extend(name.starts_with('!').then_some(vec![place]));
+    }
+    let mut found = table(schema, &key, made);
+    found.as_mut().unwrap().table.uniques = uniques;
+    found
+}
+
+/// Columns on `pg`, on `my`, two-way; who is told what, and a part of the fix.
+const RENAMED: [(&str, &str, bool, &str, &str, &str); 13] = [
+    // Types that the other engine has none for.
+    (
+        "*id int, here int4range",
+        "*id int, there varchar",
+        false,
+        "my",
+        "E507",
+        HERE,
+    ),
+    (
+        "*id int, here varchar",
+        "*id int, there geometry",
+        true,
+        "pg",
+        "E507",
+        THERE,
+    ),
+    (
+        "*id int, here varbit",
+        "*id int, there bit",
+        false,
+        "my",
+        "W512",
+        HERE,
+    ),
+    // Statements for the target, and in a merge for the source.
+    (
+        "*id int, here varchar",
+        "*id int, there int",
+        false,
+        "my",
+        "E507",
+        "MODIFY COLUMN `there` varchar(20)",
+    ),
+    (
+        "*id int, here int",
+        "*id int, there varchar",
+        true,
+        "pg",
+        "E507",
+        "COLUMN \"here\" TYPE varchar(20)",
+    ),
+    (
+        "*id int, ?here int",
+        "*id int, there int",
+        false,
+        "my",
+        "W511",
+        "MODIFY COLUMN `there` int NULL",
+    ),
+    (
+        "*id int, here int",
+        "*id int, ?there int",
+        true,
+        "pg",
+        "W511",
+        "COLUMN \"here\" DROP NOT NULL",
+    ),
+    (
+        "*id int, here int",
+        "*id int, !there int",
+        false,
+        "my",
+        "W513",
+        "\"public\".\"t\" ADD UNIQUE (\"here\")",
+    ),
+    (
+        "*id int, !here int",
+        "*id int, there int",
+        true,
+        "pg",
+        "W513",
+        "`shop`.`t` ADD UNIQUE (`there`)",
+    ),
+    (
+        "here int",
+        "*there int",
+        false,
+        "pg",
+        "E301",
+        "ADD PRIMARY KEY (\"here\")",
+    ),
+    (
+        "*here int, id int",
+        "there int, *id int",
+        false,
+        "my",
+        "E506",
+        "ADD PRIMARY KEY (`there`)",
+    ),
+    // The whole table, without what stays behind.
+    (
+        "*here int, secret int",
+        "",
+        false,
+        "my",
+        "E302",
+        "(\n    `there` int NOT NULL,\n    PRIMARY KEY (`there`)\n)",
+    ),
+    (
+        "",
+        "*there int, secret int",
+        true,
+        "pg",
+        "E302",
+        "(\n    \"here\" integer NOT NULL,\n    PRIMARY KEY (\"here\")\n)",
+    ),
+];
+const HERE: &str = "change column \"here\" on node pg to a type that MySQL also has";
+const THERE: &str = "change column \"there\" on node my to a type that PostgreSQL also has";
+
+#[test]
+fn each_statement_names_columns_as_its_own_node_does() {
+    for (source, target, two_way, node, code, part) in RENAMED {
+        let told = told(of("public", source), of("shop", target), two_way, &[renamed()]);
+        let found = told
+            .iter()
+            .find(|finding| finding.node == node && finding.code == code);
+        let found = found.unwrap_or_else(|| panic!("{node} {code} {part}: {told:?}"));
+        let fix = found.fix.as_deref().unwrap_or_default();
+        assert!(fix.contains(part), "{node} {code}: {fix}");
+    }
+}
+
+#[test]
+fn an_identity_that_no_update_may_set_blocks_outside_of_the_key() {
+    let columns = || vec![int("id"), int("n")];
+    let always = |schema: &str, name: &str| {
+        let mut made = table(schema, &[0], columns());
+        made.as_mut().unwrap().always = vec![name.to_owned()];
+        made
+    };
+    let plain = |schema: &str| table(schema, &[0], columns());
+    // Of the source it is never set by us.
+    assert!(found(always("public", "n"), plain("shop"), false).is_empty());
+    assert!(found(always("public", "id"), plain("shop"), true).is_empty());
+    let blocked = found(always("public", "n"), plain("shop"), true);
+    assert_eq!(codes(&blocked), ["pg E335"]);
+    assert_eq!(
+        blocked[0].2,
+        "ALTER TABLE \"public\".\"t\" ALTER COLUMN \"n\" SET GENERATED BY DEFAULT;"
+    );
+    // A column that rows do not bring is the server's own.
+    let lone = Column {
+        has_default: true,
+        ..int("m")
+    };
+    let mut wide = table("public", &[0], vec![int("id"), lone]);
+    wide.as_mut().unwrap().always = vec!["m".to_owned()];
+    let narrow = table("shop", &[0], vec![int("id")]);
+    assert_eq!(codes(&found(wide, narrow, true)), ["my E504"]);
 }
 
 #[test]

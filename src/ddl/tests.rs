@@ -1,4 +1,5 @@
 //! Every column type in the three dialects.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -139,7 +140,8 @@ fn a_table_is_written_for_the_other_engine() {
             &id,
             Engine::Mysql,
             &["tidelock_version"]
-        ),
+        )
+        .unwrap(),
         "CREATE TABLE `shop`.`item` (\n    \
          `code` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,\n    \
          `price` decimal(10,2),\n    PRIMARY KEY (`code`)\n) ENGINE=InnoDB;"
@@ -151,10 +153,52 @@ fn a_table_is_written_for_the_other_engine() {
             &id,
             Engine::Postgres,
             &["tidelock_version"]
-        ),
+        )
+        .unwrap(),
         "CREATE TABLE \"shop\".\"item\" (\n    \"code\" text NOT NULL,\n    \"price\" numeric(10,2),\n    \
          PRIMARY KEY (\"code\")\n);"
     );
+}
+
+#[test]
+fn no_type_is_named_where_the_other_engine_has_none() {
+    let id = TableId::new("s", "t");
+    let opaque = |name: &str| ColumnType::Opaque {
+        name: name.to_owned(),
+    };
+    let bit = |len, varying| ColumnType::Bit { len, varying };
+    let (pg, my, maria) = (Engine::Postgres, Engine::Mysql, Engine::Mariadb);
+    for (ty, from, to, named) in [
+        (opaque("int4range"), pg, my, None),
+        (opaque("geometry"), my, maria, None),
+        (opaque("geometry"), my, pg, None),
+        (bit(Some(65), false), pg, my, None),
+        (bit(Some(8), true), pg, maria, None),
+        (bit(None, true), pg, my, None),
+        (bit(Some(64), false), pg, my, Some("bit(64)")),
+        (opaque("point"), pg, pg, Some("point")),
+        (int(64, true), my, pg, Some("numeric(20,0)")),
+    ] {
+        let column = plain("c", ty.clone(), "", true);
+        assert_eq!(type_for(&column, from, to).as_deref(), named, "{ty:?}");
+        assert_eq!(
+            add_column(&id, &column, from, to).is_some(),
+            named.is_some(),
+            "{ty:?}"
+        );
+        let table = |key: Vec<usize>| Table {
+            id: id.clone(),
+            columns: vec![plain("k", int(32, false), "", false), column.clone()],
+            key,
+            uniques: Vec::new(),
+        };
+        let made = create_table(&table(vec![0]), from, &id, to, &[]).unwrap();
+        assert_eq!(made.contains("has no type for c"), named.is_none(), "{made}");
+        assert_eq!(
+            create_table(&table(vec![1]), from, &id, to, &[]).is_some(),
+            named.is_some()
+        );
+    }
 }
 
 #[test]
@@ -163,7 +207,7 @@ fn alterations_in_both_dialects() {
     let column = plain("c", int(32, false), "int", false);
     for (found, expected) in [
         (
-            add_column(&id, &column, Engine::Mysql, Engine::Postgres),
+            add_column(&id, &column, Engine::Mysql, Engine::Postgres).unwrap(),
             "ALTER TABLE \"s\".\"t\" ADD COLUMN \"c\" integer;",
         ),
         (

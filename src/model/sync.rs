@@ -340,7 +340,9 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CatalogTable {
     pub table: Table,
-    /// Names of triggers that are not ours.
+    /// PostgreSQL: identity columns that are GENERATED ALWAYS, so that no UPDATE may set them.
+    pub always: Vec<String>,
+    /// Triggers that are not ours.
     pub foreign_triggers: Vec<ForeignTrigger>,
     /// Foreign keys of this table, as `name: ON DELETE/UPDATE action` where the action writes rows by itself.
     pub cascades: Vec<String>,
@@ -359,6 +361,8 @@ pub struct Size {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignTrigger {
+    /// The table, or the partition of it, that the trigger stands on.
+    pub table: TableId,
     pub name: String,
     /// It looks at `@tidelock_apply`, so the user made it stay out of our way.
     pub guarded: bool,

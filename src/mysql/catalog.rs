@@ -170,6 +170,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
         };
         let catalog = CatalogTable {
             table,
+            always: Vec::new(),
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
             storage,
@@ -487,6 +488,7 @@ async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
         }
         if let Some(catalog) = scope.table(found, &table) {
             catalog.foreign_triggers.push(ForeignTrigger {
+                table: catalog.table.id.clone(),
                 name,
                 guarded: body.to_ascii_lowercase().contains("@tidelock_apply"),
             });

@@ -32,12 +32,14 @@ impl Differing<'_> {
     }
 
     /// It is new, or was renamed: then the target has it under a name that the source does not have any more.
-    pub(super) fn missing(&self, column: &Column, passage: &Passage) -> Error {
-        let column = &in_words_of_the_target(column, passage).unwrap_or_else(|| column.clone());
+    pub(super) fn missing(&self, own: &Column, passage: &Passage) -> Error {
+        let column = &in_words_of_the_target(own, passage).unwrap_or_else(|| own.clone());
         let (id, engine) = (&self.target.id, self.target_engine);
+        let Some(add) = ddl::add_column(id, column, self.source_engine, engine) else {
+            return self.unheld(own);
+        };
         let add = format!(
-            "{} with the same DEFAULT, if it has one: what a default gave to rows that were there is in no log;",
-            ddl::add_column(id, column, self.source_engine, engine)
+            "{add} with the same DEFAULT, if it has one: what a default gave to rows that were there is in no log;"
         );
         let was = self.target.columns.iter().find(|there| {
             let is_left = self.source.column(&there.name).is_none() && !there.generated;
@@ -57,9 +59,25 @@ impl Differing<'_> {
     }
 
     pub(super) fn refused(&self, column: &Column, there: &Column, why: &str) -> Error {
-        let ty = ddl::type_for(column, self.source_engine, self.target_engine);
+        let Some(ty) = ddl::type_for(column, self.source_engine, self.target_engine) else {
+            return self.unheld(column);
+        };
         self.mended(&ddl::change_type(&self.target.id, there, &ty, self.target_engine))
-            .why(format!("column {:?}: {why}", column.name))
+            .why(format!("column {:?}: {why}", there.name))
+    }
+
+    /// The target's engine has no type for a column of the source.
+    fn unheld(&self, own: &Column) -> Error {
+        self.failed()
+            .why(format!(
+                "{} has no type that holds column {:?} of the source",
+                self.target_engine, own.name
+            ))
+            .hint(format!(
+                "change the column on the source to a type that {} also has, or leave it out (skip in its section \
+                 [sync.table]); {THEN}",
+                self.target_engine
+            ))
     }
 
     pub(super) fn keyed(&self) -> Error {

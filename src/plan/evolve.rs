@@ -125,8 +125,10 @@ impl Evolution<'_> {
             if has_followed {
                 continue;
             }
-            let ty = ddl::type_for(now, self.source, self.target_engine);
-            let change = ddl::change_type(&self.target.id, there, &ty, self.target_engine);
+            let change = match ddl::type_for(now, self.source, self.target_engine) {
+                Some(ty) => ddl::change_type(&self.target.id, there, &ty, self.target_engine),
+                None => format!("give column {:?} the values that the source has now;", there.name),
+            };
             return Err(self.stopped(
                 format!(
                     "column {:?} has another type, into which not every value fits unchanged: what that did to the \

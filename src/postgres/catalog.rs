@@ -161,6 +161,7 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
                     key: Vec::new(),
                     uniques: Vec::new(),
                 },
+                always: Vec::new(),
                 foreign_triggers: Vec::new(),
                 cascades: Vec::new(),
                 storage: cell(row, 2)?,
@@ -205,7 +206,7 @@ const COLUMNS: &str = concat!(
            n.nspname = 'pg_catalog', t.typname::text, format_type(c.oid, NULL), c.modifier,
            CASE WHEN t.typtype = 'e'
                 THEN ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder)
-           END, current_setting('server_encoding') = 'UTF8'
+           END, current_setting('server_encoding') = 'UTF8', a.attidentity = 'a'
       FROM chain c
       JOIN pg_attribute a ON a.attrelid = c.attrelid AND a.attnum = c.attnum
       JOIN pg_type t ON t.oid = c.oid
@@ -228,6 +229,9 @@ async fn columns(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut R
             utf8: cell(&row, 13)?,
         };
         relation.numbers.push(cell(&row, 1)?);
+        if cell(&row, 14)? {
+            relation.catalog.always.push(cell(&row, 2)?);
+        }
         relation.catalog.table.columns.push(Column {
             name: cell(&row, 2)?,
             ty: base.column_type(),
@@ -375,16 +379,20 @@ async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut R
     Ok(())
 }
 
-/// Triggers of partitions count for their table. An ordinary trigger is silent in our apply sessions, which run
-/// as replicas; one that is enabled ALWAYS or for replicas is not.
+/// Triggers of partitions count for their table; copies of the table's own only where they fire and it does not. An
+/// ordinary trigger is silent in our apply sessions, which run as replicas; one that is enabled ALWAYS or for replicas
+/// is not.
 const TRIGGERS: &str = "
-    SELECT root.oid, t.tgname::text, bool_and(t.tgenabled IN ('O', 'D'))
+    SELECT root.oid, n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled IN ('O', 'D')
       FROM unnest($1::oid[]) AS root(oid)
      CROSS JOIN LATERAL (SELECT root.oid AS member
                          UNION SELECT part.relid::oid FROM pg_partition_tree(root.oid) part) tree
+      JOIN pg_class c ON c.oid = tree.member JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_trigger t ON t.tgrelid = tree.member
+      LEFT JOIN pg_trigger above ON above.oid = t.tgparentid
      WHERE NOT t.tgisinternal AND NOT starts_with(t.tgname::text, $2)
-     GROUP BY 1, 2 ORDER BY 1, 2";
+       AND (above.oid IS NULL OR (t.tgenabled IN ('A', 'R') AND above.tgenabled NOT IN ('A', 'R')))
+     ORDER BY root.oid, c.oid <> root.oid, c.oid, t.tgname";
 
 async fn triggers(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
     let rows = client
@@ -396,8 +404,9 @@ async fn triggers(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut 
             continue;
         };
         relation.catalog.foreign_triggers.push(ForeignTrigger {
-            name: cell(row, 1)?,
-            guarded: cell(row, 2)?,
+            table: TableId::new(cell::<String>(row, 1)?, cell::<String>(row, 2)?),
+            name: cell(row, 3)?,
+            guarded: cell(row, 4)?,
         });
     }
     Ok(())

@@ -93,6 +93,16 @@ const TABLE: &[(&[&str], Class, Reason, Option<&str>)] = &[
         Some("check the database name at the end of the URL"),
     ),
     (&["42501"], Definite, Other, Some(SEE_GRANTS)),
+    // A column that only the server fills: an identity that is GENERATED ALWAYS, or an expression.
+    (
+        &["428C9"],
+        Definite,
+        Other,
+        Some(
+            "a column of the target was made GENERATED ALWAYS: for an identity `tidelock check` prints the ALTER TABLE \
+             that mends it; then `tidelock run`, which reads the table's definition anew",
+        ),
+    ),
     (
         &["XX001", "XX002"],
         Definite,
@@ -130,7 +140,7 @@ mod tests {
     fn logins_grants_data_and_the_unknown_stop() {
         for state in [
             "28P01", "28000", "3D000", "42501", "23505", "22003", "42P01", "57P04", "53400", "58030",
-            "XX000", "XX001", "99999", "",
+            "XX000", "XX001", "428C9", "99999", "",
         ] {
             assert_eq!(of(state).class, Class::Definite, "{state}");
         }

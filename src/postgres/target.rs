@@ -506,11 +506,12 @@ impl Target {
     /// Runs the steps between SAVEPOINT and RELEASE, all sent at once.
     async fn try_steps(&mut self, shape: &Shape, steps: &[Step<'_>]) -> Result<Tried> {
         let doing = |step: &Step<'_>| format!("{} {} rows", step.verb.name(), step.at.len());
-        let statements = match self.statements(steps).await? {
-            Ok(statements) => statements,
-            Err((_, error)) if is_refusal(&error) => return self.undo(error).await,
-            Err((at, error)) => return Err(self.failed(doing(&steps[at]), error).table(&shape.table.id)),
-        };
+        let mut statements = Vec::with_capacity(steps.len());
+        for step in steps {
+            let prepared = self.prepare(&step.sql).await;
+            let refused = |error| self.failed(doing(step), error).table(&shape.table.id);
+            statements.push(prepared.map_err(refused)?);
+        }
         let client = &self.client;
         let parameters: Vec<_> = steps.iter().map(Step::parameters).collect();
         // The futures send when first polled, which happens in this order.
@@ -556,33 +557,6 @@ impl Target {
             .query(&statement, parameters)
             .await
             .map_err(|error| self.failed(doing, error))
-    }
-
-    /// The steps' statements. A new one is prepared under a savepoint, because preparing can be refused too: an
-    /// identity column takes no update.
-    async fn statements(
-        &mut self,
-        steps: &[Step<'_>],
-    ) -> Result<Result<Vec<Statement>, (usize, tokio_postgres::Error)>> {
-        if steps.iter().any(|step| !self.statements.contains_key(&step.sql)) {
-            let opened = self.client.batch_execute(SAVEPOINT).await;
-            opened.map_err(|error| self.failed("set a savepoint", error))?;
-            for (at, step) in steps.iter().enumerate() {
-                if let Err(error) = self.prepare(&step.sql).await {
-                    return Ok(Err((at, error)));
-                }
-            }
-            let released = self.client.batch_execute(RELEASE).await;
-            released.map_err(|error| self.failed("release a savepoint", error))?;
-        }
-        let mut statements = Vec::with_capacity(steps.len());
-        for (at, step) in steps.iter().enumerate() {
-            match self.prepare(&step.sql).await {
-                Ok(statement) => statements.push(statement),
-                Err(error) => return Ok(Err((at, error))),
-            }
-        }
-        Ok(Ok(statements))
     }
 
     async fn undo(&self, refused: tokio_postgres::Error) -> Result<Tried> {
@@ -655,8 +629,8 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
         let code = state.code();
         code.starts_with("22")
             || code.starts_with("23")
-            // An identity column takes no update; a check option; RAISE in a trigger; an index row too large.
-            || matches!(code, "428C9" | "44000" | "P0001" | "54000")
+            // A check option; RAISE in a trigger; an index row too large.
+            || matches!(code, "44000" | "P0001" | "54000")
     })
 }
 
@@ -667,9 +641,7 @@ fn cannot_offer(verb: Verb, error: &tokio_postgres::Error) -> bool {
 }
 
 fn is_unique(error: &tokio_postgres::Error) -> bool {
-    error
-        .code()
-        .is_some_and(|state| matches!(state.code(), "23505" | "428C9"))
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
 /// Why a row was refused, without its values.

@@ -6,6 +6,7 @@ use super::calendar::Calendar;
 use super::interval::Smallest;
 use super::rule::{ROUNDS, Range, Rule, Span, decimal_limits, rounds, rule};
 use super::{Verdict, decimal, describe, json, text};
+use crate::ddl;
 use crate::model::schema::{Column, ColumnType, Engine};
 
 /// Can every value of `source`, or which of them, be carried into `target` and read back equal?
@@ -13,21 +14,17 @@ use crate::model::schema::{Column, ColumnType, Engine};
 pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Verdict {
     let rule = rule(&source.ty, from, target, to);
     if let Rule::No(why) = rule {
-        return refused(why, source, target, to);
+        return refused(why, (source, from), (target, to));
     }
     // The name of such a type does not hold its limits: numeric(10,2)[] would be rounded by numeric(10,1)[].
     let opaque = matches!(source.ty, ColumnType::Opaque { .. });
     let known = !source.sql_type.is_empty() && !target.sql_type.is_empty();
     if opaque && known && source.sql_type != target.sql_type {
-        return refused(
-            "a type that is only known as text must be declared alike at both ends",
-            source,
-            target,
-            to,
-        );
+        let why = "a type that is only known as text must be declared alike at both ends";
+        return refused(why, (source, from), (target, to));
     }
     if rounds(target, to) && source.sql_type != target.sql_type {
-        return refused(ROUNDS, source, target, to);
+        return refused(ROUNDS, (source, from), (target, to));
     }
     let conditions = conditions(rule, source, from, target, to);
     if conditions.is_empty() {
@@ -37,20 +34,17 @@ pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Ve
     }
 }
 
-fn refused(why: &str, source: &Column, target: &Column, to: Engine) -> Verdict {
-    let advice = describe::instead(&source.ty, to)
+fn refused(why: &str, (source, from): (&Column, Engine), (target, to): (&Column, Engine)) -> Verdict {
+    let advice = ddl::type_for(source, from, to)
         .map_or_else(|| "leave the column out".to_owned(), |name| format!("use {name}"));
-    let name = |column: &Column| {
-        if column.sql_type.is_empty() {
-            describe::name(&column.ty, to)
-        } else {
-            column.sql_type.clone()
-        }
+    let name = |column: &Column, engine: Engine| match column.sql_type.as_str() {
+        "" => describe::name(&column.ty, engine),
+        written => written.to_owned(),
     };
     Verdict::Refused(format!(
         "{} does not go into {}: {why}; {advice}",
-        name(source),
-        name(target)
+        name(source, from),
+        name(target, to)
     ))
 }
 

@@ -136,6 +136,94 @@ async fn what_is_taken_away_is_missed(kind: Kind) {
     assert!(codes(&node.check().await).contains(&"E313"));
 }
 
+#[tokio::test]
+async fn postgres_triggers_of_partitions() {
+    for kind in [Kind::Postgres18, Kind::Postgres15] {
+        let ddl = "CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+                   CREATE TABLE t_0 PARTITION OF t FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
+                   CREATE TABLE t_00 PARTITION OF t_0 FOR VALUES FROM (0) TO (10);
+                   CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (100) TO (200)";
+        let mut node = Node::new(kind, "triggers", ddl, &["t"]).await;
+        node.setup().await;
+        let made = "CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (200) TO (300);
+                    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+                    CREATE TRIGGER audit BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION touch()";
+        node.exec(made).await;
+        node.setup().await;
+        assert_eq!(codes(&node.settings().await), [] as [&str; 0]);
+        assert_eq!(codes(&node.check().await), [] as [&str; 0]);
+        let ours =
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 't_1'::regclass AND tgname LIKE 'zz_tidelock_bu%'";
+        let ours = node.db.one(ours).await;
+        let cases = [
+            (
+                format!("ALTER TABLE t_1 DISABLE TRIGGER {ours}"),
+                "E403",
+                "\"t_1\"",
+            ),
+            (
+                format!("ALTER TABLE t_00 ENABLE ALWAYS TRIGGER {ours}"),
+                "E403",
+                "\"t_00\"",
+            ),
+            (format!("ALTER TABLE t DISABLE TRIGGER {ours}"), "E403", "\"t\""),
+            (
+                "ALTER TABLE t_00 ENABLE ALWAYS TRIGGER audit".to_owned(),
+                "E306",
+                "\"t_00\"",
+            ),
+            (
+                "ALTER TABLE t_0 ENABLE REPLICA TRIGGER audit".to_owned(),
+                "E306",
+                "\"t_0\"",
+            ),
+            (
+                "CREATE TRIGGER alone BEFORE UPDATE ON t_2 FOR EACH ROW EXECUTE FUNCTION touch();
+                 ALTER TABLE t_2 ENABLE ALWAYS TRIGGER alone"
+                    .to_owned(),
+                "E306",
+                "\"t_2\"",
+            ),
+        ];
+        for (statements, code, place) in cases {
+            node.exec(&statements).await;
+            let watched = node.settings().await;
+            let found: Vec<_> = watched
+                .iter()
+                .filter(|finding| finding.level == Level::Blocker)
+                .collect();
+            assert_eq!(found.len(), 1, "{statements}: {found:?}");
+            assert_eq!(
+                (found[0].code, found[0].table.as_deref()),
+                (code, Some("public.t")),
+                "{statements}"
+            );
+            let fix = found[0].fix.as_deref().unwrap();
+            assert!(
+                fix.contains(&format!("\"public\".{place} ENABLE TRIGGER")),
+                "{fix}"
+            );
+            assert_eq!(codes(&node.check().await), [code], "{statements}");
+            // Setup mends ours, the statement the user's.
+            match code {
+                "E403" => assert_ne!(node.setup().await, [] as [&str; 0]),
+                _ => node.exec(fix).await,
+            }
+            assert_eq!(codes(&node.settings().await), [] as [&str; 0], "{statements}");
+            assert_eq!(codes(&node.check().await), [] as [&str; 0], "{statements}");
+        }
+        // Only who writes the catalogs by hand can take a copy away.
+        let gone = format!(
+            "SET allow_system_table_mods = on; DELETE FROM pg_trigger WHERE tgrelid = 't_1'::regclass AND tgname = '{ours}'"
+        );
+        node.db.as_dba(&gone).await;
+        assert_eq!(codes(&node.settings().await), ["E403"]);
+        assert_eq!(codes(&node.check().await), ["E403"]);
+        node.setup().await;
+        assert_eq!(codes(&node.settings().await), [] as [&str; 0]);
+    }
+}
+
 async fn one_table_has_one_merge_sync(kind: Kind) {
     let mut node = Node::new(kind, "shared", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
     node.setup().await;

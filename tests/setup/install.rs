@@ -103,6 +103,35 @@ async fn teardown_leaves_usable_tables_and_nothing_else(kind: Kind) {
     }
 }
 
+async fn who_may_not_look_is_told_so(kind: Kind) {
+    let mut node = Node::new(kind, "blind", "CREATE TABLE t (id int PRIMARY KEY)", &["t"]).await;
+    node.setup().await;
+    let user = format!("blind_{}", node.db.run_account());
+    let create = match node.is_postgres() {
+        true => format!("CREATE ROLE {user} LOGIN PASSWORD '{user}'"),
+        false => format!(
+            "CREATE USER {user} IDENTIFIED BY '{user}'; GRANT SELECT, TRIGGER ON {}.* TO {user}",
+            node.db.name()
+        ),
+    };
+    node.db.as_dba(&create).await;
+    let owner = std::mem::replace(&mut node.engine, Engine::open(&node.db, &user).await);
+    let error = node.try_teardown().await.unwrap_err();
+    let (said, hint) = (error.to_string(), error.hint_text().unwrap());
+    assert!(said.contains(&user) && said.contains("may not look"), "{said}");
+    assert!(hint.contains("setup_url"), "{hint}");
+    assert_eq!(error.exit_code(), 3);
+    if !node.is_postgres() {
+        // The statement of the hint is one.
+        node.db.as_dba(&hint[hint.find("GRANT").unwrap()..]).await;
+        assert_ne!(node.try_teardown_sql().await.unwrap(), [] as [&str; 0]);
+    }
+    node.engine = owner;
+    let drop = if node.is_postgres() { "ROLE" } else { "USER" };
+    node.db.as_dba(&format!("DROP {drop} {user}")).await;
+    assert_ne!(node.teardown().await, [] as [&str; 0]);
+}
+
 /// On MySQL and MariaDB the control database is the server's, so this needs a server of its own.
 #[tokio::test]
 async fn the_last_teardown_drops_the_control_database() {
@@ -302,6 +331,7 @@ async fn the_run_account_gets_what_it_needs(kind: Kind) {
 on_every_server!(
     the_second_setup_has_nothing_to_do,
     teardown_leaves_usable_tables_and_nothing_else,
+    who_may_not_look_is_told_so,
     transactional_setup_leaves_the_table_alone,
     another_rank_or_server_is_refused,
     a_table_that_joins_a_started_sync_is_refused,

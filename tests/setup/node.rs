@@ -98,11 +98,23 @@ impl Node {
     }
 
     pub(crate) async fn teardown(&mut self) -> Vec<String> {
+        self.try_teardown()
+            .await
+            .unwrap_or_else(|error| panic!("{error}; hint: {:?}", error.hint_text()))
+    }
+
+    pub(crate) async fn try_teardown(&mut self) -> Result<Vec<String>> {
         match &mut self.engine {
             Engine::Postgres(client) => postgres::setup::teardown(client, &self.scope).await,
             Engine::Mysql(conn) => mysql::setup::teardown(conn, &self.scope).await,
         }
-        .unwrap_or_else(|error| panic!("{error}; hint: {:?}", error.hint_text()))
+    }
+
+    pub(crate) async fn try_teardown_sql(&mut self) -> Result<Vec<String>> {
+        match &mut self.engine {
+            Engine::Postgres(client) => postgres::setup::teardown_sql(client, &self.scope).await,
+            Engine::Mysql(conn) => mysql::setup::teardown_sql(conn, &self.scope).await,
+        }
     }
 
     /// MySQL and MariaDB show a table only to accounts that have a right on it, which is what `setup` gives.

@@ -2,8 +2,11 @@
 
 use crate::harness::Kind;
 use crate::node::Node;
+use tidelock::ddl;
 use tidelock::model::schema::ColumnType::{self, *};
+use tidelock::model::schema::{Column, Engine};
 use tidelock::model::sync::CatalogTable;
+use tidelock::typemap::{self, Verdict};
 
 async fn catalog(kind: Kind, ddl: &str) -> CatalogTable {
     let mut node = Node::new(kind, "types", ddl, &["t", "missing"]).await;
@@ -355,6 +358,58 @@ async fn every_type_is_compared_to_the_byte() {
                 (number + 2).to_string(),
                 "{kind}: again {change}"
             );
+        }
+    }
+}
+
+/// What `check` names for a column that the other node lacks, or has with another type, can be made there, and rows
+/// can go there and come back.
+#[tokio::test]
+async fn each_type_named_for_another_engine_is_one_that_holds() {
+    let postgres = "i2 smallint, i4 integer, i8 bigint, r real, d double precision, n numeric, n2 numeric(10,2),
+         n3 numeric(3,-2), n4 numeric(2,4), n5 numeric(100,40), b boolean, t text, v varchar(20), vv varchar(40000),
+         c char(5), cc char(300), nm name, by bytea, bi bit(3), da date, ti time(3), ts timestamp(0), tsz timestamptz,
+         u uuid, j json, jb jsonb, iv interval";
+    let mysql = "i1 tinyint, u1 tinyint unsigned, i2 smallint, u2 smallint unsigned, i3 mediumint, u3 mediumint unsigned,
+         i4 int, u4 int unsigned, i8 bigint, u8 bigint unsigned, f float, d double, n decimal(65,30),
+         nu decimal(5,2) unsigned, c char(255), v varchar(200), tt tinytext, t text, mt mediumtext, lt longtext,
+         b binary(16), vb varbinary(200), tb tinyblob, bl blob, mb mediumblob, lb longblob, bi bit(64), da date,
+         ti time(6), dt datetime(3), ts timestamp(6), y year, e enum('a','it''s'), s set('x','y'), j json";
+    let sources = [
+        (Kind::Postgres18, Engine::Postgres, postgres.to_owned()),
+        (Kind::Mysql, Engine::Mysql, mysql.to_owned()),
+        (Kind::Mariadb, Engine::Mariadb, format!("{mysql}, u uuid")),
+    ];
+    for (kind, from, columns) in &sources {
+        let source = catalog(*kind, &format!("CREATE TABLE t (k int PRIMARY KEY, {columns})")).await;
+        for (other, to, _) in sources.iter().filter(|(_, to, _)| to != from) {
+            let named = |column: &Column| {
+                let ty = ddl::type_for(column, *from, *to);
+                format!(
+                    "{} {}",
+                    ddl::quote(&column.name, *to),
+                    ty.unwrap_or_else(|| panic!("{column:?}"))
+                )
+            };
+            let columns: Vec<String> = source.table.columns.iter().map(named).collect();
+            let made = catalog(
+                *other,
+                &format!("CREATE TABLE t ({}, PRIMARY KEY (k))", columns.join(", ")),
+            )
+            .await;
+            for (column, there) in source.table.columns.iter().zip(&made.table.columns) {
+                for verdict in [
+                    typemap::verdict(column, *from, there, *to),
+                    typemap::verdict(there, *to, column, *from),
+                ] {
+                    let is_refused = matches!(verdict, Verdict::Refused(_));
+                    assert!(
+                        !is_refused,
+                        "{from} {} <-> {to} {}: {verdict:?}",
+                        column.sql_type, there.sql_type
+                    );
+                }
+            }
         }
     }
 }

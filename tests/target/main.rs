@@ -44,6 +44,7 @@ on_all_kinds! {
     unique_values_may_be_swapped
     a_taken_unique_value_is_named_and_the_others_are_written
     refused_rows_do_not_hold_back_the_others
+    a_column_that_no_update_may_set_is_an_error_of_its_own
     nothing_is_ever_cut_to_fit
     a_large_batch_goes_through
 }

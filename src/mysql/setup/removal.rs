@@ -2,12 +2,13 @@
 //!
 //! Kept: the stamp columns, because dropping a column cannot be undone and a later setup goes on with them; the
 //! conflict records, as long as another sync uses our database. Remarks in the list say so, with the SQL that drops
-//! them.
+//! them. Refuses: an account that may not look into our database.
 
+use super::grants;
 use super::state::{Control, State};
 use super::steps::TABLE;
 use super::triggers;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::install::{self, Step, literal};
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN};
@@ -18,6 +19,9 @@ use mysql_async::Conn;
 /// The statements that are still needed, in order; none when nothing of the sync is left.
 pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
     let state = State::read(conn, scope).await?;
+    if state.control == Control::Closed {
+        return Err(may_not_look(scope, &state));
+    }
     let mut out = Vec::new();
     let merged = merged_tables(scope, &state);
     out.extend(tables_sql(conn, &state, &merged).await?);
@@ -33,6 +37,22 @@ pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>>
         control(scope, &state, &mut out);
     }
     Ok(out)
+}
+
+/// Nothing to be seen is not nothing to do, and the server does not tell such an account whether there is a database.
+fn may_not_look(scope: &Scope, state: &State) -> Error {
+    let account = &state.current_user;
+    let (user, host) = grants::account(account);
+    Error::definite(format!("tear down sync {:?}", scope.sync))
+        .node(&scope.node)
+        .reason(Reason::Blocked)
+        .why(format!(
+            "account {account} may not look into database tidelock, so whether anything of the sync is left cannot be told"
+        ))
+        .hint(format!(
+            "give the node the account that set it up as `setup_url`, or this one the right: GRANT ALL ON tidelock.* TO {}",
+            grants::quoted(user, host.unwrap_or("%"))
+        ))
 }
 
 /// Tables that carry our triggers for this sync.

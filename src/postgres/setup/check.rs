@@ -5,15 +5,14 @@
 use super::grants;
 use super::lost;
 use super::published;
-use super::state::{Control, State, cell, rows};
+use super::standing;
+use super::state::{Control, State, cell};
 use super::steps;
 use super::tables;
 use crate::error::Result;
 use crate::install::{self, Step};
-use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
-use crate::postgres::catalog::TRIGGER_PREFIX;
-use crate::postgres::sql::{quote, table};
+use crate::postgres::sql::quote;
 use crate::postgres::{fail, held, operations};
 use tokio_postgres::Client;
 
@@ -64,45 +63,9 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     steps::publication(client, scope, &mut missing_steps).await?;
     steps::identities(client, scope, &mut missing_steps).await?;
     let mut findings = install::findings(&scope.node, &missing_steps);
-    let sql = "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text
-                 FROM unnest($1::text[], $2::text[]) AS want(schema, name)
-                 JOIN pg_namespace n ON n.nspname = want.schema
-                 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
-                 JOIN pg_trigger t ON t.tgrelid = c.oid
-                WHERE NOT t.tgisinternal AND (t.tgenabled IN ('A', 'R') OR starts_with(t.tgname::text, $3))";
-    let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
-    let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
-    let mut ours: Vec<TableId> = Vec::new();
-    for row in rows(client, sql, &[&schemas, &names, &TRIGGER_PREFIX]).await? {
-        let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
-        let (name, enabled): (String, String) = (cell(&row, 2)?, cell(&row, 3)?);
-        match name.starts_with(TRIGGER_PREFIX) {
-            true if enabled == "O" => ours.push(id),
-            true => {
-                let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(&id), quote(&name));
-                let what = "a stamp trigger is switched off or fires in Tidelock's own sessions";
-                findings.push(
-                    Finding::blocker(steps::TABLE, &scope.node, what)
-                        .table(&id)
-                        .fix(fix),
-                );
-            }
-            false if scope.is_target => findings.push(tables::foreign_trigger(scope, &id, &name)),
-            false => {}
-        }
-    }
+    findings.extend(standing::triggers(client, scope).await?);
     if scope.mode == Mode::Merge {
         findings.extend(altered(client, scope).await?);
-    }
-    let expected = if scope.mode == Mode::Merge { 3 } else { 0 };
-    for id in &scope.tables {
-        let listed = findings
-            .iter()
-            .any(|finding| finding.table.as_deref() == Some(&id.to_string()));
-        if !listed && ours.iter().filter(|there| *there == id).count() < expected {
-            let finding = Finding::blocker(steps::TABLE, &scope.node, "not set up: stamp triggers");
-            findings.push(finding.table(id).fix("tidelock setup --execute"));
-        }
     }
     Ok(findings)
 }

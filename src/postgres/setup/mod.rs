@@ -12,6 +12,7 @@ mod grants;
 mod lost;
 mod published;
 mod removal;
+mod standing;
 mod state;
 mod steps;
 mod tables;

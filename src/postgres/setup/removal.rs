@@ -2,13 +2,13 @@
 //!
 //! Kept: the stamp columns, because dropping a column cannot be undone and a later setup goes on with them; the
 //! conflict records, as long as another sync uses our schema. Remarks in the list say so, with the SQL that drops
-//! them. Refuses: dropping a slot that somebody reads.
+//! them. Refuses: dropping a slot that somebody reads, and an account that may not look into our schema.
 
 use super::published;
 use super::state::{Control, State, cell, rows};
 use super::steps::TABLE;
 use super::triggers;
-use crate::error::Result;
+use crate::error::{Error, Reason, Result};
 use crate::install::recorded::{self, TableState};
 use crate::install::{self, Step, literal};
 use crate::mapping::FILTERED;
@@ -21,6 +21,9 @@ use tokio_postgres::Client;
 /// The statements that are still needed, in order; none when nothing of the sync is left.
 pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>> {
     let state = State::read(client, scope).await?;
+    if state.control == Control::Closed {
+        return Err(may_not_look(scope, &state));
+    }
     let mut out = Vec::new();
     let publication = publication_name(&scope.sync);
     let found = "SELECT pubname::text FROM pg_publication WHERE pubname = $1";
@@ -43,6 +46,21 @@ pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>>
         control(scope, &state, &mut out);
     }
     Ok(out)
+}
+
+/// Nothing to be seen is not nothing to do.
+fn may_not_look(scope: &Scope, state: &State) -> Error {
+    Error::definite(format!("tear down sync {:?}", scope.sync))
+        .node(&scope.node)
+        .reason(Reason::Blocked)
+        .why(format!(
+            "account {:?} may not look into schema tidelock, so what is left of the sync there cannot be told",
+            state.current_user
+        ))
+        .hint(
+            "give the node the account that set it up as `setup_url`; its name: \
+             SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'tidelock'",
+        )
 }
 
 /// Tables that carry our triggers for this sync.

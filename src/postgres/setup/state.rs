@@ -16,6 +16,23 @@ use tokio_postgres::{Client, Row};
 
 const DOING: &str = "read what is set up";
 
+/// Copies that partitions have are counted for their table's trigger. The tree of partitions is newer than the
+/// snapshot: one that the snapshot does not know as such has no copies yet.
+const TRIGGERS: &str = "
+    SELECT n.nspname::text, c.relname::text, t.tgname::text, coalesce(copies.other, t.tgenabled::text),
+           p.proname::text, copies.whole
+      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
+     CROSS JOIN LATERAL (
+           SELECT min(copy.tgenabled::text) FILTER (WHERE copy.tgenabled <> 'O') AS other,
+                  count(part.relid) = count(copy.oid) AS whole
+             FROM pg_partition_tree(t.tgrelid) part
+             JOIN pg_class m ON m.oid = part.relid AND m.relkind IN ('r', 'p')
+             JOIN pg_inherits i ON i.inhrelid = part.relid
+             LEFT JOIN pg_trigger copy ON copy.tgrelid = part.relid AND copy.tgname = t.tgname
+            WHERE part.level > 0) AS copies
+     WHERE t.tgparentid = 0 AND starts_with(t.tgname::text, $1)";
+
 pub(super) struct State {
     pub server: Server,
     pub current_user: String,
@@ -46,7 +63,9 @@ pub(super) enum Control {
 pub(super) struct Installed {
     pub table: TableId,
     pub trigger: String,
-    /// `O` as it must be; `D` off; `A` or `R` would fire in our own sessions.
+    /// Each partition has its copy.
+    pub whole: bool,
+    /// `O` as it must be; `D` off; `A` or `R` would fire in our own sessions. Of the table or of a copy that differs.
     pub enabled: String,
     pub function: String,
 }
@@ -154,19 +173,14 @@ impl State {
         Ok(())
     }
 
-    /// Triggers that a partition has from its table are not listed.
     async fn read_objects(&mut self, client: &Client) -> Result<()> {
-        let triggers =
-            "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text, p.proname::text
-                          FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-                          JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_proc p ON p.oid = t.tgfoid
-                         WHERE t.tgparentid = 0 AND starts_with(t.tgname::text, $1)";
-        for row in rows(client, triggers, &[&catalog::TRIGGER_PREFIX]).await? {
+        for row in rows(client, TRIGGERS, &[&catalog::TRIGGER_PREFIX]).await? {
             self.installed.push(Installed {
                 table: TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?),
                 trigger: cell(&row, 2)?,
                 enabled: cell(&row, 3)?,
                 function: cell(&row, 4)?,
+                whole: cell(&row, 5)?,
             });
         }
         let functions =

@@ -168,7 +168,8 @@ fn trigger_steps(
             steps.push(Step::new(TABLE, STAMP_FUNCTIONS, revoke).table(id));
         }
         let there = state.installed.iter().find(|there| {
-            there.table == *id && there.trigger == trigger.trigger && there.function == trigger.function
+            let is_it = there.trigger == trigger.trigger && there.function == trigger.function;
+            is_it && there.table == *id && there.whole
         });
         match there {
             None => steps.push(Step::new(TABLE, "stamp triggers", trigger.trigger_sql).table(id)),

@@ -77,14 +77,14 @@ fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Fi
     let id = &catalog.table.id;
     for trigger in &catalog.foreign_triggers {
         if scope.is_target && !trigger.guarded {
-            findings.push(foreign_trigger(scope, id, &trigger.name));
+            findings.push(foreign_trigger(scope, id, &trigger.table, &trigger.name));
         }
         // Triggers fire in the order of their names: what this one changes, ours would not see.
         if scope.mode == Mode::Merge && trigger.name.as_str() > TRIGGER_PREFIX {
             let fix = format!(
                 "ALTER TRIGGER {} ON {} RENAME TO {}",
                 quote(&trigger.name),
-                table(id),
+                table(&trigger.table),
                 quote(&format!("a_{}", trigger.name))
             );
             let what = format!(
@@ -96,10 +96,22 @@ fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Fi
     }
 }
 
-pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
-    let what = format!("trigger {name:?} also fires when Tidelock writes (ENABLE ALWAYS or REPLICA)");
-    let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(id), quote(name));
+/// `on`: the table itself or a partition of it.
+pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, on: &TableId, name: &str) -> Finding {
+    let what = format!(
+        "trigger {name:?}{} also fires when Tidelock writes (ENABLE ALWAYS or REPLICA)",
+        of_partition(id, on)
+    );
+    let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(on), quote(name));
     Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+}
+
+/// Named where a finding of a table is about one of its partitions.
+pub(super) fn of_partition(id: &TableId, on: &TableId) -> String {
+    match id == on {
+        true => String::new(),
+        false => format!(" of its partition {on}"),
+    }
 }
 
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {

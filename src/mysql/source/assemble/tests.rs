@@ -28,6 +28,7 @@ fn assembler() -> Assembler {
             key: vec![0],
             uniques: Vec::new(),
         },
+        always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
