@@ -17,11 +17,13 @@ cargo nextest run --no-run >&2
 
 # The servers live as long as the pipe to their keeper is open, so they end with this script however it ends.
 target=$(cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-coproc KEEPER { exec "$target/debug/examples/servers" "${kinds[@]}"; }
+# It begins when we say so: the shell forgets its own ends, and the number, as soon as the process is gone.
+coproc KEEPER { read -r _ && exec "$target/debug/examples/servers" "${kinds[@]}"; }
 keeper=$KEEPER_PID
-exec {hold}>&"${KEEPER[1]}" # the shell forgets its own end when the process is gone
+exec {hold}>&"${KEEPER[1]}" {told}<&"${KEEPER[0]}"
+echo begin >&"$hold"
 ready=
-while read -r line <&"${KEEPER[0]}"; do
+while read -r line <&"$told"; do
   if [ "$line" = ready ]; then ready=1; break; fi
   name=${line%%=*}
   export "TIDELOCK_TEST_${name^^}=${line#*=}"
@@ -30,7 +32,7 @@ done
 [ -n "$ready" ] || die "the servers did not start"
 
 code=0
-cargo nextest run "$@" {hold}>&- || code=$?
+cargo nextest run "$@" {hold}>&- {told}<&- || code=$?
 
 kill -TERM "$keeper" 2>/dev/null || true
 exec {hold}>&-

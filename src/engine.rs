@@ -5,7 +5,7 @@
 //! stands at the engines' function of the same name. Fails: as that does.
 
 use crate::access::{Access, SourceOptions};
-use crate::error::{Halt, Result};
+use crate::error::{Halt, Result, of_sync};
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
 use crate::model::log::{Distance, LogEnd, Place};
@@ -211,6 +211,16 @@ impl Target {
     }
 }
 
+/// The engines know no sync apart from its scope: here the way to a new copy gets the sync's name.
+fn named(findings: Result<Vec<Finding>>, scope: &Scope) -> Result<Vec<Finding>> {
+    let named = |finding: Finding| Finding {
+        fix: finding.fix.map(|fix| of_sync(&fix, &scope.sync)),
+        ..finding
+    };
+    let findings = findings.map_err(|error| error.in_sync(&scope.sync))?;
+    Ok(findings.into_iter().map(named).collect())
+}
+
 /// A database taking part, on an ordinary connection.
 pub enum Node {
     Postgres(tokio_postgres::Client),
@@ -286,34 +296,38 @@ impl Node {
     }
 
     pub async fn check(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
-        match self {
+        let findings = match self {
             Node::Postgres(client) => postgres::setup::check(client, scope).await,
             Node::Mysql(conn) => mysql::setup::check(conn, scope).await,
-        }
+        };
+        named(findings, scope)
     }
 
     /// The cheap part of `check` that can change while we run.
     pub async fn settings(&mut self, scope: &Scope) -> Result<Vec<Finding>> {
-        match self {
+        let findings = match self {
             Node::Postgres(client) => postgres::setup::settings(client, scope).await,
             Node::Mysql(conn) => mysql::setup::settings(conn, scope).await,
-        }
+        };
+        named(findings, scope)
     }
 
     /// What happened to the tables that no log tells; what of it is harmless is noted. `is_start`: before anything is read.
     pub async fn unlogged(&mut self, scope: &Scope, is_start: bool) -> Result<Vec<Finding>> {
-        match self {
+        let findings = match self {
             Node::Postgres(client) => postgres::setup::unlogged(client, scope, true, is_start).await,
             // All of it is in the binlog.
             Node::Mysql(..) => Ok(Vec::new()),
-        }
+        };
+        named(findings, scope)
     }
 
     pub async fn setup_sql(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
-        match self {
+        let done = match self {
             Node::Postgres(client) => postgres::setup::setup_sql(client, scope, peers).await,
             Node::Mysql(conn) => mysql::setup::setup_sql(conn, scope, peers).await,
-        }
+        };
+        done.map_err(|error| error.in_sync(&scope.sync))
     }
 
     pub async fn teardown_sql(&mut self, scope: &Scope) -> Result<Vec<String>> {
@@ -325,10 +339,11 @@ impl Node {
 
     /// Runs what `setup_sql` then says, under the setup lock, and returns it.
     pub async fn setup(&mut self, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
-        match self {
+        let done = match self {
             Node::Postgres(client) => postgres::setup::setup(client, scope, peers).await,
             Node::Mysql(conn) => mysql::setup::setup(conn, scope, peers).await,
-        }
+        };
+        done.map_err(|error| error.in_sync(&scope.sync))
     }
 
     /// Runs what `teardown_sql` then says, under the setup lock, and returns it.

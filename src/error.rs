@@ -7,9 +7,20 @@
 use crate::model::schema::TableId;
 use std::fmt;
 
-/// What is left when a log no longer holds what comes next.
+/// What is left when a log no longer holds what comes next. Of whoever knows the sync it is [`new_copy`]; where an
+/// error or a finding leaves its sync, [`of_sync`] names it.
 pub const NEW_COPY: &str = "make a new copy: `tidelock teardown --execute`; empty the tables that are copied to, after \
                             saving rows that only they hold; `tidelock setup --execute`; `tidelock run`";
+
+/// The same for one sync: others are not torn down with it.
+pub fn new_copy(sync: &str) -> String {
+    NEW_COPY.replace(" --execute", &format!(" --sync {sync} --execute"))
+}
+
+/// A hint in which the way to a new copy names the sync.
+pub fn of_sync(hint: &str, sync: &str) -> String {
+    hint.replace(NEW_COPY, &new_copy(sync))
+}
 
 /// A right was taken away; the engines' checks know the statement that gives it back.
 pub const SEE_GRANTS: &str = "`tidelock check` says which grant is missing, with the statement that gives it";
@@ -156,6 +167,12 @@ impl Error {
         self
     }
 
+    /// It happened to this sync: the way to a new copy leaves the others alone.
+    pub fn in_sync(mut self, sync: &str) -> Self {
+        self.0.hint = self.0.hint.map(|hint| of_sync(&hint, sync));
+        self
+    }
+
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
@@ -265,6 +282,24 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_copy_is_of_its_sync_alone() {
+        let error = Error::definite("x").hint(format!("mend it; then {NEW_COPY}"));
+        let error = error.in_sync("shop");
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(
+            hint.starts_with("mend it; then make a new copy: `tidelock teardown --sync shop --execute`;")
+        );
+        assert!(hint.contains("`tidelock setup --sync shop --execute`") && hint.ends_with("`tidelock run`"));
+        assert_eq!(
+            error
+                .in_sync("other")
+                .hint_text()
+                .map(|hint| hint.contains("other")),
+            Some(false)
+        );
+    }
 
     #[test]
     fn message_names_node_table_attempt_and_cause() {

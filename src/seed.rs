@@ -9,7 +9,7 @@
 use crate::access::SourceOptions;
 use crate::ddl;
 use crate::engine::{self, Node, Snapshot, Target};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
 use crate::flow::pulse::{Live, Pulse, State, now_us};
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
@@ -61,10 +61,9 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         let mut source = Node::connect(&link.source.access, link.source.engine).await?;
         flow::same_server(link, checkpoint, &source.server().await?.identity)?;
     }
-    let is_copy = |start: &Start| sync.seed == Seed::From(start.link.source.name.clone());
-    if missing.len() < sync.links.len() && !missing.iter().any(is_copy) {
-        refuse_half(&missing)?;
-    }
+    let is_copy = |start: &Start| is_copy(sync, &start.link);
+    let links: Vec<Arc<LinkSpec>> = missing.iter().map(|start| Arc::clone(&start.link)).collect();
+    refuse_half(sync, &links)?;
     match &sync.seed {
         Seed::From(_) => {
             let (mut copies, others): (Vec<Start>, Vec<Start>) = missing.into_iter().partition(is_copy);
@@ -101,16 +100,24 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
     Ok(())
 }
 
+/// Does the first copy fill the link's target?
+pub fn is_copy(sync: &SyncSpec, link: &LinkSpec) -> bool {
+    sync.seed == Seed::From(link.source.name.clone())
+}
+
 /// A two-way sync whose first start broke off between its two links: from now on would not be from where both sides
-/// were known to be equal.
-fn refuse_half(missing: &[Start]) -> Result<()> {
-    let Some(start) = missing.iter().find(|start| start.link.is_merge()) else {
+/// were known to be equal. `missing`: its links without a checkpoint.
+pub fn refuse_half(sync: &SyncSpec, missing: &[Arc<LinkSpec>]) -> Result<()> {
+    if missing.len() == sync.links.len() || missing.iter().any(|link| is_copy(sync, link)) {
+        return Ok(());
+    }
+    let Some(link) = missing.iter().find(|link| link.is_merge()) else {
         return Ok(());
     };
-    Err(Error::definite(format!("start link {}", start.link.id))
-        .node(&start.link.target.name)
+    Err(Error::definite(format!("start link {}", link.id))
+        .node(&link.target.name)
         .why("it has no checkpoint, and the other direction has one: the first start broke off, or the checkpoint was lost")
-        .hint("begin again: tidelock teardown --execute, tidelock setup --execute, then tidelock run with a seed")
+        .hint(new_copy(&sync.name))
         .reason(Reason::PositionLost))
 }
 
@@ -375,14 +382,15 @@ fn unequal(link: &LinkSpec, (table, peer): (&TableId, &TableId), ours: &Sum, the
     let error = Error::definite("start with seed = \"none\"")
         .table(table)
         .reason(Reason::Refused);
-    let (source, target) = (&link.source.name, &link.target.name);
+    let (sync, source, target) = (&link.sync, &link.source.name, &link.target.name);
     if (ours.rows, ours.contents) == (theirs.rows, theirs.contents) {
         return error
             .why(format!(
                 "{source} and {target} hold the same rows, but some were written on one side since `tidelock setup`"
             ))
             .hint(format!(
-                "while nobody writes: tidelock teardown --execute; on {source} {} on {target} {} tidelock setup --execute",
+                "while nobody writes: tidelock teardown --sync {sync} --execute; on {source} {} on {target} {} tidelock \
+                 setup --sync {sync} --execute",
                 drop_stamps(table, link.source.engine),
                 drop_stamps(peer, link.target.engine)
             ));

@@ -135,7 +135,7 @@ async fn truncate_merge(pair: Pair) {
         for word in [
             "item",
             "TRUNCATE",
-            &format!("tidelock skip '{node}->"),
+            &format!("tidelock skip '{}/{node}->", scene.sync),
             "--at '",
             "--execute",
         ] {

@@ -171,7 +171,7 @@ async fn lacking_column(hint: &str, pair: Pair, source: Side) {
 
 async fn told(scene: &Scene, source: Side) {
     let status = scene.lock.ok(&["status"]).await;
-    let resume = format!("tidelock resume '{}' --table", link(source));
+    let resume = format!("tidelock resume '{}/{}' --table", scene.sync, link(source));
     for word in ["wide is held since", "ADD COLUMN", &resume] {
         assert!(status.contains(word), "{word} is not in {status}");
     }
@@ -383,6 +383,7 @@ async fn purged(pair: Pair) {
     );
     let status = scene.lock.ok(&["status"]).await;
     assert!(status.contains("only a new copy helps"), "{status}");
-    assert!(status.contains("tidelock teardown --execute"), "{status}");
+    let teardown = format!("tidelock teardown --sync {} --execute", scene.sync);
+    assert!(status.contains(&teardown), "{status}");
     scene.stop().await;
 }

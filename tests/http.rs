@@ -6,6 +6,8 @@ mod harness;
 use harness::{Db, Kind, Tidelock, database, eventually, free_address, signal};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tidelock::http::client::{self, Answer};
 
@@ -480,6 +482,74 @@ async fn sighup_takes_a_good_file_and_refuses_a_bad_one() {
     // SIGUSR1 tells the status.
     signal(pid, "USR1");
     scene.says("a->b  streaming", 1).await;
+    let (code, _) = scene.tidelock.term().await;
+    assert_eq!(code, 0);
+}
+
+#[tokio::test]
+async fn http_that_a_reload_adds_knows_what_the_databases_say() {
+    let mut scene = Scene::new().await;
+    let pid = scene.tidelock.pid().unwrap();
+    let taken = "the configuration was taken";
+    scene.tidelock.configure(&config(&scene.a, &scene.b, ""));
+    signal(pid, "HUP");
+    scene.says(taken, 1).await;
+    assert!(client::get(scene.listen, "/livez", LIMIT).await.is_err());
+    let (code, _) = scene.tidelock.term().await;
+    assert_eq!(code, 0);
+    // Started without, it has asked nobody yet.
+    scene.tidelock.spawn();
+    scene.crosses(1).await;
+    scene
+        .tidelock
+        .configure(&config(&scene.a, &scene.b, &http(scene.listen)));
+    signal(scene.tidelock.pid().unwrap(), "HUP");
+    scene.says(taken, 2).await;
+    for series in [
+        "tidelock_node_connected{node=\"a\"}",
+        "tidelock_node_connected{node=\"b\"}",
+    ] {
+        eventually(LIMIT, series, async || {
+            metric(&scene.get("/metrics").await.body, series) == Some(1.0)
+        })
+        .await;
+    }
+}
+
+/// A server of the new configuration accepts and says nothing.
+#[tokio::test]
+async fn the_main_loop_ticks_while_a_new_file_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::clone(&ticks);
+    tokio::spawn(async move {
+        let mut bytes = [0; 4096];
+        while let Ok(count) = socket.recv(&mut bytes).await {
+            let told = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            heard.fetch_add(told.matches("WATCHDOG=1").count(), Relaxed);
+        }
+    });
+    let mut scene = Scene::with("", "", &[("NOTIFY_SOCKET", path.to_str().unwrap())]).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let url = format!("url = \"mysql://u:p@{address}/d?sslmode=disable&connect_timeout=300\"");
+    let good = config(&scene.a, &scene.b, &http(scene.listen));
+    scene.tidelock.configure(&good.replace(&scene.b.node(), &url));
+    signal(scene.tidelock.pid().unwrap(), "HUP");
+    scene.says("reading the configuration anew", 1).await;
+    let before = ticks.load(Relaxed);
+    eventually(LIMIT, "the main loop to tick on", async || {
+        ticks.load(Relaxed) >= before + 4
+    })
+    .await;
+    assert_eq!(scene.get("/livez").await.code, 200);
+    scene.crosses(1).await;
+    // The newest file is the one that counts.
+    scene.tidelock.configure(&good);
+    signal(scene.tidelock.pid().unwrap(), "HUP");
+    scene.says("the configuration was taken", 1).await;
     let (code, _) = scene.tidelock.term().await;
     assert_eq!(code, 0);
 }

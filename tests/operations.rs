@@ -78,7 +78,11 @@ async fn a_paused_link_rests_and_stays_paused(pair: Pair) {
     scene.stop().await;
     let once = scene.lock.run(&["run", "--once"]).await;
     assert_eq!(once.code, 5, "{}", once.stderr);
-    assert!(once.stderr.contains("tidelock resume 'a->b'"), "{}", once.stderr);
+    // By its full name, so that no other sync's link goes on with it.
+    let resume = format!("tidelock resume '{}/a->b'", scene.sync);
+    assert!(once.stderr.contains(&resume), "{}", once.stderr);
+    let status = scene.lock.run(&["status"]).await;
+    assert!(status.stderr.contains(&resume), "{}", status.stderr);
     scene.run().await;
     scene.exec(Side::B, &insert(4)).await;
     crosses(&scene, Side::A, 4).await;

@@ -11,6 +11,7 @@ use serde_json::Value;
 pairs! {
     a_plan_follows_what_is_left_to_do => a_plan_follows_what_is_left_to_do;
     a_plan_names_what_would_stop_the_start => a_plan_names_what_would_stop_the_start;
+    a_lost_way_back_is_no_copy_to_make => a_lost_way_back_is_no_copy_to_make;
     an_account_without_rights_plans_what_it_may_see => an_account_without_rights_plans_what_it_may_see;
 }
 
@@ -181,6 +182,40 @@ async fn a_plan_names_what_would_stop_the_start(pair: Pair) {
         1,
         "no such sync",
     );
+}
+
+/// b->a has lost its checkpoint and a->b has not: nothing is to be copied into b, and nothing to be emptied.
+async fn a_lost_way_back_is_no_copy_to_make(pair: Pair) {
+    let mut scene = scene("halflost", pair).await;
+    scene
+        .exec(Side::A, "INSERT INTO plain VALUES (1, 'copied')")
+        .await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.run().await;
+    scene.streaming().await;
+    scene.wait_equal().await;
+    scene.stop().await;
+    scene
+        .exec(Side::A, "DELETE FROM tidelock.checkpoint WHERE link = 'b->a'")
+        .await;
+    let (code, document) = plan(&scene).await;
+    let found = table(&document, "plain")["findings"].to_string();
+    assert!(!found.contains("E460"), "{found}");
+    let start = &document["syncs"][0]["start"];
+    let why = start["refused"].as_str().unwrap();
+    assert_eq!((code, start["done"].as_bool()), (4, Some(false)));
+    assert!(why.contains("start link b->a: it has no checkpoint"), "{why}");
+    let step = document["next_steps"][0].as_str().unwrap();
+    assert!(
+        step.starts_with("tidelock teardown --sync ") && step.ends_with(" --execute"),
+        "{step}"
+    );
+    // It is what `run` says, and the way out is told for this sync alone.
+    let run = scene.lock.run(&["run", "--once"]).await;
+    refused(&run, 7, "start link b->a: it has no checkpoint");
+    assert!(run.stderr.contains(&format!("`{step}`")), "{}", run.stderr);
+    let said = scene.lock.run(&["plan"]).await;
+    assert!(said.stdout.contains("run would refuse: "), "{}", said.stdout);
 }
 
 /// The run account alone, of which nobody has heard yet.

@@ -83,7 +83,7 @@ const UNREACHABLE: &str = "E001";
 pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let config = face.load()?;
     let syncs = select(&config, options.sync.as_deref())?;
-    let report = examine(&config, &syncs, options.strict).await?;
+    let report = examine(&config, &syncs, options).await?;
     if face.json {
         face.document(&report)?;
     } else {
@@ -126,7 +126,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Report> {
+async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<Report> {
     let mut nodes = Vec::new();
     let mut tables = Vec::new();
     for sync in syncs {
@@ -179,8 +179,8 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
         }
         summary.unreachable += usize::from(finding.code == UNREACHABLE);
     }
-    let ok = summary.blockers == 0 && !(strict && summary.warnings > 0);
-    let next_steps = next_steps(ok, &nodes, &tables);
+    let ok = summary.blockers == 0 && !(options.strict && summary.warnings > 0);
+    let next_steps = next_steps(ok, &nodes, &tables, options.sync.as_deref());
     Ok(Report {
         schema: Schema,
         ok,
@@ -192,20 +192,21 @@ async fn examine(config: &Config, syncs: &[&Sync], strict: bool) -> Result<Repor
     })
 }
 
-/// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand.
-fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport]) -> Vec<String> {
+/// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand. `only`: the sync
+/// that was asked about, where it was one.
+fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport], only: Option<&str>) -> Vec<String> {
     let all = nodes
         .iter()
         .flat_map(|node| &node.findings)
         .chain(tables.iter().flat_map(|table| &table.findings));
     let mut blockers = all.filter(|finding| finding.level == Level::Blocker).peekable();
     let only_setup = blockers.peek().is_some() && blockers.all(|finding| finding.code.starts_with("E4"));
-    let steps: &[&str] = match (ok, only_setup) {
-        (true, _) => &["tidelock run"],
-        (false, true) => &["tidelock setup --execute"],
-        (false, false) => &["tidelock check"],
-    };
-    steps.iter().map(|step| (*step).to_owned()).collect()
+    let only = only.map_or_else(String::new, |name| format!(" --sync {name}"));
+    vec![match (ok, only_setup) {
+        (true, _) => format!("tidelock run{only}"),
+        (false, true) => format!("tidelock setup{only} --execute"),
+        (false, false) => format!("tidelock check{only}"),
+    }]
 }
 
 /// A node that cannot be reached is a finding: the others are still worth looking at.

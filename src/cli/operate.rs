@@ -207,7 +207,8 @@ pub(super) async fn skip(face: &Face, options: &SkipOptions) -> Result<()> {
         true => vec!["tidelock run".to_owned(), "tidelock status".to_owned()],
         false => vec![format!(
             "tidelock skip '{}' --at '{}' --execute",
-            options.link, planned.transaction
+            link.full_name(),
+            planned.transaction
         )],
     };
     if face.json {
@@ -263,7 +264,7 @@ fn told(planned: &skip::Skip, link: &LinkSpec, tables: &str, executed: bool) -> 
 }
 
 fn full_name(sync: &Sync, index: usize) -> String {
-    format!("{}/{}", sync.spec.name, sync.spec.link(index).id)
+    sync.spec.link(index).full_name()
 }
 
 /// The links that a name stands for: `a->b`, `SYNC`, `SYNC/a->b`, or all.

@@ -11,11 +11,13 @@ use crate::config::{Node, Sync};
 use crate::ddl;
 use crate::engine;
 use crate::error::{Error, Reason, Result};
-use crate::flow::spec::{Seed, SyncSpec};
+use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::install;
 use crate::model::sync::{Finding, Level, Mode, Size};
+use crate::seed;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const FILLED: &str = "E460";
 
@@ -58,6 +60,10 @@ struct Start {
     copy_to: Vec<String>,
     rows_estimated: Option<u64>,
     bytes_estimated: Option<u64>,
+    /// Why `run` would not begin, and what then: one direction has lost its checkpoint.
+    refused: Option<String>,
+    #[serde(skip)]
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -98,7 +104,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let statements: usize = syncs.iter().map(SyncPlan::statements).sum();
     let starts = syncs.iter().filter(|sync| !sync.start.done).count();
     let changes = statements + starts > 0 || syncs.iter().any(SyncPlan::is_blocked);
-    let next_steps = vec![next_step(&syncs, statements).to_owned()];
+    let next_steps = vec![next_step(&syncs, statements, options.sync.as_deref())];
     if face.json {
         face.document(&Document {
             schema: Schema,
@@ -125,11 +131,16 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     }
 }
 
-fn next_step(syncs: &[SyncPlan], statements: usize) -> &'static str {
+/// `only`: the sync that was asked about, where it was one.
+fn next_step(syncs: &[SyncPlan], statements: usize, only: Option<&str>) -> String {
+    if let Some(lost) = syncs.iter().find_map(|sync| sync.start.next.as_ref()) {
+        return lost.clone();
+    }
+    let only = only.map_or_else(String::new, |name| format!(" --sync {name}"));
     match (syncs.iter().any(SyncPlan::is_blocked), statements) {
-        (true, _) => "tidelock check",
-        (false, 0) => "tidelock run",
-        (false, _) => "tidelock setup --execute",
+        (true, _) => format!("tidelock check{only}"),
+        (false, 0) => format!("tidelock run{only}"),
+        (false, _) => format!("tidelock setup{only} --execute"),
     }
 }
 
@@ -155,29 +166,12 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     };
     let shown = seeder.unwrap_or(spec.links.first().map_or(0, |(source, _)| *source));
     let sizes = parts[shown].node.sizes(&spec.nodes[shown].tables).await?;
-    let sum = |of: fn(&Size) -> Option<u64>| {
-        let mut each = sizes.iter().map(|size| of(size.as_ref()?));
-        each.try_fold(0_u64, |sum, next| Some(sum + next?))
-    };
-    let copies: Vec<usize> = spec
-        .links
-        .iter()
-        .filter(|link| Some(link.0) == seeder)
-        .map(|link| link.1)
-        .collect();
-    let start = Start {
-        done: is_started(&spec, &mut parts).await?,
-        copy_from: seeder.map(|index| spec.nodes[index].name.clone()),
-        copy_to: copies
-            .iter()
-            .map(|target| spec.nodes[*target].name.clone())
-            .collect(),
-        rows_estimated: sum(|size| size.rows),
-        bytes_estimated: sum(|size| Some(size.bytes)),
-    };
+    let missing = not_started(&spec, &mut parts).await?;
+    let start = start(&spec, &missing, seeder, &sizes);
     let mut findings = between(sync, &spec, &answers);
-    if !start.done {
-        for target in copies {
+    // Only what is still to be copied must be empty.
+    for link in missing.iter().filter(|link| seed::is_copy(&spec, link)) {
+        if let Some(target) = sync.node(&link.target.name) {
             findings.extend(filled(&spec, target, &mut parts[target], answers[target].as_ref()).await?);
         }
     }
@@ -203,6 +197,30 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     })
 }
 
+fn start(spec: &SyncSpec, missing: &[Arc<LinkSpec>], seeder: Option<usize>, sizes: &[Option<Size>]) -> Start {
+    let sum = |of: fn(&Size) -> Option<u64>| {
+        let mut each = sizes.iter().map(|size| of(size.as_ref()?));
+        each.try_fold(0_u64, |sum, next| Some(sum + next?))
+    };
+    let name = |index: usize| spec.nodes[index].name.clone();
+    let copies = spec.links.iter().filter(|link| Some(link.0) == seeder);
+    let refused = seed::refuse_half(spec, missing).err();
+    Start {
+        done: missing.is_empty(),
+        next: refused
+            .as_ref()
+            .map(|_| format!("tidelock teardown --sync {} --execute", spec.name)),
+        refused: refused.map(|error| match error.hint_text() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        }),
+        copy_from: seeder.map(name),
+        copy_to: copies.map(|link| name(link.1)).collect(),
+        rows_estimated: sum(|size| size.rows),
+        bytes_estimated: sum(|size| Some(size.bytes)),
+    }
+}
+
 /// MySQL and MariaDB show an account's grants to itself and to administrators. Where nothing but grants is left, the
 /// run account is asked whether it lacks any.
 async fn repeated(part: &Part<'_>, declared: &Node) -> Result<usize> {
@@ -220,17 +238,18 @@ async fn repeated(part: &Part<'_>, declared: &Node) -> Result<usize> {
     Ok(if lacks { 0 } else { count })
 }
 
-/// Has every link a checkpoint behind its first start?
-async fn is_started(spec: &SyncSpec, parts: &mut [Part<'_>]) -> Result<bool> {
+/// The links without a checkpoint behind their first start.
+async fn not_started(spec: &SyncSpec, parts: &mut [Part<'_>]) -> Result<Vec<Arc<LinkSpec>>> {
+    let mut missing = Vec::new();
     for (index, (_, target)) in spec.links.iter().enumerate() {
         let link = spec.link(index);
         let status = parts[*target].node.link_status(&link.sync, &link.id).await?;
         // A negative seq says that a copy has begun and is not committed.
         if status.checkpoint.is_none_or(|checkpoint| checkpoint.seq < 0) {
-            return Ok(false);
+            missing.push(link);
         }
     }
-    Ok(true)
+    Ok(missing)
 }
 
 /// The first copy fills empty tables only.
@@ -333,6 +352,7 @@ impl SyncPlan {
     fn is_blocked(&self) -> bool {
         let mut findings = self.tables.iter().flat_map(|table| &table.findings);
         findings.any(|finding| finding.level == Level::Blocker)
+            || self.start.refused.is_some()
             || self.nodes.iter().any(|node| node.refused.is_some())
     }
 
@@ -352,6 +372,9 @@ fn about(rows: Option<u64>, bytes: Option<u64>) -> String {
 
 fn started(plan: &SyncPlan) -> String {
     let start = &plan.start;
+    if let Some(refused) = &start.refused {
+        return format!("run would refuse: {}", render::plain(refused));
+    }
     match (&start.copy_from, start.done) {
         (Some(from), true) => format!("first copy from {from}: done"),
         (None, true) => "started; there was nothing to copy".to_owned(),

@@ -1,13 +1,13 @@
 //! SIGHUP: the configuration is read anew, checked, and only then taken.
 //!
-//! Log level and HTTP are swapped in place. Anything else that differs stops the links in order and starts them with
+//! The main loop goes on while the databases of the new file are asked. Log level and HTTP are swapped in place. Anything else that differs stops the links in order and starts them with
 //! the new file. A file that is wrong, an address that is taken or nodes that are not ready leave everything as it
 //! was; `config_last_reload_successful` says so until the next reload.
 
-use super::run::{Daemon, Drained, INTERRUPTED, Signals, notify, specs, warn};
+use super::run::{Daemon, Drained, INTERRUPTED, Looking, Signals, notify, specs, warn};
 use super::{Face, logs};
 use crate::access::Secret;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Sync};
 use crate::error::{Error, Result};
 use crate::flow;
 use crate::http::Server;
@@ -16,75 +16,93 @@ use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// `Some`: told to leave meanwhile, with this exit code. An error ends the run: the links cannot be started any more.
-pub(super) async fn run(daemon: &mut Daemon, face: &Face, leave: &mut Signals) -> Result<Option<u8>> {
+/// A new configuration, read and checked.
+pub(super) type Looked = Result<New>;
+
+pub(super) struct New {
+    config: Config,
+    syncs: Vec<Sync>,
+    restart: bool,
+}
+
+/// Reads the file and asks its databases. Everything goes on meanwhile, and whoever drops this has changed nothing.
+pub(super) fn look(daemon: &Daemon) -> Looking {
     tracing::info!(event = "reloading", config = %daemon.config.path.display(), "reading the configuration anew");
-    let outcome = take(daemon, face, leave).await;
-    daemon.shown.is_reload_good.store(outcome.is_ok(), Relaxed);
-    match outcome {
-        Ok(Taken::Done) => {
-            tracing::info!(event = "reloaded", "the configuration was taken");
-            Ok(None)
+    let looked = read(daemon);
+    Box::pin(async move {
+        let new = looked?;
+        if new.restart {
+            flow::preflight(&specs(&new.syncs)).await?;
         }
-        Ok(Taken::Left(code)) => Ok(Some(code)),
-        Err(Refused::Kept(error)) => {
+        Ok(new)
+    })
+}
+
+fn read(daemon: &Daemon) -> Looked {
+    let config = crate::config::load(Some(&daemon.config.path), &Environment::of_process())?;
+    Ok(New {
+        syncs: daemon.syncs(&config)?,
+        restart: needs_restart(&daemon.config, &config),
+        config,
+    })
+}
+
+/// `Some`: told to leave meanwhile, with this exit code. An error ends the run: the links cannot be started any more.
+pub(super) async fn take(
+    daemon: &mut Daemon,
+    face: &Face,
+    leave: &mut Signals,
+    looked: Looked,
+) -> Result<Option<u8>> {
+    let had = match looked {
+        // Last of what can be refused: from here on everything is taken.
+        Ok(new) => listen(daemon, &new.config).await.map(|()| new),
+        Err(error) => Err(error),
+    };
+    daemon.shown.is_reload_good.store(had.is_ok(), Relaxed);
+    let new = match had {
+        Ok(new) => new,
+        Err(error) => {
             let hint = error.hint_text().unwrap_or("tidelock config check");
             tracing::error!(event = "reload_refused", %error, hint, "the old configuration stays");
-            Ok(None)
+            return Ok(None);
         }
-        Err(Refused::Ended(error)) => Err(error),
-    }
-}
-
-enum Taken {
-    Done,
-    Left(u8),
-}
-
-enum Refused {
-    /// All runs as before.
-    Kept(Error),
-    Ended(Error),
-}
-
-async fn take(daemon: &mut Daemon, face: &Face, leave: &mut Signals) -> Result<Taken, Refused> {
-    let path = daemon.config.path.clone();
-    let config = crate::config::load(Some(&path), &Environment::of_process())
-        .map_err(|failure| Refused::Kept(failure.into()))?;
-    let syncs = daemon.syncs(&config).map_err(Refused::Kept)?;
-    let restart = needs_restart(&daemon.config, &config);
-    if restart {
-        flow::preflight(&specs(&syncs)).await.map_err(Refused::Kept)?;
-    }
-    // Last of what can be refused: from here on everything is taken.
-    listen(daemon, &config).await.map_err(Refused::Kept)?;
-    warn(&config);
+    };
+    warn(&new.config);
     if let Some(filter) = &daemon.filter {
-        filter.set(logs::directives_for(face, Some(&config.log)));
+        filter.set(logs::directives_for(face, Some(&new.config.log)));
     }
-    daemon.config = config;
-    if !restart {
-        return Ok(Taken::Done);
+    daemon.config = new.config;
+    if new.restart
+        && let Some(code) = restart(daemon, leave, new.syncs.clone()).await?
+    {
+        return Ok(Some(code));
     }
+    daemon.watch(new.syncs);
+    tracing::info!(event = "reloaded", "the configuration was taken");
+    Ok(None)
+}
+
+async fn restart(daemon: &mut Daemon, leave: &mut Signals, syncs: Vec<Sync>) -> Result<Option<u8>> {
     tracing::info!(
         event = "links_restart",
         "the links start anew with the new configuration"
     );
     match daemon.drain(leave).await {
-        Drained::Done(outcome) => outcome.map_err(Refused::Ended)?,
+        Drained::Done(outcome) => outcome?,
         Drained::Interrupted(name) => {
             notify(&[NotifyState::Stopping]);
             tracing::warn!(event = "stopped", signal = name, "left while the links stopped");
-            return Ok(Taken::Left(INTERRUPTED));
+            return Ok(Some(INTERRUPTED));
         }
         Drained::TookTooLong => {
-            return Err(Refused::Ended(
-                Error::transient("stop the links for the new configuration").why("they did not end in time"),
-            ));
+            return Err(
+                Error::transient("stop the links for the new configuration").why("they did not end in time")
+            );
         }
     }
     daemon.again(syncs);
-    Ok(Taken::Done)
+    Ok(None)
 }
 
 /// The new address is had before the old one is given up.

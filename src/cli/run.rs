@@ -5,7 +5,8 @@
 //! SIGHUP: read the configuration anew (see `reload`). SIGUSR1: print the status to stderr.
 
 use super::logs::Filter;
-use super::{Face, Schema, logs, reload, status};
+use super::reload::{self, Looked};
+use super::{Face, Schema, logs, status};
 use crate::config::{Config, Sync};
 use crate::error::{Error, Result};
 use crate::flow;
@@ -15,11 +16,12 @@ use crate::http::{self, Server, Shown};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Compose and systemd kill after ten seconds: leave before them.
 const DRAIN_MAX: Duration = Duration::from_secs(9);
@@ -78,6 +80,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
     );
     let mut daemon = Daemon::start(options, config, filter).await?;
     let mut tick = tokio::time::interval(TICK);
+    let mut looks: Option<Looking> = None;
     loop {
         tokio::select! {
             outcome = &mut daemon.work => return daemon.finished(face, joined(outcome)).await,
@@ -85,14 +88,28 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
                 tracing::info!(event = "stopping", signal = name, "draining");
                 return daemon.leave(&mut leave).await;
             }
-            _ = reload.recv() => {
-                if let Some(code) = reload::run(&mut daemon, face, &mut leave).await? {
+            // One that is still being looked at is given up for the newest file.
+            _ = reload.recv() => looks = Some(reload::look(&daemon)),
+            looked = found(&mut looks) => {
+                looks = None;
+                if let Some(code) = reload::take(&mut daemon, face, &mut leave, looked).await? {
                     return Ok(code);
                 }
             }
             _ = report.recv() => daemon.report(),
             _ = tick.tick() => daemon.tick(),
         }
+    }
+}
+
+/// A new configuration that is being read and checked, which may take as long as its databases do.
+pub(super) type Looking = Pin<Box<dyn Future<Output = Looked>>>;
+
+/// Never comes while nothing is looked at.
+async fn found(looks: &mut Option<Looking>) -> Looked {
+    match looks {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -110,6 +127,8 @@ pub(super) struct Daemon {
     pub(super) filter: Option<Filter>,
     pub(super) shown: Arc<Shown>,
     pub(super) server: Option<Server>,
+    /// Asks the databases for whoever asks over HTTP, while HTTP is served.
+    facts: Option<DropGuard>,
     only: Option<String>,
     once: bool,
     work: JoinHandle<Result<()>>,
@@ -139,19 +158,35 @@ impl Daemon {
             once = options.once,
             "tidelock runs"
         );
-        let (work, stop) = spawn(&shown, syncs, options.once, server.is_some());
+        let (work, stop) = spawn(&shown, &syncs, options.once);
         notify(&[NotifyState::Ready]);
-        Ok(Daemon {
+        let mut daemon = Daemon {
             config,
             filter,
             shown,
             server,
+            facts: None,
             only,
             once: options.once,
             work,
             stop,
             told: String::new(),
-        })
+        };
+        daemon.watch(syncs);
+        Ok(daemon)
+    }
+
+    /// Asks the databases of these syncs from now on, if HTTP is served.
+    pub(super) fn watch(&mut self, syncs: Vec<Sync>) {
+        self.facts = self.server.is_some().then(|| {
+            let over = CancellationToken::new();
+            tokio::spawn(http::facts::watch(
+                syncs,
+                Arc::clone(&self.shown.facts),
+                over.clone(),
+            ));
+            over.drop_guard()
+        });
     }
 
     /// The syncs that this run is about, of a configuration that may be a new one.
@@ -162,17 +197,23 @@ impl Daemon {
     /// Stops the links in order.
     pub(super) async fn drain(&mut self, leave: &mut Signals) -> Drained {
         self.stop.cancel();
-        tokio::select! {
-            outcome = &mut self.work => Drained::Done(joined(outcome)),
-            name = leave.next() => Drained::Interrupted(name),
-            () = tokio::time::sleep(DRAIN_MAX) => Drained::TookTooLong,
+        let mut tick = tokio::time::interval(TICK);
+        let end = tokio::time::sleep(DRAIN_MAX);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                outcome = &mut self.work => return Drained::Done(joined(outcome)),
+                name = leave.next() => return Drained::Interrupted(name),
+                () = &mut end => return Drained::TookTooLong,
+                _ = tick.tick() => self.tick(),
+            }
         }
     }
 
     /// Starts the links anew, after a drain.
     pub(super) fn again(&mut self, syncs: Vec<Sync>) {
         self.shown.live.adopt(&specs(&syncs));
-        (self.work, self.stop) = spawn(&self.shown, syncs, self.once, self.server.is_some());
+        (self.work, self.stop) = spawn(&self.shown, &syncs, self.once);
     }
 
     async fn leave(mut self, leave: &mut Signals) -> Result<u8> {
@@ -213,6 +254,7 @@ impl Daemon {
 
     async fn close(&mut self) {
         self.stop.cancel();
+        self.facts = None;
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
@@ -272,19 +314,10 @@ pub(super) fn warn(config: &Config) {
     }
 }
 
-/// The flows in a task of their own, so that a long wait in them cannot hold the main loop up. Somebody who asks over
-/// HTTP gets answers from the databases too.
-fn spawn(
-    shown: &Arc<Shown>,
-    syncs: Vec<Sync>,
-    once: bool,
-    with_facts: bool,
-) -> (JoinHandle<Result<()>>, CancellationToken) {
+/// The flows in a task of their own, so that a long wait in them cannot hold the main loop up.
+fn spawn(shown: &Arc<Shown>, syncs: &[Sync], once: bool) -> (JoinHandle<Result<()>>, CancellationToken) {
     let stop = CancellationToken::new();
-    let (specs, live, token) = (specs(&syncs), Arc::clone(&shown.live), stop.clone());
-    if with_facts {
-        tokio::spawn(http::facts::watch(syncs, Arc::clone(&shown.facts), stop.clone()));
-    }
+    let (specs, live, token) = (specs(syncs), Arc::clone(&shown.live), stop.clone());
     let work = tokio::spawn(async move { Box::pin(flow::run(&specs, once, &token, &live)).await });
     (work, stop)
 }

@@ -219,7 +219,10 @@ fn next_steps(options: &Options, deed: Deed, statements: usize) -> Vec<String> {
         chosen("--node", &options.node)
     );
     match (options.execute || statements == 0, deed) {
-        (true, Deed::Setup) => vec!["tidelock check".to_owned(), "tidelock run".to_owned()],
+        (true, Deed::Setup) => {
+            let sync = chosen("--sync", &options.sync);
+            vec![format!("tidelock check{sync}"), format!("tidelock run{sync}")]
+        }
         (true, Deed::Teardown) => Vec::new(),
         (false, Deed::Setup | Deed::Teardown) => {
             vec![format!("{again} --execute"), format!("{again} --print-sql")]

@@ -299,6 +299,14 @@ pub(super) fn mappings(
     out
 }
 
+/// What is said of one column, and where.
+struct Said {
+    column: ColumnMapping,
+    place: Range<usize>,
+    /// By node: its name there is written, and not only the one it has everywhere.
+    named: Vec<bool>,
+}
+
 fn columns(
     builder: &mut Builder<'_>,
     around: &Around<'_>,
@@ -307,48 +315,51 @@ fn columns(
 ) -> Vec<ColumnMapping> {
     let mut given: Vec<_> = file.column.iter().collect();
     given.sort_by_key(|(name, _)| name.span().start);
-    let mut columns: Vec<ColumnMapping> = Vec::new();
+    let mut said: Vec<Said> = Vec::new();
     for (name, words) in given {
         let prefix = around.key(&format!("table.{table}.column.{}", name.get_ref()));
-        let column = column(builder, around, &prefix, name.get_ref(), words.get_ref());
-        let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
-        if column
-            .names
-            .iter()
-            .any(|name| stamps.contains(&name.as_str()) || name.is_empty())
-        {
-            let problem = Problem::new(format!("column \"{}\" cannot be mapped", name.get_ref()));
+        said.push(column(builder, around, &prefix, name.get_ref(), words));
+    }
+    skip_listed(builder, around, table, file, &mut said);
+    // What says nothing is nothing.
+    said.retain(|said| said.column.skip || said.column.names.iter().any(|name| *name != said.column.name));
+    for (place, said_here) in said.iter().enumerate() {
+        refuse_column(builder, around, said_here, &said[..place]);
+    }
+    said.into_iter().map(|said| said.column).collect()
+}
+
+fn refuse_column(builder: &mut Builder<'_>, around: &Around<'_>, said: &Said, before: &[Said]) {
+    let column = &said.column;
+    let is_ours = |name: &String| name.is_empty() || [VERSION_COLUMN, ORIGIN_COLUMN].contains(&name.as_str());
+    if column.names.iter().any(is_ours) {
+        let problem = Problem::new(format!("column \"{}\" cannot be mapped", column.name));
+        builder.problem(
+            problem
+                .hint("the stamp columns are Tidelock's own, and a name is not empty")
+                .at(said.place.clone()),
+        );
+    }
+    for (index, node) in around.nodes.iter().enumerate() {
+        // A column that stays behind lies on the nodes where another one has its name only if that is written.
+        let is_meant = |said: &Said| !said.column.skip || said.named[index];
+        let is_same = |other: &&Said| {
+            other.column.names[index] == column.names[index] && is_meant(other) && is_meant(said)
+        };
+        if let Some(other) = before.iter().find(is_same) {
+            let what = format!(
+                "columns \"{}\" and \"{}\" are both \"{}\" on \"{node}\"",
+                other.column.name, column.name, column.names[index]
+            );
+            let problem = Problem::new(what);
             builder.problem(
                 problem
-                    .hint("the stamp columns are Tidelock's own, and a name is not empty")
-                    .at(words.span()),
+                    .hint("a column has one counterpart on each node")
+                    .at(said.place.clone()),
             );
-        }
-        for (node, taken) in around.nodes.iter().zip(0..) {
-            if let Some(other) = columns
-                .iter()
-                .find(|other| other.names[taken] == column.names[taken])
-            {
-                let what = format!(
-                    "columns \"{}\" and \"{}\" are both \"{}\" on \"{node}\"",
-                    other.name, column.name, column.names[taken]
-                );
-                let problem = Problem::new(what);
-                builder.problem(
-                    problem
-                        .hint("a column has one counterpart on each node")
-                        .at(words.span()),
-                );
-                break;
-            }
-        }
-        // What says nothing is nothing.
-        if column.skip || column.names.iter().any(|name| *name != column.name) {
-            columns.push(column);
+            break;
         }
     }
-    skip_listed(builder, around, table, file, &mut columns);
-    columns
 }
 
 /// `skip = ["a", "b"]` says the same as `skip = true` at each of them.
@@ -357,7 +368,7 @@ fn skip_listed(
     around: &Around<'_>,
     table: &str,
     file: &TableFile,
-    columns: &mut Vec<ColumnMapping>,
+    said: &mut Vec<Said>,
 ) {
     for name in &file.skip {
         let text = name.get_ref();
@@ -366,40 +377,36 @@ fn skip_listed(
             true,
             Some(name.span()),
         );
-        if let Some(known) = columns.iter_mut().find(|known| known.name == *text) {
-            known.skip = true;
+        if let Some(known) = said.iter_mut().find(|known| known.column.name == *text) {
+            known.column.skip = true;
             continue;
         }
-        if [VERSION_COLUMN, ORIGIN_COLUMN].contains(&text.as_str()) {
-            let problem = Problem::new(format!("column \"{text}\" cannot be mapped"));
-            builder.problem(
-                problem
-                    .hint("the stamp columns are Tidelock's own")
-                    .at(name.span()),
-            );
-        }
-        columns.push(ColumnMapping {
-            name: text.clone(),
-            names: vec![text.clone(); around.nodes.len()],
-            skip: true,
+        said.push(Said {
+            column: ColumnMapping {
+                name: text.clone(),
+                names: vec![text.clone(); around.nodes.len()],
+                skip: true,
+            },
+            place: name.span(),
+            named: vec![false; around.nodes.len()],
         });
     }
 }
 
-/// What is said of one column.
 fn column(
     builder: &mut Builder<'_>,
     around: &Around<'_>,
     prefix: &str,
     name: &str,
-    words: &ColumnFile,
-) -> ColumnMapping {
+    words: &Spanned<ColumnFile>,
+) -> Said {
+    let mut named = vec![false; around.nodes.len()];
     let mut column = ColumnMapping {
         name: name.to_owned(),
         names: vec![name.to_owned(); around.nodes.len()],
         skip: false,
     };
-    for (key, word) in words {
+    for (key, word) in words.get_ref() {
         match (key.get_ref().as_str(), word.get_ref()) {
             ("skip", Word::Bool(skip)) => {
                 builder.show(&format!("{prefix}.skip"), skip, Some(word.span()));
@@ -415,6 +422,7 @@ fn column(
                     && let Some(index) = around.node(node)
                 {
                     column.names[index].clone_from(text);
+                    named[index] = true;
                 }
             }
             (_, Word::Bool(_)) => {
@@ -427,7 +435,11 @@ fn column(
             }
         }
     }
-    column
+    Said {
+        column,
+        place: words.span(),
+        named,
+    }
 }
 
 fn filter(

@@ -390,6 +390,12 @@ fn every_wrong_mapping_has_its_message() {
             section("column.a = { my = \"x\" }\ncolumn.b = { my = \"x\" }"),
             "are both \"x\" on \"my\"",
         ),
+        (
+            section("column.a = { my = \"x\" }\ncolumn.b = { my = \"x\", skip = true }"),
+            "are both \"x\" on \"my\"",
+        ),
+        (section("skip = [\"tidelock_origin\"]"), "cannot be mapped"),
+        (section("skip = [\"\"]"), "a name is not empty"),
         (section("column.a = { skip = \"yes\" }"), "skip is true or false"),
         (
             section("column.a = { my = true }"),
@@ -403,6 +409,22 @@ fn every_wrong_mapping_has_its_message() {
     ] {
         let message = bad(&text);
         assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+/// `email` is `mail` on my, and the `mail` that pg has besides stays there.
+#[test]
+fn a_skip_means_the_same_in_both_forms() {
+    let both = [
+        "column.email = { my = \"mail\" }\ncolumn.mail = { skip = true }",
+        "column.mail = { skip = true }\ncolumn.email = { my = \"mail\" }",
+        "column.email = { my = \"mail\" }\nskip = [\"mail\"]",
+    ];
+    let mappings = both.map(|lines| good(&section(lines)).syncs[0].spec.sections[0].mapping.clone());
+    for mapping in &mappings {
+        assert_eq!(mapping.signature(), mappings[0].signature());
+        assert_eq!(mapping.skipped(0), ["mail"]);
+        assert_eq!(mapping.skipped(1), [""; 0], "on my it is written");
     }
 }
 

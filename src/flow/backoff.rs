@@ -1,6 +1,8 @@
 //! How long to wait after an error that passes by itself, and when `run --once` waits no longer.
 //!
-//! Owns: pauses that double up to a cap, spread at random so that many links do not knock in step.
+//! Owns: pauses that double up to a cap, spread at random so that many links do not knock in step. Patience runs from
+//! the first failure since a checkpoint was last committed: neither good work before it nor the time that an attempt
+//! itself takes (a connect timeout) changes that.
 //! Fails: with the error itself, when it is not of that kind or the patience of `run --once` is at its end.
 
 use super::pulse::Pulse;
@@ -15,17 +17,19 @@ use tracing::warn;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// A server that is back is used again after this long at most.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// What ran this long has recovered: its next failure starts with the shortest pause again.
+/// After an attempt this long nobody knocks too often: the next pause is the shortest again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Backoff {
     pause: Duration,
-    /// After so long without success `run --once` gives up.
+    /// After so long without progress `run --once` gives up.
     patience: Option<Duration>,
     /// When the attempt that is under way began.
     started: Instant,
-    /// Since when no attempt has worked.
+    /// The first failure since the last progress.
     failing_since: Option<Instant>,
+    /// Checkpoints committed before that failure.
+    committed: u64,
 }
 
 impl Backoff {
@@ -36,6 +40,7 @@ impl Backoff {
             patience,
             started: Instant::now(),
             failing_since: None,
+            committed: 0,
         }
     }
 
@@ -47,7 +52,8 @@ impl Backoff {
         pulses: &[Arc<Pulse>],
         stop: &CancellationToken,
     ) -> Result<bool> {
-        let pause = self.pause_after(&error);
+        let committed = pulses.iter().map(|pulse| pulse.committed_groups()).sum();
+        let pause = self.pause_after(&error, committed);
         pulses.iter().for_each(|pulse| pulse.failed(&error, pause));
         let Some(pause) = pause else { return Err(error) };
         warn!(
@@ -62,16 +68,18 @@ impl Backoff {
         Ok(true)
     }
 
-    /// `None`: it is not to be tried again.
-    fn pause_after(&mut self, error: &Error) -> Option<Duration> {
+    /// `None`: it is not to be tried again. `committed`: checkpoints so far, which only grow.
+    fn pause_after(&mut self, error: &Error, committed: u64) -> Option<Duration> {
         if !error.is_transient() {
             return None;
         }
         if self.started.elapsed() > RECOVERED_AFTER {
             self.pause = PAUSE_MIN;
-            self.failing_since = None;
         }
-        let since = *self.failing_since.get_or_insert(self.started);
+        if committed > self.committed {
+            (self.committed, self.failing_since) = (committed, None);
+        }
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
         let mut pause = self.pause.mul_f64(spread());
         if let Some(patience) = self.patience {
             let left = patience.saturating_sub(since.elapsed());
@@ -95,6 +103,8 @@ fn spread() -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::flow::pulse::Conflicts;
+    use crate::model::position::Position;
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_up_to_the_cap_and_begin_anew_after_a_recovery() {
@@ -149,5 +159,54 @@ mod tests {
                 .await
                 .unwrap()
         );
+    }
+
+    /// Attempts of `each` that fail; so many were made, and so long it took, until it gave up.
+    async fn attempts(backoff: &mut Backoff, each: Duration, pulses: &[Arc<Pulse>]) -> (u32, Duration) {
+        let (stop, start) = (CancellationToken::new(), Instant::now());
+        for count in 1.. {
+            tokio::time::sleep(each).await;
+            let waited = backoff.wait("x", Error::transient("x"), pulses, &stop).await;
+            if waited.is_err() {
+                return (count, start.elapsed());
+            }
+            assert!(start.elapsed() < PATIENCE * 100, "it never gives up");
+        }
+        unreachable!()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_attempts_use_patience_up_and_good_work_does_not() {
+        // Each attempt takes a connect timeout longer than the patience: the second failure is the last.
+        let mut backoff = Backoff::new(Some(PATIENCE));
+        let (count, _) = attempts(&mut backoff, PATIENCE + Duration::from_secs(2), &[]).await;
+        assert_eq!(count, 2);
+        // Good work before the first failure counts for nothing.
+        let mut backoff = Backoff::new(Some(PATIENCE));
+        tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+        let (count, took) = attempts(&mut backoff, Duration::from_millis(10), &[]).await;
+        assert!(
+            count > 3 && took >= PATIENCE && took < PATIENCE * 2,
+            "{count} {took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_committed_checkpoint_begins_the_patience_anew() {
+        let (stop, pulse) = (
+            CancellationToken::new(),
+            Arc::new(Pulse::new("s", "a->b", String::new(), String::new())),
+        );
+        let pulses = [Arc::clone(&pulse)];
+        let mut backoff = Backoff::new(Some(PATIENCE));
+        for _ in 0..5 {
+            tokio::time::sleep(PATIENCE * 2).await;
+            pulse.committed(&Position::Lsn(1), 0, &Conflicts::default());
+            let waited = backoff.wait("x", Error::transient("x"), &pulses, &stop).await;
+            assert!(waited.unwrap());
+        }
+        tokio::time::sleep(PATIENCE * 2).await;
+        let waited = backoff.wait("x", Error::transient("x"), &pulses, &stop).await;
+        assert!(waited.is_err());
     }
 }

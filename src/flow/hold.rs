@@ -174,7 +174,9 @@ pub(super) fn summary(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) -> Str
 /// The tables that an operator wants taken up and that the link has reached.
 pub(super) async fn resumed(spec: &LinkSpec, reached: &Position) -> Result<bool> {
     let mut node = Node::connect(&spec.target.access, spec.target.engine).await?;
-    for held in node.held(&spec.sync, Some(&spec.id)).await? {
+    let held = node.held(&spec.sync, Some(&spec.id)).await?;
+    node.close().await;
+    for held in held {
         if held.resumed && spec.target.tables.contains(&held.table) && covers(reached, &held.position)? {
             return Ok(true);
         }
@@ -292,7 +294,7 @@ impl Link {
     }
 
     fn hint(&self, error: &Error, table: &TableId) -> String {
-        let resume = format!("`tidelock resume '{}' --table '{table}'`", self.spec.id);
+        let resume = format!("`tidelock resume '{}' --table '{table}'`", self.spec.full_name());
         let hint = error.hint_text().unwrap_or_default();
         if hint.contains(THEN) {
             return hint.replace(THEN, &format!("then `tidelock setup --execute` and {resume}"));

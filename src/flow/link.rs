@@ -56,9 +56,10 @@ pub(super) async fn run(
 ) -> Result<()> {
     let mut described = Described::default();
     loop {
-        let mut link = presence.during(spec, Link::take_over(spec, pulse)).await?;
+        let taken = presence.during(spec, Link::take_over(spec, pulse)).await;
+        let (mut link, nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
         link.goal.clone_from(&goal);
-        let next = match link.session(stop, presence, &mut described).await {
+        let next = match link.session(nodes, stop, presence, &mut described).await {
             Ok(next) => next,
             Err(error) => {
                 // Whoever takes a table up has mended it: it is compared with what comes then.
@@ -73,6 +74,7 @@ pub(super) async fn run(
                     }
                     None => {}
                 }
+                let error = error.in_sync(&spec.sync);
                 presence.during(spec, link.held_instead(error)).await?
             }
         };
@@ -82,14 +84,20 @@ pub(super) async fn run(
     }
 }
 
-/// Opens both ends for the tables of a phase.
-async fn open(spec: &Arc<LinkSpec>, phase: &Phase, described: Described) -> Result<(Planner, Source)> {
-    let mut source = Node::connect(&spec.source.access, spec.source.engine).await?;
-    let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
+/// Opens both ends for the tables of a phase; the catalogs are asked over the connections that took the link over.
+async fn open(
+    spec: &Arc<LinkSpec>,
+    nodes: [Node; 2],
+    phase: &Phase,
+    described: Described,
+) -> Result<(Planner, Source)> {
+    let [mut source, mut target] = nodes;
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
     let (sources, targets) = (phase.names(&spec.source.tables), phase.names(&spec.target.tables));
     let source_tables = super::tables(&mut source, &sources, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &targets, &spec.target.name).await?;
+    source.close().await;
+    target.close().await;
     let pairs = source_tables
         .iter()
         .zip(target_tables)
@@ -149,8 +157,8 @@ pub(super) struct Pending {
 }
 
 impl Link {
-    /// Fences whoever ran it, and finds out what is to be read.
-    async fn take_over(spec: &Arc<LinkSpec>, pulse: &Arc<Pulse>) -> Result<Link> {
+    /// Fences whoever ran it, and finds out what is to be read. With the connections it asked over, source and target.
+    async fn take_over(spec: &Arc<LinkSpec>, pulse: &Arc<Pulse>) -> Result<(Link, [Node; 2])> {
         let mut source = Node::connect(&spec.source.access, spec.source.engine).await?;
         let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
         for node in [&mut source, &mut target] {
@@ -178,7 +186,7 @@ impl Link {
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }
-        Ok(Link {
+        let link = Link {
             spec: Arc::clone(spec),
             pulse: Arc::clone(pulse),
             applier,
@@ -192,17 +200,19 @@ impl Link {
                 since: Instant::now(),
             },
             phase,
-        })
+        };
+        Ok((link, [source, target]))
     }
 
     async fn session(
         &mut self,
+        nodes: [Node; 2],
         stop: &CancellationToken,
         presence: &Presence,
         described: &mut Described,
     ) -> Result<Next> {
         let spec = Arc::clone(&self.spec);
-        let opened = open(&spec, &self.phase, described.clone());
+        let opened = open(&spec, nodes, &self.phase, described.clone());
         let (mut planner, source) = presence.during(&spec, opened).await?;
         let bytes_max = spec.limits.group_bytes_max;
         let (receiver, reader) = reader::spawn(
@@ -355,6 +365,7 @@ impl Link {
         let mut node = Node::connect(&target.access, target.engine).await?;
         let sources = self.phase.names(&self.spec.source.tables);
         let tables = super::tables(&mut node, &self.phase.names(&target.tables), &target.name).await?;
+        node.close().await;
         let pairs = sources.into_iter().zip(tables);
         let pairs = pairs.map(|(id, table)| (id, Arc::new(table.table.clone())));
         Ok(planner.renew(pairs.collect()))
@@ -382,7 +393,11 @@ impl Link {
                 table.clone_from(target);
             }
         }
-        let skip = format!("tidelock skip '{}' --at '{}'", self.spec.id, halt.transaction);
+        let skip = format!(
+            "tidelock skip '{}' --at '{}'",
+            self.spec.full_name(),
+            halt.transaction
+        );
         let hint = match error.hint_text() {
             Some(hint) if hint.contains(SKIP_IT) => hint.replace(SKIP_IT, &format!("`{skip} --execute`")),
             Some(hint) if hint.contains("tidelock skip") => hint.to_owned(),

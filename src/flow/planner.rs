@@ -59,7 +59,7 @@ impl Planner {
             source_engine,
             target_engine,
             merge,
-            link: spec.id.clone(),
+            link: spec.full_name(),
             sync: spec.sync.clone(),
             passages: spec.passages.clone(),
             targets,

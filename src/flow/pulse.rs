@@ -276,7 +276,7 @@ fn elapsed(since_ms: &AtomicU64) -> Option<Duration> {
 }
 
 impl Pulse {
-    fn new(sync: &str, link: &str, source: String, target: String) -> Self {
+    pub(super) fn new(sync: &str, link: &str, source: String, target: String) -> Self {
         Pulse {
             sync: sync.to_owned(),
             link: link.to_owned(),
@@ -425,6 +425,11 @@ impl Pulse {
                 *sums.entry(what.clone()).or_default() += count;
             }
         }
+    }
+
+    /// Checkpoints that this process has committed.
+    pub(super) fn committed_groups(&self) -> u64 {
+        self.figures.groups.load(Relaxed)
     }
 
     pub(super) fn skipped(&self, filtered: u64, unchanged: u64) {

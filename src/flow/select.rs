@@ -8,7 +8,7 @@
 
 use super::spec::SyncSpec;
 use crate::engine::Node;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Reason, Result, new_copy};
 use crate::mapping::choice::{Chosen, Table};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Level};
@@ -176,10 +176,11 @@ fn newcomers(sync: &SyncSpec, matching: &Chosen, selected: &SyncSpec) -> Vec<Fin
     let note = |table: &Table| {
         let what = "it matches the patterns and is not set up: its changes are not carried";
         let fix = format!(
-            "before the first start: tidelock setup --execute; after it: take it out (\"!{}\") and give it a [[sync]] \
-             of its own, which copies its rows, or {}",
+            "before the first start: tidelock setup --sync {} --execute; after it: take it out (\"!{}\") and give it a \
+             [[sync]] of its own, which copies its rows, or {}",
+            sync.name,
             table.name,
-            crate::error::NEW_COPY
+            new_copy(&sync.name)
         );
         Finding::warning("W352", &sync.nodes[lead].name, what)
             .table(&table.ids[lead])

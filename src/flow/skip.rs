@@ -58,7 +58,11 @@ pub async fn plan(sync: &SyncSpec, index: usize, at: &str) -> Result<Skip> {
     if halt.transaction != at.trim() {
         return Err(refused(&link, at)
             .why(format!("the link stopped at {}", halt.transaction))
-            .hint(format!("tidelock skip '{}' --at '{}'", link.id, halt.transaction)));
+            .hint(format!(
+                "tidelock skip '{}' --at '{}'",
+                link.full_name(),
+                halt.transaction
+            )));
     }
     Ok(Skip {
         tables: halt.tables,

@@ -206,6 +206,11 @@ pub fn link_id(source: &str, target: &str) -> String {
 }
 
 impl LinkSpec {
+    /// `SYNC/LINK`, by which a command means this link and no other.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.sync, self.id)
+    }
+
     /// How a table of the source passes.
     pub fn passage(&self, source: &TableId) -> Passage {
         self.passages.get(source).cloned().unwrap_or_default()

@@ -62,7 +62,7 @@ impl Turn {
         };
         let outcome = match outcome {
             Ok(()) => Ok(()),
-            Err(error) => Err(view.cause(error).await),
+            Err(error) => Err(view.cause(error).await.in_sync(&sync.name)),
         };
         held.release().await;
         outcome
@@ -219,7 +219,7 @@ impl Turn {
 fn refuse_paused(link: &LinkSpec) -> Error {
     Error::definite(format!("run link {} once", link.id))
         .why("it is paused")
-        .hint(format!("tidelock resume '{}'", link.id))
+        .hint(format!("tidelock resume '{}'", link.full_name()))
         .reason(Reason::Refused)
 }
 

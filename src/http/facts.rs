@@ -51,7 +51,7 @@ impl Cache {
         locked(&self.invalidations).get(&key).copied().unwrap_or_default()
     }
 
-    fn learn(&self, key: (String, String), mut known: Known) {
+    pub(super) fn learn(&self, key: (String, String), mut known: Known) {
         let before = self.known(&key.0, &key.1);
         let was_lost = before.is_some_and(|before| before.is_lost);
         // Not being able to ask is no recovery, after which it would be counted again.

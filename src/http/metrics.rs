@@ -5,6 +5,7 @@
 
 use super::Shown;
 use crate::flow::pulse::{Conflicts, Figures, Histogram, Ops, Pulse, State};
+use crate::status::Report;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -186,7 +187,11 @@ impl Ours {
         )?;
         let oldest = lags
             .iter()
-            .map(|(pulse, lag)| (of(pulse), lag.oldest_age_ms.map_or(0.0, seconds)));
+            // Nothing is known before the source's log was looked at.
+            .filter_map(|(pulse, lag)| {
+                lag.age_ms
+                    .map(|_| (of(pulse), lag.oldest_age_ms.map_or(0.0, seconds)))
+            });
         let help = "Age of the oldest commit that is not applied; 0 when there is none";
         out.gauge(("oldest_unapplied_commit_seconds", help), oldest)?;
         let help = "From the commit on the source to the commit on the target, by both machines' clocks";
@@ -227,7 +232,8 @@ impl Ours {
             .filter_map(|(pulse, report)| Some((of(pulse), report.retained_left_seconds? as f64)));
         let help = "After so long the source may remove what the link needs (MySQL, MariaDB)";
         out.gauge(("source_retention_remaining_seconds", help), left)?;
-        let held = known
+        let told = self.told_by_target(links);
+        let held = told
             .iter()
             .map(|(pulse, report)| (of(pulse), report.held.len() as f64));
         let help = "Tables that wait for an operator while the link's other tables go on";
@@ -237,6 +243,15 @@ impl Ours {
         });
         let help = "How often the source was found to have removed what the link needs";
         out.counter(("slot_invalidations", help), lost)
+    }
+
+    /// What stands in the targets, of those that answered: a figure that nobody knows has no series.
+    fn told_by_target<'a>(&self, links: &'a Links) -> Vec<(&'a Pulse, Report)> {
+        let known = links.iter().filter_map(|pulse| {
+            let known = self.0.facts.known(&pulse.sync, &pulse.link)?;
+            known.target_answers.then_some((&**pulse, known.report))
+        });
+        known.collect()
     }
 
     fn conflicts(&self, out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
@@ -252,24 +267,14 @@ impl Ours {
             })
         });
         out.counter(("conflicts", "Conflicts recorded since the start"), series)?;
-        let open: Vec<_> = links
+        let known = self.told_by_target(links);
+        let open = known
             .iter()
-            .filter_map(|pulse| {
-                let known = self.0.facts.known(&pulse.sync, &pulse.link)?;
-                Some((of(pulse), known.report.conflicts_open as f64))
-            })
-            .collect();
+            .map(|(pulse, report)| (of(pulse), report.conflicts_open as f64));
         out.gauge(("conflicts_open", "Conflicts that wait for a person"), open)?;
-        let oldest: Vec<_> = links
+        let oldest = known
             .iter()
-            .filter_map(|pulse| {
-                let known = self.0.facts.known(&pulse.sync, &pulse.link)?;
-                Some((
-                    of(pulse),
-                    known.report.conflict_oldest_open_ms.map_or(0.0, seconds),
-                ))
-            })
-            .collect();
+            .map(|(pulse, report)| (of(pulse), report.conflict_oldest_open_ms.map_or(0.0, seconds)));
         let help = "Age of the oldest conflict that waits for a person; 0 when there is none";
         out.gauge(("conflict_oldest_open_seconds", help), oldest)
     }
@@ -469,4 +474,47 @@ fn after_name(place: usize) -> Option<f64> {
         .nth(place)?
         .parse()
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{self, Environment};
+    use crate::flow::pulse::Live;
+    use crate::http::facts::Known;
+
+    const FILE: &str = "version = 1\n[node.a]\nurl = \"postgres://u@localhost/d\"\n[node.b]\n\
+        url = \"mysql://u@localhost/d\"\n[[sync]]\nname = \"s\"\nnodes = [\"a\", \"b\"]\nmode = \"merge\"\n\
+        tables = [\"t\"]\nseed = \"none\"\n";
+
+    #[test]
+    fn what_is_not_known_has_no_series() {
+        let parsed = config::parse(FILE, std::path::Path::new("t.toml"), &Environment::default());
+        let config = parsed.map_err(|failure| failure.rendered()).unwrap();
+        let specs: Vec<_> = config.syncs.iter().map(|sync| sync.spec.clone()).collect();
+        let shown = Arc::new(Shown::new(Arc::new(Live::new(&specs))));
+        let figures = [
+            "tidelock_conflicts_open",
+            "tidelock_conflict_oldest_open_seconds",
+            "tidelock_tables_held",
+        ];
+        for (link, target_answers) in [("a->b", true), ("b->a", false)] {
+            let report = Report::default();
+            let known = Known {
+                report,
+                source_answers: true,
+                target_answers,
+                is_lost: false,
+            };
+            shown.facts.learn(("s".to_owned(), link.to_owned()), known);
+        }
+        let text = encode(&shown).unwrap();
+        let has = |name: &str, link: &str| text.contains(&format!("\n{name}{{sync=\"s\",link=\"{link}\"}}"));
+        for name in figures {
+            assert!(has(name, "a->b") && !has(name, "b->a"), "{name}: {text}");
+        }
+        // Nobody has looked at the source's log yet.
+        assert!(!has("tidelock_oldest_unapplied_commit_seconds", "a->b"), "{text}");
+    }
 }

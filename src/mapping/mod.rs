@@ -85,12 +85,23 @@ impl Mapping {
         bound.transpose()
     }
 
-    /// The node's names of the columns that stay where they are.
+    /// The node's names of the columns that stay where they are. A name that a carried column has on this node is
+    /// that column's: the one that stays behind lies on the other node.
     pub fn skipped(&self, node: usize) -> Vec<String> {
         let skipped = self.columns.iter().filter(|column| column.skip);
         skipped
-            .filter_map(|column| column.names.get(node).cloned())
+            .filter_map(|column| column.names.get(node))
+            .filter(|name| self.named_on(node, name).is_some_and(|column| column.skip))
+            .cloned()
             .collect()
+    }
+
+    /// The column that has this name on a node; carried ones go first.
+    fn named_on(&self, node: usize, name: &str) -> Option<&ColumnMapping> {
+        let is_named = |column: &&ColumnMapping| column.names.get(node).is_some_and(|known| known == name);
+        let mut carried = self.columns.iter().filter(|column| !column.skip);
+        let skipped = || self.columns.iter().filter(|column| column.skip).find(is_named);
+        carried.find(is_named).or_else(skipped)
     }
 
     /// The node's names of the filter's columns.
@@ -169,14 +180,13 @@ impl Passage {
 
     pub fn place<'a>(&'a self, column: &'a str) -> Place<'a> {
         let on = |known: &'a ColumnMapping, node: usize| known.names.get(node).map(String::as_str);
-        let columns = || self.mapping.columns.iter();
-        if let Some(known) = columns().find(|known| on(known, self.source) == Some(column)) {
+        if let Some(known) = self.mapping.named_on(self.source, column) {
             return match (known.skip, on(known, self.target)) {
                 (false, Some(name)) => Place::Named(name),
                 (true, _) | (false, None) => Place::Skipped,
             };
         }
-        match columns().find(|known| on(known, self.target) == Some(column)) {
+        match self.mapping.named_on(self.target, column) {
             Some(known) => Place::Taken(on(known, self.source).unwrap_or(column)),
             None => Place::Named(column),
         }
@@ -270,6 +280,25 @@ mod tests {
         assert_eq!(back.place("mail"), Place::Named("email"));
         assert_eq!(back.place("email"), Place::Taken("mail"));
         assert_eq!(back.place("ssn"), Place::Skipped);
+    }
+
+    #[test]
+    fn a_name_that_a_carried_column_has_is_not_skipped_there() {
+        let column = |name: &str, there: &str, skip| ColumnMapping {
+            name: name.to_owned(),
+            names: vec![name.to_owned(), there.to_owned()],
+            skip,
+        };
+        let columns = vec![column("mail", "mail", true), column("email", "mail", false)];
+        let mapping = Arc::new(Mapping {
+            columns,
+            filter: None,
+        });
+        assert_eq!((mapping.skipped(0).len(), mapping.skipped(1).len()), (1, 0));
+        let there = Passage::new(&mapping, 0, 1, "t");
+        assert_eq!(there.place("email"), Place::Named("mail"));
+        assert_eq!(there.place("mail"), Place::Skipped);
+        assert_eq!(there.back().place("mail"), Place::Named("email"));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Document {
             let open = (report.conflicts_open > 0).then_some("tidelock conflicts list --open");
             let held = report.held.iter().filter(|held| !held.resumed);
             let held = held.map(|held| held.next.as_str());
-            for step in report.next.into_iter().chain(held).chain(open) {
+            for step in report.next.as_deref().into_iter().chain(held).chain(open) {
                 if !next_steps.iter().any(|known| known == step) {
                     next_steps.push(step.to_owned());
                 }
@@ -94,7 +94,7 @@ pub struct Report {
     /// What the running process says, where it was asked and answered.
     pub live: Option<Figures>,
     #[serde(skip)]
-    pub(crate) next: Option<&'static str>,
+    pub(crate) next: Option<String>,
 }
 
 /// A table that its link holds.
@@ -220,7 +220,7 @@ impl Report {
         };
         report.retained(facts);
         report.measured(facts);
-        let verdict = judge(&spec.seed, link, facts, report.lag_ms == Some(0));
+        let verdict = judge((&spec.name, &spec.seed), link, facts, report.lag_ms == Some(0));
         report.state = verdict.state.to_owned();
         report.why = verdict.why;
         report.next = verdict.next;
@@ -340,25 +340,29 @@ fn stands<'a>(facts: &'a Facts, retention: &'a Retention) -> Vec<&'a Position> {
 struct Verdict {
     state: &'static str,
     why: String,
-    next: Option<&'static str>,
+    next: Option<String>,
 }
 
-fn verdict(state: &'static str, why: impl Into<String>, next: Option<&'static str>) -> Verdict {
+fn verdict(state: &'static str, why: impl Into<String>, next: Option<&str>) -> Verdict {
     Verdict {
         state,
         why: why.into(),
-        next,
+        next: next.map(str::to_owned),
     }
 }
 
-fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
+fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool) -> Verdict {
     let target = match &facts.target {
         Ok(target) => target,
         Err(error) => return verdict("unknown", error.to_string(), Some("tidelock check")),
     };
     if !target.set_up {
         let why = "the target has no tidelock objects for this sync";
-        return verdict("not set up", why, Some("tidelock setup --execute"));
+        return verdict(
+            "not set up",
+            why,
+            Some(&format!("tidelock setup --sync {sync} --execute")),
+        );
     }
     // A seq below zero: the copy has begun and is not committed.
     let begun = target
@@ -366,19 +370,11 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
         .as_ref()
         .filter(|checkpoint| checkpoint.seq >= 0);
     let Some(age) = begun.and(target.checkpoint_age_ms) else {
-        return match seed {
-            Seed::From(node) => {
-                let why = format!("the first copy from {node} is not done");
-                verdict("not seeded", why, Some("tidelock run"))
-            }
-            Seed::None => {
-                let why = "no run has made a checkpoint yet";
-                verdict("never started", why, Some("tidelock run"))
-            }
-        };
+        return not_begun(seed);
     };
     if let Some(pause) = &target.pause {
-        return verdict("paused", paused(pause), Some("tidelock resume"));
+        let resume = format!("tidelock resume '{sync}/{}'", link.id);
+        return verdict("paused", paused(pause), Some(&resume));
     }
     let retention = match &facts.source {
         Some(Ok(kept)) => &kept.retention,
@@ -387,7 +383,8 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
     };
     if retention.lost {
         let why = "the source no longer keeps the log at the checkpoint: a new copy is needed";
-        return verdict("position lost", why, Some("tidelock teardown --execute"));
+        let teardown = format!("tidelock teardown --sync {sync} --execute");
+        return verdict("position lost", why, Some(&teardown));
     }
     if let Some(stop) = target.halted() {
         return verdict("stopped", halted(stop), Some("tidelock run"));
@@ -416,6 +413,19 @@ fn judge(seed: &Seed, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
             let minutes = age / 60_000;
             let why = format!("the checkpoint has not moved for {minutes} min: no run, or it is stuck");
             verdict("stopped", why, Some("tidelock run"))
+        }
+    }
+}
+
+fn not_begun(seed: &Seed) -> Verdict {
+    match seed {
+        Seed::From(node) => {
+            let why = format!("the first copy from {node} is not done");
+            verdict("not seeded", why, Some("tidelock run"))
+        }
+        Seed::None => {
+            let why = "no run has made a checkpoint yet";
+            verdict("never started", why, Some("tidelock run"))
         }
     }
 }

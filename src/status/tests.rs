@@ -60,7 +60,7 @@ fn kept(facts: &mut Facts) -> &mut Kept {
 fn report(seed: &Seed, facts: &Facts) -> Report {
     let mut report = Report::default();
     report.measured(facts);
-    let verdict = judge(seed, &link(), facts, report.lag_ms == Some(0));
+    let verdict = judge(("shop", seed), &link(), facts, report.lag_ms == Some(0));
     (report.state, report.why, report.next) = (verdict.state.to_owned(), verdict.why, verdict.next);
     report.blocked_by.clone_from(&facts.holder);
     report
@@ -77,7 +77,8 @@ fn the_state_says_why_nothing_moves() {
     };
     let state = |seed: &Seed, facts: Facts| report(seed, &facts).state;
     assert_eq!(report(&none, &bare).state, "not set up");
-    assert_eq!(report(&none, &bare).next, Some("tidelock setup --execute"));
+    let next = report(&none, &bare).next;
+    assert_eq!(next.as_deref(), Some("tidelock setup --sync shop --execute"));
     assert_eq!(state(&none, facts(None, None, false)), "never started");
     assert_eq!(state(&from, facts(None, None, false)), "not seeded");
     assert_eq!(state(&from, facts(Some(5), Some(true), true)), "running");

@@ -294,13 +294,9 @@ impl Stage {
     /// The way back after a lost position, as the message says it. No row of either side is lost by it.
     /// Where both changed a row, `newer` (`a` or `b`) has what is to stay.
     pub(crate) async fn renew(&mut self, said: &Said, newer: &str) {
-        let steps = [
-            "`tidelock teardown --execute`",
-            "empty",
-            "saving",
-            "`tidelock setup --execute`",
-            "`tidelock run`",
-        ];
+        let command = |deed: &str| format!("`tidelock {deed} --sync {} --execute`", self.sync());
+        let (teardown, setup) = (command("teardown"), command("setup"));
+        let steps = [&*teardown, "empty", "saving", &*setup, "`tidelock run`"];
         let mut rest = said.hint.as_str();
         for step in steps {
             let at = rest
