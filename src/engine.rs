@@ -1,4 +1,8 @@
-//! The closed set of engines: each method is a match and nothing else. Only this file names both.
+//! The closed set of engines: [`Source`], [`Snapshot`], [`Target`] and [`Node`] over PostgreSQL and MySQL/MariaDB.
+//!
+//! Owns: which engine a call goes to, and what one engine has no need of (a binlog takes no confirmation; a session of
+//! PostgreSQL no goodbye). Only this file names both. Refuses: everything else: a method is a match, and its contract
+//! stands at the engines' function of the same name. Fails: as that does.
 
 use crate::access::{Access, SourceOptions};
 use crate::error::{Halt, Result, of_sync};

@@ -86,6 +86,7 @@ struct Inner {
     hint: Option<String>,
     halt: Option<Box<Halt>>,
     alone: Option<TableId>,
+    is_of_ddl: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -117,6 +118,7 @@ impl Error {
             hint: None,
             halt: None,
             alone: None,
+            is_of_ddl: false,
             source: None,
         }))
     }
@@ -206,6 +208,16 @@ impl Error {
     pub fn alone(mut self, table: &TableId) -> Self {
         self.0.alone.get_or_insert_with(|| table.clone());
         self
+    }
+
+    /// What it stopped at is a statement that changed a table, or its first row after one.
+    pub fn of_ddl(mut self) -> Self {
+        self.0.is_of_ddl = true;
+        self
+    }
+
+    pub fn is_of_ddl(&self) -> bool {
+        self.0.is_of_ddl
     }
 
     pub fn alone_table(&self) -> Option<&TableId> {

@@ -1,13 +1,16 @@
 //! What setup installs, as text: the steps still needed, and the statement templates of `sql/`.
 //!
-//! Pure. Owns: [`Step`], which `setup` runs and `check` tells; filling templates, cutting files into statements.
+//! Pure. Owns: [`Step`], which `setup` runs and `check` tells; filling templates, cutting files into statements; what
+//! both engines' `setup` says in the same words; [`recorded`], what was set up before.
 //! A placeholder is `{name}`; what is put in is not looked at again, so names of users' tables may hold braces.
 //! A placeholder without a value is a mistake in our own files and stays as it is, which the server refuses.
 
-use crate::error::NEW_COPY;
+pub mod recorded;
+
+use crate::error::{Error, NEW_COPY, Reason};
 use crate::model::operation::{HeldTable, OutOfSync};
-use crate::model::schema::{Table, TableId};
-use crate::model::sync::{Finding, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::schema::TableId;
+use crate::model::sync::{Finding, Level, Scope};
 
 /// One statement that setup still has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,52 @@ impl Step {
         self.table = Some(id.clone());
         self
     }
+}
+
+/// A control schema's versions, oldest first, each with its file.
+pub type ControlFiles = [(i64, &'static str)];
+
+/// The steps from that version of the control schema to the newest.
+pub fn control_steps(
+    code: &'static str,
+    what: &'static str,
+    files: &ControlFiles,
+    version: i64,
+) -> impl Iterator<Item = Step> {
+    let newer = files.iter().filter(move |(number, _)| *number > version);
+    newer
+        .flat_map(|(_, file)| statements(file))
+        .map(move |sql| Step::new(code, what, sql))
+}
+
+/// What was set up is not what is configured now, so `setup` refuses.
+pub fn mismatched(scope: &Scope, why: String) -> Error {
+    setting_up(scope)
+        .reason(Reason::PositionLost)
+        .why(why)
+        .hint(format!("if this is meant, {NEW_COPY}"))
+}
+
+/// The same as a finding.
+pub fn mismatch(scope: &Scope, what: String) -> Finding {
+    Finding::blocker("E409", &scope.node, what).fix(format!("if this is meant, {NEW_COPY}"))
+}
+
+/// `setup` refuses while there is a blocker; the first one tells.
+pub fn blocked(scope: &Scope, findings: &[Finding]) -> Option<Error> {
+    let first = findings.iter().find(|finding| finding.level == Level::Blocker)?;
+    let error = setting_up(scope)
+        .reason(Reason::Blocked)
+        .why(format!("{}: {}", first.code, first.what))
+        .hint(first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
+    Some(match &first.table {
+        Some(table) => error.table(table),
+        None => error,
+    })
+}
+
+pub fn setting_up(scope: &Scope) -> Error {
+    Error::definite(format!("set up sync {:?}", scope.sync)).node(&scope.node)
 }
 
 /// A text literal, for PostgreSQL and for MySQL sessions with NO_BACKSLASH_ESCAPES.
@@ -113,35 +162,13 @@ pub fn held(node: &str, held: &HeldTable) -> Finding {
     Finding::warning("W451", node, what).table(&held.table).fix(fix)
 }
 
-/// Changes when the user's part of a table's definition does.
-pub fn fingerprint(table: &Table) -> String {
-    let mut text = String::new();
-    for column in &table.columns {
-        if column.name == VERSION_COLUMN || column.name == ORIGIN_COLUMN {
-            continue;
-        }
-        text.push_str(&format!(
-            "{:?} {:?} {:?} {} {}\n",
-            column.name, column.sql_type, column.collation, column.nullable, column.generated
-        ));
-    }
-    for &index in &table.key {
-        text.push_str(&format!("key {:?}\n", table.columns[index].name));
-    }
-    digest(&text)
-}
-
-/// What the state row keeps of a table: its definition, and how it passes where that is not plain.
-pub fn recorded(table: &Table, signature: &str) -> String {
-    match signature {
-        "" => fingerprint(table),
-        _ => format!("{}/{signature}", fingerprint(table)),
-    }
-}
-
-/// How the table passed when it was set up.
-pub fn recorded_signature(recorded: &str) -> &str {
-    recorded.split_once('/').map_or("", |(_, signature)| signature)
+/// What `teardown` leaves of a sync in a control schema that others use too.
+pub fn kept_records(sync: &str) -> String {
+    format!(
+        "-- kept: conflict records and the audit, which go with: DELETE FROM tidelock.conflict WHERE sync = {0}; \
+         DELETE FROM tidelock.audit WHERE sync = {0};",
+        literal(sync).replace(['\n', '\r'], " ")
+    )
 }
 
 /// Puts the values in.
@@ -195,6 +222,15 @@ pub fn statements(file: &str) -> Vec<String> {
 /// A line that tells something in a list of statements and is not sent to a server.
 pub fn is_remark(statement: &str) -> bool {
     statement.lines().all(|line| line.trim_start().starts_with("--"))
+}
+
+/// What an error names a statement by.
+pub fn first_line(statement: &str) -> &str {
+    let is_comment = |line: &&str| line.starts_with("--");
+    statement
+        .lines()
+        .find(|line| !is_comment(line))
+        .unwrap_or_default()
 }
 
 /// Short name of a text's content.

@@ -1,8 +1,8 @@
 //! Records that must wait for their fate: in memory up to a bound, the rest in a temporary file.
 //!
-//! A source holds here what it received of a transaction that is not decided yet: rows that the server streams before
-//! COMMIT, or rows of a prepared transaction. A record is the bytes of one log message, with a tag (the
-//! subtransaction) by which it can be struck out later.
+//! A source holds here what it received of a transaction that is not decided yet: rows that PostgreSQL streams before
+//! COMMIT, rows of a prepared transaction, and on MariaDB of any, because a crash may have cut its log. A record is the
+//! bytes of one log message, with a tag (PostgreSQL's subtransaction) by which it can be struck out later.
 //!
 //! Owns: [`Space`], the bounds that all spills of the process share; [`Spill`], one transaction's records, append-only;
 //! [`Reader`], the same records once more, in order, a bounded piece at a time. The oldest records go to the file
@@ -10,7 +10,7 @@
 //! it is made, mode 0600) and is gone when its owner is dropped, however the process ends.
 //! Refuses: knowing what a record means; encryption (name an encrypted folder); lasting over a restart: after one the
 //! server sends everything again.
-//! Fails: definite when the disk is full, the cap is reached or the folder is of no use, with what to do.
+//! Fails: `Definite` when the disk is full, the cap is reached or the folder is of no use, with what to do.
 //! Every method may be dropped at any await: nothing is lost or written twice.
 
 use crate::error::{Error, Result};

@@ -10,27 +10,15 @@ mod scenario;
 use std::time::Duration;
 
 use harness::Options;
-use scenario::{Loader, NEW, OLD, Pair, Random, Scene, Side, Table, Way, numbers};
+use scenario::{
+    COUNTER, DONE, Loader, NEW, OLD, Pair, Random, Scene, Side, Table, Way, assert_counted, base,
+    insert_counters, numbers,
+};
 use tokio::task::JoinHandle;
 
 pairs! {
     tidelock_killed_ten_times => tidelock_killed_ten_times;
 }
-
-const COUNTER: Table = Table {
-    name: "counter",
-    body: "id int NOT NULL PRIMARY KEY, n int NOT NULL",
-    key: &["id"],
-    columns: &["n"],
-};
-
-/// A row per transaction of a loader: the unique inserts.
-const DONE: Table = Table {
-    name: "done",
-    body: "id bigint NOT NULL PRIMARY KEY",
-    key: &["id"],
-    columns: &[],
-};
 
 /// Rows of transactions that are too large for one group.
 const BULK: Table = Table {
@@ -50,14 +38,6 @@ const SMALL_GROUPS: &str = "[limits]\ngroup_bytes_max = 65536";
 /// One in so many transactions inserts so many rows besides.
 const LARGE_EVERY: u64 = 180;
 const LARGE: u64 = 10_000;
-
-/// The keys of a side's counters begin here, and the ids of its transactions.
-fn base(side: Side) -> u64 {
-    match side {
-        Side::A => 0,
-        Side::B => 1_000_000,
-    }
-}
 
 struct Load {
     tasks: Vec<JoinHandle<Vec<u64>>>,
@@ -130,41 +110,9 @@ async fn write(
     counts
 }
 
-async fn counters(scene: &Scene) {
-    for side in [Side::A, Side::B] {
-        let rows: Vec<String> = (0..COUNTERS)
-            .map(|n| format!("({}, 0)", base(side) + n))
-            .collect();
-        scene
-            .exec(side, &format!("INSERT INTO counter VALUES {}", rows.join(",")))
-            .await;
-    }
-}
-
 async fn verify(scene: &mut Scene, expected: Vec<Vec<u64>>, transactions: u64) {
     scene.wait_equal().await;
-    for side in [Side::A, Side::B] {
-        for (owner, counts) in [Side::A, Side::B].into_iter().zip(&expected) {
-            let first = base(owner);
-            let sql = format!(
-                "SELECT n FROM counter WHERE id >= {first} AND id < {} ORDER BY id",
-                first + COUNTERS
-            );
-            let rows = scene.db(side).rows(&sql).await;
-            let found: Vec<u64> = rows
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|n| n.parse().unwrap())
-                .collect();
-            assert_eq!(&found, counts, "counters of {owner:?} on {side:?}");
-        }
-        assert_eq!(
-            scene.db(side).count("done").await as u64,
-            transactions * 2,
-            "inserts on {side:?}"
-        );
-    }
+    assert_counted(scene, &expected, transactions * 2).await;
     let large = (0..transactions)
         .filter(|number| number % LARGE_EVERY == LARGE_EVERY / 2)
         .count() as i64;
@@ -176,7 +124,7 @@ async fn tidelock_killed_ten_times(pair: Pair) {
     let mut scene = Scene::new("killed", pair, Way::Merge, &[COUNTER, DONE, BULK]).await;
     scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
-    counters(&scene).await;
+    insert_counters(&scene, COUNTERS).await;
     let mut random = Random::new("tidelock_killed_ten_times");
     let load = Load::start(&scene, TRANSACTIONS, Duration::from_millis(12), &mut random).await;
     let mut in_load = 0;
@@ -201,7 +149,7 @@ async fn server_killed(pair: Pair, victim: Side) {
     let mut scene = Scene::private(pair, Way::Merge, &[COUNTER, DONE, BULK], &options).await;
     scene.configure("from:a", SMALL_GROUPS);
     scene.start().await;
-    counters(&scene).await;
+    insert_counters(&scene, COUNTERS).await;
     let mut random = Random::new("server_killed");
     let transactions = 120;
     let load = Load::start(&scene, transactions, Duration::from_millis(20), &mut random).await;

@@ -10,7 +10,9 @@ mod scenario;
 use std::time::{Duration, Instant};
 
 use harness::Tidelock;
-use scenario::{LIMIT, Loader, Pair, Random, Scene, Side, Table, Way};
+use scenario::{
+    COUNTER, DONE, LIMIT, Loader, Pair, Random, Scene, Side, Way, assert_counted, base, insert_counters,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,31 +22,9 @@ pairs! {
     a_lost_row_is_no_loss => a_lost_row_is_no_loss;
 }
 
-const COUNTER: Table = Table {
-    name: "counter",
-    body: "id int NOT NULL PRIMARY KEY, n int NOT NULL",
-    key: &["id"],
-    columns: &["n"],
-};
-
-/// A row per transaction of a loader: the unique inserts.
-const DONE: Table = Table {
-    name: "done",
-    body: "id bigint NOT NULL PRIMARY KEY",
-    key: &["id"],
-    columns: &[],
-};
-
 const COUNTERS: u64 = 50;
 const TAKE_OVERS: usize = 25;
 const TTL: &str = "[limits]\nlease_ttl_s = 2";
-
-fn base(side: Side) -> u64 {
-    match side {
-        Side::A => 0,
-        Side::B => 1_000_000,
-    }
-}
 
 /// A writer on each side, until told to stop.
 struct Load {
@@ -54,14 +34,7 @@ struct Load {
 
 impl Load {
     async fn start(scene: &Scene, random: &mut Random) -> Self {
-        for side in [Side::A, Side::B] {
-            let rows: Vec<String> = (0..COUNTERS)
-                .map(|n| format!("({}, 0)", base(side) + n))
-                .collect();
-            scene
-                .exec(side, &format!("INSERT INTO counter VALUES {}", rows.join(",")))
-                .await;
-        }
+        insert_counters(scene, COUNTERS).await;
         let over = CancellationToken::new();
         let mut tasks = vec![];
         for side in [Side::A, Side::B] {
@@ -187,29 +160,8 @@ async fn moving(scene: &Scene) {
 
 async fn verify(scene: &mut Scene, expected: Vec<(u64, Vec<u64>)>) {
     scene.wait_equal().await;
-    let transactions: u64 = expected.iter().map(|(transactions, _)| transactions).sum();
-    for side in [Side::A, Side::B] {
-        for (owner, (_, counts)) in [Side::A, Side::B].into_iter().zip(&expected) {
-            let first = base(owner);
-            let sql = format!(
-                "SELECT n FROM counter WHERE id >= {first} AND id < {} ORDER BY id",
-                first + COUNTERS
-            );
-            let rows = scene.db(side).rows(&sql).await;
-            let found: Vec<u64> = rows
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|n| n.parse().unwrap())
-                .collect();
-            assert_eq!(&found, counts, "counters of {owner:?} on {side:?}");
-        }
-        assert_eq!(
-            scene.db(side).count("done").await as u64,
-            transactions,
-            "inserts on {side:?}"
-        );
-    }
+    let (transactions, counts): (Vec<u64>, Vec<Vec<u64>>) = expected.into_iter().unzip();
+    assert_counted(scene, &counts, transactions.iter().sum()).await;
     scene.assert_no_conflicts().await;
 }
 

@@ -7,7 +7,7 @@ mod scenario;
 use std::time::{Duration, Instant};
 
 use harness::eventually;
-use scenario::{ITEM, LIMIT, Loader, Pair, Scene, Side, Table, Way};
+use scenario::{COUNTER, DONE, ITEM, LIMIT, Loader, Pair, Scene, Side, Table, Way};
 
 pairs! {
     a_table_lacking_a_column_to_b => |pair| lacking_column("held_to_b", pair, Side::A);
@@ -19,14 +19,6 @@ pairs! {
     a_purged_log_is_refused_for_the_table_alone => purged;
 }
 
-/// Rows that only ever grow by one show a change that was applied twice, or never.
-const COUNTER: Table = Table {
-    name: "counter",
-    body: "id int NOT NULL PRIMARY KEY, n int NOT NULL",
-    key: &["id"],
-    columns: &["n"],
-};
-
 /// The table that stops.
 const WIDE: Table = Table {
     name: "wide",
@@ -35,20 +27,8 @@ const WIDE: Table = Table {
     columns: &["n"],
 };
 
-/// A row per transaction of a loader.
-const DONE: Table = Table {
-    name: "done",
-    body: "id bigint NOT NULL PRIMARY KEY",
-    key: &["id"],
-    columns: &[],
-};
-
 const ON_STOP: &str = "on_stop = \"table\"";
 const ALTER: &str = "ALTER TABLE wide ADD COLUMN more int";
-
-fn other(side: Side) -> Side {
-    if side == Side::A { Side::B } else { Side::A }
-}
 
 fn link(source: Side) -> &'static str {
     if source == Side::A { "a->b" } else { "b->a" }
@@ -129,7 +109,7 @@ async fn altered(scene: &mut Scene, source: Side) {
 }
 
 async fn lacking_column(hint: &str, pair: Pair, source: Side) {
-    let target = other(source);
+    let target = source.other();
     let mut scene = Scene::new(hint, pair, Way::Merge, &[COUNTER, WIDE]).await;
     scene.configure("from:a", ON_STOP);
     scene.start().await;
@@ -202,7 +182,7 @@ async fn told(scene: &Scene, source: Side) {
 /// One way nothing but the position says what is applied: each change once, in any number of steps.
 async fn counted(hint: &str, pair: Pair, way: Way) {
     let source = way.sources()[0];
-    let target = other(source);
+    let target = source.other();
     let mut scene = Scene::new(hint, pair, way, &[COUNTER, WIDE, ITEM]).await;
     let seed = if source == Side::A { "from:a" } else { "from:b" };
     scene.configure(seed, ON_STOP);
@@ -249,7 +229,7 @@ async fn truncate_is_skipped(pair: Pair) {
     scene.configure("from:a", ON_STOP);
     scene.start().await;
     for source in [Side::A, Side::B] {
-        let (target, base) = (other(source), if source == Side::A { 0 } else { 100 });
+        let (target, base) = (source.other(), if source == Side::A { 0 } else { 100 });
         fill(&scene, source, base).await;
         scene.wait_equal().await;
         scene.exec(source, "TRUNCATE TABLE wide").await;

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Db, Kind, Tidelock, database, eventually, signal};
+use harness::{Db, Kind, Tidelock, database, eventually, free_address, signal};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,6 @@ struct Scene {
     b: Db,
     tidelock: Tidelock,
     listen: SocketAddr,
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 async fn node(kind: Kind) -> Db {
@@ -194,8 +189,8 @@ fn kind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, kind)| kind)
 }
 
-/// After a first copy, changes both ways, a change outside of the filter, one that changes nothing, a conflict and a
-/// lost connection.
+/// After a first copy, changes both ways, a change outside of the filter, one that changes nothing, a conflict, a lost
+/// connection and a wider column.
 async fn much_happens(scene: &Scene) {
     scene.crosses(1).await;
     scene.a.exec("UPDATE item SET name = name WHERE id = 1").await;
@@ -233,6 +228,9 @@ async fn much_happens(scene: &Scene) {
     );
     assert_eq!(scene.a.admin().await.one(&sql).await, "1");
     scene.crosses(3).await;
+    // What the target's column is not wide enough for, no row has.
+    scene.a.exec("ALTER TABLE item ALTER name TYPE varchar(60)").await;
+    scene.crosses(4).await;
 }
 
 #[tokio::test]
@@ -264,6 +262,7 @@ async fn figures_have_their_types_and_move() {
         ("apply_duration_seconds", "histogram", ""),
         ("apply_errors", "counter", "class=\"transient\""),
         ("reconnects", "counter", ""),
+        ("schema_changes", "counter", "kind=\"passed\""),
         ("queue_capacity_bytes", "gauge", ""),
         ("conflicts", "counter", "type=\"update_origin_differs\""),
     ];

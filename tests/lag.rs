@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Db, Frozen, Kind, Options, Tidelock, eventually, private};
+use harness::{Db, Frozen, Kind, Options, Tidelock, eventually, free_address, private};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,11 +20,6 @@ struct Scene {
     next: i64,
     /// Every reason that `live` was told since it was emptied last.
     whys: Mutex<BTreeSet<String>>,
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// The three figures of one link.
@@ -86,7 +81,7 @@ impl Scene {
                 .await;
         }
         let http = match with_http {
-            true => format!("[http]\nlisten = \"127.0.0.1:{}\"\n", free_port()),
+            true => format!("[http]\nlisten = \"{}\"\n", free_address()),
             false => String::new(),
         };
         let config = format!(
@@ -375,8 +370,8 @@ async fn the_reason_names_a_server_that_is_away_a_pause_and_another_copy() {
     scene.becomes_nothing("a->b").await;
     // Another copy stands by, is not ready, and says for whom.
     let config = std::fs::read_to_string(scene.tidelock.config_path()).unwrap();
-    let (mine, other) = (address(&scene.tidelock).unwrap(), free_port());
-    let mut standby = Tidelock::new(&config.replace(&mine.to_string(), &format!("127.0.0.1:{other}")));
+    let (mine, other) = (address(&scene.tidelock).unwrap(), free_address());
+    let mut standby = Tidelock::new(&config.replace(&mine.to_string(), &other.to_string()));
     standby.spawn();
     eventually(LIMIT, "the copy to stand by", async || {
         let told = told_by(&standby, "a->b").await;

@@ -8,18 +8,6 @@ use tidelock::model::conflict::ConflictFilter;
 use tidelock::model::position::Position;
 use tidelock::{mysql, postgres};
 
-const CONTROL_POSTGRES: &str = concat!(
-    include_str!("../sql/postgres/001_control.sql"),
-    include_str!("../sql/postgres/002_operations.sql"),
-    include_str!("../sql/postgres/003_published.sql"),
-    include_str!("../sql/postgres/004_held.sql"),
-);
-const CONTROL_MYSQL: &str = concat!(
-    include_str!("../sql/mysql/001_control.sql"),
-    include_str!("../sql/mysql/002_operations.sql"),
-    include_str!("../sql/mysql/003_held.sql"),
-);
-
 /// One known sync, one checkpoint a minute old, one decided and one open conflict.
 const ROWS: &str = "INSERT INTO tidelock.node VALUES ('s', 1, 'a', false, 'x', 'h');
 INSERT INTO tidelock.checkpoint (sync, link, lane, epoch, seq, position, origin, hop, segment, segment_number,
@@ -66,7 +54,7 @@ async fn postgres_tells_where_a_link_stands() {
             .unwrap()
             .is_empty()
     );
-    db.exec(CONTROL_POSTGRES).await;
+    db.make_control_schema().await;
     db.grant(&[], true).await;
     assert!(
         !postgres::status::link_status(&client, "s", "a->b")
@@ -129,7 +117,7 @@ async fn mysql_tells(kind: Kind) {
             .unwrap()
             .is_empty()
     );
-    db.exec(CONTROL_MYSQL).await;
+    db.make_control_schema().await;
     db.grant(&[], true).await;
     db.exec(&ROWS.replace("MINUTE_AGO", "UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE"))
         .await;

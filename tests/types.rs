@@ -180,10 +180,6 @@ impl Column {
     }
 }
 
-fn other(side: Side) -> Side {
-    if side == Side::A { Side::B } else { Side::A }
-}
-
 async fn types(hint: &str, pair: Pair, seeder: Side) {
     let columns: Vec<Column> = cases(pair.1)
         .into_iter()
@@ -222,7 +218,7 @@ async fn types(hint: &str, pair: Pair, seeder: Side) {
         eventually(LIMIT, &format!("what {side:?} wrote last"), async || {
             scene.assert_running();
             scene
-                .db(other(side))
+                .db(side.other())
                 .count(&format!("item WHERE id = {}", offset(side)))
                 .await
                 == 1
@@ -231,7 +227,7 @@ async fn types(hint: &str, pair: Pair, seeder: Side) {
     }
     let mut wrong = vec![];
     for side in [Side::A, Side::B] {
-        run(scene.db(other(side)), &reference(&columns, side, side == seeder)).await;
+        run(scene.db(side.other()), &reference(&columns, side, side == seeder)).await;
         for column in &columns {
             wrong.extend(differences(&scene, column, side, side == seeder).await);
         }
@@ -332,7 +328,7 @@ fn arrivals(column: &Column, side: Side, copied: bool) -> Vec<(usize, &'static s
     } else {
         &[INSERTED, UPDATED]
     };
-    let literals = with_null(column, other(side));
+    let literals = with_null(column, side.other());
     let mut list: Vec<_> = ways
         .iter()
         .flat_map(|way| {
@@ -343,7 +339,7 @@ fn arrivals(column: &Column, side: Side, copied: bool) -> Vec<(usize, &'static s
         })
         .collect();
     // A row whose update was refused stays as it was.
-    let first = column.values(other(side))[0];
+    let first = column.values(side.other())[0];
     list.extend((0..column.refused(side).len()).map(|n| (offset(side) + REFUSED_UPDATE + n, first)));
     list
 }
@@ -361,7 +357,7 @@ fn reference(columns: &[Column], side: Side, copied: bool) -> Vec<String> {
 
 /// What came from `side` against the reference, as the other server prints both.
 async fn differences(scene: &Scene, column: &Column, side: Side, copied: bool) -> Vec<String> {
-    let db = scene.db(other(side));
+    let db = scene.db(side.other());
     let expected = content(db, &format!("ref_{}", column.name()), column, side).await;
     let found = content(db, column.name(), column, side).await;
     let ids: BTreeSet<usize> = expected.keys().chain(found.keys()).copied().collect();
@@ -370,7 +366,7 @@ async fn differences(scene: &Scene, column: &Column, side: Side, copied: bool) -
         "{} {} -> {} ({side:?})",
         column.name(),
         column.declared(side),
-        column.declared(other(side))
+        column.declared(side.other())
     );
     ids.into_iter()
         .filter(|id| expected.get(id) != found.get(id))
@@ -385,7 +381,7 @@ async fn differences(scene: &Scene, column: &Column, side: Side, copied: bool) -
 }
 
 async fn content(db: &Db, table: &str, column: &Column, from: Side) -> BTreeMap<usize, Option<String>> {
-    let is_float = column.declared(other(from)).starts_with("float");
+    let is_float = column.declared(from.other()).starts_with("float");
     // Printed as it is, MySQL's FLOAT is rounded to six digits.
     let cell = if is_float { "v + 0e0" } else { "v" };
     let (low, high) = (offset(from), offset(from) + OF_B);
@@ -435,13 +431,13 @@ async fn refusals(scene: &Scene, columns: &[Column], side: Side, copied: bool) -
     }
     let mut wrong = vec![];
     let mut found = BTreeSet::new();
-    for conflict in scene.conflicts(other(side)).await {
+    for conflict in scene.conflicts(side.other()).await {
         let key = conflict.key[0].as_i64().unwrap_or(-1);
         if conflict.kind != "value_refused"
             || conflict.outcome != "open"
             || !conflict.detail.contains("column")
         {
-            wrong.push(format!("conflict on {:?}: {conflict:?}", other(side)));
+            wrong.push(format!("conflict on {:?}: {conflict:?}", side.other()));
         }
         found.insert((conflict.table, key));
     }
@@ -460,7 +456,7 @@ async fn refusals(scene: &Scene, columns: &[Column], side: Side, copied: bool) -
     );
     let count: usize = columns.iter().map(|column| column.refused(side).len()).sum();
     let beside = scene
-        .db(other(side))
+        .db(side.other())
         .count(&format!(
             "item WHERE name = 'beside' AND id >= {0} AND id < {0} + 15000",
             offset(side) + 10_000

@@ -1,7 +1,9 @@
 //! How a database is reached: addresses, account, secret, TLS. Layer 2: reading a secret is I/O.
 //!
-//! Owns: [`Access`], which `config` fills, reading the secret anew for each connection, TLS (see `tls`), and which of
-//! several hosts is taken. Refuses: opening connections (see `postgres::mod`, `mysql::mod`). Secrets never print.
+//! Owns: [`Access`], which `config` fills; the order of several hosts, and what is said when none can be used; reading
+//! the secret anew for each connection; TLS (see `tls`); [`SourceOptions`], what of a log is read.
+//! Refuses: opening connections (see `postgres::connect`, `mysql::connect`). Secrets never print.
+//! Fails: `Definite`, `Reason::Config`, when a secret cannot be read; `Transient` when no host can be used.
 
 mod der;
 pub mod tls;

@@ -62,7 +62,6 @@ fn table(schema: &str, key: &[usize], columns: Vec<Column>) -> Option<CatalogTab
         always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
-        replica_identity: String::new(),
         storage: String::new(),
     })
 }

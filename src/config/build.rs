@@ -27,7 +27,7 @@ const GROUP_ROWS: (usize, usize) = (1, 100_000);
 /// Shorter, and a busy machine loses it all the time.
 const LEASE_TTL_S: (usize, usize) = (1, 3_600);
 const ONCE_WAIT_S: (usize, usize) = (0, 3_600);
-/// The upper bound keeps one statement below MySQL's usual `max_allowed_packet`.
+/// A link holds some times as much (docs/architecture.md, Memory); targets cut their statements by themselves.
 const GROUP_BYTES: (usize, usize) = (65_536, 33_554_432);
 
 /// Less than this would refuse what memory nearly holds.

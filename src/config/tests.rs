@@ -584,3 +584,31 @@ fn secret_files_start_at_the_credentials_folder_or_beside_the_file() {
     assert_eq!(secret(&environment), folder.path().join("pg"));
     assert_eq!(secret(&Environment::default()), Path::new("/etc/tidelock/pg"));
 }
+
+/// What a reader copies is what the program takes. A block marked `toml fragment` stands behind a sync of its table.
+#[test]
+fn every_example_is_accepted() {
+    let sync = SYNC.replace("\"customers\"", "\"public.customers\"");
+    let texts = [
+        (include_str!("../../README.md"), 1),
+        (include_str!("../../docs/accounts.md"), 0),
+        (include_str!("../../docs/config.md"), 2),
+        (include_str!("../../docs/ddl.md"), 0),
+        (include_str!("../../docs/errors.md"), 0),
+        (include_str!("../../docs/operations.md"), 0),
+        (include_str!("../../docs/pairs.md"), 0),
+    ];
+    for (text, count) in texts {
+        let blocks: Vec<&str> = text.split("```toml").skip(1).collect();
+        assert_eq!(blocks.len(), count, "{}", text.lines().next().unwrap());
+        for block in blocks {
+            let block = block.split("```").next().unwrap();
+            match block.strip_prefix(" fragment\n") {
+                Some(fragment) => drop(good(&format!("{NODES}{sync}{fragment}"))),
+                None => drop(good(block)),
+            }
+        }
+    }
+    good(include_str!("../../examples/compose/shop.toml"));
+    good(include_str!("../../examples/compose/crm.toml"));
+}

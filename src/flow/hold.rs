@@ -257,6 +257,7 @@ impl Link {
             });
         }
         self.applier.hold(&position, &rows).await?;
+        self.pulse.stopped_at(&error);
         for row in &rows {
             error!(
                 event = "table_held", link = %self.spec.id, table = %row.table, %position, hint = row.hint,

@@ -3,7 +3,8 @@
 //! The end of the source's log is looked at every few seconds on a connection of its own. A moment of which the log
 //! is applied lies behind us; the oldest that is not says how old the lag is. So nothing need be written to measure,
 //! an idle link has no lag, and whatever hangs (target, sender, we) makes all three figures grow.
-//! Owns: the samples. Pure: the clock is the caller's, except in the three readers.
+//! Owns: the samples and what follows from them. Refuses: looking at a log (see `poll`); it reads the clock and nothing
+//! else. Fails: never: what is not known is `None`, and a source that says nothing falls behind.
 
 use crate::model::log::LogEnd;
 use crate::model::position::Position;

@@ -138,7 +138,7 @@ const SKIP_IT: &str = "`tidelock skip` this transaction";
 
 pub(super) struct Link {
     pub(super) spec: Arc<LinkSpec>,
-    pulse: Arc<Pulse>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) applier: Applier,
     pub(super) phase: Phase,
     holds_tables: bool,
@@ -332,6 +332,7 @@ impl Link {
         if layers.has_refusals() && self.look_again(planner).await? {
             (layers, carried, stopped) = planner.carry(group.iter().map(Transaction::parts));
         }
+        self.pulse.altered(planner.altered());
         let stopper = group.get(carried).and_then(Transaction::halt);
         group.truncate(carried);
         match self.carried(&layers, &group).await {
@@ -524,6 +525,7 @@ impl Link {
             layers = Layers::default();
             planned = planner.transaction(piece.parts(), &mut layers);
         }
+        self.pulse.altered(planner.altered());
         planned.map_err(|error| self.halted(error, piece.halt()))?;
         Ok(layers)
     }

@@ -1,7 +1,9 @@
-//! Runs syncs: what is checked before, who runs them, and the watch over settings.
+//! Runs syncs: what is checked before, the watch over settings, and how a run ends.
 //!
-//! Owns: what happens to an error. Transient ones make the link start anew after a pause; all others stop the whole
-//! run, because a two-way sync with one dead direction only drifts apart.
+//! Owns: [`run`]; what of `check` refuses a start, or to go on. Errors that pass are met further in: `link` tries a
+//! group again, `turn` starts a link anew after a pause (`backoff`), `hold` holds a table alone.
+//! Fails: with the first error that a person must see to. It stops all syncs, because a two-way sync with one dead
+//! direction only drifts apart.
 
 mod apply;
 mod backoff;

@@ -1,4 +1,7 @@
 //! Plans by table, and parts to layers.
+//!
+//! Owns: a link's plans, each for a table as its log describes it; what of a source's DDL the link goes on past.
+//! Refuses: what `plan` refuses; a transaction is carried whole or not at all. Fails: with the table it is about alone.
 
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
@@ -13,6 +16,7 @@ use crate::plan::layer::Layers;
 use crate::plan::{Address, Author, Plan, Planned};
 use foldhash::HashMap;
 use std::sync::Arc;
+use tracing::info;
 
 /// The source's tables as its log described them last.
 pub(crate) type Described = HashMap<TableId, Arc<Table>>;
@@ -35,6 +39,8 @@ pub(crate) struct Planner {
     plans: HashMap<usize, Arc<Plan>>,
     /// The source's tables as the log last described them.
     described: Described,
+    /// Tables that it described otherwise since, so that the link could go on.
+    altered: u64,
 }
 
 impl Planner {
@@ -59,7 +65,13 @@ impl Planner {
             targets,
             plans: HashMap::default(),
             described,
+            altered: 0,
         }
+    }
+
+    /// Changed definitions that did not stop the link, since they were asked for last.
+    pub(super) fn altered(&mut self) -> u64 {
+        std::mem::take(&mut self.altered)
     }
 
     /// What a later session of the link compares with.
@@ -72,6 +84,24 @@ impl Planner {
         if let Some(plan) = self.plans.get(&address) {
             return Ok(Arc::clone(plan));
         }
+        let before = self.described.get(&table.id);
+        let is_altered = before.is_some_and(|before| before != table);
+        let plan = self.bind(table).map_err(|error| {
+            let error = error.node(&self.target);
+            if is_altered { error.of_ddl() } else { error }
+        })?;
+        let plan = Arc::new(plan);
+        if is_altered {
+            self.altered += 1;
+            info!(event = "table_altered", link = %self.link, table = %table.id, "its definition changed on the source, and the link goes on");
+        }
+        self.described.insert(table.id.clone(), Arc::clone(table));
+        self.plans.insert(address, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// A plan for the table as the log describes it now, if that may follow how it was described before.
+    fn bind(&self, table: &Arc<Table>) -> Result<Plan> {
         let target = self.targets.get(&table.id).ok_or_else(|| {
             Error::bug("plan a change")
                 .table(&table.id)
@@ -88,14 +118,9 @@ impl Planner {
                 target,
                 target_engine: to,
             };
-            evolution.check().map_err(|error| error.node(&self.target))?;
+            evolution.check()?;
         }
-        let plan = Plan::compile(table, from, target, to, self.merge, passage)
-            .map_err(|error| error.node(&self.target))?;
-        let plan = Arc::new(plan);
-        self.described.insert(table.id.clone(), Arc::clone(table));
-        self.plans.insert(address, Arc::clone(&plan));
-        Ok(plan)
+        Plan::compile(table, from, target, to, self.merge, passage)
     }
 
     /// Is a table described for the first time, or anew? Then the target's may have been altered too.

@@ -1,7 +1,8 @@
 //! Live figures of the links: what `status`, `/metrics` and `/readyz` show of a running process.
 //!
-//! Owns: counters, the state of each link and its reason. Refuses: deciding anything: the flows write here and read
-//! nothing back. Nothing here fails or waits: a figure is an atomic, or a mutex held for a few instructions.
+//! Owns: counters, the state of each link and its reason. Refuses: deciding anything: what the flows write here they do
+//! not go by; only `poll` reads a position back, to measure from. Nothing here fails or waits: a figure is an atomic, or
+//! a mutex held for a few instructions.
 
 use super::lag::{Lag, Meter};
 use super::spec::SyncSpec;
@@ -230,6 +231,9 @@ pub struct Counters {
     pub copy_estimated: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
+    /// Definitions of tables that changed on the source: the link went on, or it or the table stopped there.
+    pub altered_passed: AtomicU64,
+    pub altered_stopped: AtomicU64,
     pub errors: [AtomicU64; 4],
     pub throttled_us: AtomicU64,
     pub is_throttled: AtomicBool,
@@ -248,8 +252,8 @@ impl Counters {
     pub const CLASSES: [&'static str; 4] = ["transient", "definite", "ambiguous", "bug"];
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked while holding it left whole figures behind.
+/// Whoever panicked while holding it left whole figures behind.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -316,6 +320,7 @@ impl Pulse {
             Class::Bug => 3,
         };
         self.figures.errors[class].fetch_add(1, Relaxed);
+        self.stopped_at(error);
         self.dropped();
         match retry {
             Some(pause) => {
@@ -325,6 +330,17 @@ impl Pulse {
             }
             None => self.set(State::Stopped, error.to_string()),
         }
+    }
+
+    /// The link, or one of its tables, stops.
+    pub(super) fn stopped_at(&self, error: &Error) {
+        let stopped = u64::from(error.is_of_ddl());
+        self.figures.altered_stopped.fetch_add(stopped, Relaxed);
+    }
+
+    /// Tables were altered on the source, and the link goes on.
+    pub(super) fn altered(&self, tables: u64) {
+        self.figures.altered_passed.fetch_add(tables, Relaxed);
     }
 
     /// Nothing of an earlier run is open any more.
@@ -629,5 +645,9 @@ mod tests {
         assert_eq!(condition.why, "could not reach it; starts anew in 200 ms");
         pulse.failed(&Error::definite("apply"), None);
         assert_eq!(pulse.condition().state, State::Stopped);
+        let stopped = |pulse: &Pulse| pulse.figures.altered_stopped.load(Relaxed);
+        assert_eq!(stopped(&pulse), 0);
+        pulse.failed(&Error::definite("apply").of_ddl(), None);
+        assert_eq!(stopped(&pulse), 1);
     }
 }

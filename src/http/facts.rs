@@ -2,8 +2,8 @@
 //!
 //! Owns: one report per link, made anew every [`EVERY`]. Refuses: asking on behalf of a request, and reading logs.
 
-use super::locked;
 use crate::config::Sync;
+use crate::flow::pulse::locked;
 use crate::status::Report;
 use crate::status::facts;
 use std::collections::HashMap;

@@ -390,6 +390,16 @@ fn troubles(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         errors.map(|(class, count)| (with(pulse, ("class", class)), count.load(Relaxed) as f64))
     });
     out.counter(("apply_errors", "Errors that ended a link's run"), errors)?;
+    let altered = links.iter().flat_map(|pulse| {
+        let figures = &pulse.figures;
+        let kinds = [
+            ("passed", &figures.altered_passed),
+            ("stopped", &figures.altered_stopped),
+        ];
+        kinds.map(|(kind, count)| (with(pulse, ("kind", kind)), count.load(Relaxed) as f64))
+    });
+    let help = "Tables that were altered on the source, as the link met it in the log";
+    out.counter(("schema_changes", help), altered)?;
     let retries = count(links, |figures| &figures.retries);
     out.counter(
         ("retries", "Groups tried again after a deadlock or a lock wait"),

@@ -20,8 +20,8 @@ use axum::{Router, body::Body};
 use facts::Cache;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -202,9 +202,4 @@ async fn status(State(shown): State<Arc<Shown>>) -> Json<Document> {
 async fn unknown() -> Response<Body> {
     let known = "known are /livez, /readyz, /metrics and /api/v1/status\n";
     text(StatusCode::NOT_FOUND, known.to_owned()).into_response()
-}
-
-/// Tells the reason of a probe's mutex without caring who panicked while holding it.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

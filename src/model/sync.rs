@@ -59,6 +59,14 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// For whoever does not ask what the run account may.
+    pub fn without_account(&self) -> Scope {
+        Scope {
+            run_user: String::new(),
+            ..self.clone()
+        }
+    }
+
     /// How a table passes.
     pub fn mapped(&self, table: &TableId) -> Mapped {
         let place = self.tables.iter().position(|known| known == table);
@@ -332,8 +340,6 @@ pub struct CatalogTable {
     pub foreign_triggers: Vec<ForeignTrigger>,
     /// Foreign keys of this table, as `name: ON DELETE/UPDATE action` where the action writes rows by itself.
     pub cascades: Vec<String>,
-    /// PostgreSQL: `d`, `n`, `f` or `i`. MySQL: empty.
-    pub replica_identity: String,
     /// PostgreSQL: `r` or `p`; MySQL: storage engine.
     pub storage: String,
 }

@@ -1,8 +1,9 @@
 //! What `information_schema` says about the tables of a sync.
 //!
-//! Owns: [`tables`], a few queries per database whatever the number of tables, and the mapping of the types of
-//! MySQL and MariaDB to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
-//! A table that does not exist, or that the account may not see, is `None`.
+//! Owns: [`tables`], a few queries per database whatever the number of tables (on MariaDB one more for each that may
+//! hold JSON); [`list`]; [`sizes`], a query per table; the mapping of the types of MySQL and MariaDB to [`ColumnType`].
+//! Refuses: judging what it finds (see `setup`). Fails: with what the server says. A table that does not exist, or that
+//! the account may not see, is `None`.
 
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
@@ -174,7 +175,6 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             always: Vec::new(),
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
-            replica_identity: String::new(),
             storage,
         };
         found.insert(id, catalog);

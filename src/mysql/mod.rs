@@ -1,8 +1,9 @@
-//! MySQL and MariaDB: connecting, session pins, error classes, which server this is.
+//! MySQL and MariaDB: connecting, who the server is, and what its errors mean to us.
 //!
-//! Owns: [`connect`], which every part of this folder goes through, so that no session runs without the pins that
-//! make text exact (UTF-8, UTC, no backslash escapes, strict mode), and [`fail`], which sorts the servers' errors.
-//! Refuses: statements about tables (see `catalog`, `setup`, `source`, `snapshot`, `target`).
+//! Owns: [`connect`], so that no statement runs without the pins that make text exact (UTF-8, UTC, no backslash escapes,
+//! strict mode); only the session that becomes a dump logs in by itself (`source/dump`). [`server`], and making
+//! [`Error`]s of the driver's and the server's (`fault` has the classes).
+//! Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`. Fails: by [`fail`].
 //! MariaDB is a flavour of this folder, told apart by [`Flavor`].
 
 pub mod catalog;

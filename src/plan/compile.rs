@@ -343,8 +343,8 @@ impl Plan {
 
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
-        match self.row(new) {
-            Ok((key, row)) => self.planned(
+        Ok(match self.row(new) {
+            Ok((key, row)) => planned(
                 key,
                 PlannedOp::Insert {
                     row,
@@ -354,7 +354,7 @@ impl Plan {
                 address,
             ),
             Err(why) => self.refused(new, why, stamp, "insert", address),
-        }
+        })
     }
 
     fn update(&self, old: Option<&Row>, new: &Row, address: &Address) -> Result<Planned> {
@@ -362,8 +362,8 @@ impl Plan {
         if self.stamps.is_some() && base.is_none() {
             return Err(self.lacks("its update came without the stamp of the row before it"));
         }
-        match self.row(new) {
-            Ok((key, row)) => self.planned(
+        Ok(match self.row(new) {
+            Ok((key, row)) => planned(
                 key,
                 PlannedOp::Update {
                     row,
@@ -374,14 +374,14 @@ impl Plan {
                 address,
             ),
             Err(why) => self.refused(new, why, stamp, "update", address),
-        }
+        })
     }
 
     fn delete(&self, old: &Row, writer: Rank, address: &Address) -> Result<Planned> {
         let base = self.stamp(old)?;
         let stamp = base.map(|base| Stamp::delete(base.version, writer));
-        match self.key_of(old)? {
-            Ok(key) => self.planned(
+        Ok(match self.key_of(old)? {
+            Ok(key) => planned(
                 key,
                 PlannedOp::Delete {
                     before: self.evidence(old),
@@ -391,17 +391,6 @@ impl Plan {
                 address,
             ),
             Err(why) => self.refused(old, why, stamp, "delete", address),
-        }
-    }
-
-    fn planned(&self, key: Key, op: PlannedOp, address: &Address) -> Result<Planned> {
-        let mut key_bytes = Vec::with_capacity(key.len() * 24);
-        key.iter().for_each(|value| value.key_bytes(&mut key_bytes));
-        Ok(Planned {
-            key,
-            key_bytes,
-            op,
-            address: address.clone(),
         })
     }
 
@@ -412,7 +401,7 @@ impl Plan {
         stamp: Option<Stamp>,
         operation: &'static str,
         address: &Address,
-    ) -> Result<Planned> {
+    ) -> Planned {
         let incoming = self.evidence(incoming);
         // The key in the source's terms: it only names the row in the record.
         let key: Key = self
@@ -420,7 +409,7 @@ impl Plan {
             .iter()
             .filter_map(|carried| incoming.get(carried.source).cloned())
             .collect();
-        self.planned(
+        planned(
             key,
             PlannedOp::Refused {
                 incoming,
@@ -581,6 +570,17 @@ fn keyed(source: &Table, differing: &Differing<'_>, columns: &[Carried]) -> Resu
         return Err(differing.keyed());
     }
     Ok(key)
+}
+
+fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
+    let mut key_bytes = Vec::with_capacity(key.len() * 24);
+    key.iter().for_each(|value| value.key_bytes(&mut key_bytes));
+    Planned {
+        key,
+        key_bytes,
+        op,
+        address: address.clone(),
+    }
 }
 
 fn stamp_columns(table: &Table) -> Option<(usize, usize)> {

@@ -1,7 +1,8 @@
 //! Compiled plans: how a change of a source table becomes writes to a target table.
 //!
 //! Owns: the nouns that flow and targets share ([`Shape`], [`Write`], [`Move`]); [`compile`] holds the plan itself,
-//! [`layer`] the compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
+//! [`evolve`] whether a plan may follow its source's DDL, [`differ`] the words for tables that do not fit, [`layer`] the
+//! compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
 
 pub mod compile;
 pub mod differ;

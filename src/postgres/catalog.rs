@@ -1,8 +1,8 @@
 //! What PostgreSQL's catalogs say about the tables of a sync.
 //!
-//! Owns: [`tables`], a handful of set-based queries whatever the number of tables, and the mapping of
-//! PostgreSQL's types to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
-//! A table that does not exist is `None`; anything the server refuses is an error.
+//! Owns: [`tables`], [`list`] and [`sizes`], each a handful of set-based queries whatever the number of tables, and the
+//! mapping of PostgreSQL's types to [`ColumnType`]. Refuses: judging what it finds (see `setup`).
+//! Fails: with what the server says. A table that does not exist is `None`.
 
 use super::fail;
 use crate::error::{Error, Result};
@@ -130,14 +130,8 @@ fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -
     row.try_get(index).map_err(|error| fail(DOING, error))
 }
 
-/// The log describes changes of a partitioned table by the table's own replica identity and takes the old rows by
-/// that of the partitions: it is what all of them agree on, else the default.
 const RELATIONS: &str = "
-    SELECT want.number, c.oid, c.relkind::text,
-           coalesce((SELECT CASE WHEN count(DISTINCT m.relreplident) = 1 THEN min(m.relreplident::text)
-                                 WHEN count(*) > 0 THEN 'd' END
-                       FROM pg_partition_tree(c.oid) part JOIN pg_class m ON m.oid = part.relid
-                      WHERE c.relkind = 'p'), c.relreplident::text)
+    SELECT want.number, c.oid, c.relkind::text
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
       JOIN pg_namespace n ON n.nspname = want.schema
       JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
@@ -170,7 +164,6 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
                 always: Vec::new(),
                 foreign_triggers: Vec::new(),
                 cascades: Vec::new(),
-                replica_identity: cell(row, 3)?,
                 storage: cell(row, 2)?,
             },
         });

@@ -193,8 +193,8 @@ pub fn message(bytes: &[u8]) -> Result<Message<'_>> {
     reader.finish(message)
 }
 
-/// One pgoutput message between a stream's start and stop, with the transaction it belongs to: rows and TRUNCATE name
-/// the subtransaction, all others the transaction. An ORIGIN names none.
+/// One pgoutput message between a stream's start and stop, with the transaction it belongs to: rows, TRUNCATE, RELATION
+/// and TYPE name the subtransaction, a logical message the transaction. An ORIGIN names none.
 pub fn in_stream(bytes: &[u8]) -> Result<(Option<u32>, Message<'_>)> {
     let mut reader = Reader(bytes);
     let tag = reader.u8()?;

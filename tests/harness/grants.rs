@@ -1,5 +1,7 @@
 //! What a test of one part needs of the accounts, when it makes by hand what that part stands on.
 
+use std::time::Duration;
+
 use tidelock::access::{Access, Secret};
 use tidelock::model::schema::TableId;
 use tidelock::model::sync::{Mode, Scope};
@@ -27,6 +29,23 @@ pub fn access(node: &str, url: &str) -> Access {
 }
 
 impl Db {
+    /// Every version of our schema, one after the other. Tests of one server make it at the same time, which a server
+    /// may refuse for a moment.
+    pub async fn make_control_schema(&self) {
+        let files: &[(i64, &str)] = match self.kind().is_postgres() {
+            true => &postgres::setup::CONTROL_FILES,
+            false => &mysql::setup::CONTROL_FILES,
+        };
+        let sql: String = files.iter().map(|(_, file)| *file).collect();
+        for _ in 0..20 {
+            if self.try_exec(&sql).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.exec(&sql).await;
+    }
+
     /// Gives the run account the grants that `setup` prints for a sync over these tables, and nothing else of it.
     pub async fn grant(&self, tables: &[TableId], is_target: bool) {
         let scope = Scope {

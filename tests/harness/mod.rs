@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub use compare::{difference, equal, wait_equal};
 pub use database::{Db, database, peer, private};
 pub use grants::access;
-pub use program::{Frozen, Output, Tidelock, signal};
+pub use program::{Frozen, Output, Tidelock, free_address, signal};
 pub use session::{Rows, Session};
 pub use tidelock::playground::{Kind, Options, Server};
 

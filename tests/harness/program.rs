@@ -3,6 +3,7 @@
 //! Owns: starting it, ending it in several ways, keeping what it said and showing it when the test fails.
 
 use std::fs::{self, File, OpenOptions};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -181,6 +182,12 @@ impl Drop for Tidelock {
             eprintln!("--- end of the log of tidelock ---\n{end}\n--- end ---");
         }
     }
+}
+
+/// Where the program may listen. Another process could take it in between; the kernel hands out others first.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Sends a signal by its name, such as `STOP`.

@@ -92,13 +92,7 @@ async fn every_position_leads_on_over_many_files() {
         .await
         .unwrap();
     assert!(parts(&mut late, &options).await.is_empty());
-    let newest = db
-        .rows("SHOW BINARY LOG STATUS")
-        .await
-        .remove(0)
-        .remove(0)
-        .unwrap();
-    db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+    purge_old_logs(&db).await;
     let error = refused(&options, all[29].end.as_ref().unwrap()).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
     assert!(
@@ -158,11 +152,7 @@ async fn a_mode_that_was_changed_is_refused_and_can_be_set_back() {
     // The one that read by its set meets a transaction without a GTID.
     db.as_dba("SET GLOBAL gtid_mode = OFF_PERMISSIVE; INSERT INTO t VALUES (4)")
         .await;
-    let error = loop {
-        if let Err(error) = next(&mut with_set).await {
-            break error;
-        }
-    };
+    let (_, error) = stopped(&mut with_set).await;
     assert_eq!(error.class(), Class::Definite, "{error}");
 }
 
@@ -179,13 +169,8 @@ async fn two_phases_stop_the_link_before_the_rows() {
     session
         .exec("XA START 'b'; INSERT INTO t VALUES (2); XA END 'b'; XA PREPARE 'b'")
         .await;
-    let error = loop {
-        match next(&mut source).await {
-            Ok(Step::Part(part)) => panic!("{part:?}"),
-            Ok(Step::Idle { .. }) => {}
-            Err(error) => break error,
-        }
-    };
+    let (before, error) = stopped(&mut source).await;
+    assert!(before.is_empty(), "{before:?}");
     assert_eq!(error.class(), Class::Definite, "{error}");
     assert!(error.hint_text().unwrap().contains("ONE PHASE"), "{error}");
 }

@@ -27,7 +27,6 @@ use tidelock::mysql::snapshot::{Snapshot, start_position};
 use tidelock::mysql::source::Source;
 use tidelock::mysql::{catalog, connect};
 
-const CONTROL: &str = include_str!("../../sql/mysql/001_control.sql");
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A database is its owner's; what the server itself is told, its DBA tells.
@@ -85,6 +84,33 @@ async fn next(source: &mut Source) -> Result<Step, Error> {
     tokio::time::timeout(LIMIT, source.next())
         .await
         .expect("the source has nothing to say")
+}
+
+/// Reads on until the source stops: what came before, and why.
+async fn stopped(source: &mut Source) -> (Vec<Part>, Error) {
+    let mut parts = Vec::new();
+    loop {
+        match next(source).await {
+            Ok(Step::Part(part)) => parts.push(part),
+            Ok(Step::Idle { .. }) => {}
+            Err(error) => return (parts, error),
+        }
+    }
+}
+
+/// Only the newest file of the log is left.
+async fn purge_old_logs(db: &Db) {
+    let status = match db.kind() {
+        Kind::Mysql => "SHOW BINARY LOG STATUS",
+        _ => "SHOW MASTER STATUS",
+    };
+    let newest = db.rows(status).await.remove(0).remove(0).unwrap();
+    // MariaDB keeps logs that its own recovery may need until they are checkpointed.
+    harness::eventually(LIMIT, "the log is purged", async || {
+        db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+        db.rows("SHOW BINARY LOGS").await.len() == 1
+    })
+    .await;
 }
 
 /// Parts up to where the log ends now. Parts without changes that others wrote are left out: the server is shared.

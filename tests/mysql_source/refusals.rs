@@ -1,6 +1,6 @@
 //! What would lose rows is refused, says what mends it, and is read on once mended.
 
-use super::harness::{self, Kind, Options as Server, eventually};
+use super::harness::{Kind, Options as Server, eventually};
 use super::*;
 
 /// Reads on until something is refused.
@@ -130,17 +130,7 @@ async fn settings_at_the_start_and_lost_positions_are_refused(kind: Kind) {
     // Purged: the position is older than the oldest log.
     db.as_dba("INSERT INTO t VALUES (2); FLUSH LOGS; INSERT INTO t VALUES (3); FLUSH LOGS")
         .await;
-    let status = match kind {
-        Kind::Mysql => "SHOW BINARY LOG STATUS",
-        _ => "SHOW MASTER STATUS",
-    };
-    let newest = db.rows(status).await.remove(0).remove(0).unwrap();
-    // MariaDB keeps logs that its own recovery may need until they are checkpointed.
-    harness::eventually(LIMIT, "the log is purged", async || {
-        db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
-        db.rows("SHOW BINARY LOGS").await.len() == 1
-    })
-    .await;
+    purge_old_logs(&db).await;
     let error = refused(&options, &from).await;
     assert_eq!(
         (error.class(), error.reason_kind()),

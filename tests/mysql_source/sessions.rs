@@ -199,7 +199,7 @@ async fn servers_are_told_apart(kind: Kind) {
     let first = server(&mut conn, &flavor).await.unwrap();
     assert_eq!(first.engine, kind.name());
     assert_eq!(first.identity.is_empty(), kind == Kind::Mariadb);
-    db.exec(CONTROL).await;
+    db.make_control_schema().await;
     db.exec("INSERT INTO tidelock.server_id VALUES (1, 'me')").await;
     db.grant(&[], false).await;
     let second = server(&mut conn, &flavor).await.unwrap();

@@ -77,7 +77,7 @@ fn checkpoint(sync: &str, seq: i64, segment: i16, number: i32) -> String {
 }
 
 pub(super) async fn markers_open_segments(db: &Db) {
-    db.exec(CONTROL).await;
+    db.make_control_schema().await;
     db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
     let options = options(db, &["t"]).await;
     let mut source = source(&options).await;

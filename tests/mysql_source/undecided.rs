@@ -98,13 +98,7 @@ async fn mysql_xa_over_restarts() {
     let mut late = Source::open(options.clone(), &between).await.unwrap();
     assert_eq!(told(&parts(&mut late, &options).await), ["+4", "+1", "+2"]);
     // Purged before the decision was read: the rows are lost, which is said.
-    let newest = db
-        .rows("SHOW BINARY LOG STATUS")
-        .await
-        .remove(0)
-        .remove(0)
-        .unwrap();
-    db.as_dba(&format!("PURGE BINARY LOGS TO '{newest}'")).await;
+    purge_old_logs(&db).await;
     let error = refused(&options, &end(&later)).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
 }
@@ -149,11 +143,7 @@ async fn mysql_a_decision_without_rows_stops_the_link() {
     prepare(&db, "a", "INSERT INTO t VALUES (1, '')").await;
     let mut source = source(&options).await;
     decide(&db, "COMMIT", "a").await;
-    let error = loop {
-        if let Err(error) = next(&mut source).await {
-            break error;
-        }
-    };
+    let (_, error) = stopped(&mut source).await;
     assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
 }
 

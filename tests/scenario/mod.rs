@@ -13,12 +13,14 @@ use serde_json::Value as Json;
 
 use crate::harness::{Db, Kind, Options, Session, Tidelock, database, eventually, peer, private, wait_equal};
 
+pub use counters::{COUNTER, DONE, assert_counted, base, insert_counters};
 pub use load::{Loader, numbers};
 pub use random::Random;
 pub use shop::{DOC, ITEM, LINE, ORDER_HEAD, ORDER_LINE, SEAT, SHOP, WORD};
 
 pub mod cases;
 pub mod changes;
+mod counters;
 mod load;
 pub mod own;
 mod random;
@@ -78,6 +80,15 @@ impl Way {
 pub enum Side {
     A,
     B,
+}
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
 }
 
 /// A table that exists on both nodes.

@@ -2,7 +2,6 @@
 
 use super::harness::{Db, Kind, access, database};
 use std::sync::Arc;
-use std::time::Duration;
 use tidelock::access::Access;
 use tidelock::engine::{self, Node};
 use tidelock::error::Result;
@@ -94,7 +93,7 @@ impl Bench {
         let db = database(kind, "target").await.with_accounts().await;
         let access = access("b", &db.run_url());
         let stones = format!("stones_{}", db.name());
-        control(&db, kind).await;
+        db.make_control_schema().await;
         let id = TableId::new(if kind.is_postgres() { "public" } else { db.name() }, name);
         let quoted = match kind.is_postgres() {
             true => postgres::sql::table(&id),
@@ -202,30 +201,6 @@ impl Bench {
             ))
             .await;
     }
-}
-
-/// Tests of one server make it at the same time.
-pub(crate) async fn control(db: &Db, kind: Kind) {
-    let sql = match kind.is_postgres() {
-        true => concat!(
-            include_str!("../../sql/postgres/001_control.sql"),
-            include_str!("../../sql/postgres/002_operations.sql"),
-            include_str!("../../sql/postgres/003_published.sql"),
-            include_str!("../../sql/postgres/004_held.sql"),
-        ),
-        false => concat!(
-            include_str!("../../sql/mysql/001_control.sql"),
-            include_str!("../../sql/mysql/002_operations.sql"),
-            include_str!("../../sql/mysql/003_held.sql"),
-        ),
-    };
-    for _ in 0..20 {
-        if db.try_exec(sql).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    db.exec(sql).await;
 }
 
 async fn catalog(kind: Kind, access: &Access, id: &TableId) -> Table {

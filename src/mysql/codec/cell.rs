@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Reader`], made once per table description; [`decode_row`].
 //! Refuses: types of servers' former lives (TIME, DATETIME, TIMESTAMP before 5.6), MariaDB's COMPRESSED columns and
-//! charsets of `charset::Other`, when the reader is made and not row by row; the error has the ALTER that mends it.
+//! charsets that are [`Charset::Other`], when the reader is made and not row by row; the error has the ALTER that mends
+//! it.
 
 use super::charset::Charset;
 use super::{binary, bit_text, json, opaque_bytes, padded, trimmed};

@@ -38,6 +38,7 @@ pub(super) enum Charset {
     Utf16,
     Utf16Le,
     Utf32,
+    /// Not read: refused with its column (`cell`).
     Other,
 }
 

@@ -7,7 +7,7 @@ use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
 use super::triggers;
-use crate::error::{NEW_COPY, Result};
+use crate::error::Result;
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
@@ -99,14 +99,9 @@ async fn altered(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     }
     if let Some(what) = state.changed_key() {
-        let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+        return Ok(vec![install::mismatch(scope, what)]);
     }
-    let carried = Scope {
-        run_user: String::new(),
-        ..scope.clone()
-    };
-    let mut steps = steps::steps(conn, &carried, &state, &[]).await?;
+    let mut steps = steps::steps(conn, &scope.without_account(), &state, &[]).await?;
     steps.retain(|step| step.what == STAMP_TRIGGERS);
     Ok(install::findings(&scope.node, &steps))
 }
@@ -451,8 +446,7 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         )]);
     }
     if let Some(what) = state.mismatch(scope, &[]) {
-        let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+        return Ok(vec![install::mismatch(scope, what)]);
     }
     // What blocks a table is told above, and setup would refuse.
     if state
@@ -463,11 +457,7 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
         return Ok(Vec::new());
     }
     // The account's own grants are looked at by `accounts`.
-    let carried = Scope {
-        run_user: String::new(),
-        ..scope.clone()
-    };
-    let mut steps = steps::steps(conn, &carried, state, &[]).await?;
+    let mut steps = steps::steps(conn, &scope.without_account(), state, &[]).await?;
     // Triggers that the account may not see are not missing.
     let sees = |id: &TableId| holds(&state.grants, &["TRIGGER"], Some(&id.schema), Some(&id.name));
     steps.retain(|step| step.what != STAMP_TRIGGERS || step.table.as_ref().is_none_or(sees));

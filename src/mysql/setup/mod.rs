@@ -15,16 +15,17 @@ mod tables;
 mod triggers;
 
 use super::fail;
-use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::error::{Error, Result};
 use crate::install;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Level, Scope};
+use crate::model::sync::Scope;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use state::State;
 
 pub use check::{check, settings};
 pub use removal::teardown_sql;
+pub use steps::CONTROL_FILES;
 
 const LOCK: &str = "tidelock.setup";
 /// Seconds that setup waits for that lock and for each table it alters. A longer wait would hold up the users of
@@ -38,25 +39,11 @@ const NO_SUCH_ACCOUNT: [&str; 2] = ["ERROR 1410", "ERROR 1133"];
 /// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
 pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
     let state = State::read(conn, scope).await?;
-    let doing = format!("set up sync {:?}", scope.sync);
     if let Some(why) = state.mismatch(scope, peers) {
-        return Err(Error::definite(doing)
-            .node(&scope.node)
-            .reason(Reason::PositionLost)
-            .why(why)
-            .hint(format!("if this is meant, {NEW_COPY}")));
+        return Err(install::mismatched(scope, why));
     }
-    let blockers = tables::findings(scope, &state);
-    if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
-        let error = Error::definite(doing)
-            .node(&scope.node)
-            .reason(Reason::Blocked)
-            .why(format!("{}: {}", first.code, first.what))
-            .hint(first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
-        return Err(match &first.table {
-            Some(table) => error.table(table),
-            None => error,
-        });
+    if let Some(error) = install::blocked(scope, &tables::findings(scope, &state)) {
+        return Err(error);
     }
     let steps = steps::steps(conn, scope, &state, peers).await?;
     Ok(steps.into_iter().map(|step| step.sql).collect())
@@ -65,19 +52,20 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
 /// Installs what is missing and returns the statements that were run.
 pub async fn setup(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
     lock(conn).await?;
-    let outcome = match setup_sql(conn, scope, peers).await {
-        Ok(statements) => execute(conn, scope, &statements).await.map(|()| statements),
-        Err(error) => Err(error),
-    };
-    let unlocked = unlock(conn).await;
-    // The first error is the one that tells.
-    outcome.and_then(|statements| unlocked.map(|()| statements))
+    let statements = setup_sql(conn, scope, peers).await;
+    run(conn, scope, statements).await
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
 pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
     lock(conn).await?;
-    let outcome = match teardown_sql(conn, scope).await {
+    let statements = teardown_sql(conn, scope).await;
+    run(conn, scope, statements).await
+}
+
+/// Runs what is to be done under the lock, and gives it back.
+async fn run(conn: &mut Conn, scope: &Scope, statements: Result<Vec<String>>) -> Result<Vec<String>> {
+    let outcome = match statements {
         Ok(statements) => execute(conn, scope, &statements).await.map(|()| statements),
         Err(error) => Err(error),
     };
@@ -141,11 +129,7 @@ async fn unlock(conn: &mut Conn) -> Result<()> {
 async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Result<()> {
     for statement in statements.iter().filter(|sql| !install::is_remark(sql)) {
         conn.query_drop(statement).await.map_err(|error| {
-            let first = statement
-                .lines()
-                .find(|line| !line.starts_with("--"))
-                .unwrap_or_default();
-            let error = fail(format!("run {first:?}"), error);
+            let error = fail(format!("run {:?}", install::first_line(statement)), error);
             if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
                 return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
             }

@@ -9,8 +9,7 @@ use super::state::{Control, State};
 use super::steps::TABLE;
 use super::triggers;
 use crate::error::{Error, Reason, Result};
-use crate::install::Step;
-use crate::install::literal;
+use crate::install::{self, Step, literal};
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::catalog;
@@ -56,32 +55,15 @@ fn may_not_look(scope: &Scope, state: &State) -> Error {
         ))
 }
 
-/// Tables that carry our triggers for this sync: by its state rows, or by the triggers where those are gone.
+/// Tables that carry our triggers for this sync.
 fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
-    let elsewhere = |id: &TableId| {
-        state
-            .table_states
-            .iter()
-            .any(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some())
-    };
-    let has_ours = |id: &TableId| {
+    state.recorded.merged(scope, |id| {
         let names = triggers::names(id);
         state
             .triggers
             .iter()
             .any(|there| there.table == *id && names.contains(&there.trigger))
-    };
-    let mut ids: Vec<TableId> = state
-        .table_states
-        .iter()
-        .filter(|there| there.sync == scope.sync && there.tombstones.is_some())
-        .map(|there| there.id.clone())
-        .chain(scope.tables.iter().filter(|id| has_ours(id)).cloned())
-        .filter(|id| !elsewhere(id))
-        .collect();
-    ids.sort();
-    ids.dedup();
-    ids
+    })
 }
 
 /// Our objects on the tables that are there. A table outside the scope can lie in another database, whose triggers
@@ -123,10 +105,7 @@ pub(super) async fn dropped_tables(
     state: &State,
     steps: &mut Vec<Step>,
 ) -> Result<()> {
-    for there in &state.table_states {
-        if there.sync != scope.sync || scope.tables.contains(&there.id) {
-            continue;
-        }
+    for there in state.recorded.left(scope) {
         let mut statements = match there.tombstones {
             Some(_) => tables_sql(conn, state, std::slice::from_ref(&there.id)).await?,
             None => Vec::new(),
@@ -147,7 +126,7 @@ pub(super) async fn dropped_tables(
 
 /// Our rows; and our database when this was the last sync. That is asked again when it is dropped.
 fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
-    if !state.nodes.iter().any(|node| node.sync != scope.sync) {
+    if !state.recorded.has_others(&scope.sync) {
         out.push(format!(
             "DELETE FROM tidelock.node WHERE sync = {}",
             literal(&scope.sync)
@@ -163,9 +142,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
         );
         return;
     }
-    let nodes = state.nodes.iter().any(|node| node.sync == scope.sync);
-    let tables = state.table_states.iter().any(|there| there.sync == scope.sync);
-    if !nodes && !tables {
+    if !state.recorded.has(&scope.sync) {
         return;
     }
     let operations = ["lease", "session", "link_state", "out_of_sync"];
@@ -181,9 +158,5 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
             literal(&scope.sync)
         ));
     }
-    out.push(format!(
-        "-- kept: conflict records and the audit, which go with: DELETE FROM tidelock.conflict WHERE sync = {0}; \
-         DELETE FROM tidelock.audit WHERE sync = {0};",
-        literal(&scope.sync).replace(['\n', '\r'], " ")
-    ));
+    out.push(install::kept_records(&scope.sync));
 }

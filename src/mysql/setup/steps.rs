@@ -7,8 +7,7 @@ use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, State, cell};
 use super::triggers;
 use crate::error::{Error, Result};
-use crate::install::literal;
-use crate::install::{Step, recorded, statements};
+use crate::install::{self, Step, literal, recorded};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::sql::{quote, table};
@@ -22,7 +21,7 @@ pub(super) const TABLE: &str = "E403";
 pub(super) const GRANTS: &str = "E405";
 pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 4] = [
+pub const CONTROL_FILES: [(i64, &str); 4] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -35,18 +34,11 @@ pub(super) async fn steps(
     state: &State,
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for (_, file) in CONTROL_FILES
-        .iter()
-        .filter(|(version, _)| *version > state.version)
-    {
-        let what = match state.control {
-            Control::Ready => "control database tidelock of this version",
-            Control::Missing | Control::Closed => "control database tidelock",
-        };
-        let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
-    }
+    let what = match state.control {
+        Control::Ready => "control database tidelock of this version",
+        Control::Missing | Control::Closed => "control database tidelock",
+    };
+    let mut steps: Vec<Step> = install::control_steps(CONTROL, what, &CONTROL_FILES, state.version).collect();
     nodes(scope, state, peers, &mut steps);
     for (catalog, tombstones) in state.tables.iter().zip(&state.tombstones) {
         if let Some(catalog) = catalog {
@@ -76,13 +68,7 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
         .iter()
         .map(|(rank, name)| (*rank, name.as_str(), false, "''".to_owned()));
     for (rank, name, is_self, identity) in std::iter::once(own).chain(peers) {
-        let there = state.nodes.iter().any(|node| {
-            node.sync == scope.sync
-                && node.rank == rank
-                && node.is_self == is_self
-                && node.config_hash == scope.config_hash
-        });
-        if there {
+        if state.recorded.knows(scope, rank, is_self) {
             continue;
         }
         let sql = format!(
@@ -192,11 +178,8 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    let fingerprint = recorded(&catalog.table, &scope.mapped(id).signature);
-    let there = state
-        .table_states
-        .iter()
-        .find(|there| there.sync == scope.sync && there.id == *id);
+    let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
+    let there = state.recorded.table(&scope.sync, id);
     if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
         return;
     }

@@ -600,6 +600,7 @@ impl Assembler {
             return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
         };
         Err(Error::definite(self.reading("an event"))
+            .of_ddl()
             .alone(&id)
             .table(&id)
             .at(self.name())
@@ -616,6 +617,7 @@ impl Assembler {
 
     fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
         Error::definite(self.reading("an event"))
+            .of_ddl()
             .alone(id)
             .table(id)
             .at(self.name())
@@ -686,6 +688,7 @@ fn database<'a>(query: &Query<'a>) -> Result<&'a str> {
 
 fn rows_removed(id: &TableId) -> Error {
     let error = Error::definite("follow the log past a statement that removed rows")
+        .of_ddl()
         .alone(id)
         .table(id)
         .why("the table or a part of it was dropped, which leaves no row events");

@@ -3,7 +3,8 @@
 //! Owns: connecting to the very server that the driver's session was on, TLS, the login, the settings that a dump
 //! inherits, and reading. What the bytes mean is `wire::framing`'s.
 //! Refuses: plugins other than `mysql_native_password` and `caching_sha2_password` (the driver speaks no more).
-//! Fails: as `mysql::connect` does, since the driver has logged in with the same account a moment before.
+//! Fails: in its login as `mysql::connect` does; reading, with what the server says, and `Definite` on bytes of no known
+//! form. An event that a crash had cut ([`Dump::is_cut`]) is the source's business.
 
 use crate::access::{Access, TlsMode, tls};
 use crate::error::{Error, Reason, Result};

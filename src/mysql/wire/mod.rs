@@ -1,8 +1,9 @@
 //! Binlog events as bytes: what they are and how they are laid out. Pure, and nothing here trusts a length.
 //!
-//! Owns: the byte cursor, event kinds, GTID and QUERY events; `table_map` and `rows` hold the two kinds that carry
-//! rows, `query` tells what a statement's text does. Before them: `login` opens the dump's session, `framing` makes
-//! events of its bytes and takes header and checksum off, `payload` inflates what is compressed.
+//! Owns: the byte cursor, event kinds, and the events around rows: GTID, QUERY, FORMAT_DESCRIPTION, ROTATE, XA_PREPARE;
+//! `table_map` and `rows` hold the two kinds that carry rows, `query` tells what a statement's text does. Before them:
+//! `login` has the messages of the dump's session, `framing` makes events of its bytes and takes header and checksum
+//! off, `payload` inflates what is compressed.
 //! Fails: every parser gives `None` for bytes that are cut or of no known form; the source names event and place.
 
 pub mod framing;

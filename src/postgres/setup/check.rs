@@ -9,7 +9,7 @@ use super::standing;
 use super::state::{Control, State, cell};
 use super::steps;
 use super::tables;
-use crate::error::{NEW_COPY, Result};
+use crate::error::Result;
 use crate::install::{self, Step};
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::sql::quote;
@@ -77,14 +77,9 @@ async fn altered(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         return Ok(Vec::new());
     }
     if let Some(what) = state.changed_key() {
-        let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+        return Ok(vec![install::mismatch(scope, what)]);
     }
-    let carried = Scope {
-        run_user: String::new(),
-        ..scope.clone()
-    };
-    let mut steps = steps::steps(client, &carried, &state, &[]).await?;
+    let mut steps = steps::steps(client, &scope.without_account(), &state, &[]).await?;
     steps.retain(|step| step.code == steps::TABLE && step.what == steps::STAMP_FUNCTIONS);
     Ok(install::findings(&scope.node, &steps))
 }
@@ -106,6 +101,7 @@ struct Settings {
 impl Settings {
     async fn read(client: &Client, scope: &Scope, state: &State) -> Result<Settings> {
         let own: Vec<String> = state
+            .recorded
             .nodes
             .iter()
             .filter(|node| node.sync == scope.sync && !node.is_self)
@@ -234,8 +230,7 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         return Ok(Vec::new());
     }
     if let Some(what) = state.mismatch(scope, &[]) {
-        let finding = Finding::blocker("E409", &scope.node, what);
-        return Ok(vec![finding.fix(format!("if this is meant, {NEW_COPY}"))]);
+        return Ok(vec![install::mismatch(scope, what)]);
     }
     if let Some(lost) = lost::unpublished(client, scope).await? {
         return Ok(vec![lost]);
@@ -253,11 +248,7 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         return Ok(Vec::new());
     }
     // The account's own grants are looked at by `accounts`.
-    let carried = Scope {
-        run_user: String::new(),
-        ..scope.clone()
-    };
-    let steps = steps::steps(client, &carried, state, &[]).await?;
+    let steps = steps::steps(client, &scope.without_account(), state, &[]).await?;
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }

@@ -19,16 +19,17 @@ mod tables;
 mod triggers;
 
 use super::fail;
-use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::error::{NEW_COPY, Reason, Result};
 use crate::install;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Level, Scope};
+use crate::model::sync::Scope;
 use state::{Control, State};
 use tokio_postgres::Client;
 
 pub use check::{check, settings};
 pub use published::compare as unlogged;
 pub use removal::teardown_sql;
+pub use steps::CONTROL_FILES;
 
 /// Key of the advisory lock: the letters of the name.
 const LOCK: i64 = 0x7469_6465_6c6f_636b;
@@ -39,34 +40,19 @@ const LOCK_TIMEOUT: &str = "60s";
 /// The statements that are still needed, in order; none when all is done. `peers` are the other nodes of the sync.
 pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
     let state = State::read(client, scope).await?;
-    let doing = format!("set up sync {:?}", scope.sync);
     if let Some(why) = state.mismatch(scope, peers) {
-        return Err(Error::definite(doing)
-            .node(&scope.node)
-            .reason(Reason::PositionLost)
-            .why(why)
-            .hint(format!("if this is meant, {NEW_COPY}")));
+        return Err(install::mismatched(scope, why));
     }
     if state.control == Control::Ready
         && let Some(lost) = lost::unpublished(client, scope).await?
     {
-        return Err(Error::definite(doing)
-            .node(&scope.node)
+        return Err(install::setting_up(scope)
             .reason(Reason::PositionLost)
             .why(lost.what)
             .hint(NEW_COPY));
     }
-    let blockers = tables::findings(scope, &state);
-    if let Some(first) = blockers.iter().find(|finding| finding.level == Level::Blocker) {
-        let error = Error::definite(doing)
-            .node(&scope.node)
-            .reason(Reason::Blocked)
-            .why(format!("{}: {}", first.code, first.what))
-            .hint(first.fix.clone().unwrap_or_else(|| "tidelock check".to_owned()));
-        return Err(match &first.table {
-            Some(table) => error.table(table),
-            None => error,
-        });
+    if let Some(error) = install::blocked(scope, &tables::findings(scope, &state)) {
+        return Err(error);
     }
     let steps = steps::steps(client, scope, &state, peers).await?;
     Ok(steps.into_iter().map(|step| step.sql).collect())
@@ -75,26 +61,23 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
 /// Installs what is missing and returns the statements that were run.
 pub async fn setup(client: &Client, scope: &Scope, peers: &[(Rank, String)]) -> Result<Vec<String>> {
     lock(client).await?;
-    let outcome = async {
-        let statements = setup_sql(client, scope, peers).await?;
-        execute(client, &statements).await?;
-        Ok(statements)
-    };
-    let outcome = outcome.await;
-    let unlocked = unlock(client).await;
-    // The first error is the one that tells.
-    outcome.and_then(|statements| unlocked.map(|()| statements))
+    let statements = setup_sql(client, scope, peers).await;
+    run(client, statements).await
 }
 
 /// Removes what setup installed and returns the statements that were run, remarks included.
 pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
     lock(client).await?;
-    let outcome = async {
-        let statements = teardown_sql(client, scope).await?;
-        execute(client, &statements).await?;
-        Ok(statements)
+    let statements = teardown_sql(client, scope).await;
+    run(client, statements).await
+}
+
+/// Runs what is to be done under the lock, and gives it back.
+async fn run(client: &Client, statements: Result<Vec<String>>) -> Result<Vec<String>> {
+    let outcome = match statements {
+        Ok(statements) => execute(client, &statements).await.map(|()| statements),
+        Err(error) => Err(error),
     };
-    let outcome = outcome.await;
     let unlocked = unlock(client).await;
     // The first error is the one that tells.
     outcome.and_then(|statements| unlocked.map(|()| statements))
@@ -137,12 +120,8 @@ async fn unlock(client: &Client) -> Result<()> {
 async fn execute(client: &Client, statements: &[String]) -> Result<()> {
     for statement in statements.iter().filter(|sql| !install::is_remark(sql)) {
         client.batch_execute(statement).await.map_err(|error| {
-            let first = statement
-                .lines()
-                .find(|line| !line.starts_with("--"))
-                .unwrap_or_default();
             let is_denied = error.code().is_some_and(|state| state.code() == "42501");
-            let error = fail(format!("run {first:?}"), error);
+            let error = fail(format!("run {:?}", install::first_line(statement)), error);
             if is_denied && grants::is_for_a_superuser(statement) {
                 return error.hint(format!(
                     "a superuser must run it once, then `tidelock setup --execute` goes on: {statement};"

@@ -5,12 +5,12 @@
 //! them. Refuses: dropping a slot that somebody reads, and an account that may not look into our schema.
 
 use super::published;
-use super::state::{Control, State, TableState, cell, rows};
+use super::state::{Control, State, cell, rows};
 use super::steps::TABLE;
 use super::triggers;
 use crate::error::{Error, Reason, Result};
-use crate::install::literal;
-use crate::install::{Step, recorded_signature};
+use crate::install::recorded::{self, TableState};
+use crate::install::{self, Step, literal};
 use crate::mapping::FILTERED;
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, slot_name};
@@ -63,45 +63,26 @@ fn may_not_look(scope: &Scope, state: &State) -> Error {
         )
 }
 
-/// Tables that carry our triggers for this sync: by its state rows, or by the triggers where those are gone.
+/// Tables that carry our triggers for this sync.
 fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
-    let elsewhere = |id: &TableId| {
-        state
-            .table_states
-            .iter()
-            .any(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some())
-    };
-    let mut ids: Vec<TableId> = state
-        .table_states
-        .iter()
-        .filter(|there| there.sync == scope.sync && there.tombstones.is_some())
-        .map(|there| there.id.clone())
-        .chain(
-            scope
-                .tables
-                .iter()
-                .filter(|id| state.installed.iter().any(|t| t.table == **id))
-                .cloned(),
-        )
-        .filter(|id| !elsewhere(id))
-        .collect();
-    ids.sort();
-    ids.dedup();
-    ids
+    let has_ours = |id: &TableId| state.installed.iter().any(|there| there.table == *id);
+    state.recorded.merged(scope, has_ours)
 }
 
 /// Tables whose log holds whole old rows for the sake of a row filter, and of no other sync.
 fn filtered_tables(scope: &Scope, state: &State, merged: &[TableId]) -> Vec<TableId> {
-    let is_filtered = |there: &TableState| recorded_signature(&there.fingerprint).starts_with(FILTERED);
+    let is_filtered = |there: &TableState| recorded::signature(&there.fingerprint).starts_with(FILTERED);
     let elsewhere = |id: &TableId| {
         let needs = |there: &TableState| there.tombstones.is_some() || is_filtered(there);
         state
-            .table_states
+            .recorded
+            .tables
             .iter()
             .any(|there| there.id == *id && there.sync != scope.sync && needs(there))
     };
     let own = state
-        .table_states
+        .recorded
+        .tables
         .iter()
         .filter(|there| there.sync == scope.sync && is_filtered(there));
     own.map(|there| there.id.clone())
@@ -140,10 +121,7 @@ fn table_sql(state: &State, id: &TableId) -> Vec<String> {
 
 /// What setup does about tables that have left the sync.
 pub(super) fn dropped_tables(scope: &Scope, state: &State, steps: &mut Vec<Step>) {
-    for there in &state.table_states {
-        if there.sync != scope.sync || scope.tables.contains(&there.id) {
-            continue;
-        }
+    for there in state.recorded.left(scope) {
         let mut statements = match there.tombstones {
             Some(_) => table_sql(state, &there.id),
             None => Vec::new(),
@@ -186,6 +164,7 @@ async fn identities(client: &Client, ids: &[TableId], out: &mut Vec<String>) -> 
 /// Slots are named by the sync and its other nodes.
 async fn slots(client: &Client, scope: &Scope, state: &State, out: &mut Vec<String>) -> Result<()> {
     let names: Vec<String> = state
+        .recorded
         .nodes
         .iter()
         .filter(|node| node.sync == scope.sync && !node.is_self)
@@ -225,7 +204,7 @@ async fn stamp_columns(client: &Client, ids: &[TableId], out: &mut Vec<String>) 
 
 /// Our rows; and our schema when this was the last sync. That is asked again when it is dropped.
 fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
-    if !state.nodes.iter().any(|node| node.sync != scope.sync) {
+    if !state.recorded.has_others(&scope.sync) {
         out.push(format!(
             "DELETE FROM tidelock.node WHERE sync = {}",
             literal(&scope.sync)
@@ -237,9 +216,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
         );
         return;
     }
-    let nodes = state.nodes.iter().any(|node| node.sync == scope.sync);
-    let tables = state.table_states.iter().any(|there| there.sync == scope.sync);
-    if !nodes && !tables {
+    if !state.recorded.has(&scope.sync) {
         return;
     }
     let operations = ["lease", "link_state", "out_of_sync"];
@@ -258,9 +235,5 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
             literal(&scope.sync)
         ));
     }
-    out.push(format!(
-        "-- kept: conflict records and the audit, which go with: DELETE FROM tidelock.conflict WHERE sync = {0}; \
-         DELETE FROM tidelock.audit WHERE sync = {0};",
-        literal(&scope.sync).replace(['\n', '\r'], " ")
-    ));
+    out.push(install::kept_records(&scope.sync));
 }

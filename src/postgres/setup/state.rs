@@ -1,13 +1,15 @@
 //! What is there now: our schema, our rows, our objects on the tables.
 //!
-//! Owns: reading; a fixed number of queries. Refuses: judging (see `check`) and planning (see `steps`).
+//! Owns: reading; a fixed number of queries. Refuses: judging (see `check`, and `install::recorded` for what was set up
+//! before) and planning (see `steps`).
+//! Fails: with what the server says. A control schema that this account may not look into is [`Control::Closed`].
 
 use super::triggers;
 use crate::error::Result;
-use crate::install::recorded_signature;
+use crate::install::recorded::{self, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Mode, Scope, Server, slot_name};
+use crate::model::sync::{CatalogTable, Scope, Server, slot_name};
 use crate::postgres::{catalog, fail, server};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
@@ -38,11 +40,7 @@ pub(super) struct State {
     pub control: Control,
     /// Of the control schema; 0 = there is none.
     pub version: i64,
-    pub nodes: Vec<Node>,
-    /// Rows of every sync.
-    pub table_states: Vec<TableState>,
-    /// Syncs with a checkpoint here: their first copy has begun.
-    pub started: Vec<String>,
+    pub recorded: Recorded,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
@@ -59,22 +57,6 @@ pub(super) enum Control {
     /// It is there, but this account may not look into it.
     Closed,
     Ready,
-}
-
-pub(super) struct Node {
-    pub sync: String,
-    pub rank: Rank,
-    pub name: String,
-    pub is_self: bool,
-    pub identity: String,
-    pub config_hash: String,
-}
-
-pub(super) struct TableState {
-    pub id: TableId,
-    pub sync: String,
-    pub tombstones: Option<String>,
-    pub fingerprint: String,
 }
 
 /// A trigger of ours.
@@ -129,9 +111,7 @@ impl State {
             run_user_exists: false,
             control: Control::Missing,
             version: 0,
-            nodes: Vec::new(),
-            table_states: Vec::new(),
-            started: Vec::new(),
+            recorded: Recorded::default(),
             tables: catalog::tables(client, &scope.tables).await?,
             tombstones: catalog::tables(client, &tombstones).await?,
             installed: Vec::new(),
@@ -167,7 +147,7 @@ impl State {
         let nodes =
             "SELECT sync, rank, name, is_self, identity, config_hash FROM tidelock.node ORDER BY sync, rank";
         for row in rows(client, nodes, &[]).await? {
-            self.nodes.push(Node {
+            self.recorded.nodes.push(Node {
                 sync: cell(&row, 0)?,
                 rank: Rank::try_from(cell::<i16>(&row, 1)?).unwrap_or_default(),
                 name: cell(&row, 2)?,
@@ -179,7 +159,7 @@ impl State {
         let tables =
             "SELECT schema_name, table_name, sync, tombstones, fingerprint FROM tidelock.table_state";
         for row in rows(client, tables, &[]).await? {
-            self.table_states.push(TableState {
+            self.recorded.tables.push(TableState {
                 id: TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?),
                 sync: cell(&row, 2)?,
                 tombstones: cell(&row, 3)?,
@@ -188,7 +168,7 @@ impl State {
         }
         let started = "SELECT DISTINCT sync FROM tidelock.checkpoint";
         for row in rows(client, started, &[]).await? {
-            self.started.push(cell(&row, 0)?);
+            self.recorded.started.push(cell(&row, 0)?);
         }
         Ok(())
     }
@@ -219,105 +199,14 @@ impl State {
 
     /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet.
     pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
-        let wanted = std::iter::once((scope.rank, scope.node.as_str()))
-            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
-        for (rank, name) in wanted {
-            let differs =
-                |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
-            if let Some(node) = self.nodes.iter().find(differs) {
-                return Some(format!(
-                    "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
-                    node.name, node.rank
-                ));
-            }
-        }
-        let was_merge = |there: &&TableState| there.sync == scope.sync && there.tombstones.is_some();
-        if scope.mode == Mode::Transactional && self.table_states.iter().any(|there| was_merge(&there)) {
-            return Some("the sync was set up in merge mode, and is transactional now".to_owned());
-        }
-        if let Some(why) = self
-            .changed_key()
-            .or_else(|| self.late_table(scope))
-            .or_else(|| self.other_mapping(scope))
-        {
-            return Some(why);
-        }
-        let own = self
-            .nodes
-            .iter()
-            .find(|node| node.sync == scope.sync && node.is_self)?;
-        if own.rank != scope.rank {
-            return Some(format!(
-                "this database was set up as node {:?} of the sync",
-                own.name
-            ));
-        }
-        if own.identity != self.server.identity {
-            return Some(format!(
-                "the server is not the one that was set up: it was {}, now {} (system identifier/timeline)",
-                own.identity, self.server.identity
-            ));
-        }
-        None
+        let identity = (self.server.identity.as_str(), "system identifier/timeline");
+        self.recorded
+            .mismatch(scope, peers, identity)
+            .or_else(|| self.changed_key())
     }
 
-    /// Rows that a table already holds are copied when its sync first starts, and never later.
-    fn late_table(&self, scope: &Scope) -> Option<String> {
-        if !self.started.contains(&scope.sync) {
-            return None;
-        }
-        let known = |table: &TableId| {
-            self.table_states
-                .iter()
-                .any(|there| there.sync == scope.sync && there.id == *table)
-        };
-        let late = scope.tables.iter().find(|table| !known(table))?;
-        Some(format!(
-            "table {late} joins the sync after its first start, and the rows it holds would never be copied"
-        ))
-    }
-
-    /// Columns and rows that did not pass so far are nowhere to be read again.
-    fn other_mapping(&self, scope: &Scope) -> Option<String> {
-        if !self.started.contains(&scope.sync) {
-            return None;
-        }
-        let changed = |there: &&TableState| {
-            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
-            is_ours && recorded_signature(&there.fingerprint) != scope.mapped(&there.id).signature
-        };
-        let there = self.table_states.iter().find(changed)?;
-        Some(format!(
-            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
-            there.id
-        ))
-    }
-
-    /// Tombstones know a row by the key that the table had when it was set up.
     pub(super) fn changed_key(&self) -> Option<String> {
-        let key = |catalog: &CatalogTable| -> Vec<String> {
-            let columns = &catalog.table.columns;
-            catalog
-                .table
-                .key
-                .iter()
-                .map(|&index| columns[index].name.clone())
-                .collect()
-        };
-        self.tables
-            .iter()
-            .zip(&self.tombstones)
-            .find_map(|(table, tombstones)| {
-                let (table, was) = (table.as_ref()?, key(tombstones.as_ref()?));
-                (key(table) != was).then(|| {
-                    format!(
-                        "the primary key of {} was ({}) when it was set up and is ({}) now",
-                        table.table.id,
-                        was.join(", "),
-                        key(table).join(", ")
-                    )
-                })
-            })
+        recorded::changed_key(&self.tables, &self.tombstones)
     }
 
     pub(super) fn is_run_user(&self, scope: &Scope) -> bool {

@@ -8,8 +8,7 @@ use super::published;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
 use crate::error::{Error, Result};
-use crate::install::literal;
-use crate::install::{Step, recorded, statements};
+use crate::install::{self, Step, literal, recorded};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
@@ -28,7 +27,7 @@ const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's versions, oldest first.
-const CONTROL_FILES: [(i64, &str); 5] = [
+pub const CONTROL_FILES: [(i64, &str); 5] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -45,18 +44,11 @@ pub(super) async fn steps(
     state: &State,
     peers: &[(Rank, String)],
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for (_, file) in CONTROL_FILES
-        .iter()
-        .filter(|(version, _)| *version > state.version)
-    {
-        let what = match state.control {
-            Control::Ready => "control schema tidelock of this version",
-            Control::Missing | Control::Closed => "control schema tidelock",
-        };
-        let control = statements(file).into_iter();
-        steps.extend(control.map(|sql| Step::new(CONTROL, what, sql)));
-    }
+    let what = match state.control {
+        Control::Ready => "control schema tidelock of this version",
+        Control::Missing | Control::Closed => "control schema tidelock",
+    };
+    let mut steps: Vec<Step> = install::control_steps(CONTROL, what, &CONTROL_FILES, state.version).collect();
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
     for ((catalog, key), tombstones) in state.tables.iter().zip(&keys).zip(&state.tombstones) {
@@ -82,13 +74,7 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
     );
     let peers = peers.iter().map(|(rank, name)| (*rank, name.as_str(), false, ""));
     for (rank, name, is_self, identity) in std::iter::once(own).chain(peers) {
-        let there = state.nodes.iter().any(|node| {
-            node.sync == scope.sync
-                && node.rank == rank
-                && node.is_self == is_self
-                && node.config_hash == scope.config_hash
-        });
-        if there {
+        if state.recorded.knows(scope, rank, is_self) {
             continue;
         }
         let sql = format!(
@@ -209,11 +195,8 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    let fingerprint = recorded(&catalog.table, &scope.mapped(id).signature);
-    let there = state
-        .table_states
-        .iter()
-        .find(|there| there.sync == scope.sync && there.id == *id);
+    let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
+    let there = state.recorded.table(&scope.sync, id);
     if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
         return;
     }

@@ -145,10 +145,7 @@ fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Findi
 }
 
 fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
-    let other = state
-        .table_states
-        .iter()
-        .find(|there| there.id == *id && there.sync != scope.sync && there.tombstones.is_some());
+    let other = state.recorded.other_merge(&scope.sync, id);
     if let Some(other) = other.filter(|_| scope.mode == Mode::Merge) {
         let what = format!(
             "it is in merge sync {:?} already; a row has one stamp",

@@ -31,7 +31,6 @@ fn assembler() -> Assembler {
         always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
-        replica_identity: String::new(),
         storage: "InnoDB".to_owned(),
     };
     let position = Position::Gtid(GtidSet::default());
@@ -241,7 +240,7 @@ fn what_would_lose_rows_is_refused_with_the_setting() {
         (kind::GTID, gtid(1)),
         (kind::QUERY, query("shop", "DROP TABLE `orders`")),
     ]);
-    assert!(error.to_string().contains("dropped"));
+    assert!(error.to_string().contains("dropped") && error.is_of_ddl());
 }
 
 /// As [`assembler`], for a table with a name outside of ASCII.

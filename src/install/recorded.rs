@@ -1,0 +1,237 @@
+//! What the control schema of a node records of every sync, and why a sync as it is configured now does not fit that.
+//!
+//! Pure. Owns: the rows of `tidelock.node` and `tidelock.table_state`, and each reason for which only a new copy helps
+//! (E409). Refuses: reading them; each engine's `setup/state` does.
+
+use super::digest;
+use crate::model::schema::{Table, TableId};
+use crate::model::stamp::Rank;
+use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+
+/// Rows of every sync.
+#[derive(Default)]
+pub struct Recorded {
+    pub nodes: Vec<Node>,
+    pub tables: Vec<TableState>,
+    /// Syncs with a checkpoint here: their first copy has begun.
+    pub started: Vec<String>,
+}
+
+pub struct Node {
+    pub sync: String,
+    pub rank: Rank,
+    pub name: String,
+    pub is_self: bool,
+    pub identity: String,
+    pub config_hash: String,
+}
+
+pub struct TableState {
+    pub id: TableId,
+    pub sync: String,
+    pub tombstones: Option<String>,
+    pub fingerprint: String,
+}
+
+impl Recorded {
+    /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet. `identity` is the
+    /// server's own, and what that is.
+    pub fn mismatch(
+        &self,
+        scope: &Scope,
+        peers: &[(Rank, String)],
+        (identity, what): (&str, &str),
+    ) -> Option<String> {
+        self.other_rank(scope, peers)
+            .or_else(|| self.other_mode(scope))
+            .or_else(|| self.late_table(scope))
+            .or_else(|| self.other_mapping(scope))
+            .or_else(|| self.other_node(scope, identity, what))
+    }
+
+    fn other_rank(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+        let wanted = std::iter::once((scope.rank, scope.node.as_str()))
+            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
+        for (rank, name) in wanted {
+            let differs =
+                |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
+            if let Some(node) = self.nodes.iter().find(differs) {
+                return Some(format!(
+                    "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
+                    node.name, node.rank
+                ));
+            }
+        }
+        None
+    }
+
+    fn other_mode(&self, scope: &Scope) -> Option<String> {
+        let was_merge = |there: &TableState| there.sync == scope.sync && there.tombstones.is_some();
+        let is_other = scope.mode == Mode::Transactional && self.tables.iter().any(was_merge);
+        is_other.then(|| "the sync was set up in merge mode, and is transactional now".to_owned())
+    }
+
+    /// Rows that a table already holds are copied when its sync first starts, and never later.
+    fn late_table(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let known = |table: &TableId| {
+            self.tables
+                .iter()
+                .any(|there| there.sync == scope.sync && there.id == *table)
+        };
+        let late = scope.tables.iter().find(|table| !known(table))?;
+        Some(format!(
+            "table {late} joins the sync after its first start, and the rows it holds would never be copied"
+        ))
+    }
+
+    /// Columns and rows that did not pass so far are nowhere to be read again.
+    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+        if !self.started.contains(&scope.sync) {
+            return None;
+        }
+        let changed = |there: &&TableState| {
+            let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
+            is_ours && signature(&there.fingerprint) != scope.mapped(&there.id).signature
+        };
+        let there = self.tables.iter().find(changed)?;
+        Some(format!(
+            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            there.id
+        ))
+    }
+
+    fn other_node(&self, scope: &Scope, identity: &str, what: &str) -> Option<String> {
+        let own = self
+            .nodes
+            .iter()
+            .find(|node| node.sync == scope.sync && node.is_self)?;
+        if own.rank != scope.rank {
+            return Some(format!(
+                "the control schema here was set up as node {:?} of the sync",
+                own.name
+            ));
+        }
+        (own.identity != identity).then(|| {
+            format!(
+                "the server is not the one that was set up: its {what} was {}, and is {identity} now",
+                own.identity
+            )
+        })
+    }
+
+    /// Is there a row that tells this node of the sync as it is now?
+    pub fn knows(&self, scope: &Scope, rank: Rank, is_self: bool) -> bool {
+        self.nodes.iter().any(|node| {
+            node.sync == scope.sync
+                && node.rank == rank
+                && node.is_self == is_self
+                && node.config_hash == scope.config_hash
+        })
+    }
+
+    pub fn table(&self, sync: &str, id: &TableId) -> Option<&TableState> {
+        self.tables
+            .iter()
+            .find(|there| there.sync == sync && there.id == *id)
+    }
+
+    /// The table as another sync merges it.
+    pub fn other_merge(&self, sync: &str, id: &TableId) -> Option<&TableState> {
+        self.tables
+            .iter()
+            .find(|there| there.id == *id && there.sync != sync && there.tombstones.is_some())
+    }
+
+    /// Tables that carry our triggers for this sync and for no other: by its rows, or, where those are gone, by
+    /// `has_ours`.
+    pub fn merged(&self, scope: &Scope, has_ours: impl Fn(&TableId) -> bool) -> Vec<TableId> {
+        let by_rows = self
+            .tables
+            .iter()
+            .filter(|there| there.sync == scope.sync && there.tombstones.is_some())
+            .map(|there| &there.id);
+        let by_triggers = scope.tables.iter().filter(|id| has_ours(id));
+        let mut ids: Vec<TableId> = by_rows
+            .chain(by_triggers)
+            .filter(|id| self.other_merge(&scope.sync, id).is_none())
+            .cloned()
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// Tables that have left the sync.
+    pub fn left(&self, scope: &Scope) -> impl Iterator<Item = &TableState> {
+        self.tables
+            .iter()
+            .filter(|there| there.sync == scope.sync && !scope.tables.contains(&there.id))
+    }
+
+    /// Does anything of this sync stand here?
+    pub fn has(&self, sync: &str) -> bool {
+        self.nodes.iter().any(|node| node.sync == sync) || self.tables.iter().any(|there| there.sync == sync)
+    }
+
+    pub fn has_others(&self, sync: &str) -> bool {
+        self.nodes.iter().any(|node| node.sync != sync)
+    }
+}
+
+/// Tombstones know a row by the key that the table had when it was set up. Both in the scope's order.
+pub fn changed_key(tables: &[Option<CatalogTable>], tombstones: &[Option<CatalogTable>]) -> Option<String> {
+    let key = |catalog: &CatalogTable| -> Vec<String> {
+        let columns = &catalog.table.columns;
+        catalog
+            .table
+            .key
+            .iter()
+            .map(|&index| columns[index].name.clone())
+            .collect()
+    };
+    tables.iter().zip(tombstones).find_map(|(table, tombstones)| {
+        let (table, was) = (table.as_ref()?, key(tombstones.as_ref()?));
+        (key(table) != was).then(|| {
+            format!(
+                "the primary key of {} was ({}) when it was set up and is ({}) now",
+                table.table.id,
+                was.join(", "),
+                key(table).join(", ")
+            )
+        })
+    })
+}
+
+/// Changes when the user's part of a table's definition does.
+fn definition(table: &Table) -> String {
+    let mut text = String::new();
+    for column in &table.columns {
+        if column.name == VERSION_COLUMN || column.name == ORIGIN_COLUMN {
+            continue;
+        }
+        text.push_str(&format!(
+            "{:?} {:?} {:?} {} {}\n",
+            column.name, column.sql_type, column.collation, column.nullable, column.generated
+        ));
+    }
+    for &index in &table.key {
+        text.push_str(&format!("key {:?}\n", table.columns[index].name));
+    }
+    digest(&text)
+}
+
+/// What the state row keeps of a table: its definition, and how it passes where that is not plain.
+pub fn fingerprint(table: &Table, signature: &str) -> String {
+    match signature {
+        "" => definition(table),
+        _ => format!("{}/{signature}", definition(table)),
+    }
+}
+
+/// How the table passed when it was set up.
+pub fn signature(fingerprint: &str) -> &str {
+    fingerprint.split_once('/').map_or("", |(_, signature)| signature)
+}
