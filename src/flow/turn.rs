@@ -135,7 +135,7 @@ impl Turn {
             let joined = tokio::select! {
                 joined = links.join_next() => match joined {
                     None if self.once && first.is_ok() && !self.work.is_cancelled() => {
-                        return refuse_unlogged(&sync).await;
+                        return Box::pin(refuse_unlogged(&sync)).await;
                     }
                     None => return first,
                     Some(joined) => joined,

@@ -12,7 +12,7 @@ pub mod log;
 pub mod operations;
 mod partitions;
 mod relation;
-mod replication;
+pub mod replication;
 mod rows;
 pub mod setup;
 mod slot;
