@@ -316,7 +316,7 @@ impl Reader {
         }
     }
 
-    /// The next piece: of the file, then of memory.
+    /// The next piece: of the file, then of memory. It may be empty, between the two; `false`: that was all.
     async fn refill(&mut self) -> Result<bool> {
         const DOING: &str = "read back a large transaction from";
         if let Some(writing) = &mut self.writing {
@@ -340,7 +340,7 @@ impl Reader {
             let left = store.bytes.load(Ordering::Relaxed) - self.at;
             if left == 0 {
                 self.store = None;
-                return Box::pin(self.refill()).await;
+                return Ok(true);
             }
             let (store, at) = (Arc::clone(store), self.at);
             let wanted = wanted.min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -11,6 +11,7 @@ use scenario::{ITEM, LIMIT, Pair, Scene, Side, Table, Way};
 pairs! {
     maintenance_of_partitions_goes_on => maintenance;
     rows_that_move_with_a_partition_stop => partitions_stop;
+    rows_of_partitions_that_come_and_go_at_once_stop => at_once;
     a_publication_altered_and_altered_back_stops => publication_stops;
     rows_written_under_another_name_stop => renamed_and_back;
 }
@@ -170,6 +171,67 @@ async fn partitions_stop(pair: Pair) {
         scene.exec(Side::B, news).await;
         noted(&scene).await;
         scene.wait_equal().await;
+    }
+    scene.stop().await;
+}
+
+/// Between two looks at the catalogs nothing of it was there: what the log says of partitions tells.
+async fn at_once(pair: Pair) {
+    let mut scene = scene("at_once", pair).await;
+    let cases = [
+        ("TRUNCATE parts_7", "parts_7 was truncated"),
+        (
+            "DROP TABLE parts_7",
+            "parts_7 was detached or dropped, and its bounds are not known",
+        ),
+        (
+            "ALTER TABLE parts DETACH PARTITION parts_7",
+            "parts_7 was detached",
+        ),
+        (
+            "TRUNCATE parts_7; INSERT INTO parts VALUES (703, 'left')",
+            "parts_7 was truncated",
+        ),
+        // Not in the transaction that made it, and before anybody looked.
+        (
+            "COMMIT; BEGIN; TRUNCATE parts_7; INSERT INTO parts VALUES (703, 'left')",
+            "parts_7 was truncated",
+        ),
+        (
+            "COMMIT; DROP TABLE parts_7; BEGIN",
+            "parts_7 was detached or dropped",
+        ),
+    ];
+    for (place, (statements, words)) in cases.into_iter().enumerate() {
+        let is_away = place % 2 == 1;
+        if is_away {
+            scene.stop().await;
+        }
+        let filled = "CREATE TABLE parts_7 PARTITION OF parts FOR VALUES FROM (700) TO (800);
+                      INSERT INTO parts VALUES (701, 'unseen'), (702, 'unseen')";
+        scene
+            .exec(Side::A, &format!("BEGIN; {filled}; {statements}; COMMIT"))
+            .await;
+        let said = match is_away {
+            true => refused(&scene).await,
+            false => ended(&mut scene).await,
+        };
+        for word in ["public.parts", words, "DELETE FROM tidelock.published"] {
+            assert!(said.contains(word), "{statements}: {word} is not in {said}");
+        }
+        assert!(refused(&scene).await.contains(words), "{statements}");
+        scene.exec(Side::A, &accepted(&said)).await;
+        scene.run().await;
+        scene.crossed().await;
+        scene
+            .exec(Side::B, "DELETE FROM parts WHERE id BETWEEN 700 AND 702")
+            .await;
+        noted(&scene).await;
+        scene.wait_equal().await;
+        let away = "DELETE FROM tidelock.published WHERE member = to_regclass('parts_7')::oid; DROP TABLE IF EXISTS parts_7";
+        scene.exec(Side::A, away).await;
+        scene.exec(Side::B, "DELETE FROM parts WHERE id >= 700").await;
+        noted(&scene).await;
     }
     scene.stop().await;
 }

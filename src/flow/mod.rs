@@ -135,6 +135,16 @@ pub async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
     Ok(selected.spec)
 }
 
+/// What a run that ends by itself has read may tell of rows that came or went unlogged.
+async fn refuse_unlogged(sync: &SyncSpec) -> Result<()> {
+    for (index, spec) in sync.nodes.iter().enumerate() {
+        let mut node = Node::connect(&spec.access, spec.engine).await?;
+        let findings = node.unlogged(&sync.scope(index), false).await?;
+        refuse_blockers("be sure of what was read", spec, findings)?;
+    }
+    Ok(())
+}
+
 /// Would these syncs start? Nothing is changed.
 pub async fn preflight(syncs: &[SyncSpec]) -> Result<()> {
     for sync in syncs {

@@ -9,7 +9,7 @@ use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
 use super::spec::{LinkSpec, SyncSpec};
-use super::{checked, end_of_log, link, poll, watch_settings};
+use super::{checked, end_of_log, link, poll, refuse_unlogged, watch_settings};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::model::operation::{Instance, Stop};
@@ -127,11 +127,15 @@ impl Turn {
             ));
             links.spawn(async move { run.supervise().await });
         }
-        others.spawn(async move { watch_settings(&sync, &presence, &watch).await });
+        let watched = sync.clone();
+        others.spawn(async move { watch_settings(&watched, &presence, &watch).await });
         let mut first = Ok(());
         loop {
             let joined = tokio::select! {
                 joined = links.join_next() => match joined {
+                    None if self.once && first.is_ok() && !self.work.is_cancelled() => {
+                        return Box::pin(refuse_unlogged(&sync)).await;
+                    }
                     None => return first,
                     Some(joined) => joined,
                 },

@@ -10,6 +10,7 @@ mod fault;
 pub mod held;
 pub mod log;
 pub mod operations;
+mod partitions;
 mod relation;
 pub mod replication;
 mod rows;

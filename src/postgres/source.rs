@@ -22,11 +22,12 @@
 //! position (see `slot`), changes that lack what the mode needs (see `relation`).
 //! Fails: transient when the connection goes; after any error the source is of no more use: open another.
 
+use super::partitions::Partitions;
 use super::relation::{Described, Relation};
 use super::replication::{Replication, Streamed};
 use super::stream::{Replay, Streams};
 use super::wire::{self, Begin, Frame, Message};
-use super::{connect, fail, malformed, out_of_order, slot, sql};
+use super::{connect, fail, malformed, out_of_order, setup, slot, sql};
 use crate::access::SourceOptions;
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
@@ -78,6 +79,10 @@ pub struct Source {
     /// A table whose types must be looked up before anything else is read; its own task, because `next` may be
     /// dropped over and over before the catalog has answered.
     described: Option<(u32, JoinHandle<Result<Relation>>)>,
+    /// `None`: nobody keeps a record of them.
+    partitions: Option<Partitions>,
+    /// What was told of partitions by the transaction that ends here is being noted.
+    noting: Option<(u64, JoinHandle<Result<()>>)>,
     transaction: Option<Transaction>,
     /// What comes before it is committed.
     streams: Streams,
@@ -113,6 +118,7 @@ struct Status {
 /// The transaction that is being received.
 struct Transaction {
     head: Arc<Head>,
+    xid: u32,
     writer: Writer,
     changes: Vec<Change>,
     bytes: usize,
@@ -130,6 +136,7 @@ impl Transaction {
                 past: None,
                 committed_at_us: begin.committed_at_us,
             }),
+            xid: begin.xid,
             writer: Writer::User,
             changes: Vec::new(),
             bytes: 0,
@@ -189,6 +196,7 @@ impl Source {
         slot.serves(from)?;
         slot::check_log_reaches(&client, from).await?;
         let utf8 = is_utf8(&client).await?;
+        let known = setup::known(&client, &options.sync, &name).await?;
         let mut connection = Replication::connect(&options.access).await?;
         let statement = format!(
             "START_REPLICATION SLOT {} LOGICAL {} (proto_version '2', streaming '{}', publication_names '{}', messages 'true')",
@@ -220,6 +228,8 @@ impl Source {
             relations: HashMap::new(),
             descriptions: 0,
             described: None,
+            partitions: known.map(Partitions::new),
+            noting: None,
             transaction: None,
             streams: Streams::new(&options.sync, &options.spill),
             replay: None,
@@ -261,6 +271,16 @@ impl Source {
                 let oid = *oid;
                 self.described = None;
                 self.describe(oid, Some(relation));
+            }
+            if let Some((end, noting)) = &mut self.noting {
+                noting
+                    .await
+                    .map_err(|error| Error::bug("note partitions").because(error))??;
+                let end = *end;
+                self.noting = None;
+                if let Some(step) = self.commit(end)? {
+                    return Ok(step);
+                }
             }
             if let Some(step) = self.idle() {
                 return Ok(step);
@@ -421,7 +441,7 @@ impl Source {
                 self.transaction = Some(Transaction::new(begin));
                 Ok(None)
             }
-            Message::Commit { end } => self.commit(end),
+            Message::Commit { end } => self.ending(end),
             Message::StreamStart { xid, first } => self.streams.start(xid, first).map(|()| None),
             Message::StreamStop => self.streams.stop().map(|()| None),
             Message::StreamAbort { xid, subxid } => self.streams.abort(xid, subxid).map(|()| None),
@@ -463,7 +483,7 @@ impl Source {
                 self.relations.insert(oid, (number, relation));
             }
         }
-        self.commit(end)
+        self.ending(end)
     }
 
     /// Notes how a table looks, for the transaction that is being read if it was streamed, otherwise for all.
@@ -491,6 +511,9 @@ impl Source {
     }
 
     fn content(&mut self, message: Message<'_>, bytes: &Bytes) -> Result<Option<Step>> {
+        if let Some(partitions) = &mut self.partitions {
+            partitions.follow(&message, |id| self.tables.contains_key(id));
+        }
         match message {
             Message::Origin | Message::Type => Ok(None),
             Message::Relation(relation) => {
@@ -537,6 +560,19 @@ impl Source {
             | Message::StreamCommit { .. }
             | Message::StreamAbort { .. } => Err(out_of_order()),
         }
+    }
+
+    /// The end of a transaction; it is told when what it says of partitions is noted.
+    fn ending(&mut self, end: u64) -> Result<Option<Step>> {
+        let sent = self.partitions.as_mut().map(Partitions::take).unwrap_or_default();
+        let xid = self.transaction.as_ref().map(|open| open.xid);
+        let Some(xid) = xid.filter(|_| !sent.is_empty()) else {
+            return self.commit(end);
+        };
+        let (access, sync) = (self.options.access.clone(), self.options.sync.clone());
+        let note = async move { setup::note(&connect(&access).await?, &sync, xid, &sent).await };
+        self.noting = Some((end, tokio::spawn(note)));
+        Ok(None)
     }
 
     fn commit(&mut self, end: u64) -> Result<Option<Step>> {

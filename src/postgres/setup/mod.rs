@@ -12,6 +12,7 @@ mod grants;
 mod lost;
 mod published;
 mod removal;
+mod sent;
 mod standing;
 mod state;
 mod steps;
@@ -29,6 +30,7 @@ use tokio_postgres::Client;
 pub use check::{check, settings};
 pub use published::compare as unlogged;
 pub use removal::teardown_sql;
+pub use sent::{Sent, known, note};
 pub use steps::CONTROL_FILES;
 
 /// Key of the advisory lock: the letters of the name.

@@ -3,10 +3,11 @@
 //!
 //! Owns: `tidelock.published`, the record of that. pgoutput sends the changes of a partition as those of its table, and
 //! nothing of ATTACH, DETACH, DROP or TRUNCATE of a partition alone. So every partition is known by the transaction that
-//! attached it and by its file. Refuses: guessing. What cannot be proved to have left the rows alone is a finding:
+//! attached it and by its file, and by the rows that are sent of it (see `sent`). Refuses: guessing. What cannot be proved
+//! to have left the rows alone is a finding:
 //!
-//! - **A new partition** is harmless when it has no file blocks, or was made as a partition. Then its columns are older
-//!   than its place in the table; ATTACH writes both with one command.
+//! - **A new partition** is harmless when it has no file blocks, or was made as a partition and has its first file. Then
+//!   its columns are older than its place in the table; ATTACH writes both with one command.
 //! - **A new file** is that of a rewrite (VACUUM FULL, CLUSTER, another tablespace) when it still holds a row from
 //!   before the record. TRUNCATE leaves none.
 //!
@@ -64,6 +65,7 @@ const RECORDED: &str = "
     SELECT schema_name::text, table_name::text, member, member_name, parent, entry, false, filenode, filled, bound, horizon
       FROM tidelock.published WHERE sync = $1";
 
+/// What `sent` noted as lost stays until a person has accepted it, whoever looks at the same time.
 const RECORD: &str = "
     INSERT INTO tidelock.published
            (sync, schema_name, table_name, member, member_name, parent, entry, filenode, filled, bound, horizon)
@@ -71,27 +73,35 @@ const RECORD: &str = "
                                $9::boolean[], $10::text[], $11::bigint[]) AS r
     ON CONFLICT (sync, schema_name, table_name, member) DO UPDATE
        SET member_name = excluded.member_name, parent = excluded.parent, entry = excluded.entry, filenode = excluded.filenode,
-           filled = excluded.filled, bound = excluded.bound, horizon = excluded.horizon";
+           filled = excluded.filled, bound = excluded.bound, horizon = excluded.horizon
+     WHERE NOT (published.filled AND published.filenode = 0)";
 
 /// A table, or a partition of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Member {
-    table: TableId,
-    oid: u32,
-    name: String,
+pub(super) struct Member {
+    pub table: TableId,
+    pub oid: u32,
+    pub name: String,
     /// 0: it is the table itself.
-    parent: u32,
+    pub parent: u32,
     /// Of a table: itself and what publishes it. Of a partition: the transaction that attached it.
-    entry: String,
+    pub entry: String,
     /// It was made as a partition, so every row in it was written as one of its table.
-    born: bool,
+    pub born: bool,
     /// 0 of what has partitions and no rows of its own.
-    filenode: u32,
-    filled: bool,
+    pub filenode: u32,
+    pub filled: bool,
     /// The condition that its rows meet.
-    bound: String,
-    /// Every transaction before this one was over when the member was looked at.
-    horizon: i64,
+    pub bound: String,
+    /// Every transaction before this one was over when the member was looked at; of a table, when it was looked at first.
+    pub horizon: i64,
+}
+
+impl Member {
+    /// The file that a table is made with has its oid for a name; TRUNCATE gives it another.
+    pub(super) fn is_in_first_file(&self) -> bool {
+        self.filenode == self.oid
+    }
 }
 
 /// What happened to a partition unseen.
@@ -103,9 +113,9 @@ enum Change {
 }
 
 /// What the catalogs and the record say.
-struct Seen {
-    now: Vec<Member>,
-    recorded: HashMap<u32, Member>,
+pub(super) struct Seen {
+    pub now: Vec<Member>,
+    pub recorded: HashMap<u32, Member>,
 }
 
 /// Compares, and with `record` brings the record up to date for what is harmless. `is_start` refreshes it altogether.
@@ -113,7 +123,7 @@ pub async fn compare(client: &Client, scope: &Scope, record: bool, is_start: boo
     let Some(followed) = followed(client, scope).await? else {
         return Ok(Vec::new());
     };
-    let seen = Seen::read(client, scope).await?;
+    let seen = Seen::read(client, &scope.sync, &scope.tables).await?;
     let (mut findings, mut keep, mut forget) = (Vec::new(), Vec::new(), Vec::new());
     for id in &scope.tables {
         let now: Vec<&Member> = seen.now.iter().filter(|member| member.table == *id).collect();
@@ -134,7 +144,8 @@ pub async fn compare(client: &Client, scope: &Scope, record: bool, is_start: boo
         match finding(scope, id, &now, &was, &changes) {
             Some(finding) => findings.push(finding),
             None => {
-                keep.extend(now.iter().filter(|now| is_start || seen.is_news(now)));
+                let is_due = |now: &&&Member| (is_start && now.parent != 0) || seen.is_news(now);
+                keep.extend(now.iter().filter(is_due));
                 forget.extend(gone);
             }
         }
@@ -160,12 +171,12 @@ async fn followed(client: &Client, scope: &Scope) -> Result<Option<bool>> {
 }
 
 impl Seen {
-    async fn read(client: &Client, scope: &Scope) -> Result<Seen> {
-        let schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
-        let names: Vec<&str> = scope.tables.iter().map(|id| id.name.as_str()).collect();
-        let recorded = members(rows(client, RECORDED, &[&scope.sync]).await?)?;
+    pub(super) async fn read(client: &Client, sync: &str, tables: &[TableId]) -> Result<Seen> {
+        let schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|id| id.name.as_str()).collect();
+        let recorded = members(rows(client, RECORDED, &[&sync]).await?)?;
         settings(client, LOCK_LIMIT).await?;
-        let publication = publication_name(&scope.sync);
+        let publication = publication_name(sync);
         let now = rows(client, MEMBERS, &[&schemas, &names, &publication]).await;
         settings(client, NO_LIMITS).await?;
         Ok(Seen {
@@ -186,8 +197,11 @@ impl Seen {
         let until = Instant::now() + PROOF_LIMIT;
         for &member in now.iter().filter(|member| member.parent != 0) {
             let Some(before) = self.recorded.get(&member.oid) else {
-                if member.filled && !self.is_born(member) {
+                let is_born = self.is_born(member);
+                if member.filled && !is_born {
                     changes.push((Change::Attached, member));
+                } else if is_born && member.filenode != 0 && !member.is_in_first_file() {
+                    changes.push((Change::Emptied, member));
                 }
                 continue;
             };
@@ -198,7 +212,7 @@ impl Seen {
                 changes.push((Change::Emptied, member));
             }
         }
-        for &member in was.iter().filter(|member| member.filenode != 0) {
+        for &member in was.iter().filter(|member| member.filenode != 0 || member.filled) {
             let is_there = now.iter().any(|now| now.oid == member.oid);
             if !is_there && (member.filled || size(client, member.oid).await? != Some(0)) {
                 changes.push((Change::Gone, member));
@@ -209,7 +223,7 @@ impl Seen {
     }
 
     /// Was it made as a partition, and all that is between it and what is known?
-    fn is_born(&self, member: &Member) -> bool {
+    pub(super) fn is_born(&self, member: &Member) -> bool {
         let parent = self.now.iter().find(|above| above.oid == member.parent);
         member.born
             && parent.is_none_or(|above| {
@@ -351,13 +365,14 @@ fn told(change: &Change, member: &Member) -> String {
         Change::Gone => "was detached or dropped",
         Change::Emptied => "was truncated, or rewritten",
     };
-    match member.bound.contains("satisfies_hash_partition") {
-        true => format!("{} {what}", member.name),
-        false => format!("{} {what}: {}", member.name, member.bound),
+    match member.bound.as_str() {
+        "" => format!("{} {what}, and its bounds are not known", member.name),
+        hash if hash.contains("satisfies_hash_partition") => format!("{} {what}", member.name),
+        bound => format!("{} {what}: {bound}", member.name),
     }
 }
 
-async fn write(client: &Client, sync: &str, keep: &[&Member], forget: &[u32]) -> Result<()> {
+pub(super) async fn write(client: &Client, sync: &str, keep: &[&Member], forget: &[u32]) -> Result<()> {
     const DOING: &str = "note the tables' partitions";
     if !forget.is_empty() {
         let sql = "DELETE FROM tidelock.published WHERE sync = $1 AND member = ANY($2::oid[])";
