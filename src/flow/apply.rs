@@ -23,6 +23,9 @@ use crate::plan::layer::{Layer, Layers};
 use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Write, WriteOp, Written};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod trades;
+
 /// Rounds in which rows that somebody keeps changing under us are decided again before the group is retried.
 const ROUNDS_MAX: usize = 8;
 
@@ -298,12 +301,7 @@ impl Applier {
         for change in changes.iter_mut().filter(|change| fill_key(&change.op).is_some()) {
             let old = found.next().and_then(|local| local.row);
             if let (PlannedOp::Insert { row, .. }, Some(old)) = (&mut change.op, old) {
-                *row = row
-                    .0
-                    .iter()
-                    .zip(old.0.iter())
-                    .map(|(new, old)| new.clone().or_else(|| old.clone()))
-                    .collect();
+                *row = row.over(&old);
             }
         }
         Ok(Some(changes))
@@ -518,7 +516,9 @@ impl Applier {
                 cells[stamps.version] = Some(Value::Int(standing.version.max(incoming.stamp().version) + 1));
                 cells[stamps.origin] = Some(Value::Int(i64::from(me)));
                 let row = Row(cells.into_boxed_slice());
-                let op = WriteOp::Update { row, base: None };
+                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
+                let base = None;
+                let op = WriteOp::Update { row, base, here };
                 Ok((Write { key, op }, None))
             }
             (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) if plan.is_filtered() => {
@@ -609,6 +609,7 @@ fn write_of(change: &Planned) -> Option<Write> {
         PlannedOp::Update { row, base, .. } => WriteOp::Update {
             row: row.clone(),
             base: *base,
+            here: None,
         },
         PlannedOp::Delete { base, stamp, .. } => WriteOp::Delete {
             base: *base,
@@ -630,8 +631,9 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
             tombstone: *stamp,
         },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => WriteOp::Update {
-            row: beside(plan, row, here),
+            row: row.clone(),
             base: None,
+            here: tradable(plan, here),
         },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, None) => {
             if plan.carried().any(|place| row.get(place).is_none()) {
@@ -647,20 +649,9 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
     })
 }
 
-/// The incoming row with the cells that only this node has: rows that trade unique values are deleted and inserted
-/// again, and must come back whole.
-fn beside(plan: &Plan, row: &Row, here: &Row) -> Row {
-    if plan.shape.table.uniques.is_empty() || !plan.leaves_columns() {
-        return row.clone();
-    }
-    let mut row = row.clone();
-    let carried: Vec<usize> = plan.carried().collect();
-    for (place, cell) in row.0.iter_mut().enumerate() {
-        if cell.is_none() && !carried.contains(&place) {
-            *cell = here.get(place).cloned();
-        }
-    }
-    row
+/// The row as it was read, where it may have to trade a unique value: see [`WriteOp::Update`].
+fn tradable(plan: &Plan, here: &Row) -> Option<Row> {
+    (!plan.shape.table.uniques.is_empty()).then(|| here.clone())
 }
 
 /// `None` without stamps (transactional mode).

@@ -290,14 +290,6 @@ impl Plan {
         &self.name
     }
 
-    /// Has the target columns that no row from the source brings?
-    pub fn leaves_columns(&self) -> bool {
-        let columns = self.shape.table.columns.iter().enumerate();
-        let mut own =
-            columns.filter(|(place, column)| !column.generated && !self.carried().any(|at| at == *place));
-        own.next().is_some()
-    }
-
     /// A row of the source as evidence, without what stays behind.
     fn evidence(&self, row: &Row) -> Row {
         let mut row = row.clone();

@@ -119,7 +119,8 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
             },
             Update { row, base, stamp, .. },
         ) if was == base || base.is_none() => Some(Insert {
-            row: overlay(old, row),
+            // Cells the second change did not send stay as the first one set them.
+            row: row.over(old),
             stamp: *stamp,
             fill_from: None,
         }),
@@ -137,7 +138,7 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
                 ..
             },
         ) if was == next || next.is_none() => Some(Update {
-            row: overlay(old, row),
+            row: row.over(old),
             before: before.clone(),
             base: *base,
             stamp: *stamp,
@@ -159,16 +160,6 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
         }),
         _ => None,
     }
-}
-
-/// Cells the second change did not send stay as the first one set them.
-fn overlay(first: &crate::model::value::Row, second: &crate::model::value::Row) -> crate::model::value::Row {
-    first
-        .0
-        .iter()
-        .zip(second.0.iter())
-        .map(|(old, new)| new.clone().or_else(|| old.clone()))
-        .collect()
 }
 
 #[cfg(test)]
