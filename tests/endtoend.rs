@@ -38,6 +38,17 @@ mod trades {
     pair_tests!(postgres18_postgres15, scenario::POSTGRES, to_b => trading;);
 }
 
+/// A row that moves to another key takes along what only its own node has of it.
+mod moved_keys {
+    use super::*;
+
+    pairs! {
+        merge => |pair| moving("e2e_moved", pair, Way::Merge);
+        to_b => |pair| moving("e2e_moved_b", pair, Way::AToB);
+        to_a => |pair| moving("e2e_moved_a", pair, Way::BToA);
+    }
+}
+
 async fn changes(hint: &str, pair: Pair, way: Way) {
     cross(Scene::new(hint, pair, way, &SHOP).await, pair, way).await;
 }
@@ -301,4 +312,53 @@ async fn random_trades(scene: &Scene, random: &mut Random) -> String {
         transactions.push_str("COMMIT;");
     }
     transactions
+}
+
+const KEYED: Table = Table {
+    name: "keyed",
+    body: "id int NOT NULL PRIMARY KEY, n int",
+    key: &["id"],
+    columns: &["n"],
+};
+
+async fn moving(hint: &str, pair: Pair, way: Way) {
+    let mut scene = Scene::new(hint, pair, way, &[KEYED]).await;
+    let own = "ALTER TABLE keyed ADD own varchar(20) DEFAULT 'default'";
+    for side in scene.targets() {
+        scene.exec(side, own).await;
+    }
+    if way == Way::Merge {
+        scene.configure("from:a", "[sync.table.keyed]\nskip = [\"own\"]");
+    }
+    let seeder = way.sources()[0];
+    let rows = [1, 2, 3, 4].map(|id| format!("INSERT INTO keyed (id, n) VALUES ({id}, {id})"));
+    scene.exec(seeder, &rows.join(";")).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    for side in scene.targets() {
+        scene
+            .exec(side, &format!("UPDATE keyed SET own = concat('{side:?}', n)"))
+            .await;
+        scene.wait_equal().await;
+    }
+    let swap = "UPDATE keyed SET id = 99 WHERE n = 3; UPDATE keyed SET id = 3 WHERE n = 4; UPDATE keyed SET id = 4 WHERE n = 3;";
+    let back = "UPDATE keyed SET id = 99 WHERE n = 3; UPDATE keyed SET id = 4 WHERE n = 4; UPDATE keyed SET id = 3 WHERE n = 3;";
+    for (number, source) in way.sources().iter().enumerate() {
+        let base = 10 * (number + 1);
+        let moves = format!("UPDATE keyed SET id = {base} + n WHERE n < 3; BEGIN; {swap} COMMIT");
+        scene.exec(*source, &moves).await;
+        scene.wait_equal().await;
+        let apart = format!("UPDATE keyed SET id = id + 5 WHERE n < 3; {back}");
+        match source {
+            Side::A => scene.apart(&apart, "").await,
+            Side::B => scene.apart("", &apart).await,
+        }
+        for side in scene.targets() {
+            let rows = scene.db(side).rows("SELECT own FROM keyed ORDER BY n").await;
+            let own: Vec<String> = rows.into_iter().flatten().flatten().collect();
+            let kept = [1, 2, 3, 4].map(|n| format!("{side:?}{n}"));
+            assert_eq!(own, kept, "of {side:?}, moved by {source:?}");
+        }
+    }
+    scene.assert_no_conflicts().await;
 }

@@ -17,6 +17,9 @@ const ID: usize = 0;
 const UNIQUE: usize = 1;
 const LARGE: usize = 2;
 const OTHER: usize = 3;
+/// What only the target has, and the default it has there. The source's model carries it along with its row.
+const OWN: usize = 4;
+const DEFAULT: i64 = 777;
 
 type Rows = BTreeMap<i64, Row>;
 
@@ -41,7 +44,7 @@ impl Random {
     }
 }
 
-fn plan() -> Arc<Plan> {
+fn plan(has_own: bool) -> Arc<Plan> {
     let int = |name: &str| Column {
         name: name.to_owned(),
         ty: ColumnType::Int {
@@ -54,14 +57,18 @@ fn plan() -> Arc<Plan> {
         generated: false,
         has_default: false,
     };
-    let table = Arc::new(Table {
-        id: TableId::new("s", "t"),
-        columns: ["id", "u", "body", "n"].map(int).to_vec(),
-        key: vec![ID],
-        uniques: vec![vec![UNIQUE]],
-    });
+    let table = |names: &[&str]| {
+        Arc::new(Table {
+            id: TableId::new("s", "t"),
+            columns: names.iter().map(|name| int(name)).collect(),
+            key: vec![ID],
+            uniques: vec![vec![UNIQUE]],
+        })
+    };
+    let names = ["id", "u", "body", "n", "own"];
+    let (source, target) = (table(&names[..OWN]), table(&names[..OWN + usize::from(has_own)]));
     let (passage, pg) = (crate::mapping::Passage::default(), Engine::Postgres);
-    Arc::new(Plan::compile(&table, pg, &table, pg, false, &passage).unwrap())
+    Arc::new(Plan::compile(&source, pg, &target, pg, false, &passage).unwrap())
 }
 
 fn number(row: &Row, place: usize) -> i64 {
@@ -83,6 +90,16 @@ fn free(rows: &Rows, place: usize) -> Vec<i64> {
     (0..5).filter(is_free).collect()
 }
 
+fn with_own(row: &Row) -> Row {
+    let own = std::iter::once(Some(Value::Int(DEFAULT)));
+    row.0.iter().cloned().take(OWN).chain(own).collect()
+}
+
+/// What the source has of it.
+fn sent(row: &Row) -> Row {
+    row.0.iter().take(OWN).cloned().collect()
+}
+
 /// One statement about one row that the source allows in this state, as its log tells it.
 fn statement(random: &mut Random, source: &mut Rows) -> Option<Op> {
     let ids: Vec<i64> = source.keys().copied().collect();
@@ -94,7 +111,7 @@ fn statement(random: &mut Random, source: &mut Rows) -> Option<Op> {
         );
         let cells = [id, u, random.number(), random.number()];
         let new: Row = cells.into_iter().map(|cell| Some(Value::Int(cell))).collect();
-        source.insert(id, new.clone());
+        source.insert(id, with_own(&new));
         return Some(Op::Insert { new });
     }
     let id = random.one_of(&ids)?;
@@ -116,7 +133,7 @@ fn statement(random: &mut Random, source: &mut Rows) -> Option<Op> {
     if kind == 6 {
         is = set(&is, LARGE, random.number());
     }
-    let mut new = is.clone();
+    let mut new = sent(&is);
     if kind != 6 && random.below(4) > 0 {
         new.0[LARGE] = None;
     }
@@ -145,7 +162,11 @@ impl Model {
     }
 
     fn put(&mut self, row: &Row) -> bool {
-        assert!(row.is_complete(), "a row was inserted in part: {row:?}");
+        assert!(sent(row).is_complete(), "a row was inserted in part: {row:?}");
+        let row = &match row.get(OWN) {
+            Some(_) => row.clone(),
+            None => with_own(row),
+        };
         let (id, u) = (number(row, ID), number(row, UNIQUE));
         let taken = self.rows.contains_key(&id) || self.rows.values().any(|other| number(other, UNIQUE) == u);
         if !taken {
@@ -226,16 +247,11 @@ impl Model {
         let mut changes = layer.changes.clone();
         let before = self.rows.clone();
         for change in &mut changes {
-            if let PlannedOp::Insert {
-                row,
-                fill_from: Some(from),
-                ..
-            } = &mut change.op
-            {
+            if let Some(from) = fill_key(&change.op) {
                 let Value::Int(from) = from[0] else {
                     panic!("{from:?}")
                 };
-                *row = row.over(&before[&from]);
+                take_along(plan, change, &before[&from]);
             }
         }
         let writes: Vec<Write> = changes.iter().filter_map(write_of).collect();
@@ -267,12 +283,15 @@ impl Model {
 
 /// Transactions of a group, applied; what the source ended with, and what the target did.
 fn group(seed: u64) -> (Rows, Rows) {
-    let (plan, mut random) = (plan(), Random(seed));
+    let mut random = Random(seed);
+    let has_own = random.below(2) == 0;
+    let plan = plan(has_own);
     let mut source = Rows::new();
+    // Each row's own column says which row it was.
     let whole = |id: i64| {
-        (0..4)
-            .map(|place| Some(Value::Int(id * 10_i64.pow(place / 2))))
-            .collect::<Row>()
+        let cells = (0..4).map(|place| id * 10_i64.pow(place / 2));
+        let cells = cells.chain([1000 + id]).map(|cell| Some(Value::Int(cell)));
+        cells.collect::<Row>()
     };
     source.extend((0..3).map(|id| (id, whole(id))));
     let mut target = Model {
@@ -305,7 +324,11 @@ fn group(seed: u64) -> (Rows, Rows) {
         planned.drain(..).for_each(|change| layers.push(&plan, change));
     }
     layers.iter().for_each(|layer| target.layer(&plan, layer));
-    (source, target.rows)
+    let seen = |rows: Rows| -> Rows {
+        let row = |(id, row): (i64, Row)| (id, if has_own { row } else { sent(&row) });
+        rows.into_iter().map(row).collect()
+    };
+    (seen(source), seen(target.rows))
 }
 
 #[test]
