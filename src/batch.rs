@@ -72,7 +72,7 @@ pub fn attempt(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
                 let (guarded, buried) = (merge && base.is_some(), merge && tombstone.is_some());
                 groups.add(Verb::Delete, Vec::new(), guarded, buried, index);
             }
-            WriteOp::Update { row, base } => {
+            WriteOp::Update { row, base, .. } => {
                 let guarded = merge && base.is_some();
                 groups.add(Verb::Update, updated(shape, row), guarded, false, index);
             }
@@ -96,32 +96,61 @@ pub fn write(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
     groups.finish()
 }
 
-/// The same with every update as delete and insert, which lets rows trade unique values. `None` when a row is not
-/// whole, so that it cannot be brought back.
-pub fn replace(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Option<Vec<Group>> {
-    let mut groups = Groups::default();
-    for &index in chunk {
-        match &writes[index].op {
-            WriteOp::Update { row, .. } => {
-                let stored = |(at, column): (usize, &crate::model::schema::Column)| {
-                    column.generated || row.get(at).is_some()
-                };
-                if !shape.table.columns.iter().enumerate().all(stored) {
-                    return None;
-                }
-                groups.add(Verb::Clear, Vec::new(), false, false, index);
-                groups.add(Verb::Insert, present(row), false, false, index);
-            }
-            op => groups.write(shape, op, index),
-        }
-    }
-    Some(groups.finish())
+/// Writes with every update as delete and insert.
+pub struct Replacement {
+    pub writes: Vec<Write>,
+    /// In the order of their statements, none larger than a chunk.
+    pub groups: Vec<Group>,
 }
 
-/// Of these writes, those that a unique value was taken from.
-pub fn taken(chunk: &[usize], written: &[Written]) -> Vec<usize> {
-    let is_taken = |index: &&usize| matches!(written[**index], Written::UniqueTaken(_));
-    chunk.iter().filter(is_taken).copied().collect()
+/// The same with every update as delete and insert, which lets rows trade unique values: first all are gone that have
+/// a place to leave, then each takes the place it has in the end. `None` when a row is not whole, not even with what
+/// was read of it, so that it could not be brought back.
+pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usize) -> Option<Replacement> {
+    let mut groups = Groups::default();
+    let mut replaced = Vec::with_capacity(chosen.len());
+    for (number, index) in chosen.iter().enumerate() {
+        let write = match &writes[*index].op {
+            WriteOp::Update { row, here, .. } => {
+                let row = here.as_ref().map_or_else(|| row.clone(), |here| row.over(here));
+                if !is_whole(shape, &row) {
+                    return None;
+                }
+                groups.add(Verb::Clear, Vec::new(), false, false, number);
+                Write {
+                    key: writes[*index].key.clone(),
+                    op: WriteOp::Insert { row },
+                }
+            }
+            WriteOp::Insert { .. } | WriteOp::Delete { .. } => writes[*index].clone(),
+        };
+        groups.write(shape, &write.op, number);
+        replaced.push(write);
+    }
+    let groups = groups.finish().into_iter().flat_map(|group| {
+        let parts = cut(&group.at, bytes_max, |number| write_bytes(&replaced[*number]));
+        let part = |range: Range<usize>| Group {
+            at: group.at[range].to_vec(),
+            ..group.clone()
+        };
+        parts.into_iter().map(part).collect::<Vec<_>>()
+    });
+    let groups = groups.collect();
+    Some(Replacement {
+        writes: replaced,
+        groups,
+    })
+}
+
+fn is_whole(shape: &Shape, row: &Row) -> bool {
+    let mut columns = shape.table.columns.iter().enumerate();
+    columns.all(|(place, column)| column.generated || row.get(place).is_some())
+}
+
+/// Those that could not be written because another row holds a unique value of theirs.
+pub fn taken(written: &[Written]) -> Vec<usize> {
+    let is_taken = |index: &usize| matches!(written[*index], Written::UniqueTaken(_));
+    (0..written.len()).filter(is_taken).collect()
 }
 
 #[derive(Default)]
@@ -318,6 +347,7 @@ mod tests {
             write_of(WriteOp::Update {
                 row: row([Some(1), None, None]),
                 base: None,
+                here: None,
             }),
             write_of(WriteOp::Delete {
                 base: Some(Stamp::write(1, 1)),
@@ -341,12 +371,36 @@ mod tests {
 
     #[test]
     fn only_whole_rows_are_replaced_and_generated_cells_do_not_count() {
-        let update = |row| [write_of(WriteOp::Update { row, base: None })];
-        let whole = update(row([Some(1), Some(2), None]));
-        let groups = replace(&shape(false), &whole, &[0]).unwrap();
-        assert_eq!(verbs(&groups), [Verb::Clear, Verb::Insert]);
-        let part = update(row([Some(1), None, None]));
-        assert!(replace(&shape(false), &part, &[0]).is_none());
+        let update = |row, here| {
+            let base = None;
+            [write_of(WriteOp::Update { row, base, here })]
+        };
+        let replaced = |writes: &[Write]| replace(&shape(false), writes, &[0], 1 << 20);
+        let whole = update(row([Some(1), Some(2), None]), None);
+        assert_eq!(
+            verbs(&replaced(&whole).unwrap().groups),
+            [Verb::Clear, Verb::Insert]
+        );
+        let part = row([Some(1), None, None]);
+        assert!(replaced(&update(part.clone(), None)).is_none());
+        let here = row([Some(1), Some(7), None]);
+        let filled = replaced(&update(part, Some(here.clone()))).unwrap();
+        assert_eq!(filled.writes[0].op, WriteOp::Insert { row: here });
+        assert_eq!(filled.groups[1].cells, [0, 1]);
+    }
+
+    #[test]
+    fn replaced_rows_are_all_gone_before_the_first_comes_back_however_large_they_are() {
+        let update = |_| {
+            write_of(WriteOp::Update {
+                row: row([Some(1), Some(2), None]),
+                base: None,
+                here: None,
+            })
+        };
+        let writes: Vec<Write> = (0..3).map(update).collect();
+        let groups = replace(&shape(false), &writes, &[0, 1, 2], 1).unwrap().groups;
+        assert_eq!(verbs(&groups), [[Verb::Clear; 3], [Verb::Insert; 3]].concat());
     }
 
     #[test]

@@ -6,7 +6,8 @@ mod scenario;
 
 use harness::{Kind, Options};
 use scenario::changes::{OF_A, OF_B, OLD, ONCE, changes_of, rows, steps};
-use scenario::{ITEM, LIMIT, Pair, SEAT, SHOP, Scene, Side, Way, numbers};
+use scenario::{ITEM, LIMIT, Pair, Random, SEAT, SHOP, Scene, Side, Table, Way, numbers};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 all_pairs! {
@@ -27,6 +28,25 @@ mod compressed_log {
     pair_tests!(mysql_mysql, scenario::MYSQL, #[ignore = "make test-all"] both_ways => compressed;);
     pair_tests!(mariadb_mariadb, scenario::MARIADB, #[ignore = "make test-all"] both_ways => compressed;);
     pair_tests!(mysql_mariadb, scenario::FLAVORS, #[ignore = "make test-all"] both_ways => compressed;);
+}
+
+/// From PostgreSQL, whose log leaves out large values that did not change.
+mod trades {
+    use super::*;
+
+    pairs! { to_b => trading; }
+    pair_tests!(postgres18_postgres15, scenario::POSTGRES, to_b => trading;);
+}
+
+/// A row that moves to another key takes along what only its own node has of it.
+mod moved_keys {
+    use super::*;
+
+    pairs! {
+        merge => |pair| moving("e2e_moved", pair, Way::Merge);
+        to_b => |pair| moving("e2e_moved_b", pair, Way::AToB);
+        to_a => |pair| moving("e2e_moved_a", pair, Way::BToA);
+    }
 }
 
 async fn changes(hint: &str, pair: Pair, way: Way) {
@@ -198,4 +218,147 @@ async fn written(scene: &Scene) -> (String, String) {
         db.one(sql).await
     };
     (of(Side::A).await, of(Side::B).await)
+}
+
+const TRADE: Table = Table {
+    name: "trade",
+    body: "id int NOT NULL PRIMARY KEY, u varchar(100), body {text}, n int, CONSTRAINT trade_u UNIQUE (u)",
+    key: &["id"],
+    columns: &["u", "body", "n"],
+};
+
+/// Large, and not to be compressed into its row.
+fn large_text(seed: u64) -> String {
+    format!("(SELECT string_agg(md5('{seed}' || g), '') FROM generate_series(1, 600) g)")
+}
+
+/// Rows that trade unique values and keys with a temporary one, in one transaction and in several that are applied
+/// as one, and whatever else such rows may do.
+async fn trading(pair: Pair) {
+    let mut scene = Scene::new("e2e_trades", pair, Way::AToB, &[TRADE]).await;
+    let rows = [(1, "a"), (2, "b"), (3, "c")].map(|(id, u)| {
+        let body = large_text(id);
+        format!("INSERT INTO trade VALUES ({id}, '{u}', {body}, {id})")
+    });
+    scene.exec(Side::A, &rows.join(";")).await;
+    scene.start().await;
+    let values = |of: [i32; 2], first: &str, second: &str| {
+        let [a, b] = of;
+        format!(
+            "UPDATE trade SET u = 'tmp' WHERE id = {a}; UPDATE trade SET u = '{first}' WHERE id = {b};
+             UPDATE trade SET u = '{second}' WHERE id = {a};"
+        )
+    };
+    let keys = "UPDATE trade SET id = 99 WHERE id = 1; UPDATE trade SET id = 1 WHERE id = 2; UPDATE trade SET id = 2 WHERE id = 99;";
+    let at_once = |statements: &str| format!("BEGIN; {statements} COMMIT");
+    scene.exec(Side::A, &at_once(&values([1, 2], "a", "b"))).await;
+    scene.wait_equal().await;
+    scene.exec(Side::A, &at_once(keys)).await;
+    scene.wait_equal().await;
+    scene.apart(&values([3, 2], "c", "b"), "").await;
+    scene
+        .apart(&format!("{keys} {}", values([1, 3], "tmp2", "c")), "")
+        .await;
+    scene.assert_no_conflicts().await;
+
+    let mut random = Random::new("trades");
+    for _ in 0..2 {
+        let transactions = random_trades(&scene, &mut random).await;
+        scene.exec(Side::A, &transactions).await;
+        scene.wait_equal().await;
+        let transactions = random_trades(&scene, &mut random).await;
+        scene.apart(&transactions, "").await;
+    }
+    scene.assert_no_conflicts().await;
+}
+
+/// Transactions that are legal statement by statement, from what stands on A.
+async fn random_trades(scene: &Scene, random: &mut Random) -> String {
+    let rows = scene.a.rows("SELECT id, u FROM trade").await.into_iter();
+    let mut rows: BTreeMap<u64, String> = rows
+        .map(|row| (row[0].as_ref().unwrap().parse().unwrap(), row[1].clone().unwrap()))
+        .collect();
+    let mut transactions = String::new();
+    for _ in 0..60 {
+        transactions.push_str("BEGIN;");
+        for _ in 0..=random.below(5) {
+            let (id, free) = (random.below(5), random.below(5));
+            let u = format!("r{}", random.below(6));
+            let is_taken = rows.values().any(|other| *other == u);
+            let statement = match (rows.contains_key(&id), random.below(6)) {
+                (false, _) if !is_taken => {
+                    rows.insert(id, u.clone());
+                    format!("INSERT INTO trade VALUES ({id}, '{u}', {}, 0)", large_text(id))
+                }
+                (true, 0) => {
+                    rows.remove(&id);
+                    format!("DELETE FROM trade WHERE id = {id}")
+                }
+                (true, 1 | 2) if !rows.contains_key(&free) => {
+                    let u = rows.remove(&id).unwrap();
+                    rows.insert(free, u);
+                    format!("UPDATE trade SET id = {free} WHERE id = {id}")
+                }
+                (true, 3 | 4) if !is_taken => {
+                    rows.insert(id, u.clone());
+                    format!("UPDATE trade SET u = '{u}' WHERE id = {id}")
+                }
+                (true, _) => format!("UPDATE trade SET n = n + 1 WHERE id = {id}"),
+                (false, _) => continue,
+            };
+            transactions.push_str(&statement);
+            transactions.push(';');
+        }
+        transactions.push_str("COMMIT;");
+    }
+    transactions
+}
+
+const KEYED: Table = Table {
+    name: "keyed",
+    body: "id int NOT NULL PRIMARY KEY, n int",
+    key: &["id"],
+    columns: &["n"],
+};
+
+async fn moving(hint: &str, pair: Pair, way: Way) {
+    let mut scene = Scene::new(hint, pair, way, &[KEYED]).await;
+    let own = "ALTER TABLE keyed ADD own varchar(20) DEFAULT 'default'";
+    for side in scene.targets() {
+        scene.exec(side, own).await;
+    }
+    if way == Way::Merge {
+        scene.configure("from:a", "[sync.table.keyed]\nskip = [\"own\"]");
+    }
+    let seeder = way.sources()[0];
+    let rows = [1, 2, 3, 4].map(|id| format!("INSERT INTO keyed (id, n) VALUES ({id}, {id})"));
+    scene.exec(seeder, &rows.join(";")).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    for side in scene.targets() {
+        scene
+            .exec(side, &format!("UPDATE keyed SET own = concat('{side:?}', n)"))
+            .await;
+        scene.wait_equal().await;
+    }
+    let swap = "UPDATE keyed SET id = 99 WHERE n = 3; UPDATE keyed SET id = 3 WHERE n = 4; UPDATE keyed SET id = 4 WHERE n = 3;";
+    let back = "UPDATE keyed SET id = 99 WHERE n = 3; UPDATE keyed SET id = 4 WHERE n = 4; UPDATE keyed SET id = 3 WHERE n = 3;";
+    for (number, source) in way.sources().iter().enumerate() {
+        let base = 10 * (number + 1);
+        let moves = format!("UPDATE keyed SET id = {base} + n WHERE n < 3; BEGIN; {swap} COMMIT");
+        scene.exec(*source, &moves).await;
+        scene.wait_equal().await;
+        let apart = format!("UPDATE keyed SET id = id + 5 WHERE n < 3; {back}");
+        match source {
+            Side::A => scene.apart(&apart, "").await,
+            Side::B => scene.apart("", &apart).await,
+        }
+        for side in scene.targets() {
+            let rows = scene.db(side).rows("SELECT own FROM keyed ORDER BY n").await;
+            let own: Vec<String> = rows.into_iter().flatten().flatten().collect();
+            let kept = [1, 2, 3, 4].map(|n| format!("{side:?}{n}"));
+            assert_eq!(own, kept, "of {side:?}, moved by {source:?}");
+        }
+    }
+    scene.assert_no_conflicts().await;
 }

@@ -20,10 +20,14 @@ use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::Checkpoint;
+use crate::model::value::Row;
 use crate::plan::layer::{Layer, Layers};
-use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Write, WriteOp};
+use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
 use contested::Contested;
 use std::sync::Arc;
+
+#[cfg(test)]
+mod trades;
 
 /// Counts of one group, for status and logs.
 #[derive(Debug, Clone, Default)]
@@ -256,8 +260,8 @@ impl Applier {
             .await
     }
 
-    /// Completes rows that moved to another key and lack what did not change, from the row they leave.
-    /// `None`: there are none.
+    /// Completes rows that moved to another key from the row they leave: what did not change and was not sent, and
+    /// what only the target has. `None`: there are none.
     async fn filled(&mut self, plan: &Plan, changes: &[Planned]) -> Result<Option<Vec<Planned>>> {
         let from: Vec<Key> = changes
             .iter()
@@ -266,17 +270,16 @@ impl Applier {
         if from.is_empty() {
             return Ok(None);
         }
-        let mut found = self.target.read(&plan.shape, &from).await?.into_iter();
+        // The whole row moves, also what is not touched where rows stay in their place.
+        let shape = Shape {
+            untouched: Vec::new(),
+            ..Shape::clone(&plan.shape)
+        };
+        let mut found = self.target.read(&shape, &from).await?.into_iter();
         let mut changes = changes.to_vec();
         for change in changes.iter_mut().filter(|change| fill_key(&change.op).is_some()) {
-            let old = found.next().and_then(|local| local.row);
-            if let (PlannedOp::Insert { row, .. }, Some(old)) = (&mut change.op, old) {
-                *row = row
-                    .0
-                    .iter()
-                    .zip(old.0.iter())
-                    .map(|(new, old)| new.clone().or_else(|| old.clone()))
-                    .collect();
+            if let Some(left) = found.next().and_then(|local| local.row) {
+                take_along(plan, change, &left);
             }
         }
         Ok(Some(changes))
@@ -290,6 +293,26 @@ fn fill_key(op: &PlannedOp) -> Option<&Key> {
     }
 }
 
+fn take_along(plan: &Plan, change: &mut Planned, left: &Row) {
+    if let PlannedOp::Insert { row, own, .. } = &mut change.op {
+        let (carried, beside) = plan.taken_along(left);
+        *row = row.over(&carried);
+        *own = beside;
+    }
+}
+
+fn own_of(op: &PlannedOp) -> Option<&Row> {
+    match op {
+        PlannedOp::Insert { own, .. } => own.as_ref(),
+        PlannedOp::Update { .. } | PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => None,
+    }
+}
+
+/// The row to insert, with what the target has of its own.
+fn inserted(row: &Row, own: Option<&Row>) -> Row {
+    own.map_or_else(|| row.clone(), |own| row.over(own))
+}
+
 fn is_whole(plan: &Plan, change: &Planned) -> bool {
     match &change.op {
         PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
@@ -300,10 +323,13 @@ fn is_whole(plan: &Plan, change: &Planned) -> bool {
 /// The optimistic write: what is right when nobody else changed the row.
 fn write_of(change: &Planned) -> Option<Write> {
     let op = match &change.op {
-        PlannedOp::Insert { row, .. } => WriteOp::Insert { row: row.clone() },
+        PlannedOp::Insert { row, .. } => WriteOp::Insert {
+            row: inserted(row, own_of(&change.op)),
+        },
         PlannedOp::Update { row, base, .. } => WriteOp::Update {
             row: row.clone(),
             base: *base,
+            here: None,
         },
         PlannedOp::Delete { base, stamp, .. } => WriteOp::Delete {
             base: *base,

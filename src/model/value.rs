@@ -120,6 +120,14 @@ impl Row {
         self.0.iter().all(Option::is_some)
     }
 
+    /// This row, with the other's cells where it has none.
+    pub fn over(&self, other: &Row) -> Row {
+        let cells = self.0.iter().zip(other.0.iter());
+        cells
+            .map(|(cell, under)| cell.clone().or_else(|| under.clone()))
+            .collect()
+    }
+
     pub fn bytes(&self) -> usize {
         self.0
             .iter()

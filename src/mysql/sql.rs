@@ -706,6 +706,7 @@ mod tests {
             op: WriteOp::Update {
                 row: Row(Box::new([None, Some(Value::Text("it's".into()))])),
                 base: None,
+                here: None,
             },
         };
         let writes: Vec<Write> = (0..count).map(write).collect();

@@ -323,55 +323,52 @@ impl Target {
         let mut written = vec![Written::Done; writes.len()];
         for chunk in batch::chunks(writes, self.bytes_max()) {
             let steps = self.steps(shape, writes, &batch::write(shape, writes, &chunk));
-            let Err(refusal) = self.try_steps(shape, steps).await? else {
-                continue;
-            };
-            if matches!(&refusal, Refusal::Server(error) if is_unique(error))
-                && let Some(groups) = batch::replace(shape, writes, &chunk)
-            {
-                let steps = self.steps(shape, writes, &groups);
-                if self.try_steps(shape, steps).await?.is_ok() {
-                    continue;
+            match self.try_steps(shape, steps).await? {
+                Ok(()) => {}
+                Err(Refusal::Server(error))
+                    if is_unique(&error) && self.replace(shape, writes, &chunk).await? => {}
+                Err(_) => {
+                    for &index in &chunk {
+                        written[index] = self.write_one(shape, writes, index).await?;
+                    }
                 }
             }
-            for &index in &chunk {
-                written[index] = self.write_one(shape, writes, index).await?;
-            }
-            self.untangle(shape, writes, &chunk, &mut written).await?;
         }
+        self.untangle(shape, writes, &mut written).await?;
         Ok(written)
     }
 
-    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it.
-    async fn untangle(
-        &mut self,
-        shape: &Shape,
-        writes: &[Write],
-        chunk: &[usize],
-        written: &mut [Written],
-    ) -> Result<()> {
-        let mut taken = batch::taken(chunk, written);
+    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it,
+    /// whichever chunks the two are in.
+    async fn untangle(&mut self, shape: &Shape, writes: &[Write], written: &mut [Written]) -> Result<()> {
+        let mut taken = batch::taken(written);
         for _ in 0..batch::UNTANGLE_MAX {
             if taken.is_empty() {
                 return Ok(());
             }
-            if let Some(groups) = batch::replace(shape, writes, &taken) {
-                let steps = self.steps(shape, writes, &groups);
-                if self.try_steps(shape, steps).await?.is_ok() {
-                    taken.iter().for_each(|index| written[*index] = Written::Done);
-                    return Ok(());
-                }
+            if self.replace(shape, writes, &taken).await? {
+                taken.iter().for_each(|index| written[*index] = Written::Done);
+                return Ok(());
             }
             for &index in &taken {
                 written[index] = self.write_one(shape, writes, index).await?;
             }
-            let left = batch::taken(&taken, written);
+            let left = batch::taken(written);
             if left.len() == taken.len() {
                 return Ok(());
             }
             taken = left;
         }
         Ok(())
+    }
+
+    /// Writes these with every update as delete and insert, all or none of them. Were they written?
+    async fn replace(&mut self, shape: &Shape, writes: &[Write], chosen: &[usize]) -> Result<bool> {
+        let Some(replacement) = batch::replace(shape, writes, chosen, self.bytes_max()) else {
+            return Ok(false);
+        };
+        let steps = self.steps(shape, &replacement.writes, &replacement.groups);
+        Ok(self.try_steps(shape, steps).await?.is_ok())
     }
 
     async fn write_one(&mut self, shape: &Shape, writes: &[Write], index: usize) -> Result<Written> {

@@ -37,12 +37,13 @@ pub struct Planned {
 
 #[derive(Debug, Clone)]
 pub enum PlannedOp {
-    /// `fill_from`: the row lacks cells that did not change (a key change of a row with unchanged TOAST); they are
-    /// taken from the target's row under this key.
+    /// `fill_from`: a row that changed its key, and of which more stands under the old one on the target: cells that
+    /// were not sent because they did not change (TOAST), and `own`, what no row from the source brings.
     Insert {
         row: Row,
         stamp: Option<Stamp>,
         fill_from: Option<Key>,
+        own: Option<Row>,
     },
     Update {
         row: Row,
@@ -99,6 +100,8 @@ pub struct Plan {
     stamps: Option<(usize, usize)>,
     /// Source columns that stay behind, in evidence too.
     skipped: Vec<usize>,
+    /// Target columns that no row from the source brings.
+    own: Vec<usize>,
     filters: Option<Filters>,
     /// The table's name in the configuration.
     name: String,
@@ -148,9 +151,15 @@ impl Plan {
             "" => target.id.name.clone(),
             name => name.to_owned(),
         };
+        let is_own = |place: &usize| {
+            let column = &target.columns[*place];
+            !column.generated && !columns.iter().any(|carried| carried.target == *place)
+        };
+        let own = (0..target.columns.len()).filter(is_own).collect();
         Ok(Plan {
             source: Arc::clone(source),
             skipped,
+            own,
             filters: match filters {
                 (Some(source), Some(target)) => Some(Filters { source, target, keep }),
                 (None, _) | (_, None) => None,
@@ -187,7 +196,7 @@ impl Plan {
                         if is {
                             out.push(self.insert(new, None, address)?);
                         }
-                    } else if new.is_complete() {
+                    } else if new.is_complete() && self.own.is_empty() {
                         out.extend([delete, self.insert(new, None, address)?]);
                     } else {
                         // The row it leaves is read before anything of its layer is written: insert opens the layer.
@@ -290,14 +299,6 @@ impl Plan {
         &self.name
     }
 
-    /// Has the target columns that no row from the source brings?
-    pub fn leaves_columns(&self) -> bool {
-        let columns = self.shape.table.columns.iter().enumerate();
-        let mut own =
-            columns.filter(|(place, column)| !column.generated && !self.carried().any(|at| at == *place));
-        own.next().is_some()
-    }
-
     /// A row of the source as evidence, without what stays behind.
     fn evidence(&self, row: &Row) -> Row {
         let mut row = row.clone();
@@ -341,6 +342,18 @@ impl Plan {
         self.insert(row, None, address)
     }
 
+    /// What a row that moved to another key takes along from the row it left: the cells that are carried and were not
+    /// sent, and the target's own.
+    pub fn taken_along(&self, left: &Row) -> (Row, Option<Row>) {
+        let of = |places: &mut dyn Iterator<Item = usize>| {
+            let mut cells = vec![None; left.0.len()];
+            places.for_each(|place| cells[place] = left.get(place).cloned());
+            Row(cells.into_boxed_slice())
+        };
+        let own = (!self.own.is_empty()).then(|| of(&mut self.own.iter().copied()));
+        (of(&mut self.carried()), own)
+    }
+
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
         Ok(match self.row(new) {
@@ -350,6 +363,7 @@ impl Plan {
                     row,
                     stamp,
                     fill_from,
+                    own: None,
                 },
                 address,
             ),

@@ -43,18 +43,13 @@ impl Layers {
             .iter_mut()
             .rev()
             .find(|layer| layer.plan.shape.table.id == plan.shape.table.id);
-        let needs_row = matches!(
-            change.op,
-            PlannedOp::Insert {
-                fill_from: Some(_),
-                ..
-            }
-        );
         let change = match layer {
-            Some(layer) if Arc::ptr_eq(&layer.plan, plan) && !needs_row => match layer.offer(change) {
-                None => return,
-                Some(change) => change,
-            },
+            Some(layer) if Arc::ptr_eq(&layer.plan, plan) && !layer.hides(&change) => {
+                match layer.offer(change) {
+                    None => return,
+                    Some(change) => change,
+                }
+            }
             _ => change,
         };
         let mut layer = Layer::new(plan, false);
@@ -88,6 +83,20 @@ impl Layer {
         }
     }
 
+    /// Does it take cells from a row that this layer changes? They are read before anything of the layer is written.
+    fn hides(&self, change: &Planned) -> bool {
+        let PlannedOp::Insert {
+            fill_from: Some(from),
+            ..
+        } = &change.op
+        else {
+            return false;
+        };
+        let mut bytes = Vec::with_capacity(change.key_bytes.len());
+        from.iter().for_each(|value| value.key_bytes(&mut bytes));
+        self.index.contains_key(&bytes)
+    }
+
     /// Takes the change in, or gives it back when it needs a layer of its own.
     fn offer(&mut self, change: Planned) -> Option<Planned> {
         let Some(place) = self.index.get(&change.key_bytes) else {
@@ -116,12 +125,15 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
                 row: old,
                 stamp: was,
                 fill_from: None,
+                ..
             },
             Update { row, base, stamp, .. },
         ) if was == base || base.is_none() => Some(Insert {
-            row: overlay(old, row),
+            // Cells the second change did not send stay as the first one set them.
+            row: row.over(old),
             stamp: *stamp,
             fill_from: None,
+            own: None,
         }),
         (
             Update {
@@ -137,7 +149,7 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
                 ..
             },
         ) if was == next || next.is_none() => Some(Update {
-            row: overlay(old, row),
+            row: row.over(old),
             before: before.clone(),
             base: *base,
             stamp: *stamp,
@@ -159,16 +171,6 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
         }),
         _ => None,
     }
-}
-
-/// Cells the second change did not send stay as the first one set them.
-fn overlay(first: &crate::model::value::Row, second: &crate::model::value::Row) -> crate::model::value::Row {
-    first
-        .0
-        .iter()
-        .zip(second.0.iter())
-        .map(|(old, new)| new.clone().or_else(|| old.clone()))
-        .collect()
 }
 
 #[cfg(test)]

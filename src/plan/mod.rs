@@ -64,10 +64,12 @@ pub enum WriteOp {
     Insert {
         row: Row,
     },
-    /// Cells that are `None` are left as they are. `base` is the stamp the row must have (merge).
+    /// Cells that are `None` are left as they are. `base` is the stamp the row must have (merge). `here` is the row as
+    /// it was read: with it a row can be taken away and put back whole, while rows trade unique values.
     Update {
         row: Row,
         base: Option<Stamp>,
+        here: Option<Row>,
     },
     /// `tombstone` is set in merge mode.
     Delete {

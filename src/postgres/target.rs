@@ -324,66 +324,60 @@ impl Target {
     pub async fn write(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
         let mut written = vec![Written::Done; writes.len()];
         for chunk in batch::chunks(writes, BYTES_MAX) {
-            let plain = steps(shape, writes, batch::write(shape, writes, &chunk));
-            let mut tried = self.try_steps(shape, &plain).await?;
-            if matches!(&tried, Tried::Refused(error) if is_unique(error))
-                && let Some(groups) = batch::replace(shape, writes, &chunk)
-            {
-                let steps = steps(shape, writes, groups);
-                tried = self.try_steps(shape, &steps).await?;
-                if let Tried::Done(results) = &tried {
-                    refuse_vanished(&steps, results)?;
-                    continue;
-                }
-            }
-            match tried {
+            let steps = steps(shape, writes, batch::write(shape, writes, &chunk));
+            match self.try_steps(shape, &steps).await? {
                 Tried::Done(results) => {
-                    for index in self.lost(&plain, &results)? {
+                    for index in self.lost(&steps, &results)? {
                         written[index] = Written::Lost;
                     }
                 }
+                Tried::Refused(error) if is_unique(&error) && self.replace(shape, writes, &chunk).await? => {}
                 Tried::Refused(_) => {
                     for &index in &chunk {
                         written[index] = self.write_one(shape, writes, index).await?;
                     }
-                    self.untangle(shape, writes, &chunk, &mut written).await?;
                 }
             }
         }
+        self.untangle(shape, writes, &mut written).await?;
         Ok(written)
     }
 
-    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it.
-    async fn untangle(
-        &mut self,
-        shape: &Shape,
-        writes: &[Write],
-        chunk: &[usize],
-        written: &mut [Written],
-    ) -> Result<()> {
-        let mut taken = batch::taken(chunk, written);
+    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it,
+    /// whichever chunks the two are in.
+    async fn untangle(&mut self, shape: &Shape, writes: &[Write], written: &mut [Written]) -> Result<()> {
+        let mut taken = batch::taken(written);
         for _ in 0..batch::UNTANGLE_MAX {
             if taken.is_empty() {
                 return Ok(());
             }
-            if let Some(groups) = batch::replace(shape, writes, &taken) {
-                let steps = steps(shape, writes, groups);
-                if let Tried::Done(results) = self.try_steps(shape, &steps).await? {
-                    refuse_vanished(&steps, &results)?;
-                    taken.iter().for_each(|index| written[*index] = Written::Done);
-                    return Ok(());
-                }
+            if self.replace(shape, writes, &taken).await? {
+                taken.iter().for_each(|index| written[*index] = Written::Done);
+                return Ok(());
             }
             for &index in &taken {
                 written[index] = self.write_one(shape, writes, index).await?;
             }
-            let left = batch::taken(&taken, written);
+            let left = batch::taken(written);
             if left.len() == taken.len() {
                 return Ok(());
             }
             taken = left;
         }
         Ok(())
+    }
+
+    /// Writes these with every update as delete and insert, all or none of them. Were they written?
+    async fn replace(&mut self, shape: &Shape, writes: &[Write], chosen: &[usize]) -> Result<bool> {
+        let Some(replacement) = batch::replace(shape, writes, chosen, BYTES_MAX) else {
+            return Ok(false);
+        };
+        let steps = steps(shape, &replacement.writes, replacement.groups);
+        let Tried::Done(results) = self.try_steps(shape, &steps).await? else {
+            return Ok(false);
+        };
+        refuse_vanished(&steps, &results)?;
+        Ok(true)
     }
 
     async fn write_one(&mut self, shape: &Shape, writes: &[Write], index: usize) -> Result<Written> {

@@ -2,7 +2,7 @@
 //!
 //! Owns: one pass over the text, without recursion, since depth comes from outside.
 //! Refuses: what a target would change in silence. jsonb and MySQL's JSON keep one of two equal keys; MySQL's makes a
-//! double of every number that is not a 64-bit integer. What a server would refuse is refused here, by column.
+//! double of every number that is not a 64-bit integer, and jsonb a zero of minus zero. What a server would refuse is refused here, by column.
 //! Order of keys, blanks and the spelling of numbers are not meaning.
 
 use std::borrow::Cow;
@@ -63,6 +63,7 @@ pub(super) const MYSQL: Limits = Limits {
 };
 
 const INVALID: &str = "the value is not valid JSON";
+const MINUS_ZERO: &str = "the value has a minus zero, of which the target would make zero";
 
 pub(super) fn check(text: &str, limits: Limits) -> Result<(), &'static str> {
     let mut reader = Reader {
@@ -336,6 +337,9 @@ impl<'a> Reader<'a> {
 fn number_fits(token: &str, numbers: Numbers) -> Result<(), &'static str> {
     match numbers {
         Numbers::Any => Ok(()),
+        Numbers::Numeric if is_minus_zero(token) => Err(MINUS_ZERO),
+        // Without a point or an exponent it is an integer to MySQL, and integers have no minus zero.
+        Numbers::Double if token == "-0" => Err(MINUS_ZERO),
         Numbers::Numeric => {
             let plain = token.len() < 1_000 && !token.contains(['e', 'E']);
             if plain || is_numeric(token) {
@@ -355,6 +359,15 @@ fn number_fits(token: &str, numbers: Numbers) -> Result<(), &'static str> {
             Err("the value has a number that is neither a 64-bit integer nor exact as a double")
         }
     }
+}
+
+/// As a double it differs from zero, and a column of doubles that cannot hold it refuses it too.
+fn is_minus_zero(token: &str) -> bool {
+    let Some(number) = token.strip_prefix('-') else {
+        return false;
+    };
+    let mut mantissa = number.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
+    mantissa.all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 /// The server would refuse the rest as well, but not by the name of the column.

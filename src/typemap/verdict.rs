@@ -196,6 +196,9 @@ fn json_words(limits: json::Limits, source: &Column, from: Engine) -> Vec<String
         json::Numbers::Numeric => words.push("numbers that numeric holds".to_owned()),
         json::Numbers::Double => words.push("numbers are 64-bit integers or exact as a double".to_owned()),
     }
+    if limits.numbers == json::Numbers::Numeric && !(parsed && from.is_postgres()) {
+        words.push("no minus zero".to_owned());
+    }
     if !limits.nul {
         words.push("no \\u0000 in a string".to_owned());
     }

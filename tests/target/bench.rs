@@ -271,7 +271,11 @@ pub(crate) fn update_under(key: Key, cells: &[Value], base: Option<Stamp>) -> Wr
     let row = row(cells);
     Write {
         key,
-        op: WriteOp::Update { row, base },
+        op: WriteOp::Update {
+            row,
+            base,
+            here: None,
+        },
     }
 }
 

@@ -420,6 +420,7 @@ async fn round_trip(bench: &mut Bench, rows: Vec<Vec<Value>>) {
                 op: WriteOp::Update {
                     row: complete(cells),
                     base: None,
+                    here: None,
                 },
             })
             .collect();
@@ -444,6 +445,7 @@ async fn round_trip(bench: &mut Bench, rows: Vec<Vec<Value>>) {
                 op: WriteOp::Update {
                     row: row.clone(),
                     base: None,
+                    here: None,
                 },
             },
             other => panic!("{other:?}"),

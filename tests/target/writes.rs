@@ -41,6 +41,7 @@ pub(crate) async fn uncontested_writes_apply_and_others_change_nothing(kind: Kin
         op: WriteOp::Update {
             row: Row(Box::new([Some(int(2)), None, None])),
             base: None,
+            here: None,
         },
     };
     assert_eq!(bench.attempt(&[keys_only]).await, [true]);

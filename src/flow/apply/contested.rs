@@ -3,7 +3,7 @@
 //! Owns: the rounds, the write that follows from a decision, and the words of its record. Refuses: deciding, which
 //! `merge` does. Fails: `Transient` when others keep changing the rows under us.
 
-use super::Applier;
+use super::{Applier, inserted, own_of};
 use crate::error::{Error, Result};
 use crate::flow::record;
 use crate::merge::{self, Decision, Incoming, Standing};
@@ -206,21 +206,24 @@ impl Applier {
 }
 
 /// The write after a decision, for the row as it was read. `None`: a row to insert that lacks cells.
-fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
+pub(super) fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
     let op = match (&contested.change.op, &contested.local.row) {
         (PlannedOp::Delete { stamp, .. }, _) => WriteOp::Delete {
             base: None,
             tombstone: *stamp,
         },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => WriteOp::Update {
-            row: beside(plan, row, here),
+            row: row.clone(),
             base: None,
+            here: tradable(plan, here),
         },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, None) => {
             if plan.carried().any(|place| row.get(place).is_none()) {
                 return None;
             }
-            WriteOp::Insert { row: row.clone() }
+            WriteOp::Insert {
+                row: inserted(row, own_of(&contested.change.op)),
+            }
         }
         (PlannedOp::Refused { .. }, _) => return None,
     };
@@ -230,20 +233,9 @@ fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
     })
 }
 
-/// The incoming row with the cells that only this node has: rows that trade unique values are deleted and inserted
-/// again, and must come back whole.
-fn beside(plan: &Plan, row: &Row, here: &Row) -> Row {
-    if plan.shape.table.uniques.is_empty() || !plan.leaves_columns() {
-        return row.clone();
-    }
-    let mut row = row.clone();
-    let carried: Vec<usize> = plan.carried().collect();
-    for (place, cell) in row.0.iter_mut().enumerate() {
-        if cell.is_none() && !carried.contains(&place) {
-            *cell = here.get(place).cloned();
-        }
-    }
-    row
+/// The row as it was read, where it may have to trade a unique value: see [`WriteOp::Update`].
+pub(super) fn tradable(plan: &Plan, here: &Row) -> Option<Row> {
+    (!plan.shape.table.uniques.is_empty()).then(|| here.clone())
 }
 
 /// `None` without stamps (transactional mode).

@@ -6,8 +6,8 @@
 //! Owns: these writes, and the segment on our own account in which they stand and by which they replicate like a user's.
 //! Fails: `Transient` when somebody wrote one of the rows meanwhile; `Definite` when the table refuses the answer.
 
-use super::Applier;
-use super::contested::{Contested, incoming_of};
+use super::{Applier, inserted, own_of};
+use super::contested::{Contested, incoming_of, tradable};
 use crate::error::{Error, Result};
 use crate::model::conflict::{Conflict, ConflictKind, Outcome};
 use crate::model::origin::Segment;
@@ -87,12 +87,14 @@ impl Applier {
                 cells[stamps.version] = Some(Value::Int(standing.version.max(incoming.stamp().version) + 1));
                 cells[stamps.origin] = Some(Value::Int(i64::from(me)));
                 let row = Row(cells.into_boxed_slice());
-                let op = WriteOp::Update { row, base: None };
+                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
+                let base = None;
+                let op = WriteOp::Update { row, base, here };
                 Ok((Write { key, op }, None))
             }
             (None, PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }) if plan.is_filtered() => {
                 let tombstone = local.tombstone.map_or(0, |stamp| stamp.version);
-                let mut row = row.clone();
+                let mut row = inserted(row, own_of(&change.op));
                 row.0[stamps.version] = Some(Value::Int(tombstone.max(incoming.stamp().version) + 1));
                 row.0[stamps.origin] = Some(Value::Int(i64::from(me)));
                 let op = WriteOp::Insert { row };

@@ -217,9 +217,19 @@ fn json_keeps_its_meaning_or_is_refused() {
         json(true, Mysql),
         json(false, Mariadb),
     );
-    let ends = "[9223372036854775807, 18446744073709551615, 0.1, 1e20, -0.0, 100000000000000000000, 5e-324]";
+    let ends = "[9223372036854775807, 18446744073709551615, 0.1, 1e20, -0.5, 100000000000000000000, 5e-324]";
     back(doc(ends), &jsonb, &mysql, doc(ends));
     back(doc(ends), &mysql, &mysql, doc(ends));
+    for zero in ["-0.0", "[1, -0e5]", r#"{"a": -0.00}"#] {
+        refuses(doc(zero), &mysql, &jsonb);
+        refuses(doc(zero), &plain, &jsonb);
+        back(doc(zero), &mysql, &mysql, doc(zero));
+        back(doc(zero), &mysql, &plain, doc(zero));
+        back(doc(zero), &mysql, &maria, doc(zero));
+    }
+    // To MySQL an integer, which it would make 0.
+    refuses(doc("-0"), &plain, &mysql);
+    refuses(doc("-0"), &maria, &jsonb);
     for number in [
         "18446744073709551617",
         "0.10000000000000000001",
