@@ -298,9 +298,10 @@ mod tests {
             name: Name::parse("orders").unwrap(),
             names: vec![None, Some(TableId::new("s", "bestellung"))],
         };
-        let choices = [choice(&["o*"], vec![renamed]), choice(&["best*"], Vec::new())];
+        let next = || choice(&["best*"], Vec::new());
+        let choices = [choice(&["o*"], vec![renamed]), next(), next()];
         let of = |second: [&str; 2]| {
-            let pairs = [["a", "b"], second].map(|pair| pair.map(str::to_owned).to_vec());
+            let pairs = [["a", "b"], second, ["c", "d"]].map(|pair| pair.map(str::to_owned).to_vec());
             let choosers: Vec<Chooser<'_>> = pairs
                 .into_iter()
                 .zip(&choices)
@@ -309,7 +310,9 @@ mod tests {
             examples(&choosers)
         };
         let bestellung = vec![TableId::new("s", "bestellung"); 2];
-        assert!(of(["b", "c"])[1].contains(&bestellung), "on b it has this name");
-        assert!(!of(["c", "d"])[1].contains(&bestellung));
+        let found = of(["b", "c"]);
+        assert!(found[1].contains(&bestellung), "on b it has this name");
+        assert!(found[2].contains(&bestellung), "and so it has on c");
+        assert!(!of(["e", "c"])[1].contains(&bestellung));
     }
 }
