@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Db, Kind, Options, private};
+use harness::{Db, Kind, Options, database, private};
 use harness::{Tidelock, eventually};
 use std::process::Command;
 use std::time::Duration;
@@ -204,4 +204,66 @@ async fn a_server_that_is_down_is_6_and_the_other_one_is_still_looked_at() {
             .await,
         "0"
     );
+}
+
+/// `again` is `a` under another address, which the servers alone can tell.
+#[tokio::test]
+async fn a_ring_over_two_addresses_of_one_server_is_refused() {
+    let a = database(Kind::Postgres18, "ring").await.with_accounts().await;
+    let b = database(Kind::Mysql, "ring").await.with_accounts().await;
+    for (db, table) in [(&a, "item"), (&b, "item"), (&a, "other"), (&b, "other")] {
+        db.exec(&format!("CREATE TABLE {table} (id int NOT NULL PRIMARY KEY)"))
+            .await;
+    }
+    let nodes = format!(
+        "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[node.again]\n{}\n",
+        a.node(),
+        b.node(),
+        a.node().replace("127.0.0.1", "localhost")
+    );
+    let (there, back) = (a.name().to_owned(), format!("{}-back", a.name()));
+    let sync = |name: &str, from: &str, to: &str, tables: &str| {
+        format!(
+            "[[sync]]\nname = \"{name}\"\nnodes = [\"{from}\", \"{to}\"]\nmode = \"transactional\"\n\
+             from = \"{from}\"\ntables = [{tables}]\nseed = \"none\"\n"
+        )
+    };
+    let first = sync(&there, "a", "b", "\"item\"");
+    let second = |tables: &str| sync(&back, "b", "again", tables);
+    let lock = Tidelock::new(&format!("{nodes}{first}{}", second("\"*\", \"!item\"")));
+    // Apart from each other they are two syncs like any.
+    lock.ok(&["setup", "--execute"]).await;
+    lock.ok(&["check"]).await;
+    lock.ok(&["run", "--once"]).await;
+    lock.ok(&["teardown", "--execute"]).await;
+    // Each alone may be set up, and then they do not run together.
+    lock.configure(&format!("{nodes}{first}"));
+    lock.ok(&["setup", "--execute"]).await;
+    lock.configure(&format!("{nodes}{}", second("\"*\"")));
+    lock.ok(&["setup", "--execute"]).await;
+    lock.configure(&format!("{nodes}{first}{}", second("\"*\"")));
+    lock.ok(&["config", "check"]).await;
+    for arguments in [
+        &["check"][..],
+        &["check", "--sync", &there],
+        &["check", "--sync", &back],
+    ] {
+        let found = lock.run(arguments).await;
+        assert_eq!(found.code, 3, "{arguments:?} {}{}", found.stdout, found.stderr);
+        for words in ["E462", "item", "a ring", "nodes a and again are one database"] {
+            assert!(found.stdout.contains(words), "{words}: {}", found.stdout);
+        }
+    }
+    for arguments in [
+        &["setup"][..],
+        &["setup", "--sync", &back],
+        &["run", "--once"],
+        &["run"],
+    ] {
+        let found = lock.run(arguments).await;
+        assert_eq!(found.code, 3, "{arguments:?} {}{}", found.stdout, found.stderr);
+        for words in ["E462", "item", "hint: take it out"] {
+            assert!(found.stderr.contains(words), "{words}: {}", found.stderr);
+        }
+    }
 }

@@ -9,6 +9,7 @@ use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow;
+use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
 use crate::mapping::Passage;
 use crate::model::schema::Engine;
@@ -57,6 +58,26 @@ struct Summary {
     warnings: usize,
     blockers: usize,
     unreachable: usize,
+}
+
+impl Summary {
+    fn of(nodes: &[NodeReport], tables: &[TableReport], configuration: &[Finding]) -> Self {
+        let all = nodes
+            .iter()
+            .flat_map(|node| &node.findings)
+            .chain(tables.iter().flat_map(|table| &table.findings))
+            .chain(configuration);
+        let mut summary = Summary::default();
+        for finding in all {
+            match finding.level {
+                Level::Ok => summary.ok += 1,
+                Level::Warning => summary.warnings += 1,
+                Level::Blocker => summary.blockers += 1,
+            }
+            summary.unreachable += usize::from(finding.code == UNREACHABLE);
+        }
+        summary
+    }
 }
 
 /// What one node of a sync answered.
@@ -129,6 +150,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
 async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<Report> {
     let mut nodes = Vec::new();
     let mut tables = Vec::new();
+    let mut rings = Box::pin(rings_beside(config, syncs)).await;
     for sync in syncs {
         let mut answers = Vec::new();
         let (mut reached, mut unreachable) = (Vec::new(), Vec::new());
@@ -139,6 +161,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         }
         let chosen = flow::select::current(&sync.spec, &mut reached).await?;
         let spec = &chosen.spec;
+        rings.learn(spec, rings::databases(spec, &mut reached).await?);
         for (index, (node, mut findings)) in reached.into_iter().zip(unreachable).enumerate() {
             let answer = match node {
                 Some(node) => Some(ask(spec, index, node, &mut findings).await?),
@@ -164,21 +187,14 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
             findings,
         });
     }
-    let configuration = findings(&config.warnings);
-    let all = nodes
-        .iter()
-        .flat_map(|node| &node.findings)
-        .chain(tables.iter().flat_map(|table| &table.findings))
-        .chain(&configuration);
-    let mut summary = Summary::default();
-    for finding in all {
-        match finding.level {
-            Level::Ok => summary.ok += 1,
-            Level::Warning => summary.warnings += 1,
-            Level::Blocker => summary.blockers += 1,
-        }
-        summary.unreachable += usize::from(finding.code == UNREACHABLE);
+    for (sync, ring) in rings.findings() {
+        let report = tables.iter_mut().find(|report| report.sync == sync);
+        report
+            .into_iter()
+            .for_each(|report| report.findings.push(ring.clone()));
     }
+    let configuration = findings(&config.warnings);
+    let summary = Summary::of(&nodes, &tables, &configuration);
     let ok = summary.blockers == 0 && !(options.strict && summary.warnings > 0);
     let next_steps = next_steps(ok, &nodes, &tables, options.sync.as_deref());
     Ok(Report {
@@ -200,13 +216,26 @@ fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport], only: Opti
         .flat_map(|node| &node.findings)
         .chain(tables.iter().flat_map(|table| &table.findings));
     let mut blockers = all.filter(|finding| finding.level == Level::Blocker).peekable();
-    let only_setup = blockers.peek().is_some() && blockers.all(|finding| finding.code.starts_with("E4"));
+    let is_of_setup = |finding: &Finding| finding.code.starts_with("E4") && finding.code != rings::RING;
+    let only_setup = blockers.peek().is_some() && blockers.all(is_of_setup);
     let only = only.map_or_else(String::new, |name| format!(" --sync {name}"));
     vec![match (ok, only_setup) {
         (true, _) => format!("tidelock run{only}"),
         (false, true) => format!("tidelock setup{only} --execute"),
         (false, false) => format!("tidelock check{only}"),
     }]
+}
+
+/// Those that nobody asked about go first, so that a ring is told of one that somebody did.
+pub(super) async fn rings_beside(config: &Config, asked: &[&Sync]) -> Rings {
+    let mut rings = Rings::default();
+    let is_asked = |sync: &&Sync| asked.iter().any(|known| known.spec.name == sync.spec.name);
+    for sync in config.syncs.iter().filter(|sync| !is_asked(sync)) {
+        if let Some((spec, databases)) = rings::beside(&sync.spec).await {
+            rings.learn(&spec, databases);
+        }
+    }
+    rings
 }
 
 /// A node that cannot be reached is a finding: the others are still worth looking at.

@@ -9,6 +9,7 @@ use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow;
 use crate::flow::instance;
+use crate::flow::rings::{self, Rings, by_address};
 use crate::flow::spec::SyncSpec;
 use crate::model::operation::Lease;
 use serde::Serialize;
@@ -132,8 +133,26 @@ async fn chosen(face: &Face, sync: &Sync, nodes: &mut [Option<Node>]) -> Result<
 
 async fn parts<'a>(face: &Face, config: &'a Config, options: &Options, deed: Deed) -> Result<Vec<Part<'a>>> {
     let mut parts = Vec::new();
-    for sync in select(config, options.sync.as_deref())? {
-        parts.extend(parts_of(face, sync, options.node.as_deref(), deed).await?);
+    let syncs = select(config, options.sync.as_deref())?;
+    let mut rings = match deed {
+        Deed::Setup => Box::pin(check::rings_beside(config, &syncs)).await,
+        Deed::Teardown => Rings::default(),
+    };
+    for sync in syncs {
+        let mut own = parts_of(face, sync, options.node.as_deref(), deed).await?;
+        if let Some(spec) = own.first().map(|part| Rc::clone(&part.spec)) {
+            let nodes = spec.nodes.iter();
+            let mut databases: Vec<String> =
+                nodes.map(|node| by_address(node.engine, &node.access)).collect();
+            for part in &mut own {
+                databases[part.index] = rings::database(&mut part.node, &spec.nodes[part.index]).await?;
+            }
+            rings.learn(&spec, databases);
+        }
+        parts.extend(own);
+    }
+    if let Some((_, ring)) = rings.findings().first().filter(|_| deed == Deed::Setup) {
+        return Err(flow::select::refusal(ring));
     }
     for part in &mut parts {
         part.ask(deed).await?;

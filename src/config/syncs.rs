@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::tables::{self, Around};
 use super::{Node, Sync};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
+use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, OnStop, Rule};
@@ -205,13 +206,14 @@ fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Ar
     found
 }
 
-/// A MySQL or MariaDB server has one log and one database of ours, so all its databases are one node.
 fn same_database(a: &Node, b: &Node) -> bool {
-    a.name == b.name
-        || a.engine == b.engine
-            && a.access.host == b.access.host
-            && a.access.port == b.access.port
-            && (!a.engine.is_postgres() || a.access.database == b.access.database)
+    a.name == b.name || database(a) == database(b)
+}
+
+/// What tells a node's database from others, as far as the URL does. A MySQL or MariaDB server has one log and one
+/// database of ours, so all its databases are one node.
+fn database(node: &Node) -> String {
+    crate::flow::rings::by_address(node.engine, &node.access)
 }
 
 fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {
@@ -393,48 +395,103 @@ fn rule(
 }
 
 /// Syncs may cascade, but a table must not come back to a node by a second way, and the stamp in a merge row
-/// belongs to one sync.
+/// belongs to one sync. Here as far as names and patterns tell; the rest is told once the tables are known
+/// (`flow::rings`).
 fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
-    type Place<'a> = (&'a str, &'a TableId);
-    fn root<'a>(parents: &BTreeMap<Place<'a>, Place<'a>>, mut place: Place<'a>) -> Place<'a> {
-        while let Some(parent) = parents.get(&place) {
-            place = *parent;
+    let databases = |sync: &Sync| sync.nodes.iter().map(|node| database(node)).collect::<Vec<_>>();
+    let choosers: Vec<Chooser<'_>> = syncs
+        .iter()
+        .map(|(sync, _)| Chooser {
+            databases: databases(sync),
+            choice: &sync.spec.choice,
+        })
+        .collect();
+    let tables = ring::examples(&choosers);
+    let members: Vec<Member> = syncs
+        .iter()
+        .zip(tables)
+        .map(|((sync, _), tables)| Member {
+            sync: sync.spec.name.clone(),
+            databases: databases(sync),
+            tables,
+        })
+        .collect();
+    let mut told = BTreeSet::new();
+    for ring in ring::closing(&members) {
+        let (sync, span) = &syncs[ring.member];
+        // One example for each way is enough.
+        if !told.insert((ring.member, ring.through.clone())) {
+            continue;
         }
-        place
+        let (nodes, ids) = (&sync.spec.nodes, &members[ring.member].tables[ring.table]);
+        let through: Vec<String> = ring
+            .through
+            .iter()
+            .map(|other| format!("\"{}\"", members[*other].sync))
+            .collect();
+        let what = format!(
+            "table {} of \"{}\" already reaches \"{}\" by sync {}{}",
+            ids[0],
+            nodes[0].name,
+            nodes[1].name,
+            through.join(" and "),
+            other_names(syncs, &ring)
+        );
+        builder.problem(
+            Problem::new(what)
+                .hint(
+                    "a table may be in one way between two nodes: take it out of one of the syncs, and of patterns \
+                     with \"!table\"",
+                )
+                .at(span.clone()),
+        );
     }
-    let mut parents: BTreeMap<Place<'_>, Place<'_>> = BTreeMap::new();
-    let mut stamped: BTreeMap<Place<'_>, &str> = BTreeMap::new();
-    for (sync, span) in syncs {
-        let spec = &sync.spec;
-        let [a, b] = &spec.nodes[..] else { continue };
-        for (left, right) in a.tables.iter().zip(&b.tables) {
-            let places = [(a.name.as_str(), left), (b.name.as_str(), right)];
-            let roots = places.map(|place| root(&parents, place));
-            if roots[0] == roots[1] {
+    refuse_two_stamps(builder, syncs, &members);
+}
+
+/// Nodes of a ring that are one database under two names.
+fn other_names(syncs: &[(Sync, Range<usize>)], ring: &ring::Ring) -> String {
+    let all = ring.through.iter().chain([&ring.member]);
+    let nodes: Vec<&Arc<Node>> = all.flat_map(|index| &syncs[*index].0.nodes).collect();
+    let mut said = BTreeSet::new();
+    for (place, node) in nodes.iter().enumerate() {
+        for other in &nodes[..place] {
+            if other.name != node.name && same_database(other, node) {
+                let (one, two) = (
+                    other.name.as_str().min(&node.name),
+                    other.name.as_str().max(&node.name),
+                );
+                said.insert(format!("; \"{one}\" and \"{two}\" are one database"));
+            }
+        }
+    }
+    said.into_iter().collect()
+}
+
+fn refuse_two_stamps(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)], members: &[Member]) {
+    let mut stamped: BTreeMap<(&str, &TableId), usize> = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for (index, ((sync, span), member)) in syncs.iter().zip(members).enumerate() {
+        if sync.spec.mode != Mode::Merge {
+            continue;
+        }
+        for ids in &member.tables {
+            for (node, (database, id)) in member.databases.iter().zip(ids).enumerate() {
+                let Some(other) = stamped.insert((database, id), index) else {
+                    continue;
+                };
+                if other == index || !told.insert((other, index)) {
+                    continue;
+                }
                 let what = format!(
-                    "table {left} of \"{}\" already reaches \"{}\" by another sync",
-                    a.name, b.name
+                    "table {id} of \"{}\" is in the merge syncs \"{}\" and \"{}\"",
+                    sync.spec.nodes[node].name, members[other].sync, member.sync
                 );
                 builder.problem(
                     Problem::new(what)
-                        .hint("a table may be in one way between two nodes")
+                        .hint("one merge sync per table for now")
                         .at(span.clone()),
                 );
-                continue;
-            }
-            parents.insert(roots[0], roots[1]);
-            for place in places.into_iter().filter(|_| spec.mode == Mode::Merge) {
-                if let Some(other) = stamped.insert(place, &spec.name) {
-                    let what = format!(
-                        "table {} of \"{}\" is in the merge syncs \"{other}\" and \"{}\"",
-                        place.1, place.0, spec.name
-                    );
-                    builder.problem(
-                        Problem::new(what)
-                            .hint("one merge sync per table for now")
-                            .at(span.clone()),
-                    );
-                }
             }
         }
     }

@@ -316,7 +316,7 @@ fn every_wrong_sync_has_its_message() {
         ),
         (
             with(&SYNC.replace("\"shop\"", "\"again\"")),
-            "already reaches \"my\" by another sync",
+            "already reaches \"my\" by sync \"shop\"",
         ),
     ] {
         let message = bad(&text);
@@ -531,11 +531,64 @@ fn rings_over_three_nodes_are_refused_and_cascades_are_not() {
     );
     assert_eq!(good(&cascade).syncs.len(), 2);
     let ring = format!("{cascade}{}", one_way("c", "c", "pg"));
-    assert!(bad(&ring).contains("already reaches"));
+    let message = bad(&ring);
+    let expected = "table c.x of \"c\" already reaches \"pg\" by sync \"b\" and \"a\"";
+    assert!(message.contains(expected), "{message}");
+    // Patterns that share a table are as good as its name; those that share none are no ring.
+    let patterns = |third: &str| {
+        let all = cascade.replace("[\"x\"]", "[\"x*\", \"!x_tmp\"]");
+        all + &one_way("c", "c", "pg").replace("[\"x\"]", third)
+    };
+    for third in ["[\"*\"]", "[\"*z\"]", "[\"x_y\"]"] {
+        let message = bad(&patterns(third));
+        assert!(
+            message.contains("already reaches \"pg\" by sync"),
+            "{third}: {message}"
+        );
+    }
+    for third in ["[\"y*\"]", "[\"*\", \"!x*\"]", "[\"x_tmp\"]"] {
+        assert_eq!(good(&patterns(third)).syncs.len(), 3, "{third}");
+    }
     let merge = format!("{cascade}{}", "")
         .replace("mode = \"transactional\"\nfrom = \"pg\"", "mode = \"merge\"")
         .replace("mode = \"transactional\"\nfrom = \"my\"", "mode = \"merge\"");
     assert!(bad(&merge).contains("one merge sync per table for now"));
+}
+
+#[test]
+fn a_second_name_of_a_database_hides_no_ring() {
+    let one_way = |name: &str, from: &str, to: &str, tables: &str| {
+        format!(
+            "[[sync]]\nname = \"{name}\"\nnodes = [\"{from}\", \"{to}\"]\nmode = \"transactional\"\n\
+             from = \"{from}\"\ntables = [{tables}]\nseed = \"none\"\n"
+        )
+    };
+    let again = |url: &str| format!("{NODES}[node.again]\nurl = \"{url}\"\n");
+    let one = "postgresql://other@db.example/shop?sslmode=require";
+    for (url, back, is_ring) in [
+        (one, "\"x\"", true),
+        (one, "\"*\"", true),
+        (one, "\"y\"", false),
+        (
+            "postgresql://other@db.example/other?sslmode=require",
+            "\"x\"",
+            false,
+        ),
+    ] {
+        let text =
+            again(url) + &one_way("there", "pg", "my", "\"x\"") + &one_way("back", "my", "again", back);
+        if !is_ring {
+            assert_eq!(good(&text).syncs.len(), 2, "{url} {back}");
+            continue;
+        }
+        let message = bad(&text);
+        for words in [
+            "already reaches \"again\" by sync \"there\"",
+            "\"again\" and \"pg\" are one database",
+        ] {
+            assert!(message.contains(words), "{words}: {message}");
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod presence;
 pub mod pulse;
 mod reader;
 mod record;
+pub mod rings;
 pub mod select;
 pub mod skip;
 pub mod spec;
@@ -37,10 +38,10 @@ use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
 use presence::Presence;
 use pulse::Live;
+use rings::Rings;
 use spec::{NodeSpec, SyncSpec};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,7 +57,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live: &Arc<Live>) -> Result<()> {
     let me = instance::own();
     let work = stop.child_token();
-    let first_starts = Arc::new(Mutex::new(()));
+    let first_starts = Arc::new(tokio::sync::Mutex::new(()));
+    let rings = Arc::new(Mutex::new(Rings::default()));
     let mut tasks = JoinSet::new();
     for sync in syncs {
         let mut sync = sync.clone();
@@ -66,6 +68,7 @@ pub async fn run(syncs: &[SyncSpec], once: bool, stop: &CancellationToken, live:
             once,
             work: work.clone(),
             first_starts: Arc::clone(&first_starts),
+            rings: Arc::clone(&rings),
             live: Arc::clone(live),
         };
         tasks.spawn(async move { Box::pin(turn.sync(&sync)).await });
@@ -104,14 +107,24 @@ async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Res
     }
 }
 
-/// The sync with its tables, as far as `check` has nothing against running it.
-async fn checked(sync: &SyncSpec) -> Result<SyncSpec> {
+/// The sync with its tables, as far as `check` has nothing against running it beside those in `rings`.
+async fn checked(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<SyncSpec> {
     let sync = selected(sync).await?;
-    let mut nodes = ready(&sync).await?;
+    let mut nodes = ready(&sync, rings).await?;
     for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
         refuse_blockers("start", spec, node.unlogged(&sync.scope(index), true).await?)?;
     }
     Ok(sync)
+}
+
+fn refuse_rings(sync: &SyncSpec, databases: Vec<String>, rings: &Mutex<Rings>) -> Result<()> {
+    let mut rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
+    rings.learn(sync, databases);
+    for (_, finding) in rings.findings() {
+        let node = sync.nodes.iter().find(|node| node.name == finding.node);
+        refuse_blockers("start", node.unwrap_or(&sync.nodes[0]), vec![finding])?;
+    }
+    Ok(())
 }
 
 /// The sync with the tables that were set up. What else matches is only said.
@@ -147,14 +160,15 @@ async fn refuse_unlogged(sync: &SyncSpec) -> Result<()> {
 
 /// Would these syncs start? Nothing is changed.
 pub async fn preflight(syncs: &[SyncSpec]) -> Result<()> {
+    let rings = Mutex::new(Rings::default());
     for sync in syncs {
-        ready(&selected(sync).await?).await?;
+        ready(&selected(sync).await?, &rings).await?;
     }
     Ok(())
 }
 
 /// Refuses to start on a node that `check` has blockers for.
-async fn ready(sync: &SyncSpec) -> Result<Vec<Node>> {
+async fn ready(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<Vec<Node>> {
     // A wrong URL of one node shows in what the others have recorded of it: tell the cause, not its traces.
     let mut nodes = Vec::with_capacity(sync.nodes.len());
     for spec in &sync.nodes {
@@ -163,6 +177,11 @@ async fn ready(sync: &SyncSpec) -> Result<Vec<Node>> {
     for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
         refuse_blockers("start", spec, node.check(&sync.scope(index)).await?)?;
     }
+    let mut databases = Vec::with_capacity(nodes.len());
+    for (spec, node) in sync.nodes.iter().zip(&mut nodes) {
+        databases.push(rings::database(node, spec).await?);
+    }
+    refuse_rings(sync, databases, rings)?;
     Ok(nodes)
 }
 

@@ -58,7 +58,7 @@ pub async fn wanted(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selec
 }
 
 /// A finding as the error of a command that cannot go on.
-pub(super) fn refusal(finding: &Finding) -> Error {
+pub fn refusal(finding: &Finding) -> Error {
     let error = Error::definite("choose the tables")
         .node(&finding.node)
         .reason(Reason::Blocked)

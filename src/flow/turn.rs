@@ -8,6 +8,7 @@ use super::backoff::Backoff;
 use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
+use super::rings::Rings;
 use super::spec::{LinkSpec, SyncSpec};
 use super::{checked, end_of_log, link, poll, refuse_unlogged, watch_settings};
 use crate::engine::Node;
@@ -33,6 +34,8 @@ pub(super) struct Turn {
     pub(super) work: CancellationToken,
     /// One first start at a time: the copy of one would hold up the slots of another.
     pub(super) first_starts: Arc<Mutex<()>>,
+    /// What the syncs that have come so far are, for rings.
+    pub(super) rings: Arc<std::sync::Mutex<Rings>>,
     pub(super) live: Arc<Live>,
 }
 
@@ -70,13 +73,13 @@ impl Turn {
 
     /// The sync, checked, and its lease. `None`: told to stop.
     async fn take(&self, sync: &SyncSpec) -> Result<Option<(SyncSpec, Held)>> {
-        let mut ready = checked(sync).await?;
+        let mut ready = checked(sync, &self.rings).await?;
         let Some(held) = lease::stand_by(sync, &self.me, self.once, &self.work, &self.live).await? else {
             return Ok(None);
         };
         self.tell(sync, State::Starting, "");
         if held.has_waited {
-            ready = match checked(sync).await {
+            ready = match checked(sync, &self.rings).await {
                 Ok(ready) => ready,
                 Err(error) => {
                     held.release().await;
@@ -163,7 +166,7 @@ impl Turn {
                 self.wait_for_paused(sync, view).await?;
                 let sync = match ready.take() {
                     Some(ready) => ready,
-                    None => checked(sync).await?,
+                    None => checked(sync, &self.rings).await?,
                 };
                 let alone = self.first_starts.lock().await;
                 Box::pin(seed::start(&sync, &self.work, &self.live)).await?;

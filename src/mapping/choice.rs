@@ -129,6 +129,26 @@ impl Choice {
         names
     }
 
+    /// The table of the sync that a node's table would be.
+    pub fn table_on(&self, node: usize, id: &TableId) -> Option<Table> {
+        let name = self.name_of(node, id).filter(|name| self.includes(name))?;
+        let table = self.table(&name);
+        (table.ids.get(node) == Some(id) && !self.is_displaced(&table)).then_some(table)
+    }
+
+    /// The schemas of a node that the sync speaks of.
+    pub fn spoken_of(&self, node: usize) -> BTreeSet<String> {
+        let exact = self.patterns.iter().filter_map(Pattern::schema);
+        let mut schemas: BTreeSet<String> =
+            exact.map(|schema| self.schema(node, schema).to_owned()).collect();
+        schemas.insert(self.defaults[node].clone());
+        schemas.extend(self.schemas.iter().filter_map(|group| group[node].clone()));
+        let said = self.declared.iter();
+        let said = said.filter_map(|declared| declared.names.get(node)?.as_ref());
+        schemas.extend(said.map(|id| id.schema.clone()));
+        schemas
+    }
+
     /// Tables that are named exactly.
     pub fn named(&self) -> Vec<Table> {
         let mut seen = BTreeSet::new();

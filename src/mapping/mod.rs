@@ -1,11 +1,12 @@
 //! What makes two different databases one: which tables are chosen, and how their columns and rows pass.
 //!
-//! Owns: names and patterns ([`pattern`]), the choice of tables by them ([`choice`]), and per table the names of its
+//! Owns: names and patterns ([`pattern`]), the choice of tables by them ([`choice`]), rings of syncs ([`ring`]), and per table the names of its
 //! columns on each node, those that stay behind, and the row filter ([`Mapping`], for one direction [`Passage`]).
 //! Refuses: reading catalogs (see `flow::select`) and the work on values (see `plan`). Pure.
 
 pub mod choice;
 pub mod pattern;
+pub mod ring;
 
 use crate::expr::{Condition, Filter, Unfit};
 use crate::model::schema::{Column, Table};

@@ -4,6 +4,8 @@
 //! In a pattern `*` stands for any characters and `?` for one, never for the dot between schema and table; `!` in
 //! front takes out what was chosen before. Fails: with what is wrong, in words.
 
+use std::collections::{BTreeSet, HashSet, VecDeque};
+
 /// `schema` is `None` for a table of each node's own default schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
@@ -124,6 +126,84 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Names of tables that all of these match; none: they have no name in common. `fillers` are what `*` and `?`
+    /// stand for, one example each.
+    pub(super) fn common_tables(patterns: &[&Pattern], fillers: &[char]) -> BTreeSet<String> {
+        common(patterns.iter().map(|pattern| &pattern.table), fillers)
+    }
+
+    /// The same of the schemas, of those that have a pattern for it.
+    pub(super) fn common_schemas(patterns: &[&Pattern], fillers: &[char]) -> BTreeSet<String> {
+        let globs = patterns.iter().filter_map(|pattern| pattern.schema.as_ref());
+        let wild: Vec<&Glob> = globs.filter(|glob| matches!(glob, Glob::Wild(_))).collect();
+        match wild.is_empty() {
+            true => BTreeSet::new(),
+            false => common(wild.into_iter(), fillers),
+        }
+    }
+}
+
+/// One piece of a pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Star,
+    Any,
+    Char(char),
+}
+
+fn common<'a>(globs: impl Iterator<Item = &'a Glob>, fillers: &[char]) -> BTreeSet<String> {
+    let mut pieces: Vec<Vec<Piece>> = globs.map(Glob::pieces).collect();
+    // No name is empty.
+    pieces.push(vec![Piece::Any, Piece::Star]);
+    let found = fillers.iter().filter_map(|filler| shared(&pieces, *filler));
+    found.collect()
+}
+
+/// A text that all patterns match: the first that is found, going through all of them at once.
+fn shared(patterns: &[Vec<Piece>], filler: char) -> Option<String> {
+    let begin = vec![0; patterns.len()];
+    let mut seen = HashSet::from([begin.clone()]);
+    let mut waiting = VecDeque::from([(begin, String::new())]);
+    while let Some((places, text)) = waiting.pop_front() {
+        let next: Vec<Option<Piece>> = places
+            .iter()
+            .zip(patterns)
+            .map(|(place, pieces)| pieces.get(*place).copied())
+            .collect();
+        if next.iter().all(Option::is_none) {
+            return Some(text);
+        }
+        let mut go = |places: Vec<usize>, text: String| {
+            if seen.insert(places.clone()) {
+                waiting.push_back((places, text));
+            }
+        };
+        // A star that takes no more.
+        for index in (0..next.len()).filter(|index| next[*index] == Some(Piece::Star)) {
+            let mut after = places.clone();
+            after[index] += 1;
+            go(after, text.clone());
+        }
+        let said = next.iter().find_map(|piece| match piece {
+            Some(Piece::Char(c)) => Some(*c),
+            _ => None,
+        });
+        let c = said.unwrap_or(filler);
+        let fits = |piece: &Option<Piece>| match piece {
+            Some(Piece::Char(other)) => *other == c,
+            Some(Piece::Star | Piece::Any) => true,
+            None => false,
+        };
+        if next.iter().all(fits) {
+            let steps = next.iter().map(|piece| usize::from(*piece != Some(Piece::Star)));
+            let after = places.iter().zip(steps).map(|(place, step)| place + step);
+            go(after.collect(), format!("{text}{c}"));
+        }
+    }
+    None
+}
+
 /// The first part and what follows its dot.
 fn part(text: &str) -> Result<(Glob, Option<&str>), String> {
     if let Some(inside) = text.strip_prefix('"') {
@@ -172,6 +252,20 @@ fn checked(glob: Glob, rest: Option<&str>) -> Result<(Glob, Option<&str>), Strin
 }
 
 impl Glob {
+    fn pieces(&self) -> Vec<Piece> {
+        match self {
+            Glob::Exact(text) => text.chars().map(Piece::Char).collect(),
+            Glob::Wild(text) => text
+                .chars()
+                .map(|c| match c {
+                    '*' => Piece::Star,
+                    '?' => Piece::Any,
+                    c => Piece::Char(c),
+                })
+                .collect(),
+        }
+    }
+
     fn matches(&self, name: &str) -> bool {
         match self {
             Glob::Exact(text) => text == name,
