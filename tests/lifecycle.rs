@@ -225,7 +225,9 @@ async fn status_and_conflicts_tell(pair: Pair) {
     eventually(LIMIT, "both links to be alive in status", async || {
         let status = document(&scene.lock, &["status"]).await;
         let links = status["links"].as_array().unwrap();
-        let alive = |link: &Json| ["running", "in step", "moving", "streaming"].contains(&link["state"].as_str().unwrap());
+        let alive = |link: &Json| {
+            ["running", "in step", "moving", "streaming"].contains(&link["state"].as_str().unwrap())
+        };
         links.len() == 2 && links.iter().all(alive)
     })
     .await;

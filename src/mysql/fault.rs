@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(of(1290, other).class, Class::Definite);
         let stale = of(1054, "Unknown column 'c' in 'NEW'");
         assert_eq!((stale.reason, stale.hint), (Reason::Blocked, Some(STALE_TRIGGER)));
-        assert_eq!(of(1054, "Unknown column 'c' in 'field list'").reason, Reason::Other);
+        assert_eq!(
+            of(1054, "Unknown column 'c' in 'field list'").reason,
+            Reason::Other
+        );
         let full = "Got error 28 \"No space left on device\" from storage engine InnoDB";
         assert_eq!(of(1030, full).class, Class::Transient);
         assert_eq!(

@@ -6,8 +6,8 @@
 //! Owns: these writes, and the segment on our own account in which they stand and by which they replicate like a user's.
 //! Fails: `Transient` when somebody wrote one of the rows meanwhile; `Definite` when the table refuses the answer.
 
-use super::{Applier, inserted, own_of};
 use super::contested::{Contested, incoming_of, tradable};
+use super::{Applier, inserted, own_of};
 use crate::error::{Error, Result};
 use crate::model::conflict::{Conflict, ConflictKind, Outcome};
 use crate::model::origin::Segment;
