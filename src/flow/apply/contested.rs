@@ -252,7 +252,7 @@ pub(super) fn incoming_of(op: &PlannedOp) -> Option<Incoming> {
     }
 }
 
-fn one_way(op: &PlannedOp) -> merge::Operation {
+pub(super) fn one_way(op: &PlannedOp) -> merge::Operation {
     match op {
         PlannedOp::Insert { .. } => merge::Operation::Insert,
         PlannedOp::Update { .. } => merge::Operation::Update,

@@ -4,13 +4,14 @@
 //! Owns: the model of a source and of a target, and the steps of [`Applier::layer`] over it. A failure names its seed.
 #![allow(clippy::unwrap_used)]
 
-use super::contested::{Contested, decided_write};
+use super::contested::{Contested, decided_write, one_way};
 use super::*;
 use crate::batch::{self, Group, Verb};
+use crate::merge::{self, Decision};
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{Column, ColumnType, Engine, Table};
 use crate::model::value::Value;
-use crate::plan::{Address, Author};
+use crate::plan::{Address, Author, Written};
 use std::collections::BTreeMap;
 
 const SEEDS: u64 = 3000;
