@@ -254,7 +254,6 @@ fn assembler_of(name: &str) -> Assembler {
         },
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
-        replica_identity: String::new(),
         storage: "InnoDB".to_owned(),
     };
     let position = Position::Gtid(GtidSet::default());
