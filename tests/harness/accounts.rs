@@ -32,17 +32,7 @@ impl Accounts {
         };
         let mut admin = db.admin().await;
         for statement in accounts.creation(db.kind(), db.name()) {
-            let mut done = admin.try_exec(&statement).await;
-            // Grants on one parameter of a shared server meet.
-            for _ in 0..50 {
-                match &done {
-                    Err(error) if error.contains("concurrently") => {}
-                    Ok(()) | Err(_) => break,
-                }
-                tokio::time::sleep(super::POLL).await;
-                done = admin.try_exec(&statement).await;
-            }
-            done.unwrap_or_else(|error| panic!("{error}\nin: {statement}"));
+            admin.exec_of_a_dba(&statement).await;
         }
         accounts
     }

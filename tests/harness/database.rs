@@ -135,7 +135,7 @@ impl Db {
         admin.exec(&format!("CREATE DATABASE {}", self.name)).await;
         let accounts = self.accounts.as_ref().expect("this database has no accounts");
         for statement in accounts.creation(self.kind, &self.name) {
-            admin.exec(&statement).await;
+            admin.exec_of_a_dba(&statement).await;
         }
     }
 
@@ -192,7 +192,7 @@ impl Db {
 
     /// As [`Self::exec`], by the superuser: what a DBA does to a server.
     pub async fn as_dba(&self, sql: &str) {
-        self.admin().await.exec(sql).await;
+        self.admin().await.exec_of_a_dba(sql).await;
     }
 
     /// As [`Self::exec`], for a statement that may be refused.
@@ -261,7 +261,7 @@ impl Db {
         session
             .try_exec(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             .await?;
-        session.try_exec(&drop_accounts).await
+        session.try_exec_of_a_dba(&drop_accounts).await
     }
 }
 

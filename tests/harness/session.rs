@@ -61,6 +61,27 @@ impl Session {
         }
     }
 
+    /// As [`Self::exec`], for grants and settings of a whole server, where what other tests do at that moment can be
+    /// in the way.
+    pub async fn exec_of_a_dba(&mut self, sql: &str) {
+        self.try_exec_of_a_dba(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\nin: {}", short(sql)));
+    }
+
+    pub async fn try_exec_of_a_dba(&mut self, sql: &str) -> Result<(), String> {
+        let mut done = self.try_exec(sql).await;
+        for _ in 0..50 {
+            match &done {
+                Err(error) if met_another(error) => {}
+                Ok(()) | Err(_) => break,
+            }
+            tokio::time::sleep(super::POLL).await;
+            done = self.try_exec(sql).await;
+        }
+        done
+    }
+
     /// Every cell as text; bytes as PostgreSQL writes them (`\x6162`), bit strings as `0110`.
     pub async fn rows(&mut self, sql: &str) -> Rows {
         self.try_rows(sql)
@@ -162,6 +183,11 @@ fn postgres_text(error: &tokio_postgres::Error) -> String {
         ),
         None => error.to_string(),
     }
+}
+
+/// PostgreSQL locks no row of its catalogs: of two sessions that change the same one, or make it, one fails.
+fn met_another(error: &str) -> bool {
+    error.contains("concurrently") || error.contains("pg_parameter_acl_parname_index")
 }
 
 fn short(sql: &str) -> String {
