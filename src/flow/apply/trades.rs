@@ -95,7 +95,7 @@ fn free(rows: &Rows, place: usize) -> Vec<i64> {
 
 fn with_own(row: &Row) -> Row {
     let own = std::iter::once(Some(Value::Int(DEFAULT)));
-    row.0.iter().cloned().take(OWN).chain(own).collect()
+    row.0.iter().take(OWN).cloned().chain(own).collect()
 }
 
 /// What the source has of it.

@@ -255,6 +255,7 @@ fn assembler_of(name: &str) -> Assembler {
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
+        always: Vec::new(),
     };
     let position = Position::Gtid(GtidSet::default());
     Assembler::new(&[Arc::new(catalog)], position, false, Space::default())
