@@ -27,7 +27,9 @@ const WRITERS: usize = 2;
 
 /// One committed write: what stood there, and what the writer put in its place. This is what a log of the writers'
 /// own transactions says.
+#[derive(Debug)]
 struct Entry {
+    key: u64,
     before: Option<String>,
     after: Option<String>,
 }
@@ -77,13 +79,15 @@ async fn contested(pair: Pair) {
         written.len(),
         finals.len()
     );
-    assert!(
-        vanished.is_empty(),
-        "{} of {} writes vanished, such as {:?}",
-        vanished.len(),
-        written.len(),
-        vanished[0]
-    );
+    if let Some(first) = vanished.first() {
+        let first = (**first).clone();
+        panic!(
+            "{} of {} writes vanished, such as {first:?}\n{}",
+            vanished.len(),
+            written.len(),
+            story(&scene, &log, &first).await
+        );
+    }
     assert!(
         finals.iter().all(|p| written.contains(&p)),
         "a payload that nobody wrote"
@@ -94,6 +98,31 @@ async fn contested(pair: Pair) {
         "too tame: {} writes, {only_recorded} lost",
         written.len()
     );
+}
+
+/// Everything that is known of the key of a write that vanished.
+async fn story(scene: &Scene, log: &[Entry], payload: &str) -> String {
+    let of = |entry: &&Entry| entry.after.as_deref() == Some(payload);
+    let key = log.iter().find(of).map(|entry| entry.key).unwrap();
+    let mut text = format!("key {key}\n");
+    for entry in log.iter().filter(|entry| entry.key == key) {
+        text += &format!("{entry:?}\n");
+    }
+    for side in [Side::A, Side::B] {
+        let records = format!(
+            "SELECT recorded_at, link, kind, operation, rule, outcome, base_json, local_json, incoming_json, \
+             local_version, local_origin, incoming_version, incoming_origin, source_position, detail \
+             FROM tidelock.conflict WHERE sync = '{}' AND key_json LIKE '%{key}%' ORDER BY number",
+            scene.sync
+        );
+        let row = format!("SELECT * FROM hot WHERE id = {key}");
+        for sql in [records, row] {
+            for row in scene.db(side).rows(&sql).await {
+                text += &format!("{side:?}: {row:?}\n");
+            }
+        }
+    }
+    text
 }
 
 /// Writes a random key again and again; a refused transaction (deadlock, a key taken meanwhile) is not in the log.
@@ -140,5 +169,5 @@ async fn transaction(session: &mut Session, payload: &str, random: &mut Random) 
         session.try_exec(statement).await?;
     }
     session.try_exec("COMMIT").await?;
-    Ok(Entry { before, after })
+    Ok(Entry { key, before, after })
 }

@@ -166,8 +166,8 @@ async fn run_drains_on_sigterm_and_status_says_who_runs() {
     })
     .await;
     // The row may have come with the first copy, before the stream.
-    eventually(Duration::from_secs(20), "the link to run", async || {
-        tidelock.ok(&["status"]).await.contains("a->b  running")
+    eventually(Duration::from_secs(20), "the link to stream", async || {
+        tidelock.ok(&["status"]).await.contains("a->b  streaming")
     })
     .await;
     let (code, seconds) = tidelock.term().await;
