@@ -12,6 +12,7 @@ use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::value::{Row, Value};
 use crate::mysql::sql::{quote, table as quoted_table};
 use crate::mysql::wire::Cursor;
+use crate::mysql::wire::alteration::Stood;
 use crate::mysql::wire::rows::is_set;
 use crate::mysql::wire::table_map::{Description, LogColumn, Meta, column_type as ty};
 use bytestring::ByteString;
@@ -82,6 +83,24 @@ impl Reader {
     pub fn width(&self) -> usize {
         self.forms.len()
     }
+}
+
+/// What the log alone says of a column: no catalog stands in for it.
+pub fn stood(column: &LogColumn<'_>) -> Option<Stood> {
+    let (_, ty) = logged(column)?;
+    let has_charset = matches!(
+        ty,
+        ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. }
+    );
+    let charset = match has_charset {
+        true => Some(Charset::of(column.collation?).name()?.to_owned()),
+        false => None,
+    };
+    Some(Stood {
+        ty,
+        charset,
+        nullable: column.nullable,
+    })
 }
 
 /// One full image: which cells are NULL, then the others.

@@ -69,6 +69,22 @@ impl Charset {
         }
     }
 
+    /// As collations begin. `None`: it is not read.
+    pub(super) fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Charset::Binary => "binary",
+            Charset::Ascii => "ascii",
+            Charset::Latin1 => "latin1",
+            Charset::Utf8Mb3 => "utf8mb3",
+            Charset::Utf8Mb4 => "utf8mb4",
+            Charset::Ucs2 => "ucs2",
+            Charset::Utf16 => "utf16",
+            Charset::Utf16Le => "utf16le",
+            Charset::Utf32 => "utf32",
+            Charset::Other => return None,
+        })
+    }
+
     /// Can it hold every Unicode character?
     pub(super) fn is_unicode(self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ mod charset;
 mod json;
 mod literal;
 
-pub use cell::{Reader, decode_row};
+pub use cell::{Reader, decode_row, stood};
 pub use charset::{Spelling, is_read, spelled};
 pub use literal::literal;
 

@@ -7,15 +7,16 @@
 //!
 //! **Compressed transactions** end only when their last byte was seen and checked.
 
+mod ddl;
 mod endings;
 mod files;
 
 use super::super::codec::{Spelling, decode_row, spelled};
-use super::super::wire::query::{Name, Statement, classify, classify_begin, mentions};
+use super::super::wire::query::{Statement, classify, classify_begin, mentions, verb};
 use super::super::wire::rows::{Rows, Verb, table_id};
 use super::super::wire::table_map::TableMap;
 use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind, payload};
-use super::tables::{Mapped, Tables, marker};
+use super::tables::{Facts, Mapped, Tables, marker};
 use super::transaction::{Ending, Event, Id, Open, Prepared, record, recorded};
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
@@ -90,6 +91,12 @@ impl Assembler {
             ending: None,
             place: None,
         }
+    }
+
+    /// With what was asked of the server.
+    pub(super) fn knowing(mut self, facts: Facts) -> Self {
+        self.tables.know(facts);
+        self
     }
 
     /// The format description has come.
@@ -540,8 +547,9 @@ impl Assembler {
             Statement::Rename(pairs) => self.renamed(pairs, database)?,
             Statement::DropSchema(schema) => {
                 let gone = self.tables.in_schema(schema);
-                gone.map_or(Ok(()), |id| Err(rows_removed(&id)))?;
+                gone.map_or(Ok(()), |id| Err(ddl::rows_removed(&id)))?;
             }
+            Statement::Alter(name) => self.altered(name, &query, database)?,
             Statement::Other | Statement::Unknown => {}
         }
         match self.open()?.has_begun {
@@ -551,7 +559,7 @@ impl Assembler {
     }
 
     /// It could be about any table.
-    fn not_spelled(&self, query: &Query<'_>) -> Error {
+    pub(super) fn not_spelled(&self, query: &Query<'_>) -> Error {
         let client = query.client.map_or("not told".to_owned(), |number| {
             format!("collation number {number}")
         });
@@ -567,87 +575,36 @@ impl Assembler {
             )
     }
 
-    /// The server writes CREATE OR REPLACE TABLE .. SELECT anew, in UTF-8 whatever its client speaks.
-    fn replaced(&self, query: &Query<'_>, database: &str) -> Result<()> {
-        match std::str::from_utf8(query.text).map(classify) {
-            Ok(Statement::Remove(names)) => self.removed(&names, database),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-
-    fn removed(&self, names: &[Name], database: &str) -> Result<()> {
-        for name in names {
-            let schema = name.schema.as_deref().unwrap_or(database);
-            if let Some(table) = self.tables.by_name(schema, &name.name) {
-                return Err(rows_removed(&table.id));
-            }
-        }
-        Ok(())
-    }
-
-    /// A synced name that leaves its table, or comes to another one. What is in that other one was written under
-    /// another name, and has passed by.
-    fn renamed(&self, pairs: &[(Name, Name)], database: &str) -> Result<()> {
-        let synced = |name: &Name| {
-            let schema = name.schema.as_deref().unwrap_or(database);
-            self.tables
-                .by_name(schema, &name.name)
-                .map(|table| table.id.clone())
-        };
-        let came = pairs.iter().find_map(|(from, to)| Some((synced(to)?, from)));
-        let Some((id, other)) = came else {
-            let went = pairs.iter().find_map(|(from, to)| Some((synced(from)?, to)));
-            return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
-        };
-        Err(Error::definite(self.reading("an event"))
-            .of_ddl()
-            .alone(&id)
-            .table(&id)
-            .at(self.name())
-            .why(format!(
-                "table {:?} was renamed to it: what that table holds was written under its other name, and is not \
-                 known to be what this table held",
-                other.name
-            ))
-            .hint(format!(
-                "if an online schema change filled it from this very table (gh-ost, pt-online-schema-change), change \
-                 the other node's table in the same way, and `tidelock skip` this transaction; if not, {NEW_COPY}"
-            )))
-    }
-
-    fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
-        Error::definite(self.reading("an event"))
-            .of_ddl()
-            .alone(id)
-            .table(id)
-            .at(self.name())
-            .why(format!("it was renamed to {:?}, which is not synced", to.name))
-            .hint(format!(
-                "if it has its name again and was not written to meanwhile, `tidelock skip` this transaction; if not, \
-                 {NEW_COPY}"
-            ))
-    }
-
     /// Rows written by a statement that was logged as text. Which tables it wrote cannot be told (triggers, views,
     /// routines), so anything in a synced database, or that names one of its tables, counts.
     fn statement_rows(&self, query: &Query<'_>) -> Result<()> {
         let database = database(query)?;
-        let touched = self.tables.synced_ids().find(|id| {
-            let is_named = match spelled(query.text, query.client) {
-                Spelling::Whole(text) => mentions(&text, &id.schema) || mentions(&text, &id.name),
-                Spelling::Begin(_) => true,
-            };
-            is_named || id.schema.eq_ignore_ascii_case(database)
-        });
-        match touched {
-            None => Ok(()),
-            Some(id) => Err(new_copy_after(
-                Error::definite(self.reading("an event"))
-                    .table(id)
-                    .why("it was logged as a statement instead of rows (binlog_format of its session), in this table's database"),
-                "SET GLOBAL binlog_format = 'ROW'; reconnect the writing sessions and keep them from setting binlog_format;",
-            )),
+        let spelling = spelled(query.text, query.client);
+        let (text, is_whole) = match &spelling {
+            Spelling::Whole(text) => (&**text, true),
+            Spelling::Begin(text) => (*text, false),
+        };
+        let is_there = |id: &&TableId| id.schema.eq_ignore_ascii_case(database) || mentions(text, &id.schema);
+        let ids: Vec<&TableId> = self.tables.synced_ids().collect();
+        let is_touched = |id: &&TableId| is_there(id) || !is_whole || mentions(text, &id.name);
+        if !ids.iter().any(is_touched) {
+            return Ok(());
         }
+        let mut named = ids.iter().filter(|id| is_there(id) && mentions(text, &id.name));
+        let verb = verb(text).map_or("a statement".to_owned(), |verb| format!("a statement {verb} .."));
+        let place = match database {
+            "" => "without a database".to_owned(),
+            database => format!("in database {database:?}"),
+        };
+        let error = Error::definite(self.reading("an event")).why(format!(
+            "{verb} {place} was logged as its text instead of rows (binlog_format of its session)"
+        ));
+        let error = match (named.next(), named.next(), is_whole) {
+            (Some(only), None, true) => error.table(only),
+            _ => error,
+        };
+        let mend = "SET GLOBAL binlog_format = 'ROW'; reconnect the writing sessions and keep them from setting binlog_format;";
+        Err(new_copy_after(error, mend))
     }
 
     fn rollback(&mut self) -> Result<()> {
@@ -684,15 +641,6 @@ fn stated(query: &Query<'_>) -> Option<Statement> {
 fn database<'a>(query: &Query<'a>) -> Result<&'a str> {
     let name = std::str::from_utf8(query.database);
     name.map_err(|_| malformed("a statement").why("its database's name is not UTF-8"))
-}
-
-fn rows_removed(id: &TableId) -> Error {
-    let error = Error::definite("follow the log past a statement that removed rows")
-        .of_ddl()
-        .alone(id)
-        .table(id)
-        .why("the table or a part of it was dropped, which leaves no row events");
-    new_copy_after(error, "create it again, or take it out of the sync;")
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@
 //! **Silence.** The server sends a heartbeat when it has nothing else. Three missed ones and the connection is given
 //! up. `net_write_timeout` is an hour, so that a target that is slow does not cost the connection.
 //!
+//! **DDL** is told by its text. What may have changed rows unseen stops the table (`assemble::ddl`, `wire::alteration`).
+//!
 //! **Settings** are dynamic: sessions change them after the checks at the start. What would lose or change a row
 //! (STATEMENT format, partial images, missing names) is seen in the event that has it and stops the link before
 //! that row is handed on.
@@ -91,12 +93,13 @@ impl Source {
         let flavor = flavor(&mut conn).await?;
         let folds_case = settings(&mut conn, flavor, &options).await?;
         preflight::serves(&mut conn, flavor, from).await?;
+        let facts = preflight::facts(&mut conn, flavor, &options).await?;
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
         begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
             dump,
-            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill),
+            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill).knowing(facts),
             access: options.access,
             flavor,
             cut_at: None,

@@ -4,13 +4,17 @@
 //! Without the right to see `SHOW BINARY LOG STATUS` the database filters go unseen here; `check` asks as the owner.
 
 use super::dump::Dump;
+use super::tables::Facts;
 use crate::access::{Access, SourceOptions as Options};
 use crate::error::{Error, NEW_COPY, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::{FilePosition, GtidSet, MariaGtids, Position, PositionError};
+use crate::model::schema::TableId;
+use crate::model::sync::Mode;
+use crate::mysql::wire::alteration::charset_of;
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
+use mysql_async::{Conn, Params, Row, Value};
 use std::collections::HashMap;
 
 const DOING: &str = "check the binlog's settings";
@@ -129,6 +133,46 @@ async fn filters(conn: &mut Conn, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What ALTER TABLE is judged by, where the log does not tell it.
+pub(super) async fn facts(conn: &mut Conn, flavor: Flavor, options: &Options) -> Result<Facts> {
+    let native: Option<(String, String)> = conn
+        .query_first("SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'")
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    let is_merge = options.mode == Mode::Merge;
+    let mut facts = Facts {
+        // Without the right to see it every statement counts as older than the catalog.
+        position: current_position(conn, flavor).await.ok(),
+        logs_cascades: !is_merge && native.is_some_and(|(_, value)| value == "OFF"),
+        is_merge,
+        ..Facts::default()
+    };
+    let mut schemas: Vec<&str> = options.tables.iter().map(|table| table.table.id.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    for schema in schemas {
+        let of_schema = options.tables.iter().filter(|table| table.table.id.schema == schema);
+        let names: Vec<&str> = of_schema.map(|table| table.table.id.name.as_str()).collect();
+        let marks = vec!["?"; names.len()].join(", ");
+        let mut ask = async |what: &str| -> Result<Vec<(String, Option<String>)>> {
+            let values = std::iter::once(schema).chain(names.iter().copied());
+            let sql = format!("SELECT {what} AND TABLE_SCHEMA = ? AND TABLE_NAME IN ({marks})");
+            let rows = conn.exec(sql, Params::Positional(values.map(Value::from).collect()));
+            rows.await.map_err(|error| fail(DOING, error))
+        };
+        let id = |table: String| TableId::new(schema, table);
+        for (table, collation) in ask("TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES WHERE 1 = 1").await? {
+            let charset = charset_of(&collation.unwrap_or_default());
+            facts.charsets.insert(id(table), charset);
+        }
+        let counted = "TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE EXTRA LIKE '%auto_increment%'";
+        for (table, column) in ask(counted).await? {
+            facts.counted.insert(id(table), column.unwrap_or_default().to_lowercase());
+        }
+    }
+    Ok(facts)
 }
 
 async fn log_status(conn: &mut Conn) -> Result<Option<Row>, mysql_async::Error> {

@@ -1,17 +1,21 @@
 //! Binlog events as bytes: what they are and how they are laid out. Pure, and nothing here trusts a length.
 //!
 //! Owns: the byte cursor, event kinds, and the events around rows: GTID, QUERY, FORMAT_DESCRIPTION, ROTATE, XA_PREPARE;
-//! `table_map` and `rows` hold the two kinds that carry rows, `query` tells what a statement's text does. Before them:
+//! `table_map` and `rows` hold the two kinds that carry rows, `query` tells what a statement's text does, and
+//! `alteration` what an ALTER TABLE leaves of the rows. Before them:
 //! `login` has the messages of the dump's session, `framing` makes events of its bytes and takes header and checksum
 //! off, `payload` inflates what is compressed.
 //! Fails: every parser gives `None` for bytes that are cut or of no known form; the source names event and place.
 
+pub mod alteration;
 pub mod framing;
 pub mod login;
 pub mod payload;
 pub mod query;
 pub mod rows;
 pub mod table_map;
+
+use alteration::SqlMode;
 
 /// Numbers of the event kinds that mean something to a reader of rows.
 pub mod kind {
@@ -342,6 +346,8 @@ pub struct Query<'a> {
     pub text: &'a [u8],
     /// The collation number of its client's character set, where it is told.
     pub client: Option<u16>,
+    /// The SQL mode of its session, where it is told.
+    pub mode: Option<SqlMode>,
 }
 
 impl<'a> Query<'a> {
@@ -361,31 +367,47 @@ impl<'a> Query<'a> {
         let _error = cursor.u16()?;
         let status_len = usize::from(cursor.u16()?);
         let _extra = cursor.take(extra)?;
-        let client = client_collation(cursor.take(status_len)?);
+        let Session { mode, client } = session(cursor.take(status_len)?);
         let database = cursor.take(database_len)?;
         let _nul = cursor.u8()?;
         Some(Query {
             database,
             text: cursor.rest(),
             client,
+            mode,
         })
     }
 }
 
-/// Of a statement's status variables only this one is read, and what servers write before it: flags, SQL mode, catalog
-/// (of two forms) and the steps of AUTO_INCREMENT.
-fn client_collation(status: &[u8]) -> Option<u16> {
-    let mut cursor = Cursor::new(status);
+/// What is told of the session that a statement came from.
+#[derive(Default)]
+struct Session {
+    mode: Option<SqlMode>,
+    client: Option<u16>,
+}
+
+/// Of a statement's status variables only these two are read, and passed over what servers write before them: flags,
+/// catalog (of two forms) and the steps of AUTO_INCREMENT.
+fn session(status: &[u8]) -> Session {
+    let mut session = Session::default();
+    let _ = read_session(&mut Cursor::new(status), &mut session);
+    session
+}
+
+fn read_session(cursor: &mut Cursor<'_>, session: &mut Session) -> Option<()> {
     loop {
         match cursor.u8()? {
             0 => drop(cursor.take(4)?),
-            1 => drop(cursor.take(8)?),
+            1 => session.mode = Some(SqlMode(cursor.little(8)?)),
             2 => {
                 let len = usize::from(cursor.u8()?);
                 cursor.take(len + 1)?;
             }
             3 => drop(cursor.take(4)?),
-            4 => return cursor.u16(),
+            4 => {
+                session.client = cursor.u16();
+                return Some(());
+            }
             6 => {
                 let len = usize::from(cursor.u8()?);
                 cursor.take(len)?;

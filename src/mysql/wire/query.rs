@@ -33,6 +33,8 @@ pub enum Statement {
     /// Old and new name of each table, in the order in which they are renamed.
     Rename(Vec<(Name, Name)>),
     DropSchema(String),
+    /// ALTER TABLE of another kind: see `alteration`.
+    Alter(Name),
     /// DDL that leaves the rows of tables alone.
     Other,
     Unknown,
@@ -87,9 +89,33 @@ fn statement(words: &mut Words<'_>) -> Statement {
         "ALTER" => alter(words),
         "RENAME" => rename(words),
         "CREATE" => create(words),
-        // MariaDB: SET STATEMENT .. FOR UPDATE .., ANALYZE UPDATE ..
+        "SET" => setting(words),
+        // MariaDB: ANALYZE UPDATE ..
         _ => Statement::Unknown,
     }
+}
+
+/// MariaDB's `SET STATEMENT .. FOR ..` with DDL behind it is that DDL.
+fn setting(words: &mut Words<'_>) -> Statement {
+    if words.keyword().as_deref() != Some("STATEMENT") {
+        return Statement::Unknown;
+    }
+    while words.any_word().is_some_and(|word| word != "FOR") {}
+    match statement(words) {
+        ddl @ (Statement::Truncate(_)
+        | Statement::Remove(_)
+        | Statement::Rename(_)
+        | Statement::DropSchema(_)
+        | Statement::Alter(_)) => ddl,
+        _ => Statement::Unknown,
+    }
+}
+
+/// What a statement that writes rows begins with.
+pub fn verb(text: &str) -> Option<&'static str> {
+    let first = Words::new(text).keyword()?;
+    let verbs = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL", "DO", "SELECT", "SET"];
+    verbs.into_iter().find(|verb| *verb == first)
 }
 
 fn drop(words: &mut Words<'_>) -> Statement {
@@ -195,7 +221,7 @@ fn alter(words: &mut Words<'_>) -> Statement {
         before = word;
     }
     match removed.is_empty() {
-        true => Statement::Other,
+        true => Statement::Alter(name),
         false => Statement::Remove(removed),
     }
 }
@@ -465,7 +491,7 @@ mod tests {
         );
         assert_eq!(
             classify("ALTER TABLE t ADD COLUMN `DROP` int COMMENT 'PARTITION'"),
-            Statement::Other
+            Statement::Alter(name(None, "t"))
         );
     }
 
@@ -494,12 +520,14 @@ mod tests {
         for text in [
             "ALTER TABLE a RENAME COLUMN x TO y",
             "ALTER TABLE a RENAME INDEX x TO y, RENAME KEY v TO w",
-            "RENAME USER a TO b",
             "ALTER TABLE a COMMENT 'RENAME TO b'",
             "ALTER TABLE a ADD COLUMN `RENAME` int",
+            "/*!40000 ALTER TABLE `a` DISABLE KEYS */",
+            "SET STATEMENT lock_wait_timeout = 5, sql_mode = 'FOR' FOR ALTER IGNORE TABLE a ADD x int",
         ] {
-            assert_eq!(classify(text), Statement::Other, "{text}");
+            assert_eq!(classify(text), Statement::Alter(plain("a")), "{text}");
         }
+        assert_eq!(classify("RENAME USER a TO b"), Statement::Other);
     }
 
     #[test]
@@ -525,10 +553,14 @@ mod tests {
             "CREATE TABLE t (id int)",
             "CREATE OR REPLACE VIEW t AS SELECT 1",
             "CREATE OR REPLACE TEMPORARY TABLE t (id int)",
+        ] {
+            assert_eq!(classify(text), Statement::Other, "{text}");
+        }
+        for text in [
             "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4",
             "ALTER TABLE t ADD PARTITION (PARTITION p VALUES LESS THAN (9))",
         ] {
-            assert_eq!(classify(text), Statement::Other, "{text}");
+            assert_eq!(classify(text), Statement::Alter(name(None, "t")), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! Refuses: nothing; without FULL metadata the names are missing and the source says so.
 
 use super::Cursor;
+use super::rows::is_set;
 
 /// MySQL's type numbers, as far as rows carry them.
 pub mod column_type {
@@ -49,6 +50,7 @@ pub struct LogColumn<'a> {
     pub meta: Meta,
     pub name: Option<&'a [u8]>,
     pub unsigned: bool,
+    pub nullable: bool,
     /// Collation number of character, ENUM and SET columns.
     pub collation: Option<u16>,
     /// Of ENUM and SET, in the column's charset.
@@ -109,7 +111,10 @@ impl<'a> TableMap<'a> {
         for ty in types {
             columns.push(column(*ty, &mut meta)?);
         }
-        let _nullable = cursor.take(count.div_ceil(8))?;
+        let nullable = cursor.take(count.div_ceil(8))?;
+        for (index, column) in columns.iter_mut().enumerate() {
+            column.nullable = is_set(nullable, index);
+        }
         let mut description = Description {
             columns,
             primary_key: None,
@@ -166,6 +171,7 @@ fn column<'a>(ty: u8, meta: &mut Cursor<'a>) -> Option<LogColumn<'a>> {
         meta,
         name: None,
         unsigned: false,
+        nullable: false,
         collation: None,
         labels: Vec::new(),
     })

@@ -7,6 +7,7 @@ fn column(ty: u8, meta: Meta) -> LogColumn<'static> {
         ty,
         meta,
         name: Some(b"c"),
+        nullable: true,
         unsigned: false,
         collation: None,
         labels: Vec::new(),
