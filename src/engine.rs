@@ -37,6 +37,14 @@ impl Source {
         })
     }
 
+    /// The transaction at which the link stopped and from which nobody has taken it on.
+    pub fn stopped_at(&mut self, transaction: String) {
+        match self {
+            Source::Postgres(_) => {}
+            Source::Mysql(source) => source.stopped_at(transaction),
+        }
+    }
+
     /// The next step; passes on what was confirmed meanwhile.
     pub async fn next(&mut self, confirmed: &mut watch::Receiver<Option<Position>>) -> Result<Step> {
         match self {

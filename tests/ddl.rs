@@ -21,6 +21,9 @@ pairs! {
     a_new_label_from_postgres => |pair| label_added("label_to_b", pair, Way::AToB);
     a_new_label_to_postgres => |pair| label_added("label_to_a", pair, Way::BToA);
     a_table_swapped_in_stops => renamed_table;
+    values_changed_unseen_stop => values_changed;
+    a_widened_column_is_not_judged_twice => settles;
+    a_foreign_key_that_cascades_stops => cascade;
 }
 
 fn rows(from: i64, to: i64) -> String {
@@ -557,4 +560,122 @@ async fn renamed_table(pair: Pair) {
         "{}",
         again.stderr
     );
+}
+
+/// The command of a message that passes the transaction over.
+async fn skip(scene: &Scene, said: &str) {
+    let start = said.find("tidelock skip '").unwrap();
+    let (command, _) = said[start..].split_once('`').unwrap();
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.trim_matches('\'')).collect();
+    scene.lock.ok(&words).await;
+}
+
+/// MySQL, MariaDB: values of rows that were there are others, and the log has only the statement.
+async fn values_changed(pair: Pair) {
+    let mut scene = Scene::new("values", pair, Way::BToA, &[ITEM]).await;
+    scene.exec(Side::B, &rows(1, 3)).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    // The checkpoint goes past the first statement.
+    let gone = "ALTER TABLE item DROP COLUMN n; UPDATE item SET name = 'x' WHERE id = 3";
+    scene.exec(Side::B, gone).await;
+    scene.crossed().await;
+    let again = "ALTER TABLE item ADD COLUMN n int NOT NULL DEFAULT 0 AFTER name; UPDATE item SET n = 7 WHERE id = 1";
+    scene.exec(Side::B, again).await;
+    let code = scene.lock.wait(LIMIT).await;
+    let log = scene.lock.log();
+    let (_, said) = log.rsplit_once("error: ").unwrap();
+    assert_eq!(code, 1, "{said}");
+    for word in ["item", "\"n\"", "in no log", "compare", "tidelock skip '"] {
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    }
+    assert_eq!(
+        scene.a.one("SELECT n FROM item WHERE id = 1").await,
+        "1",
+        "a row behind it was applied"
+    );
+    // At each start again, until somebody has looked. The definition is what it was.
+    let again = scene.lock.run(&["run", "--once"]).await;
+    assert!(again.code == 1 && again.stderr.contains("in no log"), "{}", again.stderr);
+    skip(&scene, &again.stderr).await;
+    let checked = scene.lock.run(&["check"]).await;
+    assert!(checked.stdout.contains("W441"), "{}", checked.stdout);
+    scene.exec(Side::A, "UPDATE item SET n = 0").await;
+    scene.run().await;
+    scene.wait_equal().await;
+}
+
+/// What was judged by what the link had seen is behind its checkpoint, where a later start knows less.
+async fn settles(pair: Pair) {
+    let mut scene = Scene::new("settles", pair, Way::BToA, &[ITEM]).await;
+    scene.start().await;
+    scene.exec(Side::B, &rows(1, 3)).await;
+    scene.wait_equal().await;
+    let at = format!("SELECT seq FROM tidelock.checkpoint WHERE sync = '{}'", scene.sync);
+    let before = scene.a.one(&at).await;
+    scene.exec(Side::A, "ALTER TABLE item ALTER COLUMN n TYPE bigint").await;
+    scene.exec(Side::B, "ALTER TABLE item MODIFY n bigint NOT NULL").await;
+    harness::eventually(LIMIT, "the checkpoint moves", async || scene.a.one(&at).await != before).await;
+    scene.stop().await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.run().await;
+    scene.exec(Side::B, "INSERT INTO item VALUES (9, 'i', 5000000000, NULL)").await;
+    scene.wait_equal().await;
+    scene.assert_running();
+}
+
+/// What InnoDB does for a foreign key has no stamp, and on many servers is in no log: seen in the log, and by the look.
+async fn cascade(pair: Pair) {
+    let parent = Table {
+        name: "parent",
+        body: "id int NOT NULL PRIMARY KEY",
+        key: &["id"],
+        columns: &[],
+    };
+    let child = Table {
+        name: "child",
+        body: "id int NOT NULL PRIMARY KEY, p int NOT NULL, CONSTRAINT cfk FOREIGN KEY (p) REFERENCES parent (id)",
+        key: &["id"],
+        columns: &["p"],
+    };
+    let key = |action: &str| {
+        format!(
+            "ALTER TABLE child DROP FOREIGN KEY cfk;
+             ALTER TABLE child ADD CONSTRAINT cfk FOREIGN KEY (p) REFERENCES parent (id) ON DELETE {action}"
+        )
+    };
+    let mut scene = Scene::new("cascade", pair, Way::Merge, &[parent, child]).await;
+    scene.start().await;
+    scene
+        .exec(Side::A, "INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (1, 1), (2, 2)")
+        .await;
+    scene.wait_equal().await;
+    // Unseen by the log.
+    let unlogged = format!("SET SESSION sql_log_bin = 0; {}", key("CASCADE"));
+    scene.b.as_dba(&unlogged).await;
+    let code = scene.lock.wait(LIMIT).await;
+    let log = scene.lock.log();
+    let (_, said) = log.rsplit_once("error: ").unwrap();
+    assert_eq!(code, 3, "{said}");
+    for word in ["E305", "cfk", "; since 20", "compare", "child"] {
+        assert!(said.contains(word), "{word:?} is not in {said}");
+    }
+    scene.b.as_dba(&format!("SET SESSION sql_log_bin = 0; {}", key("RESTRICT"))).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.run().await;
+    scene.exec(Side::A, "INSERT INTO child VALUES (3, 1)").await;
+    scene.wait_equal().await;
+    // Logged, and mended before anybody looks.
+    scene.stop().await;
+    scene.exec(Side::B, &key("CASCADE")).await;
+    scene.exec(Side::B, "DELETE FROM parent WHERE id = 2").await;
+    scene.exec(Side::B, &key("RESTRICT")).await;
+    let said = scene.lock.run(&["run", "--once"]).await;
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    for word in ["child", "CASCADE", "E305", "since 20", "compare", "tidelock skip '"] {
+        assert!(said.stderr.contains(word), "{word:?} is not in {}", said.stderr);
+    }
+    assert_eq!(scene.a.count("parent").await, 2, "a row behind it was applied");
+    skip(&scene, &said.stderr).await;
 }

@@ -96,6 +96,7 @@ async fn open(
     let (sources, targets) = (phase.names(&spec.source.tables), phase.names(&spec.target.tables));
     let source_tables = super::tables(&mut source, &sources, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &targets, &spec.target.name).await?;
+    let status = target.link_status(&spec.sync, &spec.id).await?;
     source.close().await;
     target.close().await;
     let pairs = source_tables
@@ -113,7 +114,12 @@ async fn open(
         stream: spec.limits.stream,
         keep: phase.keep.clone(),
     };
-    let source = Source::open(spec.source.engine, options, &phase.from).await?;
+    let mut source = Source::open(spec.source.engine, options, &phase.from).await?;
+    let seq = status.checkpoint.map(|checkpoint| checkpoint.seq);
+    let stop = status.stop.filter(|stop| Some(stop.seq) == seq);
+    if let Some(halt) = stop.and_then(|stop| stop.halt) {
+        source.stopped_at(halt.transaction);
+    }
     Ok((planner, source))
 }
 

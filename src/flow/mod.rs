@@ -220,8 +220,16 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
 
 /// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
 /// the nodes are still there.
-async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &CancellationToken) -> Result<()> {
+/// `begun`: when they were checked.
+async fn watch_settings(
+    sync: &SyncSpec,
+    presence: &Presence,
+    stop: &CancellationToken,
+    begun: jiff::Timestamp,
+) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
+    // When each node was last found to be as it must.
+    let mut looked = vec![begun; nodes.len()];
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -229,6 +237,7 @@ async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &Cancellatio
         }
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
+            let now = jiff::Timestamp::now();
             if slot.is_none() {
                 *slot = presence.connect(spec).await;
             }
@@ -242,15 +251,28 @@ async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &Cancellatio
                 Ok(findings)
             };
             match presence.answer(look).await {
-                Some(findings) => match refuse_blockers("go on", spec, findings) {
+                Some(findings) => match refuse_blockers("go on", spec, since(findings, looked[index])) {
                     // Links meet it themselves and wait.
                     Err(error) if !error.is_transient() => return Err(error),
-                    _ => {}
+                    _ => looked[index] = now,
                 },
                 None => *slot = presence.connect(spec).await,
             }
         }
     }
+}
+
+/// What changed rows unlogged, or made Tidelock's own writes change more, may have done so since the last look.
+fn since(mut findings: Vec<Finding>, looked: jiff::Timestamp) -> Vec<Finding> {
+    for finding in &mut findings {
+        let to_compare = match finding.code {
+            Finding::CASCADES => "rows of this table may have changed unlogged: compare it on both nodes",
+            Finding::FIRES => "what was written meanwhile may have fired it: compare the tables it writes",
+            _ => continue,
+        };
+        finding.what.push_str(&format!("; since {looked:.0}, {to_compare}"));
+    }
+    findings
 }
 
 async fn end_of_log(spec: &NodeSpec) -> Result<Position> {

@@ -107,6 +107,8 @@ impl Turn {
 
     /// First start, then the links and the watch over settings, until the links have ended.
     async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+        // The nodes were checked right before.
+        let begun = jiff::Timestamp::now();
         let Some((sync, goals)) = self.first_start(sync, ready, view).await? else {
             return Ok(());
         };
@@ -131,7 +133,7 @@ impl Turn {
             links.spawn(async move { run.supervise().await });
         }
         let watched = sync.clone();
-        others.spawn(async move { watch_settings(&watched, &presence, &watch).await });
+        others.spawn(async move { watch_settings(&watched, &presence, &watch, begun).await });
         let mut first = Ok(());
         loop {
             let joined = tokio::select! {

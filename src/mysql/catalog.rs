@@ -500,23 +500,52 @@ async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
 }
 
 async fn cascades(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    for (table, cascade) in cascades_of(scope).await? {
+        if let Some(catalog) = scope.table(found, &table) {
+            catalog.cascades.push(cascade);
+        }
+    }
+    Ok(())
+}
+
+async fn cascades_of(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
     let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE
                     FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ?";
     let rows = scope
         .rows(select, "TABLE_NAME", "ORDER BY TABLE_NAME, CONSTRAINT_NAME")
         .await?;
+    let mut cascades = Vec::new();
     for row in rows {
         let (table, name): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
-        let Some(catalog) = scope.table(found, &table) else {
-            continue;
-        };
         for (event, action) in [("DELETE", cell::<String>(&row, 2)?), ("UPDATE", cell(&row, 3)?)] {
             if matches!(action.as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT") {
-                catalog.cascades.push(format!("{name}: ON {event} {action}"));
+                cascades.push((table.clone(), format!("{name}: ON {event} {action}")));
             }
         }
     }
-    Ok(())
+    Ok(cascades)
+}
+
+/// Foreign keys that write rows by themselves, as [`CatalogTable::cascades`] has them.
+pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId, String)>> {
+    let mut schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let mut found = Vec::new();
+    for schema in schemas {
+        let of_schema = ids.iter().filter(|id| id.schema == schema);
+        let names: Vec<&str> = of_schema.map(|id| id.name.as_str()).collect();
+        let scope = &mut Scope {
+            conn: &mut *conn,
+            schema,
+            names: &names,
+        };
+        let cascades = cascades_of(scope).await?;
+        let ours = cascades.into_iter().map(|(table, cascade)| (TableId::new(schema, table), cascade));
+        // Names are compared without case there.
+        found.extend(ours.filter(|(id, _)| ids.contains(id)));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

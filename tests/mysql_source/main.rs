@@ -2,6 +2,7 @@
 //! and their markers, restarts, and every setting that would lose rows.
 #![allow(clippy::unwrap_used)]
 
+mod ddl;
 mod files;
 mod forms;
 #[path = "../harness/mod.rs"]

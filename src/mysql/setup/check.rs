@@ -45,11 +45,12 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     };
     findings.extend(first);
     findings.extend(tables::findings(scope, &state));
-    findings.extend(tables::cascades(
-        scope,
-        &state,
-        server.is("innodb_native_foreign_keys", "OFF"),
-    ));
+    let cascades = state.tables.iter().flatten().flat_map(|catalog| {
+        let id = &catalog.table.id;
+        catalog.cascades.iter().map(|cascade| (id.clone(), cascade.clone()))
+    });
+    let cascades: Vec<(TableId, String)> = cascades.collect();
+    findings.extend(tables::cascades(scope, &cascades, server.logs_cascades()));
     findings.extend(last);
     if !is_set_up {
         accounts(scope, &state, &mut findings);
@@ -65,7 +66,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// What can change while a link runs: server settings, our triggers, the users' triggers.
+/// What can change while a link runs: server settings, our triggers, the users' triggers and foreign keys.
 pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     let server = Settings::read(conn).await?;
     let mut findings = server_settings(scope, &server);
@@ -76,6 +77,8 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
             findings.push(tables::foreign_trigger(scope, id, name));
         }
     }
+    let cascades = catalog::cascading(conn, &scope.tables).await?;
+    findings.extend(tables::cascades(scope, &cascades, server.logs_cascades()));
     if scope.mode == Mode::Merge {
         findings.extend(altered(conn, scope).await?);
         for id in &scope.tables {
@@ -158,6 +161,11 @@ impl Settings {
     fn is(&self, name: &str, value: &str) -> bool {
         self.get(name)
             .is_some_and(|found| found.eq_ignore_ascii_case(value))
+    }
+
+    /// The server does what foreign keys do by themselves as rows of its log.
+    fn logs_cascades(&self) -> bool {
+        self.is("innodb_native_foreign_keys", "OFF")
     }
 
     /// The statement that sets a variable for good.

@@ -186,7 +186,7 @@ fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Fi
 pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
     let what = format!("trigger {name:?} also fires when Tidelock writes");
     let fix = "make its body: IF @tidelock_apply IS NULL THEN ... END IF; or drop it";
-    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+    Finding::blocker(Finding::FIRES, &scope.node, what).table(id).fix(fix)
 }
 
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
@@ -234,25 +234,22 @@ fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Fin
 
 /// Cascades fire no triggers on either server, so rows change without a stamp. Where InnoDB itself does them (all
 /// but MySQL with `innodb_native_foreign_keys=OFF`), the binlog does not have them at all.
-pub(super) fn cascades(scope: &Scope, state: &State, logged: bool) -> Vec<Finding> {
+pub(super) fn cascades(scope: &Scope, found: &[(TableId, String)], logged: bool) -> Vec<Finding> {
     let why = match (scope.mode, scope.is_source, logged) {
         (Mode::Merge, _, _) => "which fires no triggers, so that rows change without a stamp",
         (Mode::Transactional, true, false) => "which this server does not log",
         (Mode::Transactional, _, _) => return Vec::new(),
     };
-    let mut findings = Vec::new();
-    for catalog in state.tables.iter().flatten() {
-        for cascade in &catalog.cascades {
-            let name = cascade.split(": ON ").next().unwrap_or_default();
-            let fix = format!(
-                "ALTER TABLE {0} DROP FOREIGN KEY {1}; ALTER TABLE {0} ADD CONSTRAINT {1} FOREIGN KEY (...) \
-                 REFERENCES ... ON DELETE RESTRICT ON UPDATE RESTRICT; and let the application delete the children",
-                table(&catalog.table.id),
-                quote(name)
-            );
-            let finding = Finding::blocker("E305", &scope.node, format!("foreign key {cascade}, {why}"));
-            findings.push(finding.table(&catalog.table.id).fix(fix));
-        }
-    }
-    findings
+    let finding = |(id, cascade): &(TableId, String)| {
+        let name = cascade.split(": ON ").next().unwrap_or_default();
+        let fix = format!(
+            "ALTER TABLE {0} DROP FOREIGN KEY {1}; ALTER TABLE {0} ADD CONSTRAINT {1} FOREIGN KEY (...) \
+             REFERENCES ... ON DELETE RESTRICT ON UPDATE RESTRICT; and let the application delete the children",
+            table(id),
+            quote(name)
+        );
+        let finding = Finding::blocker(Finding::CASCADES, &scope.node, format!("foreign key {cascade}, {why}"));
+        finding.table(id).fix(fix)
+    };
+    found.iter().map(finding).collect()
 }

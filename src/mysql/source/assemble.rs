@@ -63,6 +63,8 @@ pub(super) struct Assembler {
     ending: Option<Ending>,
     /// Where the last event ended, where the file's name is known.
     place: Option<FilePosition>,
+    /// The transaction at which the link stopped before.
+    stopped_at: Option<String>,
 }
 
 fn malformed(what: &str) -> Error {
@@ -90,7 +92,12 @@ impl Assembler {
             is_taken_payload: false,
             ending: None,
             place: None,
+            stopped_at: None,
         }
+    }
+
+    pub(super) fn stopped_at(&mut self, transaction: String) {
+        self.stopped_at = Some(transaction);
     }
 
     /// With what was asked of the server.

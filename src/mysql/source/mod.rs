@@ -110,6 +110,11 @@ impl Source {
         Ok(source)
     }
 
+    /// An ALTER TABLE in it stops the link again, whatever is known of the table now.
+    pub fn stopped_at(&mut self, transaction: String) {
+        self.assembler.stopped_at(transaction);
+    }
+
     /// Reads up to the format description: what the server has against our position it says before.
     async fn first_events(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_MAX;

@@ -31,6 +31,10 @@ impl Assembler {
             .alter((schema, &name.name), &text, query.mode, is_current);
         match judged {
             None => Ok(()),
+            // Judged by names or types that are not known any more.
+            Some((id, Verdict::Keeps(_))) if self.stopped_at.as_deref() == Some(self.name()) => {
+                Err(self.may_have_changed(&id, "the link stopped at this statement before"))
+            }
             Some((id, Verdict::Keeps(effects))) => {
                 let is_by_knowledge = effects.others.iter().any(|(_, now)| now.is_some());
                 // A name that went is known again where it is read again, and not behind it.
