@@ -581,7 +581,8 @@ async fn values_changed(pair: Pair) {
     let gone = "ALTER TABLE item DROP COLUMN n; UPDATE item SET name = 'x' WHERE id = 3";
     scene.exec(Side::B, gone).await;
     scene.crossed().await;
-    let again = "ALTER TABLE item ADD COLUMN n int NOT NULL DEFAULT 0 AFTER name; UPDATE item SET n = 7 WHERE id = 1";
+    let again =
+        "ALTER TABLE item ADD COLUMN n int NOT NULL DEFAULT 0 AFTER name; UPDATE item SET n = 7 WHERE id = 1";
     scene.exec(Side::B, again).await;
     let code = scene.lock.wait(LIMIT).await;
     let log = scene.lock.log();
@@ -597,7 +598,11 @@ async fn values_changed(pair: Pair) {
     );
     // At each start again, until somebody has looked. The definition is what it was.
     let again = scene.lock.run(&["run", "--once"]).await;
-    assert!(again.code == 1 && again.stderr.contains("in no log"), "{}", again.stderr);
+    assert!(
+        again.code == 1 && again.stderr.contains("in no log"),
+        "{}",
+        again.stderr
+    );
     skip(&scene, &again.stderr).await;
     let checked = scene.lock.run(&["check"]).await;
     assert!(checked.stdout.contains("W441"), "{}", checked.stdout);
@@ -612,15 +617,27 @@ async fn settles(pair: Pair) {
     scene.start().await;
     scene.exec(Side::B, &rows(1, 3)).await;
     scene.wait_equal().await;
-    let at = format!("SELECT seq FROM tidelock.checkpoint WHERE sync = '{}'", scene.sync);
+    let at = format!(
+        "SELECT seq FROM tidelock.checkpoint WHERE sync = '{}'",
+        scene.sync
+    );
     let before = scene.a.one(&at).await;
-    scene.exec(Side::A, "ALTER TABLE item ALTER COLUMN n TYPE bigint").await;
-    scene.exec(Side::B, "ALTER TABLE item MODIFY n bigint NOT NULL").await;
-    harness::eventually(LIMIT, "the checkpoint moves", async || scene.a.one(&at).await != before).await;
+    scene
+        .exec(Side::A, "ALTER TABLE item ALTER COLUMN n TYPE bigint")
+        .await;
+    scene
+        .exec(Side::B, "ALTER TABLE item MODIFY n bigint NOT NULL")
+        .await;
+    harness::eventually(LIMIT, "the checkpoint moves", async || {
+        scene.a.one(&at).await != before
+    })
+    .await;
     scene.stop().await;
     scene.lock.ok(&["setup", "--execute"]).await;
     scene.run().await;
-    scene.exec(Side::B, "INSERT INTO item VALUES (9, 'i', 5000000000, NULL)").await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (9, 'i', 5000000000, NULL)")
+        .await;
     scene.wait_equal().await;
     scene.assert_running();
 }
@@ -648,7 +665,10 @@ async fn cascade(pair: Pair) {
     let mut scene = Scene::new("cascade", pair, Way::Merge, &[parent, child]).await;
     scene.start().await;
     scene
-        .exec(Side::A, "INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (1, 1), (2, 2)")
+        .exec(
+            Side::A,
+            "INSERT INTO parent VALUES (1), (2); INSERT INTO child VALUES (1, 1), (2, 2)",
+        )
         .await;
     scene.wait_equal().await;
     // Unseen by the log.
@@ -661,7 +681,10 @@ async fn cascade(pair: Pair) {
     for word in ["E305", "cfk", "; since 20", "compare", "child"] {
         assert!(said.contains(word), "{word:?} is not in {said}");
     }
-    scene.b.as_dba(&format!("SET SESSION sql_log_bin = 0; {}", key("RESTRICT"))).await;
+    scene
+        .b
+        .as_dba(&format!("SET SESSION sql_log_bin = 0; {}", key("RESTRICT")))
+        .await;
     scene.lock.ok(&["setup", "--execute"]).await;
     scene.run().await;
     scene.exec(Side::A, "INSERT INTO child VALUES (3, 1)").await;
@@ -673,7 +696,14 @@ async fn cascade(pair: Pair) {
     scene.exec(Side::B, &key("RESTRICT")).await;
     let said = scene.lock.run(&["run", "--once"]).await;
     assert_eq!(said.code, 1, "{}", said.stderr);
-    for word in ["child", "CASCADE", "E305", "since 20", "compare", "tidelock skip '"] {
+    for word in [
+        "child",
+        "CASCADE",
+        "E305",
+        "since 20",
+        "compare",
+        "tidelock skip '",
+    ] {
         assert!(said.stderr.contains(word), "{word:?} is not in {}", said.stderr);
     }
     assert_eq!(scene.a.count("parent").await, 2, "a row behind it was applied");

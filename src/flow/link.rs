@@ -392,6 +392,10 @@ impl Link {
         if halt.past.is_none() {
             return error;
         }
+        if halt.tables.is_empty() {
+            // A statement has no rows to tell them by.
+            halt.tables.extend(error.alone_table().cloned());
+        }
         let (sources, targets) = (&self.spec.source.tables, &self.spec.target.tables);
         for table in &mut halt.tables {
             let place = sources.iter().position(|source| source == table);

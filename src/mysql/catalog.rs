@@ -104,7 +104,7 @@ async fn read_schema(
     columns(scope, flavor, &json, found).await?;
     indexes(scope, found).await?;
     triggers(scope, found).await?;
-    cascades(scope, found).await
+    cascades(scope, flavor, found).await
 }
 
 /// Some tables of one database.
@@ -225,8 +225,8 @@ async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
     match row {
         Ok(Some(row)) => cell(&row, 1),
         Ok(None) => Err(Error::definite(DOING).table(&id).why("the server gave no row")),
-        // Only some of its columns are granted, which `check` judges. Without its check it is a text to us.
-        Err(mysql_async::Error::Server(error)) if error.code == 1142 => Ok(String::new()),
+        // Only some of its columns are granted, or it is gone, which `check` judges. Without its check it is a text to us.
+        Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1146) => Ok(String::new()),
         Err(error) => Err(fail(DOING, error).table(&id)),
     }
 }
@@ -499,8 +499,12 @@ async fn triggers(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
     Ok(())
 }
 
-async fn cascades(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
-    for (table, cascade) in cascades_of(scope).await? {
+async fn cascades(
+    scope: &mut Scope<'_>,
+    flavor: Flavor,
+    found: &mut HashMap<TableId, CatalogTable>,
+) -> Result<()> {
+    for (table, cascade) in cascades_of(scope, flavor).await? {
         if let Some(catalog) = scope.table(found, &table) {
             catalog.cascades.push(cascade);
         }
@@ -508,17 +512,26 @@ async fn cascades(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTab
     Ok(())
 }
 
-async fn cascades_of(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
+async fn cascades_of(scope: &mut Scope<'_>, flavor: Flavor) -> Result<Vec<(String, String)>> {
+    let mut cascades = Vec::new();
+    if flavor == Flavor::Mariadb {
+        // It shows REFERENTIAL_CONSTRAINTS only to who may do more than write rows, and a table's definition to all.
+        for name in scope.names {
+            let definition = definition(scope, name).await?;
+            let found = definition.lines().filter_map(cascades_in).flatten();
+            cascades.extend(found.map(|cascade| ((*name).to_owned(), cascade)));
+        }
+        return Ok(cascades);
+    }
     let select = "SELECT TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE
                     FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ?";
     let rows = scope
         .rows(select, "TABLE_NAME", "ORDER BY TABLE_NAME, CONSTRAINT_NAME")
         .await?;
-    let mut cascades = Vec::new();
     for row in rows {
         let (table, name): (String, String) = (cell(&row, 0)?, cell(&row, 1)?);
         for (event, action) in [("DELETE", cell::<String>(&row, 2)?), ("UPDATE", cell(&row, 3)?)] {
-            if matches!(action.as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT") {
+            if ACTIONS.contains(&action.as_str()) {
                 cascades.push((table.clone(), format!("{name}: ON {event} {action}")));
             }
         }
@@ -526,11 +539,32 @@ async fn cascades_of(scope: &mut Scope<'_>) -> Result<Vec<(String, String)>> {
     Ok(cascades)
 }
 
+/// Actions of a foreign key that write rows.
+const ACTIONS: [&str; 3] = ["CASCADE", "SET NULL", "SET DEFAULT"];
+
+/// The same from a line of a table's definition.
+fn cascades_in(line: &str) -> Option<Vec<String>> {
+    let key = line.trim().trim_end_matches(',').strip_prefix("CONSTRAINT `")?;
+    let (name, rest) = key.split_once("` FOREIGN KEY (")?;
+    let (_, actions) = rest.rsplit_once(')')?;
+    let name = name.replace("``", "`");
+    let pairs = ["DELETE", "UPDATE"]
+        .into_iter()
+        .flat_map(|event| ACTIONS.map(|action| (event, action)));
+    let found = pairs.filter(|(event, action)| actions.contains(&format!("ON {event} {action}")));
+    Some(
+        found
+            .map(|(event, action)| format!("{name}: ON {event} {action}"))
+            .collect(),
+    )
+}
+
 /// Foreign keys that write rows by themselves, as [`CatalogTable::cascades`] has them.
 pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId, String)>> {
     let mut schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
     schemas.sort_unstable();
     schemas.dedup();
+    let flavor = flavor(conn).await?;
     let mut found = Vec::new();
     for schema in schemas {
         let of_schema = ids.iter().filter(|id| id.schema == schema);
@@ -540,8 +574,10 @@ pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId,
             schema,
             names: &names,
         };
-        let cascades = cascades_of(scope).await?;
-        let ours = cascades.into_iter().map(|(table, cascade)| (TableId::new(schema, table), cascade));
+        let cascades = cascades_of(scope, flavor).await?;
+        let ours = cascades
+            .into_iter()
+            .map(|(table, cascade)| (TableId::new(schema, table), cascade));
         // Names are compared without case there.
         found.extend(ours.filter(|(id, _)| ids.contains(id)));
     }
@@ -551,6 +587,18 @@ pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actions_of_foreign_keys_in_a_definition() {
+        let line = "  CONSTRAINT `a``) b` FOREIGN KEY (`p`) REFERENCES `d`.`p (` (`id`) ON DELETE CASCADE ON UPDATE SET NULL,";
+        assert_eq!(
+            cascades_in(line).unwrap(),
+            ["a`) b: ON DELETE CASCADE", "a`) b: ON UPDATE SET NULL"]
+        );
+        let plain = "CONSTRAINT `f` FOREIGN KEY (`p`) REFERENCES `p` (`id`) ON DELETE NO ACTION";
+        assert!(cascades_in(plain).unwrap().is_empty());
+        assert_eq!(cascades_in("`c` int COMMENT 'ON DELETE CASCADE'"), None);
+    }
 
     #[test]
     fn labels_are_unescaped() {

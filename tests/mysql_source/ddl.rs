@@ -2,31 +2,67 @@
 
 use super::*;
 
-const TABLE: &str = "(id int PRIMARY KEY, v varchar(50), w varchar(50), n int, m varchar(20) CHARACTER SET utf8mb3)";
+const TABLE: &str =
+    "(id int PRIMARY KEY, v varchar(50), w varchar(50), n int, m varchar(20) CHARACTER SET utf8mb3)";
 
 async fn table(db: &Db, name: &str) {
     let rows = "(1, 'x', 'w1', 100, 'm'), (2, NULL, 'w2', 1000, '日本')";
-    db.exec(&format!("CREATE TABLE {name} {TABLE}; INSERT INTO {name} VALUES {rows}"))
-        .await;
+    db.exec(&format!(
+        "CREATE TABLE {name} {TABLE}; INSERT INTO {name} VALUES {rows}"
+    ))
+    .await;
 }
 
 /// Statements of one session, and a word of what is said of the last.
 const STOPS: [(&str, &str); 12] = [
-    ("ALTER TABLE {t} DROP COLUMN v, ADD COLUMN v longtext AFTER id", "another one had the name"),
-    ("ALTER TABLE {t} DROP COLUMN v; ALTER TABLE {t} ADD COLUMN v longtext", "another one had the name"),
-    ("ALTER TABLE {t} CHANGE v w varchar(50), CHANGE w v varchar(50)", "another one had the name"),
+    (
+        "ALTER TABLE {t} DROP COLUMN v, ADD COLUMN v longtext AFTER id",
+        "another one had the name",
+    ),
+    (
+        "ALTER TABLE {t} DROP COLUMN v; ALTER TABLE {t} ADD COLUMN v longtext",
+        "another one had the name",
+    ),
+    (
+        "ALTER TABLE {t} CHANGE v w varchar(50), CHANGE w v varchar(50)",
+        "another one had the name",
+    ),
     (
         "ALTER TABLE {t} RENAME COLUMN v TO x; ALTER TABLE {t} RENAME COLUMN w TO v",
         "another one had the name",
     ),
-    ("SET sql_mode = ''; ALTER TABLE {t} MODIFY n tinyint", "another type"),
-    ("ALTER TABLE {t} MODIFY n bigint; SET sql_mode = ''; ALTER TABLE {t} MODIFY n int", "another type"),
-    ("SET sql_mode = ''; ALTER TABLE {t} MODIFY v varchar(50) CHARACTER SET ascii", "character set"),
-    ("SET sql_mode = ''; ALTER TABLE {t} MODIFY v varchar(50) NOT NULL", "NOT NULL"),
-    ("ALTER TABLE {t} MODIFY v varchar(60) NOT NULL DEFAULT ''; UPDATE {t} SET n = 1", "NOT NULL"),
-    ("ALTER TABLE {t} DROP COLUMN n, ADD n int GENERATED ALWAYS AS (id * 2) STORED", "another one had"),
-    ("SET sql_mode = ''; ALTER TABLE {t} CONVERT TO CHARACTER SET latin1", "texts are converted"),
-    ("ALTER TABLE {t} MODIFY n int COMMENT 'x' PRIMARY KEY, DROP PRIMARY KEY", "definition of column"),
+    (
+        "SET sql_mode = ''; ALTER TABLE {t} MODIFY n tinyint",
+        "another type",
+    ),
+    (
+        "ALTER TABLE {t} MODIFY n bigint; SET sql_mode = ''; ALTER TABLE {t} MODIFY n int",
+        "another type",
+    ),
+    (
+        "SET sql_mode = ''; ALTER TABLE {t} MODIFY v varchar(50) CHARACTER SET ascii",
+        "character set",
+    ),
+    (
+        "SET sql_mode = ''; ALTER TABLE {t} MODIFY v varchar(50) NOT NULL",
+        "NOT NULL",
+    ),
+    (
+        "SET sql_mode = ''; ALTER TABLE {t} MODIFY v varchar(60) NOT NULL DEFAULT ''; UPDATE {t} SET n = 1",
+        "NOT NULL",
+    ),
+    (
+        "ALTER TABLE {t} DROP COLUMN n, ADD n int GENERATED ALWAYS AS (id * 2) STORED",
+        "another one had",
+    ),
+    (
+        "SET sql_mode = ''; ALTER TABLE {t} CONVERT TO CHARACTER SET latin1",
+        "texts are converted",
+    ),
+    (
+        "ALTER TABLE {t} MODIFY n int COMMENT 'x' PRIMARY KEY, DROP PRIMARY KEY",
+        "definition of column",
+    ),
 ];
 
 const KEEPS: [&str; 11] = [
@@ -58,9 +94,17 @@ async fn alter_table(kind: Kind) {
         statements(&db, &name, text).await;
         let (told, error) = stopped(&mut source).await;
         assert!(changes(&told).is_empty(), "{text}: rows behind it were handed on");
-        assert!(error.is_of_ddl() && error.alone_table().is_some(), "{text}: {error}");
+        assert!(
+            error.is_of_ddl() && error.alone_table().is_some(),
+            "{text}: {error}"
+        );
         assert!(error.to_string().contains(word), "{text}: {error}");
-        assert!(error.hint_text().unwrap().contains("`tidelock skip` this transaction"));
+        assert!(
+            error
+                .hint_text()
+                .unwrap()
+                .contains("`tidelock skip` this transaction")
+        );
     }
     table(&db, "kept").await;
     let options = options(&db, &["kept"]).await;
@@ -87,7 +131,11 @@ async fn statements_older_than_the_catalog(kind: Kind) {
     for (name, text, stops) in [
         // After it the catalog shows bigint, and nobody knows what was before.
         ("blind", "ALTER TABLE {t} MODIFY n bigint", true),
-        ("shown", "UPDATE {t} SET n = 5 WHERE id = 1; ALTER TABLE {t} MODIFY n bigint", false),
+        (
+            "shown",
+            "UPDATE {t} SET n = 5 WHERE id = 1; ALTER TABLE {t} MODIFY n bigint",
+            false,
+        ),
         ("plain", "ALTER TABLE {t} ADD x int, DROP COLUMN v", false),
     ] {
         table(&db, name).await;
@@ -137,7 +185,11 @@ async fn sessions_that_do_not_commit(kind: Kind) {
     assert_eq!(watcher.one(open).await, "0");
     let noted = "SELECT count(*) FROM tidelock.session s JOIN information_schema.processlist p ON p.ID = s.id
                   WHERE p.COMMAND LIKE 'Binlog Dump%'";
-    assert_eq!(watcher.one(noted).await, "2", "no dump session was noted: nothing is tried here");
+    assert_eq!(
+        watcher.one(noted).await,
+        "2",
+        "no dump session was noted: nothing is tried here"
+    );
     watcher.exec_of_a_dba("SET GLOBAL autocommit = 1").await;
 }
 
@@ -159,7 +211,11 @@ async fn logged_as_text(kind: Kind) {
     let options = options(&db, &["a", "o"]).await;
     for (text, verb, table) in [
         ("UPDATE a SET n = 4711", "UPDATE", Some("a")),
-        ("DELETE a FROM a JOIN o ON a.id = o.id WHERE a.n = 4711", "DELETE", None),
+        (
+            "DELETE a FROM a JOIN o ON a.id = o.id WHERE a.n = 4711",
+            "DELETE",
+            None,
+        ),
     ] {
         let mut source = source(&options).await;
         let mut session = db.admin().await;
@@ -169,7 +225,10 @@ async fn logged_as_text(kind: Kind) {
             .await;
         let (_, error) = stopped(&mut source).await;
         let said = error.to_string();
-        assert!(said.contains(verb) && said.contains(db.name()) && !said.contains("4711"), "{said}");
+        assert!(
+            said.contains(verb) && said.contains(db.name()) && !said.contains("4711"),
+            "{said}"
+        );
         let named = |name: &str| said.contains(&format!("table {}.{name}", db.name()));
         assert_eq!((named("a"), named("o")), (table == Some("a"), false), "{said}");
     }

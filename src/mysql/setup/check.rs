@@ -47,7 +47,10 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(tables::findings(scope, &state));
     let cascades = state.tables.iter().flatten().flat_map(|catalog| {
         let id = &catalog.table.id;
-        catalog.cascades.iter().map(|cascade| (id.clone(), cascade.clone()))
+        catalog
+            .cascades
+            .iter()
+            .map(|cascade| (id.clone(), cascade.clone()))
     });
     let cascades: Vec<(TableId, String)> = cascades.collect();
     findings.extend(tables::cascades(scope, &cascades, server.logs_cascades()));

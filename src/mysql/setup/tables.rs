@@ -186,7 +186,9 @@ fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Fi
 pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
     let what = format!("trigger {name:?} also fires when Tidelock writes");
     let fix = "make its body: IF @tidelock_apply IS NULL THEN ... END IF; or drop it";
-    Finding::blocker(Finding::FIRES, &scope.node, what).table(id).fix(fix)
+    Finding::blocker(Finding::FIRES, &scope.node, what)
+        .table(id)
+        .fix(fix)
 }
 
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
@@ -248,7 +250,11 @@ pub(super) fn cascades(scope: &Scope, found: &[(TableId, String)], logged: bool)
             table(id),
             quote(name)
         );
-        let finding = Finding::blocker(Finding::CASCADES, &scope.node, format!("foreign key {cascade}, {why}"));
+        let finding = Finding::blocker(
+            Finding::CASCADES,
+            &scope.node,
+            format!("foreign key {cascade}, {why}"),
+        );
         finding.table(id).fix(fix)
     };
     found.iter().map(finding).collect()

@@ -99,7 +99,8 @@ impl Source {
         begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
             dump,
-            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill).knowing(facts),
+            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill)
+                .knowing(facts),
             access: options.access,
             flavor,
             cut_at: None,

@@ -149,11 +149,18 @@ pub(super) async fn facts(conn: &mut Conn, flavor: Flavor, options: &Options) ->
         is_merge,
         ..Facts::default()
     };
-    let mut schemas: Vec<&str> = options.tables.iter().map(|table| table.table.id.schema.as_str()).collect();
+    let mut schemas: Vec<&str> = options
+        .tables
+        .iter()
+        .map(|table| table.table.id.schema.as_str())
+        .collect();
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas {
-        let of_schema = options.tables.iter().filter(|table| table.table.id.schema == schema);
+        let of_schema = options
+            .tables
+            .iter()
+            .filter(|table| table.table.id.schema == schema);
         let names: Vec<&str> = of_schema.map(|table| table.table.id.name.as_str()).collect();
         let marks = vec!["?"; names.len()].join(", ");
         let mut ask = async |what: &str| -> Result<Vec<(String, Option<String>)>> {
@@ -163,13 +170,18 @@ pub(super) async fn facts(conn: &mut Conn, flavor: Flavor, options: &Options) ->
             rows.await.map_err(|error| fail(DOING, error))
         };
         let id = |table: String| TableId::new(schema, table);
-        for (table, collation) in ask("TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES WHERE 1 = 1").await? {
+        for (table, collation) in
+            ask("TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES WHERE 1 = 1").await?
+        {
             let charset = charset_of(&collation.unwrap_or_default());
             facts.charsets.insert(id(table), charset);
         }
-        let counted = "TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE EXTRA LIKE '%auto_increment%'";
+        let counted =
+            "TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE EXTRA LIKE '%auto_increment%'";
         for (table, column) in ask(counted).await? {
-            facts.counted.insert(id(table), column.unwrap_or_default().to_lowercase());
+            facts
+                .counted
+                .insert(id(table), column.unwrap_or_default().to_lowercase());
         }
     }
     Ok(facts)

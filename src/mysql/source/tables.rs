@@ -8,8 +8,8 @@ use super::super::wire::alteration::{Before, SqlMode, Stood, Verdict, charset_of
 use super::super::wire::table_map::{Description, Meta, TableMap, column_type};
 use crate::error::{Error, Result};
 use crate::model::origin::{CONTROL, Marker, Segment};
-use crate::model::schema::{Table, TableId};
 use crate::model::position::Position;
+use crate::model::schema::{Table, TableId};
 use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
 use bytestring::ByteString;
@@ -192,7 +192,9 @@ impl Tables {
 
     /// Has it had columns of other names since the log is read?
     pub(super) fn has_lost_names(&self, id: &TableId) -> bool {
-        self.known.get(id).is_some_and(|known| !known.columns.left.is_empty())
+        self.known
+            .get(id)
+            .is_some_and(|known| !known.columns.left.is_empty())
     }
 
     /// Numbers hold until the server begins another log file.

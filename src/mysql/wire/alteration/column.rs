@@ -84,13 +84,23 @@ fn charset(now: &Definition, before: &Before<'_>) -> (Option<String>, bool) {
     let named = now.charset.clone().or(of_collation);
     let is_certain = named.as_deref() != Some("utf8");
     let named = named.or_else(|| before.charset.clone());
-    let named = named.map(|name| if name == "utf8" { "utf8mb3".to_owned() } else { name });
+    let named = named.map(|name| {
+        if name == "utf8" {
+            "utf8mb3".to_owned()
+        } else {
+            name
+        }
+    });
     (named, is_certain)
 }
 
 /// Does the one hold every text of the other, character for character?
 pub(super) fn carries(old: &str, new: &str) -> bool {
-    old == new || matches!((old, new), ("ascii" | "utf8mb3", "utf8mb4") | ("ascii", "utf8mb3"))
+    old == new
+        || matches!(
+            (old, new),
+            ("ascii" | "utf8mb3", "utf8mb4") | ("ascii", "utf8mb3")
+        )
 }
 
 /// With strict SQL mode a number that does not fit fails the statement, and so does a label that is gone.

@@ -117,10 +117,12 @@ fn doubt(why: impl Into<String>) -> Verdict {
 /// A clause that is not listed here.
 fn unknown(clause: &Reading<'_>) -> Verdict {
     match clause.0.first() {
-        Some(Token::Word(word)) if word.chars().all(|c| c.is_ascii_alphabetic() || c == '_') => doubt(format!(
-            "its clause {} .. is not known to leave the rows as they are",
-            word.to_ascii_uppercase()
-        )),
+        Some(Token::Word(word)) if word.chars().all(|c| c.is_ascii_alphabetic() || c == '_') => {
+            doubt(format!(
+                "its clause {} .. is not known to leave the rows as they are",
+                word.to_ascii_uppercase()
+            ))
+        }
         _ => doubt("its text is not understood completely"),
     }
 }
@@ -194,9 +196,7 @@ impl Alteration<'_> {
             return Ok(());
         }
         let clauses = reading.parts().ok_or_else(|| unknown(&reading))?;
-        let is_of_partitions = PARTITIONS
-            .iter()
-            .any(|verb| reading.comes(&[verb, "PARTITION"]))
+        let is_of_partitions = PARTITIONS.iter().any(|verb| reading.comes(&[verb, "PARTITION"]))
             || (clauses.len() == 1 && reading.comes(&["ADD", "PARTITION"]));
         if is_of_partitions {
             return Ok(());

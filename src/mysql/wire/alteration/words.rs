@@ -83,7 +83,11 @@ fn quoted(quote: char, body: &str, mode: Option<SqlMode>) -> Option<(Token, &str
         if c == quote {
             if chars.next_if(|(_, next)| *next == quote).is_none() {
                 let behind = &body[at + 1..];
-                let token = if is_name { Token::Name(text) } else { Token::Text(text) };
+                let token = if is_name {
+                    Token::Name(text)
+                } else {
+                    Token::Text(text)
+                };
                 return Some((token, behind));
             }
         } else if c == '\\' && !is_name && mode?.escapes() {
@@ -132,8 +136,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(super) fn comes(&self, words: &[&str]) -> bool {
-        let is_word =
-            |(token, word): (&Token, &&str)| matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word));
+        let is_word = |(token, word): (&Token, &&str)| matches!(token, Token::Word(found) if found.eq_ignore_ascii_case(word));
         self.0.len() >= words.len() && self.0.iter().zip(words).all(is_word)
     }
 
