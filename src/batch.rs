@@ -27,6 +27,8 @@ pub enum Verb {
     /// Delete of a row that an insert of the same chunk brings back whole.
     Clear,
     Bury,
+    /// Finds rows where none was read.
+    Vacant,
     Update,
     /// Insert that leaves out rows whose key or unique value is taken, where the engine can tell which.
     Offer,
@@ -41,6 +43,7 @@ impl Verb {
             Verb::Delete | Verb::Remove => "delete",
             Verb::Clear => "replace",
             Verb::Bury => "bury",
+            Verb::Vacant => "look up",
             Verb::Update => "update",
             Verb::Offer | Verb::Insert => "insert",
             Verb::Dominated => "look up tombstones of",
@@ -76,6 +79,8 @@ pub fn attempt(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
                 let guarded = merge && base.is_some();
                 groups.add(Verb::Update, updated(shape, row), guarded, false, index);
             }
+            // Nothing is known to be gone before it was read.
+            WriteOp::Bury { .. } => {}
             WriteOp::Insert { row } => {
                 groups.add(Verb::Offer, present(row), false, false, index);
                 if merge {
@@ -122,7 +127,7 @@ pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usi
                     op: WriteOp::Insert { row },
                 }
             }
-            WriteOp::Insert { .. } | WriteOp::Delete { .. } => writes[*index].clone(),
+            WriteOp::Insert { .. } | WriteOp::Delete { .. } | WriteOp::Bury { .. } => writes[*index].clone(),
         };
         groups.write(shape, &write.op, number);
         replaced.push(write);
@@ -166,8 +171,12 @@ impl Groups {
 
     fn write(&mut self, shape: &Shape, op: &WriteOp, index: usize) {
         match op {
-            WriteOp::Delete { tombstone, .. } => {
-                self.add(Verb::Remove, Vec::new(), false, false, index);
+            WriteOp::Delete { tombstone, .. } | WriteOp::Bury { tombstone } => {
+                let verb = match op {
+                    WriteOp::Delete { .. } => Verb::Remove,
+                    _ => Verb::Vacant,
+                };
+                self.add(verb, Vec::new(), false, false, index);
                 // Also where no row is: the tombstone is what the other nodes' writes are compared with.
                 if shape.stamps.is_some() && tombstone.is_some() {
                     self.add(Verb::Bury, Vec::new(), false, false, index);
@@ -209,7 +218,7 @@ fn updated(shape: &Shape, row: &Row) -> Vec<usize> {
 pub fn chunks(writes: &[Write], bytes_max: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..writes.len()).collect();
     order.sort_by_key(|index| match writes[*index].op {
-        WriteOp::Delete { .. } => 0,
+        WriteOp::Delete { .. } | WriteOp::Bury { .. } => 0,
         WriteOp::Update { .. } => 1,
         WriteOp::Insert { .. } => 2,
     });
@@ -258,7 +267,7 @@ fn cut<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<
 /// The stamp a row must have for the write to apply.
 pub fn base(op: &WriteOp) -> Option<Stamp> {
     match op {
-        WriteOp::Insert { .. } => None,
+        WriteOp::Insert { .. } | WriteOp::Bury { .. } => None,
         WriteOp::Update { base, .. } | WriteOp::Delete { base, .. } => *base,
     }
 }
@@ -266,7 +275,7 @@ pub fn base(op: &WriteOp) -> Option<Stamp> {
 pub fn tombstone(op: &WriteOp) -> Option<Stamp> {
     match op {
         WriteOp::Insert { .. } | WriteOp::Update { .. } => None,
-        WriteOp::Delete { tombstone, .. } => *tombstone,
+        WriteOp::Delete { tombstone, .. } | WriteOp::Bury { tombstone } => *tombstone,
     }
 }
 
@@ -274,7 +283,7 @@ pub fn tombstone(op: &WriteOp) -> Option<Stamp> {
 pub fn cells(op: &WriteOp) -> Option<&Row> {
     match op {
         WriteOp::Insert { row } | WriteOp::Update { row, .. } => Some(row),
-        WriteOp::Delete { .. } => None,
+        WriteOp::Delete { .. } | WriteOp::Bury { .. } => None,
     }
 }
 
