@@ -110,7 +110,8 @@ pub struct Replacement {
 
 /// The same with every update as delete and insert, which lets rows trade unique values: first all are gone that have
 /// a place to leave, then each takes the place it has in the end. `None` when a row is not whole, not even with what
-/// was read of it, so that it could not be brought back.
+/// was read of it, so that it could not be brought back; or when one is not there and may come meanwhile, which is
+/// found row by row.
 pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usize) -> Option<Replacement> {
     let mut groups = Groups::default();
     let mut replaced = Vec::with_capacity(chosen.len());
@@ -127,7 +128,8 @@ pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usi
                     op: WriteOp::Insert { row },
                 }
             }
-            WriteOp::Insert { .. } | WriteOp::Delete { .. } | WriteOp::Bury { .. } => writes[*index].clone(),
+            WriteOp::Insert { .. } | WriteOp::Delete { .. } => writes[*index].clone(),
+            WriteOp::Bury { .. } => return None,
         };
         groups.write(shape, &write.op, number);
         replaced.push(write);
@@ -171,21 +173,25 @@ impl Groups {
 
     fn write(&mut self, shape: &Shape, op: &WriteOp, index: usize) {
         match op {
-            WriteOp::Delete { tombstone, .. } | WriteOp::Bury { tombstone } => {
-                let verb = match op {
-                    WriteOp::Delete { .. } => Verb::Remove,
-                    _ => Verb::Vacant,
-                };
-                self.add(verb, Vec::new(), false, false, index);
-                // Also where no row is: the tombstone is what the other nodes' writes are compared with.
-                if shape.stamps.is_some() && tombstone.is_some() {
-                    self.add(Verb::Bury, Vec::new(), false, false, index);
-                }
+            WriteOp::Delete { tombstone, .. } => {
+                self.add(Verb::Remove, Vec::new(), false, false, index);
+                self.bury(shape, *tombstone, index);
+            }
+            WriteOp::Bury { tombstone } => {
+                self.add(Verb::Vacant, Vec::new(), false, false, index);
+                self.bury(shape, *tombstone, index);
             }
             WriteOp::Update { row, .. } => {
                 self.add(Verb::Update, updated(shape, row), false, false, index);
             }
             WriteOp::Insert { row } => self.add(Verb::Insert, present(row), false, false, index),
+        }
+    }
+
+    /// Also where no row is: the tombstone is what the other nodes' writes are compared with.
+    fn bury(&mut self, shape: &Shape, tombstone: Option<Stamp>, index: usize) {
+        if shape.stamps.is_some() && tombstone.is_some() {
+            self.add(Verb::Bury, Vec::new(), false, false, index);
         }
     }
 
