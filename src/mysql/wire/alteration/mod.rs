@@ -386,8 +386,15 @@ impl Alteration<'_> {
                 "its texts are converted to a character set that is not known to hold all of them",
             ));
         }
-        let names = self.before.columns.keys();
-        self.effects.others.extend(names.map(|name| (name.clone(), None)));
+        // A text may have become a longer type.
+        let texts = self
+            .before
+            .columns
+            .iter()
+            .filter(|(_, stood)| stood.charset.is_some());
+        self.effects
+            .others
+            .extend(texts.map(|(name, _)| (name.clone(), None)));
         self.effects.recharset = true;
         Ok(())
     }
