@@ -79,6 +79,12 @@ const KEEPS: [&str; 11] = [
     "ALTER TABLE {t} ADD z int GENERATED ALWAYS AS (id * 2) STORED",
 ];
 
+/// Heartbeats come for ever.
+async fn stopped_in_time(source: &mut Source) -> (Vec<Part>, Error) {
+    let stopped = tokio::time::timeout(LIMIT, stopped(source)).await;
+    stopped.expect("nothing stopped it")
+}
+
 async fn statements(db: &Db, name: &str, statements: &str) {
     let mut session = db.session().await;
     session.exec(&statements.replace("{t}", name)).await;
@@ -92,7 +98,7 @@ async fn alter_table(kind: Kind) {
         let options = options(&db, &[&name]).await;
         let mut source = source(&options).await;
         statements(&db, &name, text).await;
-        let (told, error) = stopped(&mut source).await;
+        let (told, error) = stopped_in_time(&mut source).await;
         assert!(changes(&told).is_empty(), "{text}: rows behind it were handed on");
         assert!(
             error.is_of_ddl() && error.alone_table().is_some(),
@@ -144,7 +150,7 @@ async fn statements_older_than_the_catalog(kind: Kind) {
         let options = options(&db, &[name]).await;
         let mut source = Source::open(options.clone(), &from).await.unwrap();
         if stops {
-            let (_, error) = stopped(&mut source).await;
+            let (_, error) = stopped_in_time(&mut source).await;
             assert!(error.to_string().contains("is not known"), "{error}");
         } else {
             parts(&mut source, &options).await;
@@ -223,7 +229,7 @@ async fn logged_as_text(kind: Kind) {
             .exec(&format!("INSERT INTO a VALUES (1, 1) ON DUPLICATE KEY UPDATE n = 4711; INSERT IGNORE INTO o VALUES (1, 1);
                 SET SESSION binlog_format = 'STATEMENT'; {text}"))
             .await;
-        let (_, error) = stopped(&mut source).await;
+        let (_, error) = stopped_in_time(&mut source).await;
         let said = error.to_string();
         assert!(
             said.contains(verb) && said.contains(db.name()) && !said.contains("4711"),
