@@ -196,6 +196,8 @@ pub struct Finding {
 impl Finding {
     /// The code of a finding after which only a new copy helps.
     pub const LOST: &str = "E408";
+    /// The code of a finding about a user's trigger that fires when Tidelock writes.
+    pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
     pub const READ_ONLY: &str = "E209";
 
