@@ -51,7 +51,10 @@ async fn item_noted(scene: &Scene) {
                 WHERE c.oid = 'item'::regclass AND p.filenode = c.relfilenode
                   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                                      AND strpos(p.bound, ' ' || a.attnum || ':' || a.xmin || ':') = 0)";
-    eventually(LIMIT, "the table is noted", async || scene.a.one(sql).await == "1").await;
+    eventually(LIMIT, "the table is noted", async || {
+        scene.a.one(sql).await == "1"
+    })
+    .await;
 }
 
 /// What rewrites a table and keeps its values, and what alters its columns and rewrites nothing.
@@ -142,7 +145,12 @@ async fn rewritten(hint: &str, pair: Pair, way: Way) {
             true => refused(&scene).await,
             false => ended(&mut scene).await,
         };
-        for word in ["public.item", words, "rewrote all its rows", "DELETE FROM tidelock.published"] {
+        for word in [
+            "public.item",
+            words,
+            "rewrote all its rows",
+            "DELETE FROM tidelock.published",
+        ] {
             assert!(said.contains(word), "{statements}: {word} is not in {said}");
         }
         assert!(refused(&scene).await.contains(words));

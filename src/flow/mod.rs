@@ -309,9 +309,15 @@ mod tests {
             dated(vec![finding], clean).remove(0).what
         };
         let start = told(Finding::UNGUARDED, None);
-        assert!(start.contains("fires; it was not there when this run started, and"), "{start}");
+        assert!(
+            start.contains("fires; it was not there when this run started, and"),
+            "{start}"
+        );
         let at = told(Finding::UNGUARDED, Some(1_763_755_200_900_000));
-        assert!(at.contains("it was not there at 2025-11-21T20:00:00Z, and"), "{at}");
+        assert!(
+            at.contains("it was not there at 2025-11-21T20:00:00Z, and"),
+            "{at}"
+        );
         assert_eq!(told(Finding::LOST, Some(1)), "trigger \"t\" fires");
     }
 }

@@ -134,7 +134,13 @@ async fn unguarded_trigger(pair: Pair) {
     let mut stage = Stage::new("unguarded", pair, Way::Merge).await;
     stage.begin().await;
     let name = "CREATE TRIGGER audited AFTER INSERT ON item FOR EACH ROW";
-    let words = ["item", "audited", "also fires when Tidelock writes", "it was not there ", "compare the tables"];
+    let words = [
+        "item",
+        "audited",
+        "also fires when Tidelock writes",
+        "it was not there ",
+        "compare the tables",
+    ];
     for (node, create) in [
         (
             "a: ",

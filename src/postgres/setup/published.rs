@@ -230,9 +230,7 @@ impl Seen {
                 changes.push((Change::Reattached, member));
             } else if before.filenode != member.filenode {
                 let partition = (before.oid, before.bound.as_str());
-                if !before.filled
-                    || !holds_old_row(client, id, partition, before.horizon, until).await?
-                {
+                if !before.filled || !holds_old_row(client, id, partition, before.horizon, until).await? {
                     changes.push((Change::Emptied, member));
                 }
             }

@@ -147,7 +147,9 @@ pub(super) fn finding(scope: &Scope, id: &TableId, columns: &[String], accept: &
          these columns with the other node and mend the rows there that differ (none, if the statement changed no \
          value); or {NEW_COPY}"
     );
-    Finding::blocker(Finding::LOST, &scope.node, what).table(id).fix(fix)
+    Finding::blocker(Finding::LOST, &scope.node, what)
+        .table(id)
+        .fix(fix)
 }
 
 #[cfg(test)]
@@ -165,7 +167,11 @@ mod tests {
             ("800 1:500:23:-1:0 2:500:25:-1:0 3:760:1043:104:9001", &[], &[]),
             ("800 1:500:23:-1:0 2:500:25:-1:0 3:760:1043:104:9002", &[3], &[]),
             ("800 1:500:23:-1:0 2:500:25:-1:0 3:760:1043:104:0", &[3], &[]),
-            ("800 1:760:20:-1:0 2:760:25:-1:0 3:760:1043:54:9002", &[2], &[1, 3]),
+            (
+                "800 1:760:20:-1:0 2:760:25:-1:0 3:760:1043:54:9002",
+                &[2],
+                &[1, 3],
+            ),
             // Added, dropped.
             ("800 1:500:23:-1:0 3:500:1043:104:9001 4:760:25:-1:0", &[], &[]),
         ] {
