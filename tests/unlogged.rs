@@ -39,10 +39,23 @@ async fn scene(hint: &str, pair: Pair) -> Scene {
     );
     scene.exec(Side::A, &parts).await;
     scene.exec(Side::B, &format!("CREATE TABLE parts ({BODY})")).await;
+    settled(&scene, "parts").await;
     scene.start().await;
     noted(&scene).await;
     scene.wait_equal().await;
     scene
+}
+
+/// Waits until whatever ran on the server beside the table's rows is over: only then do they count as older than a record.
+async fn settled(scene: &Scene, table: &str) {
+    let sql = format!(
+        "SELECT bool_and(age(xmin)::bigint > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                                             - pg_snapshot_xmin(pg_current_snapshot())::text::bigint)::text FROM {table}"
+    );
+    eventually(LIMIT, "the rows are old", async || {
+        scene.a.one(&sql).await == "true"
+    })
+    .await;
 }
 
 /// Waits until the running link has noted the table itself as it is: its file, and each column's row in the catalog.
@@ -62,6 +75,7 @@ async fn table_maintenance(pair: Pair) {
     let mut scene = Scene::new("table_maintained", pair, Way::AToB, &[ITEM]).await;
     let row = |id: u32| format!("INSERT INTO item (id, name, n, note) VALUES ({id}, 'row', {id}, NULL)");
     scene.exec(Side::A, &row(1)).await;
+    settled(&scene, "item").await;
     scene.start().await;
     item_noted(&scene).await;
     let cases = [
