@@ -36,8 +36,9 @@ use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
+use figures::moment;
 use presence::Presence;
-use pulse::Live;
+use pulse::{Live, now_us};
 use rings::Rings;
 use spec::{NodeSpec, SyncSpec};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -220,16 +221,15 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
 
 /// Settings are dynamic: what was right at the start may be changed while we read. The same connections tell whether
 /// the nodes are still there.
-/// `begun`: when they were checked.
+/// `begun`: when they were checked, in microseconds.
 async fn watch_settings(
     sync: &SyncSpec,
     presence: &Presence,
     stop: &CancellationToken,
-    begun: jiff::Timestamp,
+    begun: i64,
 ) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
-    // When each node was last found to be as it must.
-    let mut looked = vec![begun; nodes.len()];
+    let mut clean: Vec<Option<i64>> = vec![None; sync.nodes.len()];
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -237,12 +237,12 @@ async fn watch_settings(
         }
         for (index, slot) in nodes.iter_mut().enumerate() {
             let spec = &sync.nodes[index];
-            let now = jiff::Timestamp::now();
             if slot.is_none() {
                 *slot = presence.connect(spec).await;
             }
             let Some(node) = slot else { continue };
             let scope = sync.scope(index);
+            let asked = now_us();
             let look = async {
                 let mut findings = node.settings(&scope).await?;
                 if findings.is_empty() {
@@ -251,10 +251,11 @@ async fn watch_settings(
                 Ok(findings)
             };
             match presence.answer(look).await {
-                Some(findings) => match refuse_blockers("go on", spec, since(findings, looked[index])) {
+                Some(findings) => match refuse_blockers("go on", spec, dated(findings, clean[index], begun)) {
                     // Links meet it themselves and wait.
                     Err(error) if !error.is_transient() => return Err(error),
-                    _ => looked[index] = now,
+                    Err(_) => {}
+                    Ok(()) => clean[index] = Some(asked),
                 },
                 None => *slot = presence.connect(spec).await,
             }
@@ -262,15 +263,28 @@ async fn watch_settings(
     }
 }
 
-/// What changed rows unlogged, or made Tidelock's own writes change more, may have done so since the last look.
-fn since(mut findings: Vec<Finding>, looked: jiff::Timestamp) -> Vec<Finding> {
+/// What a trigger did before it was noticed is done, and no log has it: says since when that can be. `clean`: when a look
+/// found nothing last.
+fn dated(mut findings: Vec<Finding>, clean: Option<i64>, begun: i64) -> Vec<Finding> {
+    let since = clean.map_or("when this run started".to_owned(), |at| {
+        format!("at {}", moment(at - at % 1_000_000))
+    });
     for finding in &mut findings {
-        let to_compare = match finding.code {
-            Finding::CASCADES => "rows of this table may have changed unlogged: compare it on both nodes",
-            Finding::FIRES => "what was written meanwhile may have fired it: compare the tables it writes",
-            _ => continue,
-        };
-        finding.what.push_str(&format!("; since {looked:.0}, {to_compare}"));
+        if finding.code == Finding::UNGUARDED {
+            let more = format!(
+                "; it was not there {since}, and what Tidelock wrote into the table since then fired it: compare the \
+                 tables that it writes with the other node, because its rows are here only"
+            );
+            finding.what.push_str(&more);
+        }
+        if finding.code == Finding::CASCADES {
+            let at = clean.unwrap_or(begun);
+            let more = format!(
+                "; since {}, rows of this table may have changed unlogged: compare it on both nodes",
+                moment(at - at % 1_000_000)
+            );
+            finding.what.push_str(&more);
+        }
     }
     findings
 }
@@ -296,4 +310,28 @@ pub(crate) async fn tables(node: &mut Node, ids: &[TableId], name: &str) -> Resu
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_that_was_noticed_is_dated_by_the_look_before() {
+        let told = |code, clean| {
+            let finding = Finding::blocker(code, "a", "trigger \"t\" fires");
+            dated(vec![finding], clean, 0).remove(0).what
+        };
+        let start = told(Finding::UNGUARDED, None);
+        assert!(
+            start.contains("fires; it was not there when this run started, and"),
+            "{start}"
+        );
+        let at = told(Finding::UNGUARDED, Some(1_763_755_200_900_000));
+        assert!(
+            at.contains("it was not there at 2025-11-21T20:00:00Z, and"),
+            "{at}"
+        );
+        assert_eq!(told(Finding::LOST, Some(1)), "trigger \"t\" fires");
+    }
 }

@@ -108,7 +108,7 @@ impl Turn {
     /// First start, then the links and the watch over settings, until the links have ended.
     async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
         // The nodes were checked right before.
-        let begun = jiff::Timestamp::now();
+        let begun = jiff::Timestamp::now().as_microsecond();
         let Some((sync, goals)) = self.first_start(sync, ready, view).await? else {
             return Ok(());
         };

@@ -198,8 +198,8 @@ impl Finding {
     pub const LOST: &str = "E408";
     /// A foreign key changes rows by itself.
     pub const CASCADES: &str = "E305";
-    /// A trigger fires when Tidelock writes.
-    pub const FIRES: &str = "E306";
+    /// The code of a finding about a user's trigger that fires when Tidelock writes.
+    pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
     pub const READ_ONLY: &str = "E209";
 
