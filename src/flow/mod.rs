@@ -251,12 +251,14 @@ async fn watch_settings(
                 Ok(findings)
             };
             match presence.answer(look).await {
-                Some(findings) => match refuse_blockers("go on", spec, dated(findings, clean[index], begun)) {
-                    // Links meet it themselves and wait.
-                    Err(error) if !error.is_transient() => return Err(error),
-                    Err(_) => {}
-                    Ok(()) => clean[index] = Some(asked),
-                },
+                Some(findings) => {
+                    match refuse_blockers("go on", spec, dated(findings, clean[index], begun)) {
+                        // Links meet it themselves and wait.
+                        Err(error) if !error.is_transient() => return Err(error),
+                        Err(_) => {}
+                        Ok(()) => clean[index] = Some(asked),
+                    }
+                }
                 None => *slot = presence.connect(spec).await,
             }
         }

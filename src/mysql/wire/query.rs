@@ -114,7 +114,9 @@ fn setting(words: &mut Words<'_>) -> Statement {
 /// What a statement that writes rows begins with.
 pub fn verb(text: &str) -> Option<&'static str> {
     let first = Words::new(text).keyword()?;
-    let verbs = ["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL", "DO", "SELECT", "SET"];
+    let verbs = [
+        "INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL", "DO", "SELECT", "SET",
+    ];
     verbs.into_iter().find(|verb| *verb == first)
 }
 
