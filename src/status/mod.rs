@@ -322,7 +322,9 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         return verdict("position lost", why, Some(&teardown));
     }
     if let Some(stop) = target.halted() {
-        return verdict("stopped", halted(stop), Some("tidelock run"));
+        // Running again without that only stops again.
+        let next = stop.hint.as_deref().unwrap_or("tidelock run");
+        return verdict("stopped", halted(stop), Some(next));
     }
     let lease = target.lease.as_ref();
     if let Some(lease) = lease.filter(|lease| !lease.is_held()) {

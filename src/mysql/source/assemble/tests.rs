@@ -32,6 +32,7 @@ fn assembler() -> Assembler {
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
+        counter: None,
     };
     let position = Position::Gtid(GtidSet::default());
     Assembler::new(&[Arc::new(table)], position, false, Space::default())
@@ -255,6 +256,7 @@ fn assembler_of(name: &str) -> Assembler {
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
+        counter: None,
         always: Vec::new(),
     };
     let position = Position::Gtid(GtidSet::default());
