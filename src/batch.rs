@@ -27,6 +27,8 @@ pub enum Verb {
     /// Delete of a row that an insert of the same chunk brings back whole.
     Clear,
     Bury,
+    /// Finds rows where none was read.
+    Vacant,
     Update,
     /// Insert that leaves out rows whose key or unique value is taken, where the engine can tell which.
     Offer,
@@ -41,6 +43,7 @@ impl Verb {
             Verb::Delete | Verb::Remove => "delete",
             Verb::Clear => "replace",
             Verb::Bury => "bury",
+            Verb::Vacant => "look up",
             Verb::Update => "update",
             Verb::Offer | Verb::Insert => "insert",
             Verb::Dominated => "look up tombstones of",
@@ -76,6 +79,8 @@ pub fn attempt(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
                 let guarded = merge && base.is_some();
                 groups.add(Verb::Update, updated(shape, row), guarded, false, index);
             }
+            // Nothing is known to be gone before it was read.
+            WriteOp::Bury { .. } => {}
             WriteOp::Insert { row } => {
                 groups.add(Verb::Offer, present(row), false, false, index);
                 if merge {
@@ -105,7 +110,8 @@ pub struct Replacement {
 
 /// The same with every update as delete and insert, which lets rows trade unique values: first all are gone that have
 /// a place to leave, then each takes the place it has in the end. `None` when a row is not whole, not even with what
-/// was read of it, so that it could not be brought back.
+/// was read of it, so that it could not be brought back; or when one is not there and may come meanwhile, which is
+/// found row by row.
 pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usize) -> Option<Replacement> {
     let mut groups = Groups::default();
     let mut replaced = Vec::with_capacity(chosen.len());
@@ -123,6 +129,7 @@ pub fn replace(shape: &Shape, writes: &[Write], chosen: &[usize], bytes_max: usi
                 }
             }
             WriteOp::Insert { .. } | WriteOp::Delete { .. } => writes[*index].clone(),
+            WriteOp::Bury { .. } => return None,
         };
         groups.write(shape, &write.op, number);
         replaced.push(write);
@@ -168,15 +175,23 @@ impl Groups {
         match op {
             WriteOp::Delete { tombstone, .. } => {
                 self.add(Verb::Remove, Vec::new(), false, false, index);
-                // Also where no row is: the tombstone is what the other nodes' writes are compared with.
-                if shape.stamps.is_some() && tombstone.is_some() {
-                    self.add(Verb::Bury, Vec::new(), false, false, index);
-                }
+                self.bury(shape, *tombstone, index);
+            }
+            WriteOp::Bury { tombstone } => {
+                self.add(Verb::Vacant, Vec::new(), false, false, index);
+                self.bury(shape, *tombstone, index);
             }
             WriteOp::Update { row, .. } => {
                 self.add(Verb::Update, updated(shape, row), false, false, index);
             }
             WriteOp::Insert { row } => self.add(Verb::Insert, present(row), false, false, index),
+        }
+    }
+
+    /// Also where no row is: the tombstone is what the other nodes' writes are compared with.
+    fn bury(&mut self, shape: &Shape, tombstone: Option<Stamp>, index: usize) {
+        if shape.stamps.is_some() && tombstone.is_some() {
+            self.add(Verb::Bury, Vec::new(), false, false, index);
         }
     }
 
@@ -209,7 +224,7 @@ fn updated(shape: &Shape, row: &Row) -> Vec<usize> {
 pub fn chunks(writes: &[Write], bytes_max: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..writes.len()).collect();
     order.sort_by_key(|index| match writes[*index].op {
-        WriteOp::Delete { .. } => 0,
+        WriteOp::Delete { .. } | WriteOp::Bury { .. } => 0,
         WriteOp::Update { .. } => 1,
         WriteOp::Insert { .. } => 2,
     });
@@ -258,7 +273,7 @@ fn cut<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<
 /// The stamp a row must have for the write to apply.
 pub fn base(op: &WriteOp) -> Option<Stamp> {
     match op {
-        WriteOp::Insert { .. } => None,
+        WriteOp::Insert { .. } | WriteOp::Bury { .. } => None,
         WriteOp::Update { base, .. } | WriteOp::Delete { base, .. } => *base,
     }
 }
@@ -266,7 +281,7 @@ pub fn base(op: &WriteOp) -> Option<Stamp> {
 pub fn tombstone(op: &WriteOp) -> Option<Stamp> {
     match op {
         WriteOp::Insert { .. } | WriteOp::Update { .. } => None,
-        WriteOp::Delete { tombstone, .. } => *tombstone,
+        WriteOp::Delete { tombstone, .. } | WriteOp::Bury { tombstone } => *tombstone,
     }
 }
 
@@ -274,7 +289,7 @@ pub fn tombstone(op: &WriteOp) -> Option<Stamp> {
 pub fn cells(op: &WriteOp) -> Option<&Row> {
     match op {
         WriteOp::Insert { row } | WriteOp::Update { row, .. } => Some(row),
-        WriteOp::Delete { .. } => None,
+        WriteOp::Delete { .. } | WriteOp::Bury { .. } => None,
     }
 }
 

@@ -305,9 +305,9 @@ pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     out
 }
 
-/// Is the row under this write's key there?
-pub fn exists(flavor: Flavor, shape: &Shape, writes: &[Write], index: usize) -> Sql {
-    let rows = Rows::by_key(shape, std::iter::once(&writes[index].key));
+/// Finds rows under these writes' keys.
+pub fn exists(flavor: Flavor, shape: &Shape, writes: &[Write], at: &[usize]) -> Sql {
+    let rows = Rows::by_key(shape, at.iter().map(|index| &writes[*index].key));
     let mut out = Sql::new();
     rows.select(
         flavor,

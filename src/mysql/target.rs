@@ -388,7 +388,7 @@ impl Target {
         }
         if matches!(writes[index].op, WriteOp::Insert { .. }) {
             let found = self
-                .packet(&[&sql::exists(self.flavor, shape, writes, index)])
+                .packet(&[&sql::exists(self.flavor, shape, writes, &[index])])
                 .await;
             match found {
                 Ok(outcomes) if outcomes[0].rows > 0 => return Ok(Written::Lost),
@@ -499,6 +499,10 @@ impl Target {
             let (sql, expected) = match (group.verb, &shape.stamps) {
                 (Verb::Delete | Verb::Clear, _) => (sql::delete(self.flavor, shape, writes, group), found),
                 (Verb::Remove, _) => (sql::delete(self.flavor, shape, writes, group), Expected::Anything),
+                (Verb::Vacant, _) => (
+                    sql::exists(self.flavor, shape, writes, &group.at),
+                    Expected::Nothing,
+                ),
                 (Verb::Update, _) => (sql::update(self.flavor, shape, writes, group), found),
                 (Verb::Offer | Verb::Insert, _) => (sql::insert(shape, writes, group), Expected::Anything),
                 (Verb::Bury, Some(stamps)) => {

@@ -76,6 +76,11 @@ pub enum WriteOp {
         base: Option<Stamp>,
         tombstone: Option<Stamp>,
     },
+    /// The delete of a row that was not there when it was read. One that is there by now was not seen by whoever
+    /// decided: it stays, and the write is lost.
+    Bury {
+        tombstone: Option<Stamp>,
+    },
 }
 
 /// What became of one unconditional write.

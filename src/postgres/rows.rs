@@ -35,9 +35,13 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
     let at = group.at;
     let mut columns = match group.verb {
         Verb::Offer | Verb::Insert => Vec::new(),
-        Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Update | Verb::Dominated => {
-            keys(shape, at.iter().map(|index| &writes[*index].key))
-        }
+        Verb::Delete
+        | Verb::Remove
+        | Verb::Clear
+        | Verb::Bury
+        | Verb::Vacant
+        | Verb::Update
+        | Verb::Dominated => keys(shape, at.iter().map(|index| &writes[*index].key)),
     };
     columns.extend(group.cells.iter().map(|cell| column(shape, writes, &at, *cell)));
     if group.guarded {
@@ -48,6 +52,7 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
     }
     let sql = match (group.verb, &shape.stamps) {
         (Verb::Delete | Verb::Remove | Verb::Clear, _) => sql::delete(shape, group.guarded, group.buried),
+        (Verb::Vacant, _) => sql::places(shape),
         (Verb::Update, _) => sql::update(shape, &group.cells, group.guarded),
         (Verb::Offer, _) => sql::insert(shape, &group.cells, true),
         (Verb::Insert, _) => sql::insert(shape, &group.cells, false),

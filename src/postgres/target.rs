@@ -233,7 +233,7 @@ impl Target {
                 Verb::Offer if rows.len() == step.at.len() => inserted.extend(&step.at),
                 Verb::Offer => inserted.extend(self.inserted(shape, writes, step, rows).await?),
                 Verb::Dominated => dominated.extend(self.numbered(step, rows)?),
-                Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Update => {
+                Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Vacant | Verb::Update => {
                     applied.extend(self.numbered(step, rows)?);
                 }
             }
@@ -404,13 +404,16 @@ impl Target {
         Ok(Written::UniqueTaken(constraint.unwrap_or("unique").to_owned()))
     }
 
-    /// Updates whose row was not there.
+    /// Updates whose row was not there, and rows that stand where none was read.
     fn lost(&self, steps: &[Step<'_>], results: &[Vec<Row>]) -> Result<Vec<usize>> {
         let mut lost = Vec::new();
         for (step, rows) in steps.iter().zip(results) {
             if step.verb == Verb::Update && rows.len() < step.at.len() {
                 let found: HashSet<usize> = self.numbered(step, rows)?.into_iter().collect();
                 lost.extend(step.at.iter().filter(|index| !found.contains(index)));
+            }
+            if step.verb == Verb::Vacant {
+                lost.extend(self.numbered(step, rows)?);
             }
         }
         Ok(lost)

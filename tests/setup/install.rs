@@ -161,8 +161,8 @@ async fn an_older_control_schema_is_upgraded() {
         let tables =
             "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit, tidelock.held_table";
         let (newest, published) = match kind.is_postgres() {
-            true => ("4", ", tidelock.published"),
-            false => ("3", ""),
+            true => ("5", ", tidelock.published"),
+            false => ("4", ""),
         };
         node.exec(&format!("DROP TABLE {tables}{sessions}{published}"))
             .await;
@@ -192,10 +192,8 @@ async fn transactional_setup_leaves_the_table_alone(kind: Kind) {
     node.scope.mode = Mode::Transactional;
     node.scope.is_target = false;
     let done = node.setup().await.join("\n");
-    assert!(
-        !done.contains("TRIGGER") && !done.contains("ALTER TABLE"),
-        "{done}"
-    );
+    let altered = done.matches("ALTER TABLE").count() - done.matches("ALTER TABLE tidelock.").count();
+    assert!(!done.contains("TRIGGER") && altered == 0, "{done}");
     assert_eq!(node.setup_sql().await, [] as [&str; 0]);
     assert_eq!(codes(&node.check().await), [] as [&str; 0]);
 }

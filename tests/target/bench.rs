@@ -279,6 +279,14 @@ pub(crate) fn update_under(key: Key, cells: &[Value], base: Option<Stamp>) -> Wr
     }
 }
 
+/// The delete of a row that was not there when it was read.
+pub(crate) fn bury(id: i64, tombstone: Option<Stamp>) -> Write {
+    Write {
+        key: key(id),
+        op: WriteOp::Bury { tombstone },
+    }
+}
+
 pub(crate) fn delete(id: i64, base: Option<Stamp>, tombstone: Option<Stamp>) -> Write {
     Write {
         key: key(id),

@@ -41,6 +41,7 @@ on_all_kinds! {
     tombstones_beat_inserts_of_their_version_and_below
     a_tombstone_committed_while_an_insert_waits_beats_it
     stamps_guard_updates_and_deletes_and_the_greater_tombstone_stays
+    a_row_that_came_after_it_was_read_as_missing_stays
     unique_values_may_be_swapped
     a_taken_unique_value_is_named_and_the_others_are_written
     refused_rows_do_not_hold_back_the_others

@@ -138,7 +138,7 @@ pub(crate) async fn stamps_guard_updates_and_deletes_and_the_greater_tombstone_s
         ["1 new 6 1", "3 new 6 1"]
     );
     assert_eq!(bench.stones().await, ["2 5 2"]);
-    // Decided deletes always leave the greater stamp, whether a row is there or not.
+    // Decided deletes always leave the greater stamp.
     for (version, origin, left) in [(5, 1, "2 5 2"), (5, 3, "2 5 3"), (4, 9, "2 5 3"), (6, 1, "2 6 1")] {
         let delete = delete(2, None, Some(Stamp::delete(version, origin)));
         assert_eq!(bench.write(&[delete]).await, [Written::Done]);
@@ -148,6 +148,30 @@ pub(crate) async fn stamps_guard_updates_and_deletes_and_the_greater_tombstone_s
     assert_eq!(bench.write(&both).await, [Written::Done, Written::Done]);
     assert!(bench.cells("id").await.is_empty());
     assert_eq!(bench.stones().await, ["1 7 1", "2 6 1", "3 7 1"]);
+}
+
+pub(crate) async fn a_row_that_came_after_it_was_read_as_missing_stays(kind: Kind) {
+    for merge in [true, false] {
+        let mut bench = Bench::new(kind, PLAIN, merge).await;
+        let tombstone = merge.then(|| Stamp::delete(7, 1));
+        let buries = [1, 2, 3].map(|id| bury(id, tombstone));
+        let row = if merge {
+            "(2, 'theirs', 1, 1, 1)"
+        } else {
+            "(2, 'theirs', 1)"
+        };
+        bench.db.exec(&format!("INSERT INTO t VALUES {row}")).await;
+        let written = bench.write(&buries).await;
+        assert_eq!(written, [Written::Done, Written::Lost, Written::Done]);
+        assert_eq!(bench.cells("id, a").await, ["2 theirs"]);
+        if merge {
+            let stones = bench.stones().await;
+            assert!(
+                stones.contains(&"1 7 1".to_owned()) && stones.contains(&"3 7 1".to_owned()),
+                "{stones:?}"
+            );
+        }
+    }
 }
 
 pub(crate) async fn unique_values_may_be_swapped(kind: Kind) {

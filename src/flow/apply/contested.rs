@@ -208,10 +208,11 @@ impl Applier {
 /// The write after a decision, for the row as it was read. `None`: a row to insert that lacks cells.
 pub(super) fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
     let op = match (&contested.change.op, &contested.local.row) {
-        (PlannedOp::Delete { stamp, .. }, _) => WriteOp::Delete {
+        (PlannedOp::Delete { stamp, .. }, Some(_)) => WriteOp::Delete {
             base: None,
             tombstone: *stamp,
         },
+        (PlannedOp::Delete { stamp, .. }, None) => WriteOp::Bury { tombstone: *stamp },
         (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => WriteOp::Update {
             row: row.clone(),
             base: None,

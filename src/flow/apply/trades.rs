@@ -195,6 +195,7 @@ impl Model {
                 false => self.tells.then_some(false),
             },
             Verb::Insert => self.put(batch::cells(&write.op).unwrap()).then_some(true),
+            Verb::Vacant => Some(!self.rows.contains_key(&id)),
             Verb::Bury | Verb::Dominated => panic!("there are no stamps"),
         }
     }
