@@ -511,6 +511,14 @@ impl Node {
         }
     }
 
+    /// Which of these tables have a foreign key to the first one?
+    pub async fn referring(&mut self, table: &TableId, among: &[TableId]) -> Result<Vec<TableId>> {
+        match self {
+            Node::Postgres(client) => postgres::held::referring(client, table, among).await,
+            Node::Mysql(conn) => mysql::held::referring(conn, table, among).await,
+        }
+    }
+
     /// Wants a held table to be taken up; `false`: it is not held.
     pub async fn resume_table(
         &mut self,

@@ -111,6 +111,8 @@ async fn altered(scene: &mut Scene, source: Side) {
 async fn lacking_column(hint: &str, pair: Pair, source: Side) {
     let target = source.other();
     let mut scene = Scene::new(hint, pair, Way::Merge, &[COUNTER, WIDE]).await;
+    let key = "ALTER TABLE counter ADD FOREIGN KEY (id) REFERENCES wide (id)";
+    scene.exec(target, key).await;
     scene.configure("from:a", ON_STOP);
     scene.start().await;
     fill(&scene, Side::A, 0).await;
@@ -172,7 +174,7 @@ async fn lacking_column(hint: &str, pair: Pair, source: Side) {
 async fn told(scene: &Scene, source: Side) {
     let status = scene.lock.ok(&["status"]).await;
     let resume = format!("tidelock resume '{}/{}' --table", scene.sync, link(source));
-    for word in ["wide is held since", "ADD COLUMN", &resume] {
+    for word in ["wide is held since", "ADD COLUMN", &resume, "counter refer to it"] {
         assert!(status.contains(word), "{word} is not in {status}");
     }
     let check = scene.lock.run(&["check"]).await;

@@ -10,6 +10,9 @@ use scenario::{ITEM, LIMIT, Pair, Scene, Side, Table, Way};
 
 pairs! {
     maintenance_of_partitions_goes_on => maintenance;
+    maintenance_of_tables_goes_on => table_maintenance;
+    rewritten_rows_stop => |pair| rewritten("rewritten", pair, Way::AToB);
+    rewritten_rows_of_a_merge_stop => |pair| rewritten("rewritten_merge", pair, Way::Merge);
     rows_that_move_with_a_partition_stop => partitions_stop;
     rows_of_partitions_that_come_and_go_at_once_stop => at_once;
     a_publication_altered_and_altered_back_stops => publication_stops;
@@ -36,10 +39,146 @@ async fn scene(hint: &str, pair: Pair) -> Scene {
     );
     scene.exec(Side::A, &parts).await;
     scene.exec(Side::B, &format!("CREATE TABLE parts ({BODY})")).await;
+    settled(&scene, "parts").await;
     scene.start().await;
     noted(&scene).await;
     scene.wait_equal().await;
     scene
+}
+
+/// Waits until whatever ran on the server beside the table's rows is over: only then do they count as older than a record.
+async fn settled(scene: &Scene, table: &str) {
+    let sql = format!(
+        "SELECT bool_and(age(xmin)::bigint > pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                                             - pg_snapshot_xmin(pg_current_snapshot())::text::bigint)::text FROM {table}"
+    );
+    eventually(LIMIT, "the rows are old", async || {
+        scene.a.one(&sql).await == "true"
+    })
+    .await;
+}
+
+/// Waits until the running link has noted the table itself as it is: its file, and each column's row in the catalog.
+async fn item_noted(scene: &Scene) {
+    let sql = "SELECT count(*) FROM tidelock.published p JOIN pg_class c ON c.oid = p.member
+                WHERE c.oid = 'item'::regclass AND p.filenode = c.relfilenode
+                  AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                                     AND strpos(p.bound, ' ' || a.attnum || ':' || a.xmin || ':') = 0)";
+    eventually(LIMIT, "the table is noted", async || {
+        scene.a.one(sql).await == "1"
+    })
+    .await;
+}
+
+/// What rewrites a table and keeps its values, and what alters its columns and rewrites nothing.
+async fn table_maintenance(pair: Pair) {
+    let mut scene = Scene::new("table_maintained", pair, Way::AToB, &[ITEM]).await;
+    let row = |id: u32| format!("INSERT INTO item (id, name, n, note) VALUES ({id}, 'row', {id}, NULL)");
+    scene.exec(Side::A, &row(1)).await;
+    settled(&scene, "item").await;
+    scene.start().await;
+    item_noted(&scene).await;
+    let cases = [
+        ("", "VACUUM FULL item"),
+        ("", "CLUSTER item USING item_pkey"),
+        ("", "ALTER TABLE item ALTER n SET STATISTICS 50"),
+        // Both at once, where a row from before shows that nothing wrote them all.
+        ("", "ALTER TABLE item ALTER name SET STATISTICS 60; VACUUM FULL item"),
+        (
+            "ALTER TABLE item ADD more int DEFAULT 7",
+            "ALTER TABLE item ADD more int DEFAULT 7; DELETE FROM item; INSERT INTO item VALUES (2, 'new', 2, NULL, 8)",
+        ),
+        // Writes what is missing in old rows, and no row is old.
+        ("", "VACUUM FULL item"),
+        (
+            "ALTER TABLE item ADD less int DEFAULT 7",
+            "ALTER TABLE item ADD less int DEFAULT 7; UPDATE item SET less = 3",
+        ),
+        // So does a change of another column's type.
+        (
+            "ALTER TABLE item MODIFY n bigint NOT NULL",
+            "ALTER TABLE item ALTER n TYPE bigint; INSERT INTO item VALUES (3, 'wide', 5000000000, NULL, 1, 1)",
+        ),
+        ("", "TRUNCATE item; ALTER TABLE item ALTER note TYPE text USING upper(note)"),
+        // The user's word for it.
+        (
+            "",
+            "INSERT INTO item VALUES (4, 'word', 4, 'as it was', 1, 1); BEGIN; ALTER TABLE item ALTER note TYPE text USING note;
+             DELETE FROM tidelock.published WHERE member = 'item'::regclass; COMMIT",
+        ),
+    ];
+    for (place, (on_b, on_a)) in cases.into_iter().enumerate() {
+        // While the link runs, and while it is away.
+        let is_away = place % 3 == 2;
+        if is_away {
+            scene.stop().await;
+        }
+        scene.exec(Side::B, on_b).await;
+        scene.exec(Side::A, on_a).await;
+        if is_away {
+            scene.lock.ok(&["setup", "--execute"]).await;
+            scene.run().await;
+        }
+        item_noted(&scene).await;
+        scene.wait_equal().await;
+    }
+    scene.stop().await;
+}
+
+/// Other values in all rows, and nothing of it in the log.
+async fn rewritten(hint: &str, pair: Pair, way: Way) {
+    let mut scene = Scene::new(hint, pair, way, &[ITEM]).await;
+    let rows = "INSERT INTO item (id, name, n, note) VALUES (1, 'one', 100, 'x'), (2, 'two', 1000, 'y')";
+    scene.exec(Side::A, rows).await;
+    scene.start().await;
+    item_noted(&scene).await;
+    let cases = [
+        ("ALTER TABLE item ALTER note TYPE text USING upper(note)", "columns: note", "note = upper(note)"),
+        ("ALTER TABLE item ALTER n TYPE int USING n * 2", "columns: n)", "n = n * 2"),
+        // Of several, and behind what would hide it.
+        (
+            "ALTER TABLE item ALTER n TYPE int USING n + 1, ALTER note TYPE text USING note || '!'; VACUUM FULL item;
+             ALTER TABLE item ALTER n SET STATISTICS 70; UPDATE item SET name = 'later' WHERE id = 1",
+            "columns: n, note",
+            "n = n + 1, note = concat(note, '!') WHERE id = 2",
+        ),
+        // There and back.
+        (
+            "ALTER TABLE item ALTER n TYPE bigint USING n * 2; ALTER TABLE item ALTER n TYPE int",
+            "columns: n)",
+            "n = n * 2",
+        ),
+    ];
+    for (place, (statements, words, mended)) in cases.into_iter().enumerate() {
+        let is_away = place % 2 == 1;
+        if is_away {
+            scene.stop().await;
+        }
+        scene.exec(Side::A, statements).await;
+        let said = match is_away {
+            true => refused(&scene).await,
+            false => ended(&mut scene).await,
+        };
+        for word in [
+            "public.item",
+            words,
+            "rewrote all its rows",
+            "DELETE FROM tidelock.published",
+        ] {
+            assert!(said.contains(word), "{statements}: {word} is not in {said}");
+        }
+        assert!(refused(&scene).await.contains(words));
+        let check = scene.lock.run(&["check"]).await.stdout;
+        assert!(check.contains("E408") && check.contains(words), "{check}");
+        scene.exec(Side::A, &accepted(&said)).await;
+        scene.run().await;
+        scene.crossed().await;
+        scene.exec(Side::B, &format!("UPDATE item SET {mended}")).await;
+        item_noted(&scene).await;
+        scene.wait_equal().await;
+    }
+    scene.stop().await;
+    scene.assert_no_conflicts().await;
 }
 
 /// Waits until the running link has noted the partitions as they are.

@@ -219,6 +219,28 @@ pub(super) async fn refuse_held(syncs: &[SyncSpec]) -> Result<()> {
     Ok(())
 }
 
+/// What a held table means for those that go on. Not being able to ask is no reason not to hold it.
+async fn joined_by_keys(spec: &LinkSpec, table: &TableId) -> String {
+    let ask = async {
+        let mut target = Node::connect(&spec.target.access, spec.target.engine).await?;
+        let referring = target.referring(table, &spec.target.tables).await?;
+        target.close().await;
+        Ok::<_, Error>(referring)
+    };
+    let mut referring = ask.await.unwrap_or_else(|error| {
+        debug!(link = %spec.id, %error, "foreign keys to a held table were not looked at");
+        Vec::new()
+    });
+    referring.retain(|other| other != table);
+    match referring.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; foreign keys of {} refer to it, and go on: until the table is taken up, their rows may lack their parents",
+            joined(referring.iter())
+        ),
+    }
+}
+
 pub fn not_held(link: &LinkSpec, name: &str) -> Error {
     Error::definite(format!("resume table {name:?} of link {}", link.id))
         .node(&link.target.name)
@@ -250,7 +272,7 @@ impl Link {
                 transaction: halt.map(|halt| halt.transaction.clone()),
                 past: halt.and_then(|halt| halt.past.clone().or_else(|| after(&halt.transaction))),
                 error: error.to_string(),
-                hint: self.hint(&error, &table),
+                hint: self.hint(&error, &table) + &joined_by_keys(&self.spec, &table).await,
                 since_us: 0,
                 resumed: false,
                 table,

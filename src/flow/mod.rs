@@ -37,8 +37,9 @@ use crate::error::{Class, Error, Reason, Result};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
+use figures::moment;
 use presence::Presence;
-use pulse::Live;
+use pulse::{Live, now_us};
 use rings::Rings;
 use spec::{NodeSpec, SyncSpec};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -228,6 +229,7 @@ fn refuse_blockers(doing: &str, node: &NodeSpec, findings: Vec<Finding>) -> Resu
 /// the nodes are still there.
 async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &CancellationToken) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
+    let mut clean: Vec<Option<i64>> = vec![None; sync.nodes.len()];
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -240,6 +242,7 @@ async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &Cancellatio
             }
             let Some(node) = slot else { continue };
             let scope = sync.scope(index);
+            let asked = now_us();
             let look = async {
                 let mut findings = node.settings(&scope).await?;
                 if findings.is_empty() {
@@ -248,15 +251,34 @@ async fn watch_settings(sync: &SyncSpec, presence: &Presence, stop: &Cancellatio
                 Ok(findings)
             };
             match presence.answer(look).await {
-                Some(findings) => match refuse_blockers("go on", spec, findings) {
+                Some(findings) => match refuse_blockers("go on", spec, dated(findings, clean[index])) {
                     // Links meet it themselves and wait.
                     Err(error) if !error.is_transient() => return Err(error),
-                    _ => {}
+                    Err(_) => {}
+                    Ok(()) => clean[index] = Some(asked),
                 },
                 None => *slot = presence.connect(spec).await,
             }
         }
     }
+}
+
+/// What a trigger did before it was noticed is done, and no log has it: says since when that can be. `clean`: when a look
+/// found nothing last.
+fn dated(mut findings: Vec<Finding>, clean: Option<i64>) -> Vec<Finding> {
+    let since = clean.map_or("when this run started".to_owned(), |at| {
+        format!("at {}", moment(at - at % 1_000_000))
+    });
+    for finding in &mut findings {
+        if finding.code == Finding::UNGUARDED {
+            let more = format!(
+                "; it was not there {since}, and what Tidelock wrote into the table since then fired it: compare the \
+                 tables that it writes with the other node, because its rows are here only"
+            );
+            finding.what.push_str(&more);
+        }
+    }
+    findings
 }
 
 async fn end_of_log(spec: &NodeSpec) -> Result<Position> {
@@ -280,4 +302,28 @@ pub(crate) async fn tables(node: &mut Node, ids: &[TableId], name: &str) -> Resu
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_that_was_noticed_is_dated_by_the_look_before() {
+        let told = |code, clean| {
+            let finding = Finding::blocker(code, "a", "trigger \"t\" fires");
+            dated(vec![finding], clean).remove(0).what
+        };
+        let start = told(Finding::UNGUARDED, None);
+        assert!(
+            start.contains("fires; it was not there when this run started, and"),
+            "{start}"
+        );
+        let at = told(Finding::UNGUARDED, Some(1_763_755_200_900_000));
+        assert!(
+            at.contains("it was not there at 2025-11-21T20:00:00Z, and"),
+            "{at}"
+        );
+        assert_eq!(told(Finding::LOST, Some(1)), "trigger \"t\" fires");
+    }
 }

@@ -198,6 +198,8 @@ impl Finding {
     pub const LOST: &str = "E408";
     /// The code of the finding that what was set up is something else.
     pub const OTHER: &str = "E409";
+    /// The code of a finding about a user's trigger that fires when Tidelock writes.
+    pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
     pub const READ_ONLY: &str = "E209";
 

@@ -61,6 +61,22 @@ pub async fn held(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec
     rows.into_iter().map(one).collect()
 }
 
+/// Which of these tables have a foreign key to the first one?
+pub async fn referring(conn: &mut Conn, table: &TableId, among: &[TableId]) -> Result<Vec<TableId>> {
+    let sql = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE
+                WHERE REFERENCED_TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME = ?";
+    let found: Vec<(String, String)> = conn
+        .exec(sql, (&table.schema, &table.name))
+        .await
+        .map_err(|error| fail(format!("look for foreign keys to {table}"), error))?;
+    let is_found = |id: &&TableId| {
+        found
+            .iter()
+            .any(|(schema, name)| *schema == id.schema && *name == id.name)
+    };
+    Ok(among.iter().filter(is_found).cloned().collect())
+}
+
 /// Wants a table to be taken up. `false`: it is not held.
 pub async fn resume(
     conn: &mut Conn,

@@ -65,6 +65,32 @@ fn one(row: &Row, doing: &str) -> Result<HeldTable> {
     read().map_err(|error| fail(doing, error))
 }
 
+/// Which of these tables have a foreign key to the first one?
+pub async fn referring(client: &Client, table: &TableId, among: &[TableId]) -> Result<Vec<TableId>> {
+    let sql = "SELECT want.schema, want.name FROM unnest($3::text[], $4::text[]) AS want(schema, name)
+                WHERE EXISTS (SELECT FROM pg_constraint k
+                                JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                                JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace m ON m.oid = p.relnamespace
+                               WHERE k.contype = 'f' AND n.nspname = want.schema AND c.relname = want.name
+                                 AND m.nspname = $1 AND p.relname = $2)";
+    let doing = format!("look for foreign keys to {table}");
+    let schemas: Vec<&str> = among.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = among.iter().map(|id| id.name.as_str()).collect();
+    let rows = client
+        .query(sql, &[&table.schema, &table.name, &schemas, &names])
+        .await;
+    let rows = rows.map_err(|error| fail(&doing, error))?;
+    let one = |row: &Row| {
+        Ok(TableId::new(
+            row.try_get::<_, String>(0)?,
+            row.try_get::<_, String>(1)?,
+        ))
+    };
+    rows.iter()
+        .map(|row| one(row).map_err(|error| fail(&doing, error)))
+        .collect()
+}
+
 /// Wants a table to be taken up. `false`: it is not held.
 pub async fn resume(
     client: &mut Client,

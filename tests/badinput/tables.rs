@@ -7,6 +7,7 @@ on_both_pairs!(
     missing_table,
     missing_key,
     dropped_trigger,
+    unguarded_trigger,
     truncated,
     added_column,
     added_column_merge
@@ -126,6 +127,38 @@ async fn dropped_trigger(pair: Pair) {
     stage.ends(3, &["b: ", "item", "trigger", "tidelock setup"]).await;
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.runs().await;
+}
+
+/// A user's trigger that fires when Tidelock writes has written where no log tells it: since when, and what to compare.
+async fn unguarded_trigger(pair: Pair) {
+    let mut stage = Stage::new("unguarded", pair, Way::Merge).await;
+    stage.begin().await;
+    let name = "CREATE TRIGGER audited AFTER INSERT ON item FOR EACH ROW";
+    let words = [
+        "item",
+        "audited",
+        "also fires when Tidelock writes",
+        "it was not there ",
+        "compare the tables",
+    ];
+    for (node, create) in [
+        (
+            "a: ",
+            format!(
+                "CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                 BEGIN; {name} EXECUTE FUNCTION audit(); ALTER TABLE item ENABLE ALWAYS TRIGGER audited; COMMIT"
+            ),
+        ),
+        ("b: ", format!("{name} SET @audited = NEW.id")),
+    ] {
+        stage.start().await;
+        stage.side(node == "a: ").exec(&create).await;
+        let said = stage.ends(3, &[&[node], &words[..]].concat()).await;
+        assert!(!said.hint.is_empty(), "{said:?}");
+        let on = if node == "a: " { " ON item" } else { "" };
+        stage.side(node == "a: ").exec(&format!("DROP TRIGGER audited{on}")).await;
+        stage.runs().await;
+    }
 }
 
 async fn triggers(stage: &Stage, on_a: bool) -> Vec<String> {

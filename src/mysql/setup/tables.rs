@@ -186,7 +186,9 @@ fn foreign_triggers(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Fi
 pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Finding {
     let what = format!("trigger {name:?} also fires when Tidelock writes");
     let fix = "make its body: IF @tidelock_apply IS NULL THEN ... END IF; or drop it";
-    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+    Finding::blocker(Finding::UNGUARDED, &scope.node, what)
+        .table(id)
+        .fix(fix)
 }
 
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {

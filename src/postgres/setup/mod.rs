@@ -12,6 +12,7 @@ mod grants;
 mod lost;
 mod published;
 mod removal;
+mod rewritten;
 mod sent;
 mod standing;
 mod state;

@@ -1,5 +1,6 @@
 //! What the log does not tell, noticed by comparing the catalogs with what they were: rows that came or went with a
-//! partition, a publication that was altered and altered back, a table that was exchanged for another one.
+//! partition, a publication that was altered and altered back, a table that was exchanged for another one or rewritten
+//! with other values (see `rewritten`).
 //!
 //! Owns: `tidelock.published`, the record of that. pgoutput sends the changes of a partition as those of its table, and
 //! nothing of ATTACH, DETACH, DROP or TRUNCATE of a partition alone. So every partition is known by the transaction that
@@ -13,6 +14,7 @@
 //!
 //! Fails: as the catalog does; a lock on a partition is waited for only so long.
 
+use super::rewritten;
 use super::state::{cell, rows, slots};
 use crate::error::{NEW_COPY, Result};
 use crate::install::literal;
@@ -29,7 +31,7 @@ use tokio_postgres::error::SqlState;
 pub(super) const VERSION: i64 = 3;
 
 /// Sizes and bounds are not told of a partition that somebody holds exclusively.
-const LOCK_LIMIT: &str = "SET lock_timeout = '3s'";
+const LOOK: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = '3s'";
 const NO_LIMITS: &str = "SET lock_timeout = 0; SET statement_timeout = 0";
 /// Looking for old rows, in all partitions together, must not outlast the watch's patience.
 const PROOF_LIMIT: Duration = Duration::from_secs(4);
@@ -37,16 +39,21 @@ const PROOF_LIMIT: Duration = Duration::from_secs(4);
 const NAMED: usize = 5;
 
 /// The tables themselves, with what publishes them, and all that is below them.
-const MEMBERS: &str = "
-    WITH root AS (SELECT want.schema, want.name, c.oid, c.relkind
+fn members_sql() -> String {
+    let mark = rewritten::MARK;
+    format!(
+        "
+    WITH root AS (SELECT want.schema, want.name, c.oid, c.relkind, c.relfilenode
                     FROM unnest($1::text[], $2::text[]) AS want(schema, name)
                     JOIN pg_namespace n ON n.nspname = want.schema
                     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name)
     SELECT root.schema, root.name, root.oid, format('%I.%I', root.schema, root.name), 0::oid,
-           concat_ws('/', root.oid, p.oid, p.xmin, m.oid), false, 0::oid, false, '',
+           concat_ws('/', root.oid, p.oid, p.xmin, m.oid), false,
+           CASE WHEN root.relkind = 'r' THEN root.relfilenode ELSE 0 END, false, columns.mark,
            pg_snapshot_xmin(pg_current_snapshot())::text::bigint
       FROM root LEFT JOIN pg_publication p ON p.pubname = $3
       LEFT JOIN pg_publication_rel m ON m.prpubid = p.oid AND m.prrelid = root.oid
+     CROSS JOIN LATERAL ({mark}) AS columns
     UNION ALL
     SELECT root.schema, root.name, c.oid, format('%I.%I', n.nspname, c.relname), i.inhparent,
            i.xmin::text,
@@ -59,13 +66,16 @@ const MEMBERS: &str = "
       FROM root CROSS JOIN LATERAL pg_partition_tree(root.oid) AS part
       JOIN pg_class c ON c.oid = part.relid JOIN pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_inherits i ON i.inhrelid = c.oid
-     WHERE root.relkind = 'p' AND part.level > 0";
+     WHERE root.relkind = 'p' AND part.level > 0"
+    )
+}
 
 const RECORDED: &str = "
     SELECT schema_name::text, table_name::text, member, member_name, parent, entry, false, filenode, filled, bound, horizon
       FROM tidelock.published WHERE sync = $1";
 
-/// What `sent` noted as lost stays until a person has accepted it, whoever looks at the same time.
+/// What `sent` noted as lost stays until a person has accepted it, whoever looks at the same time. A table's own row says
+/// when it was looked at first.
 const RECORD: &str = "
     INSERT INTO tidelock.published
            (sync, schema_name, table_name, member, member_name, parent, entry, filenode, filled, bound, horizon)
@@ -73,7 +83,8 @@ const RECORD: &str = "
                                $9::boolean[], $10::text[], $11::bigint[]) AS r
     ON CONFLICT (sync, schema_name, table_name, member) DO UPDATE
        SET member_name = excluded.member_name, parent = excluded.parent, entry = excluded.entry, filenode = excluded.filenode,
-           filled = excluded.filled, bound = excluded.bound, horizon = excluded.horizon
+           filled = excluded.filled, bound = excluded.bound,
+           horizon = CASE WHEN excluded.parent = 0 THEN published.horizon ELSE excluded.horizon END
      WHERE NOT (published.filled AND published.filenode = 0)";
 
 /// A table, or a partition of it.
@@ -90,8 +101,9 @@ pub(super) struct Member {
     pub born: bool,
     /// 0 of what has partitions and no rows of its own.
     pub filenode: u32,
+    /// Never said of a table itself.
     pub filled: bool,
-    /// The condition that its rows meet.
+    /// The condition that a partition's rows meet; of a table itself, what is known of its columns (see `rewritten`).
     pub bound: String,
     /// Every transaction before this one was over when the member was looked at; of a table, when it was looked at first.
     pub horizon: i64,
@@ -136,15 +148,17 @@ pub async fn compare(client: &Client, scope: &Scope, record: bool, is_start: boo
         let gone = was.iter().filter(is_gone).map(|was| was.oid);
         // Nothing to compare with: a first start, or a person has accepted what there is.
         if !followed || !was.iter().any(|was| was.parent == 0) {
+            let own = was.iter().filter(|was| was.parent == 0).map(|was| was.oid);
+            forget.extend(gone.chain(own));
             keep.extend(&now);
-            forget.extend(gone);
             continue;
         }
         let changes = seen.changes(client, id, &now, &was).await?;
-        match finding(scope, id, &now, &was, &changes) {
+        let altered = seen.altered(client, scope, &now).await?;
+        match finding(scope, id, (&now, &was), &changes, &altered) {
             Some(finding) => findings.push(finding),
             None => {
-                let is_due = |now: &&&Member| (is_start && now.parent != 0) || seen.is_news(now);
+                let is_due = |now: &&&Member| is_start || seen.is_news(now);
                 keep.extend(now.iter().filter(is_due));
                 forget.extend(gone);
             }
@@ -174,13 +188,19 @@ impl Seen {
     pub(super) async fn read(client: &Client, sync: &str, tables: &[TableId]) -> Result<Seen> {
         let schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
         let names: Vec<&str> = tables.iter().map(|id| id.name.as_str()).collect();
-        let recorded = members(rows(client, RECORDED, &[&sync]).await?)?;
-        settings(client, LOCK_LIMIT).await?;
         let publication = publication_name(sync);
-        let now = rows(client, MEMBERS, &[&schemas, &names, &publication]).await;
-        settings(client, NO_LIMITS).await?;
+        // Of one moment: who alters a table and accepts it in one transaction is seen to have done both.
+        settings(client, LOOK).await?;
+        let recorded = rows(client, RECORDED, &[&sync]).await;
+        let now = match &recorded {
+            Ok(_) => rows(client, &members_sql(), &[&schemas, &names, &publication]).await,
+            Err(_) => Ok(Vec::new()),
+        };
+        let ended = settings(client, "ROLLBACK").await;
+        let (recorded, now) = (members(recorded?)?, members(now?)?);
+        ended?;
         Ok(Seen {
-            now: members(now?)?,
+            now,
             recorded: recorded.into_iter().map(|member| (member.oid, member)).collect(),
         })
     }
@@ -208,11 +228,15 @@ impl Seen {
             let is_empty = !before.filled && !member.filled && member.filenode != 0;
             if before.entry != member.entry && !is_empty {
                 changes.push((Change::Reattached, member));
-            } else if before.filenode != member.filenode && !holds_old_row(client, id, before, until).await? {
-                changes.push((Change::Emptied, member));
+            } else if before.filenode != member.filenode {
+                let partition = (before.oid, before.bound.as_str());
+                if !before.filled || !holds_old_row(client, id, partition, before.horizon, until).await? {
+                    changes.push((Change::Emptied, member));
+                }
             }
         }
-        for &member in was.iter().filter(|member| member.filenode != 0 || member.filled) {
+        let had_rows = |member: &&&Member| member.parent != 0 && (member.filenode != 0 || member.filled);
+        for &member in was.iter().filter(had_rows) {
             let is_there = now.iter().any(|now| now.oid == member.oid);
             if !is_there && (member.filled || size(client, member.oid).await? != Some(0)) {
                 changes.push((Change::Gone, member));
@@ -220,6 +244,16 @@ impl Seen {
         }
         changes.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         Ok(changes)
+    }
+
+    /// Columns of the table itself whose values may be others than the log has them.
+    async fn altered(&self, client: &Client, scope: &Scope, now: &[&Member]) -> Result<Vec<String>> {
+        let own = now.iter().find(|member| member.parent == 0);
+        let until = Instant::now() + PROOF_LIMIT;
+        match own.and_then(|own| Some((self.recorded.get(&own.oid)?, *own))) {
+            Some(both) => rewritten::altered(client, scope, both, until).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Was it made as a partition, and all that is between it and what is known?
@@ -233,11 +267,14 @@ impl Seen {
 
     fn is_news(&self, now: &Member) -> bool {
         self.recorded.get(&now.oid).is_none_or(|was| {
-            let known = Member {
+            let mut known = Member {
                 born: now.born,
                 horizon: now.horizon,
                 ..was.clone()
             };
+            if now.parent == 0 && rewritten::is_same(&known.bound, &now.bound) {
+                known.bound.clone_from(&now.bound);
+            }
             known != *now
         })
     }
@@ -267,17 +304,23 @@ async fn settings(client: &Client, sql: &str) -> Result<()> {
 }
 
 /// Of a relation that may be gone.
-async fn size(client: &Client, oid: u32) -> Result<Option<i64>> {
+pub(super) async fn size(client: &Client, oid: u32) -> Result<Option<i64>> {
     let found = rows(client, "SELECT pg_relation_size($1::oid)", &[&oid]).await?;
     found.first().map_or(Ok(None), |row| cell(row, 0))
 }
 
-/// A row from before the record, so that no TRUNCATE came since. Not being able to look is no proof; a lock that somebody
-/// holds for the moment is an error, and looked at again.
-async fn holds_old_row(client: &Client, id: &TableId, before: &Member, until: Instant) -> Result<bool> {
+/// A row from before the record, so that no TRUNCATE came since. `(oid, bound)`: the member, and the condition that finds
+/// it. Not being able to look is no proof; a lock that somebody holds for the moment is an error, and looked at again.
+pub(super) async fn holds_old_row(
+    client: &Client,
+    id: &TableId,
+    (oid, bound): (u32, &str),
+    horizon: i64,
+    until: Instant,
+) -> Result<bool> {
     const DOING: &str = "look for rows that were there before";
     let left = until.saturating_duration_since(Instant::now()).as_millis();
-    if !before.filled || left == 0 {
+    if left == 0 {
         return Ok(false);
     }
     // Transaction numbers come again after 2^32; the record's is a full one.
@@ -285,7 +328,7 @@ async fn holds_old_row(client: &Client, id: &TableId, before: &Member, until: In
         "SELECT EXISTS (SELECT FROM {} AS t WHERE t.tableoid = $1::oid AND ({})
                  AND age(t.xmin)::bigint > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - $2::bigint)",
         quoted(id),
-        match before.bound.as_str() {
+        match bound {
             "" => "true",
             bound => bound,
         }
@@ -295,7 +338,7 @@ async fn holds_old_row(client: &Client, id: &TableId, before: &Member, until: In
         &format!("SET statement_timeout = {left}; SET lock_timeout = '1s'"),
     )
     .await?;
-    let found = client.query(&sql, &[&before.oid, &before.horizon]).await;
+    let found = client.query(&sql, &[&oid, &horizon]).await;
     settings(client, NO_LIMITS).await?;
     match found {
         Ok(rows) => rows.first().map_or(Ok(false), |row| cell(row, 0)),
@@ -307,9 +350,9 @@ async fn holds_old_row(client: &Client, id: &TableId, before: &Member, until: In
 fn finding(
     scope: &Scope,
     id: &TableId,
-    now: &[&Member],
-    was: &[&Member],
+    (now, was): (&[&Member], &[&Member]),
     changes: &[(Change, &Member)],
+    altered: &[String],
 ) -> Option<Finding> {
     let own = |members: &[&Member]| {
         let own = members.iter().find(|member| member.parent == 0);
@@ -334,6 +377,9 @@ fn finding(
         );
         let fix = format!("{NEW_COPY}; or, if nobody wrote meanwhile: {accept}");
         return lost(what, fix);
+    }
+    if !altered.is_empty() {
+        return Some(rewritten::finding(scope, id, altered, &accept));
     }
     if changes.is_empty() {
         return None;

@@ -103,7 +103,9 @@ pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, on: &TableId, name: &
         of_partition(id, on)
     );
     let fix = format!("ALTER TABLE {} ENABLE TRIGGER {}", table(on), quote(name));
-    Finding::blocker("E306", &scope.node, what).table(id).fix(fix)
+    Finding::blocker(Finding::UNGUARDED, &scope.node, what)
+        .table(id)
+        .fix(fix)
 }
 
 /// Named where a finding of a table is about one of its partitions.
