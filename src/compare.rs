@@ -5,14 +5,17 @@
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
 //! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
-//! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column.
+//! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
 use crate::ddl;
 use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
-use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, Counter, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::typemap::{self, Verdict};
 use std::collections::BTreeSet;
+
+/// The code of the finding that both nodes number a table's rows.
+pub const COUNTED: &str = "W463";
 
 /// One node's tables, in the order of the sync.
 pub struct Side<'a> {
@@ -66,6 +69,7 @@ struct End<'a> {
     table: Option<&'a Table>,
     /// Columns that no UPDATE may set.
     always: &'a [String],
+    counter: Option<&'a Counter>,
 }
 
 impl<'a> End<'a> {
@@ -76,6 +80,7 @@ impl<'a> End<'a> {
             id,
             table: table.map(|found| &found.table),
             always: table.map_or(&[], |found| &found.always),
+            counter: table.and_then(|found| found.counter.as_ref()),
         }
     }
 
@@ -113,6 +118,15 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
         return;
     }
     let (forth, home) = (passage.there(source), back.there(target));
+    if two_way {
+        counted(from, to, findings);
+    }
+    let before = findings.len();
+    misspelt(from, &forth, to, target, &back, findings);
+    // Everything else about such a column would be said of what is a second one to the servers.
+    if findings.len() > before {
+        return;
+    }
     keys(from, source, &forth, to, target, &home, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
@@ -183,6 +197,103 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
     if let Err(unfit) = passage.filter(table) {
         let what = format!("the row filter reads column {:?}: {}", unfit.column, unfit.why);
         findings.push(end.blocker("E355", what, format!("correct where in {section}")));
+    }
+}
+
+/// Columns that are one but for the case of their names: no statement that adds a column helps there. `forth`: the
+/// source's table as the target calls it; `back` says what the source calls the target's columns.
+fn misspelt(
+    from: &End<'_>,
+    forth: &Table,
+    to: &End<'_>,
+    target: &Table,
+    back: &Passage,
+    findings: &mut Vec<Finding>,
+) {
+    let alone = |own: &Table, other: &Table, engine: Engine| -> Vec<String> {
+        let columns = own.columns.iter().filter(|column| is_sent(column, engine));
+        let names = columns.map(|column| column.name.clone());
+        names.filter(|name| other.column(name).is_none()).collect()
+    };
+    let left = alone(target, forth, to.engine);
+    for name in alone(forth, target, from.engine) {
+        let Some(there) = left
+            .iter()
+            .find(|there| there.to_lowercase() == name.to_lowercase())
+        else {
+            continue;
+        };
+        let own = match back.place(&name) {
+            Place::Named(own) => own,
+            Place::Skipped | Place::Taken(_) => &name,
+        };
+        let section = match back.table.as_str() {
+            "" => &from.id.name,
+            table => table,
+        };
+        let what = format!(
+            "column {own:?} of node {} is {there:?} here: names that differ by case are two columns",
+            from.node
+        );
+        let fix = format!(
+            "in the configuration: [sync.table.{}] column.{} = {{ {} = {there:?} }}; or, where no application minds: {}",
+            toml_key(section),
+            toml_key(own),
+            to.node,
+            ddl::rename_column(to.id, there, &name, to.engine)
+        );
+        findings.push(to.blocker("E504", what, fix));
+    }
+}
+
+/// A key as TOML takes it.
+fn toml_key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => name.to_owned(),
+        false => format!("{name:?}"),
+    }
+}
+
+/// Rows that were inserted on both sides at one time must not get one number: they would be one row.
+fn counted(from: &End<'_>, to: &End<'_>, findings: &mut Vec<Finding>) {
+    let (Some(here), Some(there)) = (from.counter, to.counter) else {
+        return;
+    };
+    if !here.meets(there) {
+        return;
+    }
+    let what = format!(
+        "key column {:?} gets its numbers on both nodes, and both can give the same: of two rows with one number one \
+         overwrites the other",
+        here.column
+    );
+    let fix = format!(
+        "odd numbers here, even ones there; on node {}: {} on node {}: {} (once both hold the same rows)",
+        from.node,
+        every_second(from, here, 1),
+        to.node,
+        every_second(to, there, 2)
+    );
+    findings.push(from.warning(COUNTED, what, fix));
+}
+
+/// Counts on from what is there, by two: `first` is 1 or 2.
+fn every_second(end: &End<'_>, counter: &Counter, first: u8) -> String {
+    match end.engine {
+        Engine::Postgres => format!(
+            "ALTER SEQUENCE {} INCREMENT BY 2; SELECT setval('{}', (SELECT coalesce(max({}), 0) / 2 * 2 + {first} FROM {}));",
+            counter.sequence,
+            counter.sequence.replace('\'', "''"),
+            ddl::quote(&counter.column, end.engine),
+            ddl::table_name(end.id, end.engine)
+        ),
+        Engine::Mysql => {
+            format!("SET PERSIST auto_increment_increment = 2; SET PERSIST auto_increment_offset = {first};")
+        }
+        Engine::Mariadb => format!(
+            "SET GLOBAL auto_increment_increment = 2; SET GLOBAL auto_increment_offset = {first}; and the same in my.cnf;"
+        ),
     }
 }
 
@@ -321,7 +432,7 @@ impl Way<'_> {
                 .column(&column.name)
                 .and_then(|index| target.columns.get(index));
             match counterpart {
-                None => findings.push(self.absent(column)),
+                None => findings.push(self.absent(column, source, target)),
                 Some(counterpart) if counterpart.generated => {}
                 Some(counterpart) if is_sent(column, from.engine) => {
                     settable(to, target, counterpart, findings);
@@ -349,7 +460,8 @@ impl Way<'_> {
         }
     }
 
-    fn absent(&self, column: &Column) -> Finding {
+    /// `source` is as the target calls it.
+    fn absent(&self, column: &Column, source: &Table, target: &Table) -> Finding {
         let (from, to) = (self.from, self.to);
         if !is_sent(column, from.engine) {
             let what = format!(
@@ -364,8 +476,28 @@ impl Way<'_> {
                 ", of type {name}: make that first where it is not (CREATE TYPE, CREATE EXTENSION)"
             ));
         }
-        let add = ddl::add_column(to.id, column, from.engine, to.engine);
-        to.blocker("E504", what, add.unwrap_or_else(|| self.unheld(column)))
+        let Some(add) = ddl::add_column(to.id, column, from.engine, to.engine) else {
+            return to.blocker("E504", what, self.unheld(column));
+        };
+        if column.has_default {
+            what.push_str(
+                "; give it the same DEFAULT: what a default gave to rows that were there is in no log",
+            );
+        }
+        // It may have been renamed: then a new one would lack what is under the old name.
+        let was = target.columns.iter().find(|there| {
+            let is_left = source.column(&there.name).is_none() && !there.generated && !is_stamp(there);
+            is_left && typemap::verdict(column, from.engine, there, to.engine) == Verdict::Exact
+        });
+        let fix = match was {
+            Some(was) => format!(
+                "if it is column {:?} renamed: {} if it is new: {add}",
+                was.name,
+                ddl::rename_column(to.id, &was.name, &column.name, to.engine)
+            ),
+            None => add,
+        };
+        to.blocker("E504", what, fix)
     }
 
     /// A condition that no other type of the target would lift is none to tell.

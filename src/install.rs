@@ -5,12 +5,15 @@
 //! A placeholder is `{name}`; what is put in is not looked at again, so names of users' tables may hold braces.
 //! A placeholder without a value is a mistake in our own files and stays as it is, which the server refuses.
 
+pub mod config_hash;
 pub mod recorded;
 
 use crate::error::{Error, NEW_COPY, Reason};
 use crate::model::operation::{HeldTable, OutOfSync};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Level, Scope};
+use recorded::Mismatch;
+use std::borrow::Cow;
 
 /// One statement that setup still has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +22,16 @@ pub struct Step {
     pub code: &'static str,
     pub table: Option<TableId>,
     /// What is missing, in a few words.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     pub sql: String,
 }
 
 impl Step {
-    pub fn new(code: &'static str, what: &'static str, sql: impl Into<String>) -> Self {
+    pub fn new(code: &'static str, what: impl Into<Cow<'static, str>>, sql: impl Into<String>) -> Self {
         Step {
             code,
             table: None,
-            what,
+            what: what.into(),
             sql: sql.into(),
         }
     }
@@ -56,16 +59,23 @@ pub fn control_steps(
 }
 
 /// What was set up is not what is configured now, so `setup` refuses.
-pub fn mismatched(scope: &Scope, why: String) -> Error {
+pub fn mismatched(scope: &Scope, other: Mismatch) -> Error {
+    let hint = undone(&other);
     setting_up(scope)
         .reason(Reason::PositionLost)
-        .why(why)
-        .hint(format!("if this is meant, {NEW_COPY}"))
+        .why(other.what)
+        .hint(hint)
+}
+
+/// The way that harms nobody first.
+fn undone(other: &Mismatch) -> String {
+    format!("{}; if this is meant, {NEW_COPY}", other.undo)
 }
 
 /// The same as a finding.
-pub fn mismatch(scope: &Scope, what: String) -> Finding {
-    Finding::blocker("E409", &scope.node, what).fix(format!("if this is meant, {NEW_COPY}"))
+pub fn mismatch(scope: &Scope, other: Mismatch) -> Finding {
+    let fix = undone(&other);
+    Finding::blocker(Finding::OTHER, &scope.node, other.what).fix(fix)
 }
 
 /// `setup` refuses while there is a blocker; the first one tells.
@@ -98,9 +108,9 @@ pub fn findings(node: &str, steps: &[Step]) -> Vec<Finding> {
             .iter_mut()
             .find(|(first, _)| first.code == step.code && first.table == step.table)
         {
-            Some((_, parts)) if parts.contains(&step.what) => {}
-            Some((_, parts)) => parts.push(step.what),
-            None => groups.push((step, vec![step.what])),
+            Some((_, parts)) if parts.contains(&step.what.as_ref()) => {}
+            Some((_, parts)) => parts.push(&step.what),
+            None => groups.push((step, vec![&step.what])),
         }
     }
     let finding = |(step, parts): (&Step, Vec<&str>)| {

@@ -20,6 +20,8 @@ mod stage;
 mod tables;
 #[path = "badinput/tls.rs"]
 mod tls;
+#[path = "badinput/told.rs"]
+mod told;
 
 /// One test per pair of engines.
 macro_rules! on_both_pairs {

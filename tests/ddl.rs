@@ -144,6 +144,11 @@ async fn truncate_merge(pair: Pair) {
         ] {
             assert!(said.stderr.contains(word), "{word} is not in {}", said.stderr);
         }
+        let status = scene.lock.run(&["status"]).await.stderr;
+        assert!(
+            status.contains("next: `tidelock skip '") && !status.contains("next: tidelock run"),
+            "{status}"
+        );
         let found = scene.db(target).count("item").await;
         assert_eq!(
             found,

@@ -19,6 +19,29 @@ pairs! {
     a_refused_row_does_not_keep_its_neighbours_apart => a_refused_row_does_not_keep_its_neighbours_apart;
     an_update_that_changed_nothing_is_no_conflict => an_update_that_changed_nothing_is_no_conflict;
     a_deferrable_constraint_takes_rows => a_deferrable_constraint_takes_rows;
+    a_run_that_ends_carries_its_own_answers_over => a_run_that_ends_carries_its_own_answers_over;
+}
+
+/// What the source of truth answers is written while the run goes on, behind where it was to end.
+async fn a_run_that_ends_carries_its_own_answers_over(pair: Pair) {
+    for truth in ["a", "b"] {
+        let mut scene = Scene::new("answers", pair, Way::Merge, &[ITEM]).await;
+        scene.configure("from:a", &format!("on_conflict = \"source-of-truth:{truth}\""));
+        scene.lock.ok(&["setup", "--execute"]).await;
+        scene.lock.ok(&["run", "--once"]).await;
+        for (side, word) in [(Side::A, "a"), (Side::B, "b")] {
+            let sql = format!(
+                "INSERT INTO item SELECT i, '{word}', 0, NULL FROM {}",
+                numbers(20)
+            );
+            scene.exec(side, &sql).await;
+            scene.exec(side, &format!("DELETE FROM item WHERE id = 3; UPDATE item SET n = 7 WHERE id = 4 AND '{word}' <> '{truth}'")).await;
+        }
+        scene.lock.ok(&["run", "--once"]).await;
+        scene.assert_equal().await;
+        let name = scene.a.one("SELECT name FROM item WHERE id = 4").await;
+        assert_eq!(name, truth);
+    }
 }
 
 /// The target holds a row of the large transaction until the signal has come.

@@ -4,14 +4,13 @@
 
 use super::config::findings;
 use super::{Face, Schema, render, select};
-use crate::compare::{Side, compare};
 use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow;
+use crate::flow::fit;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
-use crate::mapping::Passage;
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
@@ -208,7 +207,8 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
     })
 }
 
-/// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand. `only`: the sync
+/// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand; but for what a
+/// setup refuses as well. `only`: the sync
 /// that was asked about, where it was one.
 fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport], only: Option<&str>) -> Vec<String> {
     let all = nodes
@@ -216,7 +216,8 @@ fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport], only: Opti
         .flat_map(|node| &node.findings)
         .chain(tables.iter().flat_map(|table| &table.findings));
     let mut blockers = all.filter(|finding| finding.level == Level::Blocker).peekable();
-    let is_of_setup = |finding: &Finding| finding.code.starts_with("E4") && finding.code != rings::RING;
+    let no_setup = [rings::RING, Finding::LOST, Finding::OTHER];
+    let is_of_setup = |finding: &Finding| finding.code.starts_with("E4") && !no_setup.contains(&finding.code);
     let only_setup = blockers.peek().is_some() && blockers.all(is_of_setup);
     let only = only.map_or_else(String::new, |name| format!(" --sync {name}"));
     vec![match (ok, only_setup) {
@@ -287,52 +288,33 @@ fn perhaps_hidden(between: &mut [Finding], nodes: &[NodeReport]) {
 
 /// What only both sides together can tell.
 pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Finding> {
+    let sides = answers.iter().map(|answer| {
+        answer.as_ref().map(|answer| fit::Held {
+            engine: answer.engine,
+            tables: &answer.catalog,
+        })
+    });
+    let mut findings = fit::between(spec, &sides.collect::<Vec<_>>());
     let Some(&(source, target)) = spec.links.first() else {
-        return Vec::new();
+        return findings;
     };
     let (Some(from), Some(to)) = (&answers[source], &answers[target]) else {
-        return Vec::new();
+        return findings;
     };
-    let side = |index: usize, answer: &'_ Answer| {
-        let (node, ids) = (&spec.nodes[index].name, &spec.nodes[index].tables);
-        (node.clone(), answer.engine, ids.clone())
-    };
-    let (from_side, to_side) = (side(source, from), side(target, to));
-    let passages: Vec<Passage> = spec
-        .mappings
-        .iter()
-        .map(|(name, mapping)| Passage::new(mapping, source, target, name))
-        .collect();
-    let mut findings = compare(
-        &Side {
-            node: &from_side.0,
-            engine: from_side.1,
-            ids: &from_side.2,
-            tables: &from.catalog,
-        },
-        &Side {
-            node: &to_side.0,
-            engine: to_side.1,
-            ids: &to_side.2,
-            tables: &to.catalog,
-        },
-        spec.links.len() > 1,
-        &passages,
-    );
+    let (from_name, to_name) = (&spec.nodes[source].name, &spec.nodes[target].name);
     // MariaDB has no identity before setup.
     let one_server = !from.server.identity.is_empty()
         && from.server.identity == to.server.identity
-        && from_side.1 == to_side.1;
+        && from.engine == to.engine;
     let one_database = sync.nodes[source].access.database == sync.nodes[target].access.database;
-    let blocker = |what: String| Finding::blocker("E002", &to_side.0, what);
-    if one_server && !from_side.1.is_postgres() {
+    let blocker = |what: String| Finding::blocker("E002", to_name, what);
+    if one_server && !from.engine.is_postgres() {
         let what = format!(
-            "nodes {} and {} are one server, which has one log and one database tidelock for all its databases",
-            from_side.0, to_side.0
+            "nodes {from_name} and {to_name} are one server, which has one log and one database tidelock for all its databases"
         );
         findings.push(blocker(what).fix("give one of them the URL of another server"));
     } else if one_server && one_database {
-        let what = format!("nodes {} and {} are one database", from_side.0, to_side.0);
+        let what = format!("nodes {from_name} and {to_name} are one database");
         findings.push(blocker(what).fix("give one of them the URL of the other database"));
     }
     findings

@@ -7,6 +7,7 @@
 use super::check::{Answer, between};
 use super::setup::{self, Deed, Part, first_line};
 use super::{Face, Schema, render, select};
+use crate::compare::COUNTED;
 use crate::config::{Node, Sync};
 use crate::ddl;
 use crate::engine;
@@ -298,7 +299,9 @@ fn tables(spec: &SyncSpec, shown: usize, sizes: &[Option<Size>], findings: &[Fin
             bytes_estimated: size.map(|size| size.bytes),
             rule: (spec.mode == Mode::Merge).then(|| spec.rules[place].name()),
             mapped: spec.mappings[place].1.words(&names),
-            exact: findings.iter().all(|finding| finding.code == FILLED),
+            exact: findings
+                .iter()
+                .all(|finding| [FILLED, COUNTED].contains(&finding.code)),
             findings,
         }
     })

@@ -63,6 +63,7 @@ fn table(schema: &str, key: &[usize], columns: Vec<Column>) -> Option<CatalogTab
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: String::new(),
+        counter: None,
     })
 }
 
@@ -493,5 +494,73 @@ fn a_unique_key_of_one_side_is_a_warning() {
     assert_eq!(
         warned[0].2,
         "ALTER TABLE \"public\".\"t\" ADD UNIQUE (\"n\"); -- on node pg"
+    );
+}
+
+/// Sides of which both count the key.
+fn counting(step: i64, at: i64) -> Option<CatalogTable> {
+    let mut found = table("public", &[0], vec![int("id")]).unwrap();
+    found.counter = Some(Counter {
+        column: "id".to_owned(),
+        sequence: "public.t_id_seq".to_owned(),
+        step,
+        at: Some(at),
+        bounds: (1, i64::MAX),
+    });
+    Some(found)
+}
+
+#[test]
+fn keys_that_both_sides_count_are_told_two_ways() {
+    let found_one = found(counting(1, 1), counting(1, 9), true);
+    assert_eq!(codes(&found_one), ["pg W463"]);
+    for words in [
+        "ALTER SEQUENCE public.t_id_seq INCREMENT BY 2; SELECT setval('public.t_id_seq', (SELECT coalesce(max(\"id\"), 0) / 2 * 2 + 1 FROM",
+        "SET PERSIST auto_increment_offset = 2",
+    ] {
+        assert!(found_one[0].2.contains(words), "{words}: {found_one:?}");
+    }
+    assert!(found(counting(1, 1), counting(1, 9), false).is_empty());
+    assert!(found(counting(2, 1), counting(2, 8), true).is_empty());
+    assert!(found(counting(1, 1), table("shop", &[0], vec![int("id")]), true).is_empty());
+}
+
+#[test]
+fn names_that_differ_by_case_are_told_once_with_a_mend_that_runs() {
+    let sides = || {
+        (
+            table("public", &[0], vec![int("ID"), int("Mixed")]),
+            table("shop", &[0], vec![int("ID"), int("mixed")]),
+        )
+    };
+    let (pg, my) = sides();
+    let both = found(pg, my, true);
+    assert_eq!(codes(&both), ["my E504"]);
+    assert_eq!(
+        both[0].2,
+        "in the configuration: [sync.table.t] column.Mixed = { my = \"mixed\" }; or, where no application minds: \
+         ALTER TABLE `shop`.`t` RENAME COLUMN `mixed` TO `Mixed`;"
+    );
+    let (pg, my) = sides();
+    assert_eq!(codes(&found(pg, my, false)), ["my E504"]);
+    let key = |schema: &str, name: &str| table(schema, &[0], vec![int(name)]);
+    assert_eq!(
+        codes(&found(key("public", "Id"), key("shop", "id"), true)),
+        ["my E504"]
+    );
+}
+
+#[test]
+fn a_column_that_may_have_been_renamed_is_not_just_added() {
+    let (pg, my) = (
+        table("public", &[0], vec![int("id"), nullable(words("new"))]),
+        table("shop", &[0], vec![int("id"), nullable(words("old"))]),
+    );
+    let renamed = found(pg, my, false);
+    assert_eq!(codes(&renamed), ["my E504"]);
+    let fix = &renamed[0].2;
+    assert!(
+        fix.starts_with("if it is column \"old\" renamed: ALTER TABLE `shop`.`t` RENAME COLUMN `old` TO `new`; if it is new: ALTER"),
+        "{fix}"
     );
 }

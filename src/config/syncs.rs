@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::tables::{self, Around};
 use super::{Node, Sync};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
+use crate::install::config_hash;
 use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
@@ -123,7 +124,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         rule,
         sections,
     };
-    spec.config_hash = config_hash(&spec);
+    spec.config_hash = hash_of(&spec);
     let spec = spec.with_tables(&spec.choice.named());
     let nodes = members.into_iter().map(|(node, _)| node).collect();
     Some(Sync { spec, nodes })
@@ -499,7 +500,7 @@ fn refuse_two_stamps(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)], 
 
 /// What both sides must agree on while they run. The seed is left out: it matters once. Of the tables their choice
 /// counts, and not which tables it finds.
-fn config_hash(spec: &SyncSpec) -> String {
+fn hash_of(spec: &SyncSpec) -> String {
     let nodes: Vec<_> = spec
         .nodes
         .iter()
@@ -526,22 +527,42 @@ fn config_hash(spec: &SyncSpec) -> String {
         .iter()
         .map(|pattern| pattern.text.as_str())
         .collect();
-    let mut sections: Vec<(String, serde_json::Value)> = choice
-        .declared
+    let mut sections = Vec::new();
+    for (declared, section) in choice.declared.iter().zip(&spec.sections) {
+        let names: Vec<String> = declared.names.iter().map(|id| format!("{id:?}")).collect();
+        let keep = section.mapping.filter.as_ref().is_some_and(|filter| filter.keep);
+        let name = declared.name.to_string();
+        sections.push((
+            name,
+            names,
+            rule(&section.rule),
+            section.mapping.signature(),
+            keep,
+        ));
+    }
+    sections.sort();
+    let said: Vec<_> = sections
         .iter()
-        .zip(&spec.sections)
-        .map(|(declared, section)| {
-            let names: Vec<String> = declared.names.iter().map(|id| format!("{id:?}")).collect();
-            let keep = section.mapping.filter.as_ref().is_some_and(|filter| filter.keep);
-            let said = serde_json::json!([names, rule(&section.rule), section.mapping.signature(), keep]);
-            (declared.name.to_string(), said)
-        })
+        .map(|(name, names, rule, signature, keep)| (name, (names, rule, signature, keep)))
         .collect();
-    sections.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let tables = serde_json::json!([patterns, choice.schemas, rule(&spec.rule), sections]);
-    let canonical = serde_json::json!([2, spec.name, mode, spec.links, nodes, tables]);
-    format!(
-        "{:032x}",
-        xxhash_rust::xxh3::xxh3_128(canonical.to_string().as_bytes())
-    )
+    let tables = serde_json::json!([patterns, choice.schemas, rule(&spec.rule), said]);
+    let whole = serde_json::json!([2, spec.name, mode, spec.links, nodes, tables]);
+    // One that says what the sync says is like none.
+    let rules: Vec<_> = sections
+        .iter()
+        .filter(|(_, _, said, ..)| *said != rule(&spec.rule))
+        .map(|(name, _, rule, ..)| (name, rule))
+        .collect();
+    let mapped: Vec<_> = sections
+        .iter()
+        .map(|(name, names, _, signature, keep)| (name, names, signature, keep))
+        .collect();
+    let parts = [
+        serde_json::json!(nodes),
+        serde_json::json!([mode, spec.links]),
+        serde_json::json!([patterns, choice.schemas]),
+        serde_json::json!([rule(&spec.rule), rules]),
+        serde_json::json!(mapped),
+    ];
+    config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))
 }

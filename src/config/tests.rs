@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::access::{Secret, TlsMode};
+use crate::install::config_hash;
 use crate::model::schema::TableId;
 use crate::model::sync::Rule;
 
@@ -77,7 +78,7 @@ fn a_two_way_sync_has_two_links_and_two_scopes() {
     assert!(scope.is_source && scope.is_target);
     assert_eq!(
         (scope.run_user.as_str(), scope.config_hash.len()),
-        ("tidelock", 32)
+        ("tidelock", 62)
     );
     assert_eq!(sync.peers(1), [(1, "pg".to_owned())]);
     assert_eq!(pg.access.tls, TlsMode::VerifyFull);
@@ -110,6 +111,9 @@ fn the_hash_follows_what_both_sides_must_agree_on_and_nothing_else() {
     assert_ne!(base, hash(&but("\"customers\", ", "")));
     assert_ne!(base, hash(&with("on_conflict = \"source-of-truth:pg\"")));
     assert_ne!(base, hash(&but("[node.my]", "[node.my]\nrank = 7")));
+    let told = |text: &str| config_hash::changed(&base, &hash(text));
+    assert_eq!(told(&with("on_conflict = \"source-of-truth:pg\"")), "on_conflict");
+    assert_eq!(told(&but("[node.my]", "[node.my]\nrank = 7")), "nodes");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     /// Changes that were there already.
     pub(crate) noops: u64,
     pub(crate) by_kind: Conflicts,
+    /// Changes that were answered by writes of our own, which the other direction has still to carry.
+    pub(crate) answers: u64,
 }
 
 pub(crate) struct Applier {

@@ -19,6 +19,7 @@ use crate::model::position::Position;
 use crate::model::sync::Checkpoint;
 use crate::plan::layer::Layers;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -557,6 +558,10 @@ impl Link {
         }
         let stands = &self.applier.checkpoint().position;
         self.pulse.committed(stands, tally.changes, &tally.by_kind);
+        self.pulse
+            .figures
+            .answers
+            .fetch_add(tally.answers, Ordering::Relaxed);
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,

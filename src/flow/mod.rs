@@ -9,6 +9,7 @@ mod apply;
 mod backoff;
 pub mod behind;
 pub mod figures;
+pub mod fit;
 mod group;
 pub mod hold;
 pub mod instance;
@@ -183,6 +184,11 @@ async fn ready(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<Vec<Node>> {
         databases.push(rings::database(node, spec).await?);
     }
     refuse_rings(sync, databases, rings)?;
+    let unfit = fit::against_start(sync, &mut nodes).await?;
+    for spec in &sync.nodes {
+        let own = unfit.iter().filter(|finding| finding.node == spec.name);
+        refuse_blockers("start", spec, own.cloned().collect())?;
+    }
     Ok(nodes)
 }
 

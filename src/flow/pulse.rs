@@ -229,6 +229,8 @@ pub struct Counters {
     pub copied_rows: AtomicU64,
     /// Rows of the first copy by the source's statistics; zero = not known, or none was needed.
     pub copy_estimated: AtomicU64,
+    /// Changes that were answered by writes of our own on the target.
+    pub answers: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
     /// Definitions of tables that changed on the source: the link went on, or it or the table stopped there.

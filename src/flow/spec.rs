@@ -1,6 +1,7 @@
 //! What the flows need to know of a sync; `config` fills it, so that no flow knows the configuration file.
 
 use crate::access::Access;
+use crate::install::config_hash;
 use crate::mapping::choice::{self, Choice};
 use crate::mapping::{Mapping, Passage};
 use crate::model::operation::SessionName;
@@ -165,7 +166,7 @@ impl SyncSpec {
                 .collect(),
             source,
             target,
-            config_hash: self.config_hash.clone(),
+            config_hash: config_hash::short(&self.config_hash).to_owned(),
             limits: self.limits.clone(),
             instance: self.instance.clone(),
         })

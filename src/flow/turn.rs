@@ -17,6 +17,7 @@ use crate::model::operation::{Instance, Stop};
 use crate::model::position::Position;
 use crate::seed;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -25,6 +26,8 @@ use tracing::{info, warn};
 
 /// Leaving word of why a link stopped must not hold up the end.
 const RECORD_MAX: Duration = Duration::from_secs(3);
+/// An answer is contested again only by somebody who writes meanwhile.
+const PASSES_MAX: u32 = 10;
 
 /// What every sync of a run shares.
 pub(super) struct Turn {
@@ -105,42 +108,69 @@ impl Turn {
         backoff.wait(&what, error, &self.pulses(sync), &self.work).await
     }
 
-    /// First start, then the links and the watch over settings, until the links have ended.
+    /// First start, then the links and the watch over settings, until the links have ended. With `once`, again while
+    /// what was written has answers of our own in it: they are of this run too.
     async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
-        let Some((sync, goals)) = self.first_start(sync, ready, view).await? else {
+        let Some((sync, mut goals)) = self.first_start(sync, ready, view).await? else {
             return Ok(());
         };
         let watch = CancellationToken::new();
         let _over = watch.clone().drop_guard();
-        let (mut links, mut others) = (JoinSet::new(), JoinSet::new());
         let presence = Presence::new(sync.nodes.iter());
-        for (index, goal) in goals.into_iter().enumerate() {
-            let run = Run {
-                spec: sync.link(index),
-                goal,
-                stop: self.work.clone(),
-                pulse: self.live.of(&sync.name, &sync.link(index).id),
-                presence: presence.clone(),
-                view: view.clone(),
-            };
-            others.spawn(poll::run(
-                Arc::clone(&run.spec),
-                Arc::clone(&run.pulse),
-                watch.clone(),
-            ));
-            links.spawn(async move { run.supervise().await });
+        let mut others = JoinSet::new();
+        for index in 0..sync.links.len() {
+            let (link, watch) = (sync.link(index), watch.clone());
+            let pulse = self.live.of(&sync.name, &link.id);
+            others.spawn(poll::run(link, pulse, watch));
         }
-        let watched = sync.clone();
-        others.spawn(async move { watch_settings(&watched, &presence, &watch, begun).await });
+        let (watched, seen) = (sync.clone(), presence.clone());
+        others.spawn(async move { watch_settings(&watched, &seen, &watch, begun).await });
+        for _ in 0..PASSES_MAX {
+            let answers = self.answers(&sync);
+            let mut links = JoinSet::new();
+            for (index, goal) in goals.into_iter().enumerate() {
+                let run = Run {
+                    spec: sync.link(index),
+                    goal,
+                    stop: self.work.clone(),
+                    pulse: self.live.of(&sync.name, &sync.link(index).id),
+                    presence: presence.clone(),
+                    view: view.clone(),
+                };
+                links.spawn(async move { run.supervise().await });
+            }
+            self.ended(links, &mut others).await?;
+            if !self.once || self.work.is_cancelled() {
+                return Ok(());
+            }
+            if self.answers(&sync) == answers {
+                return Box::pin(refuse_unlogged(&sync)).await;
+            }
+            info!(sync = %sync.name, "going on until the answers to contested rows are carried over too");
+            goals = self.goals(&sync).await?;
+        }
+        Err(Error::definite(format!("run sync {} once", sync.name))
+            .why("rows were contested again and again, and the last answers to them are not carried over")
+            .hint("tidelock run --once"))
+    }
+
+    /// So many changes were answered by writes of our own.
+    fn answers(&self, sync: &SyncSpec) -> u64 {
+        let pulses = self.pulses(sync);
+        let each = pulses
+            .iter()
+            .map(|pulse| pulse.figures.answers.load(Ordering::Relaxed));
+        each.sum()
+    }
+
+    /// Until all links have ended; the first error stops the others.
+    async fn ended(&self, mut links: JoinSet<Result<()>>, others: &mut JoinSet<Result<()>>) -> Result<()> {
         let mut first = Ok(());
         loop {
             let joined = tokio::select! {
                 joined = links.join_next() => match joined {
-                    None if self.once && first.is_ok() && !self.work.is_cancelled() => {
-                        return Box::pin(refuse_unlogged(&sync)).await;
-                    }
                     None => return first,
                     Some(joined) => joined,
                 },

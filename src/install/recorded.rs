@@ -3,7 +3,7 @@
 //! Pure. Owns: the rows of `tidelock.node` and `tidelock.table_state`, and each reason for which only a new copy helps
 //! (E409). Refuses: reading them; each engine's `setup/state` does.
 
-use super::digest;
+use super::{config_hash, digest};
 use crate::model::schema::{Table, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
@@ -33,6 +33,22 @@ pub struct TableState {
     pub fingerprint: String,
 }
 
+/// Why a sync as it is configured now is not the one that was set up, and the way back to that one, without a new copy.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    pub what: String,
+    pub undo: String,
+}
+
+impl Mismatch {
+    fn new(what: String, undo: impl Into<String>) -> Self {
+        Mismatch {
+            what,
+            undo: undo.into(),
+        }
+    }
+}
+
 impl Recorded {
     /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet. `identity` is the
     /// server's own, and what that is.
@@ -41,7 +57,7 @@ impl Recorded {
         scope: &Scope,
         peers: &[(Rank, String)],
         (identity, what): (&str, &str),
-    ) -> Option<String> {
+    ) -> Option<Mismatch> {
         self.other_rank(scope, peers)
             .or_else(|| self.other_mode(scope))
             .or_else(|| self.late_table(scope))
@@ -49,30 +65,51 @@ impl Recorded {
             .or_else(|| self.other_node(scope, identity, what))
     }
 
-    fn other_rank(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+    fn other_rank(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<Mismatch> {
         let wanted = std::iter::once((scope.rank, scope.node.as_str()))
             .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
         for (rank, name) in wanted {
             let differs =
                 |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
             if let Some(node) = self.nodes.iter().find(differs) {
-                return Some(format!(
+                let what = format!(
                     "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
                     node.name, node.rank
-                ));
+                );
+                return Some(Mismatch::new(what, self.as_ranked(scope)));
             }
         }
         None
     }
 
-    fn other_mode(&self, scope: &Scope) -> Option<String> {
+    /// The nodes as they were set up.
+    fn as_ranked(&self, scope: &Scope) -> String {
+        let nodes = self.nodes.iter().filter(|node| node.sync == scope.sync);
+        let mut nodes: Vec<(Rank, &str)> = nodes.map(|node| (node.rank, node.name.as_str())).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let names: Vec<String> = nodes.iter().map(|(_, name)| format!("{name:?}")).collect();
+        let ranks = nodes
+            .iter()
+            .map(|(rank, name)| format!("rank = {rank} in [node.{name}]"));
+        format!(
+            "put the names and their order in nodes back as they were set up ({}), or say {}",
+            names.join(", "),
+            ranks.collect::<Vec<_>>().join(" and ")
+        )
+    }
+
+    fn other_mode(&self, scope: &Scope) -> Option<Mismatch> {
         let was_merge = |there: &TableState| there.sync == scope.sync && there.tombstones.is_some();
         let is_other = scope.mode == Mode::Transactional && self.tables.iter().any(was_merge);
-        is_other.then(|| "the sync was set up in merge mode, and is transactional now".to_owned())
+        is_other.then(|| {
+            let what = "the sync was set up in merge mode, and is transactional now".to_owned();
+            Mismatch::new(what, "put mode = \"merge\" back")
+        })
     }
 
     /// Rows that a table already holds are copied when its sync first starts, and never later.
-    fn late_table(&self, scope: &Scope) -> Option<String> {
+    fn late_table(&self, scope: &Scope) -> Option<Mismatch> {
         if !self.started.contains(&scope.sync) {
             return None;
         }
@@ -82,13 +119,15 @@ impl Recorded {
                 .any(|there| there.sync == scope.sync && there.id == *table)
         };
         let late = scope.tables.iter().find(|table| !known(table))?;
-        Some(format!(
+        let what = format!(
             "table {late} joins the sync after its first start, and the rows it holds would never be copied"
-        ))
+        );
+        let undo = "take it out of this sync's tables; a [[sync]] of its own copies its rows";
+        Some(Mismatch::new(what, undo))
     }
 
     /// Columns and rows that did not pass so far are nowhere to be read again.
-    fn other_mapping(&self, scope: &Scope) -> Option<String> {
+    fn other_mapping(&self, scope: &Scope) -> Option<Mismatch> {
         if !self.started.contains(&scope.sync) {
             return None;
         }
@@ -97,28 +136,32 @@ impl Recorded {
             is_ours && signature(&there.fingerprint) != scope.mapped(&there.id).signature
         };
         let there = self.tables.iter().find(changed)?;
-        Some(format!(
+        let what = format!(
             "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
             there.id
-        ))
+        );
+        Some(Mismatch::new(what, "put its section [sync.table] back as it was"))
     }
 
-    fn other_node(&self, scope: &Scope, identity: &str, what: &str) -> Option<String> {
+    fn other_node(&self, scope: &Scope, identity: &str, what: &str) -> Option<Mismatch> {
         let own = self
             .nodes
             .iter()
             .find(|node| node.sync == scope.sync && node.is_self)?;
         if own.rank != scope.rank {
-            return Some(format!(
+            let what = format!(
                 "the control schema here was set up as node {:?} of the sync",
                 own.name
-            ));
+            );
+            let undo = format!("are the URLs exchanged? This one is of node {:?}", own.name);
+            return Some(Mismatch::new(what, undo));
         }
         (own.identity != identity).then(|| {
-            format!(
+            let what = format!(
                 "the server is not the one that was set up: its {what} was {}, and is {identity} now",
                 own.identity
-            )
+            );
+            Mismatch::new(what, "point the URL back to the server that was set up")
         })
     }
 
@@ -128,8 +171,20 @@ impl Recorded {
             node.sync == scope.sync
                 && node.rank == rank
                 && node.is_self == is_self
-                && node.config_hash == scope.config_hash
+                && config_hash::is_same(&node.config_hash, &scope.config_hash)
         })
+    }
+
+    /// What `setup` has to note of a node of the sync, in words.
+    pub fn unknown(&self, scope: &Scope, rank: Rank, is_self: bool) -> String {
+        let is_it = |node: &&Node| node.sync == scope.sync && node.rank == rank && node.is_self == is_self;
+        match self.nodes.iter().find(is_it) {
+            None => "names and ranks of the nodes".to_owned(),
+            Some(node) => format!(
+                "the configuration changed since setup: {}",
+                config_hash::changed(&node.config_hash, &scope.config_hash)
+            ),
+        }
     }
 
     pub fn table(&self, sync: &str, id: &TableId) -> Option<&TableState> {
@@ -182,7 +237,7 @@ impl Recorded {
 }
 
 /// Tombstones know a row by the key that the table had when it was set up. Both in the scope's order.
-pub fn changed_key(tables: &[Option<CatalogTable>], tombstones: &[Option<CatalogTable>]) -> Option<String> {
+pub fn changed_key(tables: &[Option<CatalogTable>], tombstones: &[Option<CatalogTable>]) -> Option<Mismatch> {
     let key = |catalog: &CatalogTable| -> Vec<String> {
         let columns = &catalog.table.columns;
         catalog
@@ -195,12 +250,13 @@ pub fn changed_key(tables: &[Option<CatalogTable>], tombstones: &[Option<Catalog
     tables.iter().zip(tombstones).find_map(|(table, tombstones)| {
         let (table, was) = (table.as_ref()?, key(tombstones.as_ref()?));
         (key(table) != was).then(|| {
-            format!(
+            let what = format!(
                 "the primary key of {} was ({}) when it was set up and is ({}) now",
                 table.table.id,
                 was.join(", "),
                 key(table).join(", ")
-            )
+            );
+            Mismatch::new(what, "put the primary key back")
         })
     })
 }

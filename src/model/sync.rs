@@ -198,6 +198,8 @@ impl Finding {
     pub const LOST: &str = "E408";
     /// A foreign key changes rows by itself.
     pub const CASCADES: &str = "E305";
+    /// The code of the finding that what was set up is something else.
+    pub const OTHER: &str = "E409";
     /// The code of a finding about a user's trigger that fires when Tidelock writes.
     pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
@@ -346,6 +348,39 @@ pub struct CatalogTable {
     pub cascades: Vec<String>,
     /// PostgreSQL: `r` or `p`; MySQL: storage engine.
     pub storage: String,
+    /// Numbers the rows, where the primary key is one column that the server counts.
+    pub counter: Option<Counter>,
+}
+
+/// What gives a key its numbers: a sequence, or AUTO_INCREMENT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    pub column: String,
+    /// PostgreSQL: the sequence as SQL names it; else empty.
+    pub sequence: String,
+    pub step: i64,
+    /// A number that it gave or gives; `None`: the account may not see it.
+    pub at: Option<i64>,
+    /// It gives none below or above.
+    pub bounds: (i64, i64),
+}
+
+impl Counter {
+    /// Can both give one number? A counter whose step was set and whose numbers cannot be seen is taken at its word.
+    pub fn meets(&self, other: &Counter) -> bool {
+        if self.bounds.0 > other.bounds.1 || other.bounds.0 > self.bounds.1 {
+            return false;
+        }
+        let (mut common, mut rest) = (self.step.unsigned_abs(), other.step.unsigned_abs());
+        while rest != 0 {
+            (common, rest) = (rest, common % rest);
+        }
+        match (common, self.at, other.at) {
+            (0 | 1, _, _) => true,
+            (_, Some(here), Some(there)) => here.abs_diff(there) % common == 0,
+            (_, None, _) | (_, _, None) => false,
+        }
+    }
 }
 
 /// How large a table is. An estimate: the rows are the server's statistics.
@@ -369,6 +404,39 @@ pub struct ForeignTrigger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn counter(step: i64, at: Option<i64>) -> Counter {
+        Counter {
+            column: "id".to_owned(),
+            sequence: String::new(),
+            step,
+            at,
+            bounds: (1, i64::MAX),
+        }
+    }
+
+    #[test]
+    fn counters_meet_unless_their_steps_or_bounds_keep_them_apart() {
+        for (one, other, meets) in [
+            (counter(1, Some(5)), counter(1, Some(1)), true),
+            (counter(1, None), counter(2, Some(1)), true),
+            (counter(2, Some(11)), counter(2, Some(2)), false),
+            (counter(2, Some(12)), counter(2, Some(2)), true),
+            (counter(2, None), counter(2, Some(2)), false),
+            (counter(2, Some(1)), counter(3, Some(2)), true),
+            (counter(4, Some(1)), counter(6, Some(2)), false),
+            (counter(4, Some(3)), counter(6, Some(5)), true),
+        ] {
+            assert_eq!(
+                (one.meets(&other), other.meets(&one)),
+                (meets, meets),
+                "{one:?} {other:?}"
+            );
+        }
+        let (mut low, mut high) = (counter(1, Some(1)), counter(1, Some(1_001)));
+        (low.bounds, high.bounds) = ((1, 1_000), (1_001, 2_000));
+        assert!(!low.meets(&high) && !high.meets(&low));
+    }
 
     #[test]
     fn names_fit_and_stay_apart() {

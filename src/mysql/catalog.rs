@@ -9,7 +9,7 @@ use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{CatalogTable, ForeignTrigger, Size};
+use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
 use std::collections::HashMap;
@@ -103,6 +103,7 @@ async fn read_schema(
     };
     columns(scope, flavor, &json, found).await?;
     indexes(scope, found).await?;
+    counters(scope, found).await?;
     triggers(scope, found).await?;
     cascades(scope, flavor, found).await
 }
@@ -176,6 +177,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
             storage,
+            counter: None,
         };
         found.insert(id, catalog);
     }
@@ -269,6 +271,9 @@ async fn columns(
         // MariaDB writes the absence of a default of a nullable column as an expression.
         let default = default.filter(|text| flavor == Flavor::Mysql || text != "NULL");
         let extra = extra.to_ascii_uppercase();
+        if extra.contains("AUTO_INCREMENT") {
+            catalog.counter = Some(uncounted(name.clone()));
+        }
         catalog.table.columns.push(Column {
             name,
             ty: match is_json {
@@ -284,6 +289,47 @@ async fn columns(
                 || extra.contains("AUTO_INCREMENT")
                 || extra.contains("DEFAULT_GENERATED"),
         });
+    }
+    Ok(())
+}
+
+fn uncounted(column: String) -> Counter {
+    Counter {
+        column,
+        sequence: String::new(),
+        step: 1,
+        at: None,
+        bounds: (1, i64::MAX),
+    }
+}
+
+/// How AUTO_INCREMENT counts, of all tables of the server alike; a session may count otherwise, which nobody else sees.
+async fn counters(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    for catalog in found.values_mut() {
+        let (table, counter) = (&catalog.table, &catalog.counter);
+        let is_key = |counter: &&Counter| {
+            let place = table.column(&counter.column);
+            place.is_some_and(|place| table.key == [place])
+        };
+        if counter.as_ref().filter(is_key).is_none() {
+            catalog.counter = None;
+        }
+    }
+    if found.values().all(|catalog| catalog.counter.is_none()) {
+        return Ok(());
+    }
+    let sql = "SELECT CAST(@@GLOBAL.auto_increment_increment AS SIGNED), CAST(@@GLOBAL.auto_increment_offset AS SIGNED)";
+    let answer: Option<(i64, i64)> = scope
+        .conn
+        .query_first(sql)
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    let Some((step, offset)) = answer else {
+        return Err(Error::definite(DOING).why("the server gave no row"));
+    };
+    for counter in found.values_mut().filter_map(|catalog| catalog.counter.as_mut()) {
+        // The server takes no notice of a greater offset.
+        (counter.step, counter.at) = (step, (offset <= step).then_some(offset));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::fail;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{CatalogTable, ForeignTrigger, Size};
+use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
@@ -28,6 +28,7 @@ pub async fn tables(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Catal
         .collect();
     columns(client, &oids, &mut by_oid).await?;
     indexes(client, &oids, &mut by_oid).await?;
+    counters(client, &oids, &mut by_oid).await?;
     triggers(client, &oids, &mut by_oid).await?;
     cascades(client, &oids, &mut by_oid).await?;
     Ok(found
@@ -165,6 +166,7 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
                 foreign_triggers: Vec::new(),
                 cascades: Vec::new(),
                 storage: cell(row, 2)?,
+                counter: None,
             },
         });
     }
@@ -375,6 +377,44 @@ async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut R
         } else {
             relation.catalog.table.uniques.push(columns);
         }
+    }
+    Ok(())
+}
+
+/// Identities, and defaults that are the next number of a sequence and nothing else. What the sequence gave last is
+/// NULL for whoever has no right on it.
+const COUNTERS: &str = "
+    SELECT a.attrelid, a.attname::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+           s.seqincrement, q.last_value, s.seqmin, s.seqmax
+      FROM pg_index i
+      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+     CROSS JOIN LATERAL (
+           SELECT d.objid AS sequence FROM pg_depend d
+            WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refclassid = 'pg_class'::regclass
+              AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+           UNION
+           SELECT d.refobjid FROM pg_attrdef def
+             JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = def.oid
+                             AND d.refclassid = 'pg_class'::regclass
+            WHERE def.adrelid = a.attrelid AND def.adnum = a.attnum
+              AND pg_get_expr(def.adbin, def.adrelid) ~ '^nextval\\(''([^'']|'''')*''::regclass\\)$') counts
+      JOIN pg_sequence s ON s.seqrelid = counts.sequence
+      JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_sequences q ON q.schemaname = n.nspname AND q.sequencename = c.relname
+     WHERE i.indrelid = ANY($1::oid[]) AND i.indisprimary AND i.indnkeyatts = 1";
+
+async fn counters(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
+    for row in query(client, COUNTERS, oids).await? {
+        let Some(relation) = by_oid.get_mut(&cell::<u32>(&row, 0)?) else {
+            continue;
+        };
+        relation.catalog.counter = Some(Counter {
+            column: cell(&row, 1)?,
+            sequence: cell(&row, 2)?,
+            step: cell(&row, 3)?,
+            at: cell(&row, 4)?,
+            bounds: (cell(&row, 5)?, cell(&row, 6)?),
+        });
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 /// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
 const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
+/// What starts a link that nothing keeps from going on.
+const RUN: &str = "tidelock run";
 /// A reader reports every ten seconds; after this it is frozen or cut off.
 const SILENT_READER_MS: u64 = 25_000;
 
@@ -33,11 +35,17 @@ pub struct Document {
 impl Document {
     pub fn new(links: Vec<Report>) -> Self {
         let mut next_steps: Vec<String> = Vec::new();
+        // One that stopped for a reason of its own took the others with it, and would again.
+        let is_stopped = |report: &Report| {
+            report.state == "stopped" && report.next.as_deref().is_some_and(|next| next != RUN)
+        };
+        let is_run_vain = links.iter().any(is_stopped);
         for report in &links {
             let open = (report.conflicts_open > 0).then_some("tidelock conflicts list --open");
             let held = report.held.iter().filter(|held| !held.resumed);
             let held = held.map(|held| held.next.as_str());
-            for step in report.next.as_deref().into_iter().chain(held).chain(open) {
+            let own = report.next.as_deref().filter(|next| *next != RUN || !is_run_vain);
+            for step in own.into_iter().chain(held).chain(open) {
                 if !next_steps.iter().any(|known| known == step) {
                     next_steps.push(step.to_owned());
                 }
@@ -322,11 +330,13 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         return verdict("position lost", why, Some(&teardown));
     }
     if let Some(stop) = target.halted() {
-        return verdict("stopped", halted(stop), Some("tidelock run"));
+        // Running again without that only stops again.
+        let next = stop.hint.as_deref().unwrap_or(RUN);
+        return verdict("stopped", halted(stop), Some(next));
     }
     let lease = target.lease.as_ref();
     if let Some(lease) = lease.filter(|lease| !lease.is_held()) {
-        return verdict("stopped", ended(lease), Some("tidelock run"));
+        return verdict("stopped", ended(lease), Some(RUN));
     }
     let silent = retention.reader_silent_ms.filter(|ms| *ms > SILENT_READER_MS);
     match (retention.reader_active, silent) {
@@ -339,7 +349,7 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         (Some(true), None) => verdict("running", "", None),
         (Some(false), _) => {
             let why = format!("nobody reads the log of node {} for this link", source(link));
-            verdict("stopped", why, Some("tidelock run"))
+            verdict("stopped", why, Some(RUN))
         }
         (None, _) if in_step => verdict("in step", "", None),
         (None, _) if lease.is_some() => verdict("running", "", None),
@@ -347,7 +357,7 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         (None, _) => {
             let minutes = age / 60_000;
             let why = format!("the checkpoint has not moved for {minutes} min: no run, or it is stuck");
-            verdict("stopped", why, Some("tidelock run"))
+            verdict("stopped", why, Some(RUN))
         }
     }
 }
@@ -356,11 +366,11 @@ fn not_begun(seed: &Seed) -> Verdict {
     match seed {
         Seed::From(node) => {
             let why = format!("the first copy from {node} is not done");
-            verdict("not seeded", why, Some("tidelock run"))
+            verdict("not seeded", why, Some(RUN))
         }
         Seed::None => {
             let why = "no run has made a checkpoint yet";
-            verdict("never started", why, Some("tidelock run"))
+            verdict("never started", why, Some(RUN))
         }
     }
 }

@@ -244,11 +244,9 @@ async fn column_added(pair: Pair, way: Way) {
         )
         .await;
     stage.lock.ok(&["setup", "--execute"]).await;
-    let said = stage
-        .refused(&["run", "--once"], 1, &[&prefix, "extra", "tidelock check"])
-        .await;
-    assert!(said.message.contains("does not exist"), "{said:?}");
+    let said = stage.refused_run(3, &[&changed(to), "E504", "extra"]).await;
     let fix = stage.finding(to, "E504", &["extra", "ADD COLUMN"]).await;
+    assert_eq!(said.hint, fix);
     mend(stage.copied(), &fix).await;
     stage
         .refused_run(

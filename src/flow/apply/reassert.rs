@@ -31,6 +31,7 @@ impl Applier {
             .map(|(contested, _)| self.answer(plan, contested));
         let (first, second): (Vec<Write>, Vec<Option<Write>>) =
             answers.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        self.tally.answers += first.len() as u64;
         self.target.segment(&self.movement(Segment::Own)).await?;
         let written = self.target.write(&plan.shape, &first).await?;
         let mut deletes = Vec::new();

@@ -7,7 +7,7 @@
 use super::grants::{self, Grant};
 use super::triggers;
 use crate::error::{Error, Result};
-use crate::install::recorded::{self, Node, Recorded, TableState};
+use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Scope, Server};
@@ -155,7 +155,7 @@ impl State {
     }
 
     /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet.
-    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<Mismatch> {
         let what = match self.flavor {
             Flavor::Mysql => "server_uuid",
             Flavor::Mariadb => "row of tidelock.server_id",
@@ -166,7 +166,7 @@ impl State {
             .or_else(|| self.changed_key())
     }
 
-    pub(super) fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<Mismatch> {
         recorded::changed_key(&self.tables, &self.tombstones)
     }
 

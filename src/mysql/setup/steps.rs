@@ -54,12 +54,12 @@ pub(super) async fn steps(
 
 /// MariaDB's servers have no name of their own, so ours gets one, once.
 fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec<Step>) {
-    let what = "names and ranks of the nodes";
     let mut identity = literal(&state.server.identity);
     if state.flavor == Flavor::Mariadb {
         identity = "(SELECT identity FROM tidelock.server_id WHERE only_row = 1)".to_owned();
         if state.server.identity.is_empty() {
             let sql = "INSERT IGNORE INTO tidelock.server_id (only_row, identity) VALUES (1, UUID())";
+            let what = state.recorded.unknown(scope, scope.rank, true);
             steps.push(Step::new(NODES, what, sql));
         }
     }
@@ -79,6 +79,7 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
             name = literal(name),
             hash = literal(&scope.config_hash),
         );
+        let what = state.recorded.unknown(scope, rank, is_self);
         steps.push(Step::new(NODES, what, sql));
     }
 }

@@ -6,7 +6,7 @@
 
 use super::triggers;
 use crate::error::Result;
-use crate::install::recorded::{self, Node, Recorded, TableState};
+use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Scope, Server, slot_name};
@@ -198,14 +198,14 @@ impl State {
     }
 
     /// Why this is not the node that was set up; `None` when it is, or when nothing was set up yet.
-    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<String> {
+    pub(super) fn mismatch(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<Mismatch> {
         let identity = (self.server.identity.as_str(), "system identifier/timeline");
         self.recorded
             .mismatch(scope, peers, identity)
             .or_else(|| self.changed_key())
     }
 
-    pub(super) fn changed_key(&self) -> Option<String> {
+    pub(super) fn changed_key(&self) -> Option<Mismatch> {
         recorded::changed_key(&self.tables, &self.tombstones)
     }
 

@@ -86,7 +86,8 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
             literal(identity),
             literal(&scope.config_hash),
         );
-        steps.push(Step::new(NODES, "names and ranks of the nodes", sql));
+        let what = state.recorded.unknown(scope, rank, is_self);
+        steps.push(Step::new(NODES, what, sql));
     }
 }
 

@@ -34,6 +34,7 @@ fn assembler() -> Assembler {
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
+        counter: None,
     };
     let position = Position::Gtid(GtidSet::default());
     Assembler::new(&[Arc::new(table)], position, false, Space::default())
@@ -257,6 +258,7 @@ fn assembler_of(name: &str) -> Assembler {
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
+        counter: None,
         always: Vec::new(),
     };
     let position = Position::Gtid(GtidSet::default());

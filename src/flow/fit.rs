@@ -1,0 +1,92 @@
+//! Do the tables of the two sides fit together, as far as a start may go on?
+//!
+//! Owns: both sides' catalogs as [`compare`] wants them, for `check`, `plan` and the start of `run`; which of its
+//! findings a start passes over: those of tables that wait anyhow, because their link holds them, or would hold them.
+//! Refuses: what one node tells alone (see `engine`'s `check`).
+
+use super::spec::SyncSpec;
+use crate::compare::{Side, compare};
+use crate::engine::Node;
+use crate::error::Result;
+use crate::mapping::Passage;
+use crate::model::schema::{Engine, TableId};
+use crate::model::sync::{CatalogTable, Finding, OnStop};
+use std::collections::BTreeSet;
+
+/// What a node holds of the sync's tables, in their order.
+pub struct Held<'a> {
+    /// MySQL and MariaDB told apart.
+    pub engine: Engine,
+    pub tables: &'a [Option<CatalogTable>],
+}
+
+/// What only both sides together can tell. `sides`: by node.
+pub fn between(spec: &SyncSpec, sides: &[Option<Held<'_>>]) -> Vec<Finding> {
+    let Some(&(source, target)) = spec.links.first() else {
+        return Vec::new();
+    };
+    let (Some(from), Some(to)) = (&sides[source], &sides[target]) else {
+        return Vec::new();
+    };
+    let side = |index: usize, held: &Held<'_>| (&spec.nodes[index], held.engine);
+    let ((source_node, source_engine), (target_node, target_engine)) = (side(source, from), side(target, to));
+    let passages: Vec<Passage> = spec
+        .mappings
+        .iter()
+        .map(|(name, mapping)| Passage::new(mapping, source, target, name))
+        .collect();
+    compare(
+        &Side {
+            node: &source_node.name,
+            engine: source_engine,
+            ids: &source_node.tables,
+            tables: from.tables,
+        },
+        &Side {
+            node: &target_node.name,
+            engine: target_engine,
+            ids: &target_node.tables,
+            tables: to.tables,
+        },
+        spec.links.len() > 1,
+        &passages,
+    )
+}
+
+/// What stands against a start, but for tables that a link holds. `nodes`: in the sync's order.
+pub(super) async fn against_start(spec: &SyncSpec, nodes: &mut [Node]) -> Result<Vec<Finding>> {
+    let (mut started, mut waiting) = (false, BTreeSet::new());
+    for (index, &(_, target)) in spec.links.iter().enumerate() {
+        let status = nodes[target]
+            .link_status(&spec.name, &spec.link(index).id)
+            .await?;
+        started |= status.checkpoint.is_some_and(|checkpoint| checkpoint.seq >= 0);
+        let place = |id: &TableId| spec.nodes[target].tables.iter().position(|table| table == id);
+        waiting.extend(status.held.iter().filter_map(|held| place(&held.table)));
+    }
+    // Such a table is held when a row of it comes, and the others go on.
+    if started && spec.on_stop == OnStop::Table {
+        return Ok(Vec::new());
+    }
+    let (mut engines, mut catalogs) = (Vec::new(), Vec::new());
+    for (node, declared) in nodes.iter_mut().zip(&spec.nodes) {
+        engines.push(node.engine().await?);
+        catalogs.push(node.catalog(&declared.tables).await?);
+    }
+    let sides = engines.iter().zip(&catalogs);
+    let sides: Vec<Option<Held<'_>>> = sides
+        .map(|(engine, tables)| {
+            Some(Held {
+                engine: *engine,
+                tables,
+            })
+        })
+        .collect();
+    let mut findings = between(spec, &sides);
+    findings.retain(|finding| {
+        let node = spec.nodes.iter().find(|node| node.name == finding.node);
+        let is_of = |place: &usize| node.map(|node| node.tables[*place].to_string()) == finding.table;
+        !waiting.iter().any(is_of)
+    });
+    Ok(findings)
+}
