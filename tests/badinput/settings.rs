@@ -147,7 +147,7 @@ fn written_wrongly() -> Vec<Wrongly> {
         (
             "SET SESSION binlog_format = 'STATEMENT'",
             update,
-            vec!["logged as a statement", "binlog_format"],
+            vec!["was logged as its text", "binlog_format"],
         ),
     ]
 }
@@ -212,7 +212,7 @@ async fn format_changed_under_load() {
     let said = stage.refused_run(3, &["b: ", "E202", "binlog_format"]).await;
     mend(&stage.b, &said.hint).await;
     let said = stage
-        .refused_run(7, &["item", "logged as a statement", "binlog_format"])
+        .refused_run(7, &["item", "was logged as its text", "binlog_format"])
         .await;
     stage.renew(&said, "b").await;
     assert_eq!(stage.a.one("SELECT word FROM item WHERE id = 60").await, "unseen");

@@ -33,9 +33,6 @@ async fn columns_that_do_not_fit(pair: Pair) {
     stage.lock.ok(&["setup", "--execute"]).await;
     stage.refused_run(3, &words).await;
     // The table alone would wait, or waits already: the others go on.
-    stage.more = "on_stop = \"table\"\n".to_owned();
-    stage.configure();
-    stage.runs().await;
     stage.a.exec("INSERT INTO narrow VALUES (1, 1.5)").await;
     for more in ["on_stop = \"table\"\n", ""] {
         stage.more = more.to_owned();
