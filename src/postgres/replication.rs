@@ -10,7 +10,7 @@ use super::{
     connecting, in_time, server_error, session_options, tls, tls_failed, unreachable_server, usable,
 };
 use crate::access::{Access, TlsMode, tls as secure};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, NEW_COPY, Reason, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{
@@ -214,7 +214,12 @@ impl Replication {
             field(b'C').unwrap_or("XX000"),
             field(b'M').unwrap_or("no message"),
         );
-        server_error(doing, state, message, String::new(), field(b'H')).node(&self.node)
+        let error = server_error(doing, state, message, String::new(), field(b'H')).node(&self.node);
+        // With whatever SQLSTATE the last system call left behind.
+        match message.starts_with("requested WAL segment") {
+            true => error.reason(Reason::PositionLost).hint(NEW_COPY),
+            false => error,
+        }
     }
 }
 
@@ -463,6 +468,12 @@ mod tests {
             error.to_string().contains("slot is in use (SQLSTATE 55006)"),
             "{error}"
         );
+        theirs
+            .write_all(b"E\0\0\0\x34SERROR\0CXX000\0Mrequested WAL segment 0 is gone\0\0")
+            .await
+            .unwrap();
+        let error = stream.next().await.err().unwrap();
+        assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
         theirs.write_all(b"HTTP/1.1 400").await.unwrap();
         assert!(!stream.next().await.err().unwrap().is_transient());
         drop(theirs);
