@@ -420,6 +420,15 @@ impl Node {
         }
     }
 
+    /// This node, as a target: what a link stopped at last.
+    pub async fn last_stop(&mut self, sync: &str, link: &str) -> Result<Option<Stop>> {
+        let (_, stop) = match self {
+            Node::Postgres(client) => postgres::operations::link_state(client, sync, link).await?,
+            Node::Mysql(conn) => mysql::operations::link_state(conn, sync, link).await?,
+        };
+        Ok(stop)
+    }
+
     /// This node, as a target: whose a link is. `None`: nobody ever ran it.
     pub async fn lease(&mut self, sync: &str, link: &str) -> Result<Option<Lease>> {
         match self {

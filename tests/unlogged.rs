@@ -125,6 +125,36 @@ async fn table_maintenance(pair: Pair) {
     scene.stop().await;
 }
 
+/// One case while the link runs, the next while it is away: it stops with these words, at each start again, until
+/// somebody has accepted what there is. What `check` said meanwhile.
+async fn stops_until_accepted(
+    scene: &mut Scene,
+    place: usize,
+    statements: &str,
+    words: &str,
+    also: [&str; 2],
+) -> String {
+    let is_away = place % 2 == 1;
+    if is_away {
+        scene.stop().await;
+    }
+    scene.exec(Side::A, statements).await;
+    let said = match is_away {
+        true => refused(scene).await,
+        false => ended(scene).await,
+    };
+    for word in also.into_iter().chain([words, "DELETE FROM tidelock.published"]) {
+        assert!(said.contains(word), "{statements}: {word} is not in {said}");
+    }
+    assert!(refused(scene).await.contains(words));
+    let check = scene.lock.run(&["check"]).await.stdout;
+    assert!(check.contains("E408"), "{check}");
+    scene.exec(Side::A, &accepted(&said)).await;
+    scene.run().await;
+    scene.crossed().await;
+    check
+}
+
 /// Other values in all rows, and nothing of it in the log.
 async fn rewritten(hint: &str, pair: Pair, way: Way) {
     let mut scene = Scene::new(hint, pair, way, &[ITEM]).await;
@@ -150,29 +180,9 @@ async fn rewritten(hint: &str, pair: Pair, way: Way) {
         ),
     ];
     for (place, (statements, words, mended)) in cases.into_iter().enumerate() {
-        let is_away = place % 2 == 1;
-        if is_away {
-            scene.stop().await;
-        }
-        scene.exec(Side::A, statements).await;
-        let said = match is_away {
-            true => refused(&scene).await,
-            false => ended(&mut scene).await,
-        };
-        for word in [
-            "public.item",
-            words,
-            "rewrote all its rows",
-            "DELETE FROM tidelock.published",
-        ] {
-            assert!(said.contains(word), "{statements}: {word} is not in {said}");
-        }
-        assert!(refused(&scene).await.contains(words));
-        let check = scene.lock.run(&["check"]).await.stdout;
-        assert!(check.contains("E408") && check.contains(words), "{check}");
-        scene.exec(Side::A, &accepted(&said)).await;
-        scene.run().await;
-        scene.crossed().await;
+        let also = ["public.item", "rewrote all its rows"];
+        let check = stops_until_accepted(&mut scene, place, statements, words, also).await;
+        assert!(check.contains(words), "{check}");
         scene.exec(Side::B, &format!("UPDATE item SET {mended}")).await;
         item_noted(&scene).await;
         scene.wait_equal().await;
@@ -279,29 +289,8 @@ async fn partitions_stop(pair: Pair) {
         ("DROP TABLE parts_6", "parts_6 was detached or dropped", ""),
     ];
     for (place, (statements, words, news)) in cases.into_iter().enumerate() {
-        // One while the link runs, the next while it is away.
-        let is_away = place % 2 == 1;
-        if is_away {
-            scene.stop().await;
-        }
-        scene.exec(Side::A, statements).await;
-        let said = match is_away {
-            true => refused(&scene).await,
-            false => ended(&mut scene).await,
-        };
-        for word in [
-            "public.parts",
-            words,
-            "rows came or went",
-            "DELETE FROM tidelock.published",
-        ] {
-            assert!(said.contains(word), "{statements}: {word} is not in {said}");
-        }
-        assert!(refused(&scene).await.contains(words));
-        assert!(scene.lock.run(&["check"]).await.stdout.contains("E408"));
-        scene.exec(Side::A, &accepted(&said)).await;
-        scene.run().await;
-        scene.crossed().await;
+        let also = ["public.parts", "rows came or went"];
+        stops_until_accepted(&mut scene, place, statements, words, also).await;
         let only_there = missing(&scene).await;
         if !only_there.is_empty() {
             let sql = format!("DELETE FROM parts WHERE id IN ({})", only_there.join(", "));

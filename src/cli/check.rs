@@ -208,8 +208,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
 }
 
 /// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand; but for what a
-/// setup refuses as well. `only`: the sync
-/// that was asked about, where it was one.
+/// setup refuses as well. `only`: the sync that was asked about, where it was one.
 fn next_steps(ok: bool, nodes: &[NodeReport], tables: &[TableReport], only: Option<&str>) -> Vec<String> {
     let all = nodes
         .iter()

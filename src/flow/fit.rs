@@ -4,7 +4,7 @@
 //! findings a start passes over: those of tables that wait anyhow, because their link holds them, or would hold them.
 //! Refuses: what one node tells alone (see `engine`'s `check`).
 
-use super::spec::SyncSpec;
+use super::spec::{NodeSpec, SyncSpec};
 use crate::compare::{Side, compare};
 use crate::engine::Node;
 use crate::error::Result;
@@ -28,29 +28,22 @@ pub fn between(spec: &SyncSpec, sides: &[Option<Held<'_>>]) -> Vec<Finding> {
     let (Some(from), Some(to)) = (&sides[source], &sides[target]) else {
         return Vec::new();
     };
-    let side = |index: usize, held: &Held<'_>| (&spec.nodes[index], held.engine);
-    let ((source_node, source_engine), (target_node, target_engine)) = (side(source, from), side(target, to));
     let passages: Vec<Passage> = spec
         .mappings
         .iter()
         .map(|(name, mapping)| Passage::new(mapping, source, target, name))
         .collect();
-    compare(
-        &Side {
-            node: &source_node.name,
-            engine: source_engine,
-            ids: &source_node.tables,
-            tables: from.tables,
-        },
-        &Side {
-            node: &target_node.name,
-            engine: target_engine,
-            ids: &target_node.tables,
-            tables: to.tables,
-        },
-        spec.links.len() > 1,
-        &passages,
-    )
+    let (from, to) = (side(&spec.nodes[source], from), side(&spec.nodes[target], to));
+    compare(&from, &to, spec.links.len() > 1, &passages)
+}
+
+fn side<'a>(node: &'a NodeSpec, held: &Held<'a>) -> Side<'a> {
+    Side {
+        node: &node.name,
+        engine: held.engine,
+        ids: &node.tables,
+        tables: held.tables,
+    }
 }
 
 /// What stands against a start, but for tables that a link holds. `nodes`: in the sync's order.

@@ -86,10 +86,12 @@ pub(super) async fn run(
 }
 
 /// Opens both ends for the tables of a phase; the catalogs are asked over the connections that took the link over.
+/// `seq`: the checkpoint's.
 async fn open(
     spec: &Arc<LinkSpec>,
     nodes: [Node; 2],
     phase: &Phase,
+    seq: i64,
     described: Described,
 ) -> Result<(Planner, Source)> {
     let [mut source, mut target] = nodes;
@@ -97,7 +99,7 @@ async fn open(
     let (sources, targets) = (phase.names(&spec.source.tables), phase.names(&spec.target.tables));
     let source_tables = super::tables(&mut source, &sources, &spec.source.name).await?;
     let target_tables = super::tables(&mut target, &targets, &spec.target.name).await?;
-    let status = target.link_status(&spec.sync, &spec.id).await?;
+    let stop = target.last_stop(&spec.sync, &spec.id).await?;
     source.close().await;
     target.close().await;
     let pairs = source_tables
@@ -116,8 +118,7 @@ async fn open(
         keep: phase.keep.clone(),
     };
     let mut source = Source::open(spec.source.engine, options, &phase.from).await?;
-    let seq = status.checkpoint.map(|checkpoint| checkpoint.seq);
-    let stop = status.stop.filter(|stop| Some(stop.seq) == seq);
+    let stop = stop.filter(|stop| stop.seq == seq);
     if let Some(halt) = stop.and_then(|stop| stop.halt) {
         source.stopped_at(halt.transaction);
     }
@@ -219,7 +220,8 @@ impl Link {
         described: &mut Described,
     ) -> Result<Next> {
         let spec = Arc::clone(&self.spec);
-        let opened = open(&spec, nodes, &self.phase, described.clone());
+        let seq = self.applier.checkpoint().seq;
+        let opened = open(&spec, nodes, &self.phase, seq, described.clone());
         let (mut planner, source) = presence.during(&spec, opened).await?;
         let bytes_max = spec.limits.group_bytes_max;
         let (receiver, reader) = reader::spawn(

@@ -12,7 +12,7 @@ use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 const DOING: &str = "read the tables' definitions";
 
@@ -23,19 +23,20 @@ pub(super) fn holds_all_of_unicode(charset: &str) -> bool {
     ["utf8mb4", "utf16", "utf16le", "utf32", "gb18030"].contains(&charset)
 }
 
+/// The tables' names by their database.
+pub fn by_schema<'a>(ids: impl IntoIterator<Item = &'a TableId>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut schemas = BTreeMap::<&str, Vec<&str>>::new();
+    for id in ids {
+        schemas.entry(&id.schema).or_default().push(&id.name);
+    }
+    schemas
+}
+
 /// The tables in the order asked for.
 pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<CatalogTable>>> {
     let flavor = flavor(conn).await?;
-    let mut schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
     let mut found: HashMap<TableId, CatalogTable> = HashMap::new();
-    for schema in schemas {
-        let names: Vec<&str> = ids
-            .iter()
-            .filter(|id| id.schema == schema)
-            .map(|id| id.name.as_str())
-            .collect();
+    for (schema, names) in by_schema(ids) {
         read_schema(conn, flavor, schema, &names, &mut found).await?;
     }
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
@@ -607,14 +608,9 @@ fn cascades_in(line: &str) -> Option<Vec<String>> {
 
 /// Foreign keys that write rows by themselves, as [`CatalogTable::cascades`] has them.
 pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId, String)>> {
-    let mut schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
     let flavor = flavor(conn).await?;
     let mut found = Vec::new();
-    for schema in schemas {
-        let of_schema = ids.iter().filter(|id| id.schema == schema);
-        let names: Vec<&str> = of_schema.map(|id| id.name.as_str()).collect();
+    for (schema, names) in by_schema(ids) {
         let scope = &mut Scope {
             conn: &mut *conn,
             schema,

@@ -113,13 +113,10 @@ async fn altered(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
 }
 
 async fn catalog_triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<(TableId, String, String)>> {
-    let mut schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
     let sql = "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS
                 WHERE EVENT_OBJECT_SCHEMA = ?";
     let mut found = Vec::new();
-    for schema in schemas {
+    for schema in catalog::by_schema(&scope.tables).into_keys() {
         for row in rows(conn, sql, &[schema]).await? {
             let id = TableId::new(schema, cell::<String>(&row, 0)?);
             // A body is hidden from who lacks TRIGGER.

@@ -194,13 +194,10 @@ async fn control(conn: &mut Conn) -> Result<(Control, i64)> {
 }
 
 async fn triggers(conn: &mut Conn, scope: &Scope) -> Result<Vec<Installed>> {
-    let mut schemas: Vec<&str> = scope.tables.iter().map(|id| id.schema.as_str()).collect();
-    schemas.sort_unstable();
-    schemas.dedup();
     let sql = "SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT
                  FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = ? ORDER BY ACTION_ORDER";
     let mut triggers = Vec::new();
-    for schema in schemas {
+    for schema in catalog::by_schema(&scope.tables).into_keys() {
         for row in rows(conn, sql, &[schema]).await? {
             triggers.push(Installed {
                 table: TableId::new(schema, cell::<String>(&row, 0)?),

@@ -11,6 +11,7 @@ use crate::model::origin::CONTROL;
 use crate::model::position::{FilePosition, GtidSet, MariaGtids, Position, PositionError};
 use crate::model::schema::TableId;
 use crate::model::sync::Mode;
+use crate::mysql::catalog::by_schema;
 use crate::mysql::wire::alteration::charset_of;
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
@@ -149,19 +150,7 @@ pub(super) async fn facts(conn: &mut Conn, flavor: Flavor, options: &Options) ->
         is_merge,
         ..Facts::default()
     };
-    let mut schemas: Vec<&str> = options
-        .tables
-        .iter()
-        .map(|table| table.table.id.schema.as_str())
-        .collect();
-    schemas.sort_unstable();
-    schemas.dedup();
-    for schema in schemas {
-        let of_schema = options
-            .tables
-            .iter()
-            .filter(|table| table.table.id.schema == schema);
-        let names: Vec<&str> = of_schema.map(|table| table.table.id.name.as_str()).collect();
+    for (schema, names) in by_schema(options.tables.iter().map(|table| &table.table.id)) {
         let marks = vec!["?"; names.len()].join(", ");
         let mut ask = async |what: &str| -> Result<Vec<(String, Option<String>)>> {
             let values = std::iter::once(schema).chain(names.iter().copied());

@@ -17,6 +17,9 @@ use crate::mysql::wire::query::{Name, Statement};
 /// much log that the checkpoint moves behind it.
 const SETTLES: u64 = 16 << 20;
 
+/// What a link that stops at an ALTER TABLE was about to do.
+const PAST: &str = "go on past an ALTER TABLE";
+
 impl Assembler {
     /// Before any row behind it is read.
     pub(super) fn altered(&mut self, name: &Name, query: &Query<'_>, database: &str) -> Result<()> {
@@ -48,8 +51,8 @@ impl Assembler {
         }
     }
 
-    fn stopped(&self, id: &TableId) -> Error {
-        Error::definite("go on past an ALTER TABLE")
+    fn stopped(&self, doing: &str, id: &TableId) -> Error {
+        Error::definite(doing)
             .of_ddl()
             .alone(id)
             .table(id)
@@ -57,7 +60,7 @@ impl Assembler {
     }
 
     fn may_have_changed(&self, id: &TableId, why: &str) -> Error {
-        self.stopped(id)
+        self.stopped(PAST, id)
             .why(format!(
                 "{why}: what that did to the rows that were there is in no log"
             ))
@@ -68,9 +71,10 @@ impl Assembler {
     }
 
     fn cascades(&self, id: &TableId) -> Error {
-        let since = jiff::Timestamp::from_microsecond(self.committed_at_us());
+        let committed_at_us = self.transaction().map_or(0, |head| head.committed_at_us);
+        let since = jiff::Timestamp::from_microsecond(committed_at_us);
         let since = since.map_or_else(|_| "this statement".to_owned(), |at| at.to_string());
-        self.stopped(id)
+        self.stopped(PAST, id)
             .why(format!(
                 "it was given a foreign key with CASCADE or SET NULL (E305): what such a key does to rows is in no log, \
                  so that changes of rows since {since} may be missing on the other node"
@@ -80,10 +84,6 @@ impl Assembler {
                  rows of this table on both nodes; then `tidelock skip` this transaction, which says that you have looked",
                 quoted(id)
             ))
-    }
-
-    fn committed_at_us(&self) -> i64 {
-        self.transaction().map_or(0, |head| head.committed_at_us)
     }
 
     /// The server writes CREATE OR REPLACE TABLE .. SELECT anew, in UTF-8 whatever its client speaks.
@@ -118,11 +118,8 @@ impl Assembler {
             let went = pairs.iter().find_map(|(from, to)| Some((synced(from)?, to)));
             return went.map_or(Ok(()), |(id, to)| Err(self.renamed_away(&id, to)));
         };
-        Err(Error::definite(self.reading("an event"))
-            .of_ddl()
-            .alone(&id)
-            .table(&id)
-            .at(self.name())
+        Err(self
+            .stopped(&self.reading("an event"), &id)
             .why(format!(
                 "table {:?} was renamed to it: what that table holds was written under its other name, and is not \
                  known to be what this table held",
@@ -135,11 +132,7 @@ impl Assembler {
     }
 
     fn renamed_away(&self, id: &TableId, to: &Name) -> Error {
-        Error::definite(self.reading("an event"))
-            .of_ddl()
-            .alone(id)
-            .table(id)
-            .at(self.name())
+        self.stopped(&self.reading("an event"), id)
             .why(format!("it was renamed to {:?}, which is not synced", to.name))
             .hint(format!(
                 "if it has its name again and was not written to meanwhile, `tidelock skip` this transaction; if not, \
