@@ -56,8 +56,9 @@ pub async fn list(client: &Client, schemas: Option<&[String]>) -> Result<Vec<Tab
     rows.iter().map(id).collect()
 }
 
-/// A partitioned table is as large as its partitions. Rows are what the server counted since its statistics began, or
-/// what the last ANALYZE estimated.
+/// A partitioned table is as large as its partitions. Rows are estimated as the planner does, by the density that the last
+/// ANALYZE or VACUUM found; before the first one they are what the server counted since its statistics began. (Those
+/// counts alone can be twice too high: sessions report them later than ANALYZE sets them.)
 const SIZES: &str = "
     SELECT want.number, sum(leaf.bytes)::bigint,
            CASE WHEN bool_and(leaf.rows IS NOT NULL) THEN sum(leaf.rows)::bigint END
@@ -69,7 +70,10 @@ const SIZES: &str = "
      CROSS JOIN LATERAL (
            SELECT CASE WHEN c.relkind = 'p' THEN 0 ELSE pg_table_size(c.oid) END AS bytes,
                   CASE WHEN c.relkind = 'p' OR pg_relation_size(c.oid) = 0 THEN 0
-                       ELSE coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0)::float8, nullif(c.reltuples, -1))
+                       WHEN c.reltuples > 0 AND c.relpages > 0
+                       THEN c.reltuples::float8 / c.relpages
+                            * (pg_relation_size(c.oid) / current_setting('block_size')::bigint)
+                       ELSE nullif(pg_stat_get_live_tuples(c.oid), 0)::float8
                   END AS rows) leaf
      WHERE root.relkind IN ('r', 'p')
      GROUP BY want.number";
