@@ -56,9 +56,9 @@ pub async fn list(client: &Client, schemas: Option<&[String]>) -> Result<Vec<Tab
     rows.iter().map(id).collect()
 }
 
-/// A partitioned table is as large as its partitions. Rows are estimated as the planner does, by the density that the last
-/// ANALYZE or VACUUM found; before the first one they are what the server counted since its statistics began. (Those
-/// counts alone can be twice too high: sessions report them later than ANALYZE sets them.)
+/// A partitioned table is as large as its partitions. Rows are estimated as the planner does, by the density that the
+/// last ANALYZE or VACUUM found; without one they are what the server counted since its statistics began. (Those counts
+/// alone can be twice too high: sessions report them later than ANALYZE sets them.)
 const SIZES: &str = "
     SELECT want.number, sum(leaf.bytes)::bigint,
            CASE WHEN bool_and(leaf.rows IS NOT NULL) THEN sum(leaf.rows)::bigint END
@@ -73,7 +73,7 @@ const SIZES: &str = "
                        WHEN c.reltuples > 0 AND c.relpages > 0
                        THEN c.reltuples::float8 / c.relpages
                             * (pg_relation_size(c.oid) / current_setting('block_size')::bigint)
-                       ELSE nullif(pg_stat_get_live_tuples(c.oid), 0)::float8
+                       ELSE coalesce(nullif(pg_stat_get_live_tuples(c.oid), 0)::float8, nullif(c.reltuples, -1))
                   END AS rows) leaf
      WHERE root.relkind IN ('r', 'p')
      GROUP BY want.number";
