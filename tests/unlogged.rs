@@ -5,7 +5,7 @@
 mod harness;
 mod scenario;
 
-use harness::eventually;
+use harness::{Frozen, eventually};
 use scenario::{ITEM, LIMIT, Pair, Scene, Side, Table, Way};
 
 pairs! {
@@ -391,7 +391,7 @@ async fn publication_stops(pair: Pair) {
         if is_away {
             scene.stop().await;
         }
-        scene.exec(Side::A, &statements).await;
+        unseen(&scene, &statements).await;
         let said = match is_away {
             true => refused(&scene).await,
             false => ended(&mut scene).await,
@@ -420,13 +420,19 @@ async fn renamed_and_back(pair: Pair) {
     let renamed =
         "BEGIN; INSERT INTO item VALUES (1, 'before', 1, NULL); COMMIT; ALTER TABLE item RENAME TO other;
                    INSERT INTO other VALUES (2, 'unseen', 1, NULL); ALTER TABLE other RENAME TO item";
-    scene.exec(Side::A, renamed).await;
+    unseen(&scene, renamed).await;
     let said = ended(&mut scene).await;
     for word in ["public.item", "public.other", "make a new copy"] {
         assert!(said.contains(word), "{word} is not in {said}");
     }
     assert!(refused(&scene).await.contains("public.other"));
     assert_eq!(scene.b.count("item").await, 1, "what came before it is applied");
+}
+
+/// Runs statements on the source that the program sees only the end of, as it does between two looks.
+async fn unseen(scene: &Scene, statements: &str) {
+    let _stands = scene.lock.pid().map(Frozen::one);
+    scene.exec(Side::A, statements).await;
 }
 
 /// What the program says as it ends by itself.

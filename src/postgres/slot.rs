@@ -149,11 +149,13 @@ pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> 
         .hint(NEW_COPY))
 }
 
-/// The oids of the tables. One outside the publication would silently not be replicated.
+/// The oids of the tables. One outside the publication would silently not be replicated, and where a link has
+/// `read_before` it lacks what was written since.
 pub(super) async fn published(
     client: &Client,
     sync: &str,
     tables: &[Arc<CatalogTable>],
+    read_before: bool,
 ) -> Result<HashMap<u32, TableId>> {
     let name = publication_name(sync);
     let doing = format!("use publication {name}");
@@ -179,13 +181,19 @@ pub(super) async fn published(
             .why("it does not exist")
             .hint("run `tidelock setup --execute`"));
     }
-    match outside {
-        None => oids(client, &schemas, &names).await,
-        Some(table) => Err(Error::definite(doing)
-            .table(&table)
+    let Some(table) = outside else {
+        return oids(client, &schemas, &names).await;
+    };
+    let outside = Error::definite(doing).table(&table);
+    Err(match read_before {
+        true => outside
+            .reason(Reason::PositionLost)
+            .why("the table is not in it: what was written since it left is not sent")
+            .hint(NEW_COPY),
+        false => outside
             .why("the table is not in it, so its changes would not be sent")
-            .hint("run `tidelock setup --execute`; it refuses where rows may be missing by now")),
-    }
+            .hint("run `tidelock setup --execute`"),
+    })
 }
 
 async fn oids(client: &Client, schemas: &[&str], names: &[&str]) -> Result<HashMap<u32, TableId>> {

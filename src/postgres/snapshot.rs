@@ -109,7 +109,7 @@ impl Snapshot {
 async fn open(options: &SourceOptions) -> Result<Snapshot> {
     let name = slot_of(options);
     let client = connect(&options.access).await?;
-    slot::published(&client, &options.sync, &options.tables).await?;
+    slot::published(&client, &options.sync, &options.tables, false).await?;
     if let Some(slot) = slot::find(&client, &name).await? {
         slot::remove(&client, &slot).await?;
     }
@@ -142,7 +142,7 @@ pub async fn start_position(options: &SourceOptions) -> Result<Position> {
     let start = async || -> Result<u64> {
         let name = slot_of(options);
         let client = connect(&options.access).await?;
-        slot::published(&client, &options.sync, &options.tables).await?;
+        slot::published(&client, &options.sync, &options.tables, false).await?;
         let Some(slot) = slot::find(&client, &name).await? else {
             forget_tombstones(&client, options).await?;
             let created = slot::create(&options.access, &client, &name, false).await?;

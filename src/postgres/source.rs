@@ -187,7 +187,7 @@ impl Source {
             )));
         };
         let client = connect(&options.access).await?;
-        let oids = slot::published(&client, &options.sync, &options.tables).await?;
+        let oids = slot::published(&client, &options.sync, &options.tables, true).await?;
         let name = slot_of(&options);
         let slot = slot::find(&client, &name)
             .await?
