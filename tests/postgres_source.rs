@@ -522,6 +522,11 @@ async fn publications_are_checked(kind: Kind) {
         error.to_string().contains("public.b")
             && error.hint_text().unwrap().contains("tidelock setup --execute")
     );
+    // Who has read before lacks what was written since; a first copy would lack nothing.
+    assert_eq!(error.reason_kind(), Reason::PositionLost, "{error}");
+    let error = Snapshot::open(&options).await.err().unwrap();
+    assert_ne!(error.reason_kind(), Reason::PositionLost, "{error}");
+    assert_eq!(error.hint_text(), Some("run `tidelock setup --execute`"));
     db.exec(&format!("DROP PUBLICATION {name}")).await;
     let error = refused(&options, &from).await;
     assert!(error.to_string().contains("does not exist"), "{error}");
