@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all lint memory
+.PHONY: help demo test test-all sim lint memory bench-merge bench-parked
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -14,8 +14,17 @@ test: ## all tests, on real servers (ARGS="-E 'test(name)'": some of them)
 test-all: ## all of that, every pair of servers in every mode, and docs/pairs.md (ARGS=--matrix-only: just the pairs)
 	@scripts/matrix.sh $(ARGS)
 
+sim: ## random schedules of merging nodes, and of wrong ones (SEED=n: one with its trace; VARIANT=name: of a wrong one)
+	@scripts/sim.sh
+
 lint: ## formatting, clippy, dependencies
 	@scripts/lint.sh
+
+bench-merge: ## what merge costs beside transactional mode, time and CPU (ROWS=2000 ROUNDS=1: shorter)
+	@scripts/bench-merge.sh
+
+bench-parked: ## how fast the rest flows while rows wait for a person (ROWS=500 ROUNDS=1: shorter)
+	@scripts/bench-parked.sh
 
 memory: ## resident memory and CPU under large, many and no changes (SIZE_MB=100 ROWS=100000 make memory: shorter)
 	@scripts/memory.sh

@@ -17,6 +17,10 @@ const ROWS_MAX: usize = 1000;
 /// resolved by the first.
 pub const UNTANGLE_MAX: usize = 8;
 
+/// How often rows are put aside that something beyond the rest keeps out. Each time at least one is, and mostly all at
+/// once: a second time is for those that wanted the place of one that could not leave.
+pub const ASIDE_MAX: usize = 64;
+
 /// What a statement does, in the order in which the statements of a chunk run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
@@ -35,6 +39,8 @@ pub enum Verb {
     Insert,
     /// Finds tombstones that beat the inserts.
     Dominated,
+    /// Gives inserted rows their stamps, where those stand in a table of their own.
+    Stamp,
 }
 
 impl Verb {
@@ -47,6 +53,7 @@ impl Verb {
             Verb::Update => "update",
             Verb::Offer | Verb::Insert => "insert",
             Verb::Dominated => "look up tombstones of",
+            Verb::Stamp => "stamp",
         }
     }
 }
@@ -92,6 +99,18 @@ pub fn attempt(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
     groups.finish()
 }
 
+/// The stamps of rows that were inserted; `None`: they have them.
+pub fn stamp(shape: &Shape, at: Vec<usize>) -> Option<Group> {
+    let beside = shape.beside().is_some_and(|beside| !beside.by_triggers);
+    (beside && !at.is_empty()).then_some(Group {
+        verb: Verb::Stamp,
+        cells: Vec::new(),
+        guarded: false,
+        buried: false,
+        at,
+    })
+}
+
 /// What was decided, without conditions.
 pub fn write(shape: &Shape, writes: &[Write], chunk: &[usize]) -> Vec<Group> {
     let mut groups = Groups::default();
@@ -106,6 +125,22 @@ pub struct Replacement {
     pub writes: Vec<Write>,
     /// In the order of their statements, none larger than a chunk.
     pub groups: Vec<Group>,
+}
+
+impl Replacement {
+    /// What leaves, and then, one by one, what comes.
+    pub fn apart(&self) -> (Vec<Group>, Vec<Group>) {
+        let groups = self.groups.iter().cloned();
+        let (come, leave): (Vec<Group>, Vec<Group>) = groups.partition(|group| group.verb == Verb::Insert);
+        let alone = |group: Group| {
+            let at = group.at.clone();
+            at.into_iter().map(move |index| Group {
+                at: vec![index],
+                ..group.clone()
+            })
+        };
+        (leave, come.into_iter().flat_map(alone).collect())
+    }
 }
 
 /// The same with every update as delete and insert, which lets rows trade unique values: first all are gone that have
@@ -184,7 +219,12 @@ impl Groups {
             WriteOp::Update { row, .. } => {
                 self.add(Verb::Update, updated(shape, row), false, false, index);
             }
-            WriteOp::Insert { row } => self.add(Verb::Insert, present(row), false, false, index),
+            WriteOp::Insert { row } => {
+                self.add(Verb::Insert, present(row), false, false, index);
+                if shape.beside().is_some_and(|beside| !beside.by_triggers) {
+                    self.add(Verb::Stamp, Vec::new(), false, false, index);
+                }
+            }
         }
     }
 
@@ -254,7 +294,7 @@ fn conflict_bytes(conflict: &Conflict) -> usize {
 }
 
 /// Ranges of at most `ROWS_MAX` items and `bytes_max` bytes; an item beyond that goes alone.
-fn cut<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Range<usize>> {
+pub fn cut<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> Vec<Range<usize>> {
     let (mut ranges, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (index, item) in items.iter().enumerate() {
         let more = bytes_of(item);
@@ -333,6 +373,7 @@ mod tests {
                 version: 1,
                 origin: 1,
                 tombstones: "x".to_owned(),
+                beside: None,
             }),
             untouched: vec![],
         }
@@ -402,6 +443,25 @@ mod tests {
         let filled = replaced(&update(part, Some(here.clone()))).unwrap();
         assert_eq!(filled.writes[0].op, WriteOp::Insert { row: here });
         assert_eq!(filled.groups[1].cells, [0, 1]);
+    }
+
+    #[test]
+    fn what_is_replaced_leaves_together_and_comes_one_by_one() {
+        let update = |id| {
+            write_of(WriteOp::Update {
+                row: row([Some(id), Some(2), None]),
+                base: None,
+                here: None,
+            })
+        };
+        let writes = [update(1), update(2)];
+        let (leave, come) = replace(&shape(false), &writes, &[0, 1], 1 << 20).unwrap().apart();
+        assert_eq!(
+            (verbs(&leave), verbs(&come)),
+            (vec![Verb::Clear], vec![Verb::Insert; 2])
+        );
+        let at: Vec<&[usize]> = leave.iter().chain(&come).map(|group| &*group.at).collect();
+        assert_eq!(at, [&[0, 1][..], &[0], &[1]]);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
+
+pub mod rules;
 
 use crate::ddl;
 use crate::mapping::{Passage, Place};
@@ -26,9 +28,31 @@ pub struct Side<'a> {
     pub tables: &'a [Option<CatalogTable>],
 }
 
+/// The nodes' places among all of the sync, from 1: as many as there are share the numbers of a counted key.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbering {
+    pub of: usize,
+    pub from: usize,
+    pub to: usize,
+}
+
+impl Numbering {
+    /// Two nodes.
+    pub const PAIR: Numbering = Numbering {
+        of: 2,
+        from: 1,
+        to: 2,
+    };
+}
+
 /// `two_way`: rows also flow from `target` to `source`. `passages` are from `source` to `target`, one per table, or
 /// none where all are plain. A pair without a difference gives one Ok line.
-pub fn compare(source: &Side<'_>, target: &Side<'_>, two_way: bool, passages: &[Passage]) -> Vec<Finding> {
+pub fn compare(
+    source: &Side<'_>,
+    target: &Side<'_>,
+    two_way: Option<Numbering>,
+    passages: &[Passage],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let pairs = source
         .ids
@@ -46,12 +70,10 @@ pub fn compare(source: &Side<'_>, target: &Side<'_>, two_way: bool, passages: &[
             .iter()
             .any(|finding: &Finding| finding.fix.is_some());
         if !troubled {
-            let arrow = if two_way { "<->" } else { "->" };
+            let arrow = if two_way.is_some() { "<->" } else { "->" };
             let mut what = format!("{source_id} {arrow} {}:{target_id} fit together", target.node);
-            let nodes = match passage.source() {
-                0 => [source.node, target.node],
-                _ => [target.node, source.node],
-            };
+            let mut nodes = [(passage.source(), source.node), (passage.target(), target.node)];
+            nodes.sort_unstable();
             for words in passage.mapping().words(&nodes) {
                 what.push_str(&format!("; {words}"));
             }
@@ -93,7 +115,13 @@ impl<'a> End<'a> {
     }
 }
 
-fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, findings: &mut Vec<Finding>) {
+fn table(
+    from: &End<'_>,
+    to: &End<'_>,
+    two_way: Option<Numbering>,
+    passage: &Passage,
+    findings: &mut Vec<Finding>,
+) {
     let (source, target) = match (from.table, to.table) {
         (Some(source), Some(target)) => (source, target),
         (None, None) => {
@@ -118,9 +146,7 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
         return;
     }
     let (forth, home) = (passage.there(source), back.there(target));
-    if two_way {
-        counted(from, to, findings);
-    }
+    counted(from, to, two_way, findings);
     let before = findings.len();
     misspelt(from, &forth, to, target, &back, findings);
     // Everything else about such a column would be said of what is a second one to the servers.
@@ -150,11 +176,11 @@ fn table(from: &End<'_>, to: &End<'_>, two_way: bool, passage: &Passage, finding
             source,
         ),
     ];
-    for (way, sent, there) in ways.iter().take(if two_way { 2 } else { 1 }) {
+    for (way, sent, there) in ways.iter().take(if two_way.is_some() { 2 } else { 1 }) {
         way.columns(sent, there, findings);
     }
     uniques(from, &forth, to, target, &back, findings);
-    if two_way {
+    if two_way.is_some() {
         uniques(to, &home, from, source, passage, findings);
     }
 }
@@ -180,6 +206,21 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
                 format!("column {name:?} is skipped, and is part of the primary key: it names the row");
             findings.push(end.blocker("E356", what, format!("take skip out of {section}")));
         }
+    }
+    for (name, _) in passage.masks() {
+        let skipped = passage.place(name) == Place::Skipped;
+        let what = match table.column(name) {
+            Some(place) if table.key.contains(&place) => {
+                format!("column {name:?} is masked and part of the key, which names the row in every record")
+            }
+            None if !skipped => format!("column {name:?} is masked, and there is none"),
+            Some(_) | None => continue,
+        };
+        findings.push(end.blocker(
+            "E601",
+            what,
+            format!("take mask off, or correct the name, in {section}"),
+        ));
     }
     for column in &table.columns {
         if let Place::Taken(other) = passage.place(&column.name) {
@@ -256,8 +297,8 @@ fn toml_key(name: &str) -> String {
 }
 
 /// Rows that were inserted on both sides at one time must not get one number: they would be one row.
-fn counted(from: &End<'_>, to: &End<'_>, findings: &mut Vec<Finding>) {
-    let (Some(here), Some(there)) = (from.counter, to.counter) else {
+fn counted(from: &End<'_>, to: &End<'_>, two_way: Option<Numbering>, findings: &mut Vec<Finding>) {
+    let (Some(numbering), Some(here), Some(there)) = (two_way, from.counter, to.counter) else {
         return;
     };
     if !here.meets(there) {
@@ -268,31 +309,37 @@ fn counted(from: &End<'_>, to: &End<'_>, findings: &mut Vec<Finding>) {
          overwrites the other",
         here.column
     );
+    let (how, all) = match numbering.of {
+        2 => ("odd numbers here, even ones there".to_owned(), "both hold"),
+        of => (format!("every {of}th number for each node"), "all hold"),
+    };
     let fix = format!(
-        "odd numbers here, even ones there; on node {}: {} on node {}: {} (once both hold the same rows)",
+        "{how}; on node {}: {} on node {}: {} (once {all} the same rows)",
         from.node,
-        every_second(from, here, 1),
+        every_nth(from, here, numbering.of, numbering.from),
         to.node,
-        every_second(to, there, 2)
+        every_nth(to, there, numbering.of, numbering.to)
     );
     findings.push(from.warning(COUNTED, what, fix));
 }
 
-/// Counts on from what is there, by two: `first` is 1 or 2.
-fn every_second(end: &End<'_>, counter: &Counter, first: u8) -> String {
+/// Counts on from what is there by so many, beginning at this place among them.
+fn every_nth(end: &End<'_>, counter: &Counter, step: usize, first: usize) -> String {
     match end.engine {
         Engine::Postgres => format!(
-            "ALTER SEQUENCE {} INCREMENT BY 2; SELECT setval('{}', (SELECT coalesce(max({}), 0) / 2 * 2 + {first} FROM {}));",
+            "ALTER SEQUENCE {} INCREMENT BY {step}; SELECT setval('{}', (SELECT coalesce(max({}), 0) / {step} * {step} + {first} FROM {}));",
             counter.sequence,
             counter.sequence.replace('\'', "''"),
             ddl::quote(&counter.column, end.engine),
             ddl::table_name(end.id, end.engine)
         ),
         Engine::Mysql => {
-            format!("SET PERSIST auto_increment_increment = 2; SET PERSIST auto_increment_offset = {first};")
+            format!(
+                "SET PERSIST auto_increment_increment = {step}; SET PERSIST auto_increment_offset = {first};"
+            )
         }
         Engine::Mariadb => format!(
-            "SET GLOBAL auto_increment_increment = 2; SET GLOBAL auto_increment_offset = {first}; and the same in my.cnf;"
+            "SET GLOBAL auto_increment_increment = {step}; SET GLOBAL auto_increment_offset = {first}; and the same in my.cnf;"
         ),
     }
 }

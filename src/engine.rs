@@ -4,14 +4,17 @@
 //! PostgreSQL no goodbye). Only this file names both. Refuses: everything else: a method is a match, and its contract
 //! stands at the engines' function of the same name. Fails: as that does.
 
+mod tombstones;
+
 use crate::access::{Access, SourceOptions};
 use crate::error::{Halt, Result, of_sync};
 use crate::model::change::Step;
-use crate::model::conflict::{Conflict, ConflictFilter, Local, StoredConflict};
+use crate::model::conflict::{Conflict, ConflictFilter, Local, Settling, StoredConflict};
 use crate::model::log::{Distance, LogEnd, Place};
 use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
+use crate::model::parked::{MissedBump, Parked, ParkedKey};
 use crate::model::position::Position;
-use crate::model::schema::{Engine, Table, TableId};
+use crate::model::schema::{Engine, ForeignKey, Table, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server, Size};
 use crate::model::value::Row;
@@ -155,6 +158,37 @@ impl Target {
         })
     }
 
+    /// A session that writes like a user's.
+    pub async fn open_as_user(engine: Engine, access: &Access) -> Result<Target> {
+        Ok(match engine {
+            Engine::Postgres => {
+                Target::Postgres(Box::new(postgres::target::Target::open_as_user(access).await?))
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                Target::Mysql(Box::new(mysql::target::Target::open_as_user(access).await?))
+            }
+        })
+    }
+
+    /// Opens a transaction that moves no checkpoint.
+    pub async fn start(&mut self) -> Result<()> {
+        on_target!(self, target => target.start().await)
+    }
+
+    pub async fn audit(
+        &mut self,
+        link: (&str, &str),
+        action: &str,
+        operator: &str,
+        detail: &str,
+    ) -> Result<()> {
+        on_target!(self, target => target.audit(link, action, operator, detail).await)
+    }
+
+    pub async fn floor(&mut self, table: &TableId) -> Result<i64> {
+        on_target!(self, target => target.floor(table).await)
+    }
+
     pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
         on_target!(self, target => target.checkpoint(sync, link).await)
     }
@@ -188,12 +222,72 @@ impl Target {
         on_target!(self, target => target.read(shape, keys).await)
     }
 
+    pub async fn stamps(&mut self, shape: &Shape, keys: &[Key]) -> Result<Vec<Local>> {
+        on_target!(self, target => target.stamps(shape, keys).await)
+    }
+
+    pub async fn alike(&mut self, shape: &Shape, cells: &Key) -> Result<Vec<Row>> {
+        on_target!(self, target => target.alike(shape, cells).await)
+    }
+
     pub async fn write(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
         on_target!(self, target => target.write(shape, writes).await)
     }
 
     pub async fn record(&mut self, sync: &str, link: &str, conflicts: &[Conflict]) -> Result<()> {
         on_target!(self, target => target.record(sync, link, conflicts).await)
+    }
+
+    pub async fn parked(&mut self, sync: &str, link: &str) -> Result<Vec<(Parked, usize)>> {
+        on_target!(self, target => target.parked(sync, link).await)
+    }
+
+    pub async fn parked_rows(&mut self, sync: &str, link: &str, keys: &[ParkedKey]) -> Result<Vec<Parked>> {
+        on_target!(self, target => target.parked_rows(sync, link, keys).await)
+    }
+
+    pub async fn park(&mut self, sync: &str, link: &str, parked: &[Parked]) -> Result<()> {
+        on_target!(self, target => target.park(sync, link, parked).await)
+    }
+
+    pub async fn unpark(&mut self, sync: &str, link: &str, keys: &[ParkedKey]) -> Result<u64> {
+        on_target!(self, target => target.unpark(sync, link, keys).await)
+    }
+
+    pub async fn note_bumps(&mut self, sync: &str, link: &str, bumps: &[MissedBump]) -> Result<()> {
+        on_target!(self, target => target.note_bumps(sync, link, bumps).await)
+    }
+
+    pub async fn foreign_keys(&mut self, tables: &[TableId]) -> Result<Vec<ForeignKey>> {
+        on_target!(self, target => target.foreign_keys(tables).await)
+    }
+
+    pub async fn without_parent(
+        &mut self,
+        key: &ForeignKey,
+        child: &Shape,
+        keys: &[Key],
+    ) -> Result<Vec<usize>> {
+        on_target!(self, target => target.without_parent(key, child, keys).await)
+    }
+
+    pub async fn with_children(
+        &mut self,
+        key: &ForeignKey,
+        parent: &Shape,
+        keys: &[Key],
+    ) -> Result<Vec<usize>> {
+        on_target!(self, target => target.with_children(key, parent, keys).await)
+    }
+
+    /// In the open transaction: notes in the records of these conflicts how they were settled; open ones are so no more.
+    pub async fn settle_conflicts(
+        &mut self,
+        sync: &str,
+        ids: &[String],
+        settling: Settling<'_>,
+    ) -> Result<u64> {
+        on_target!(self, target => target.settle_conflicts(sync, ids, settling).await)
     }
 
     pub async fn hold(&mut self, sync: &str, held: &HeldTable) -> Result<()> {
@@ -252,6 +346,14 @@ impl Node {
                 let flavor = mysql::flavor(conn).await?;
                 mysql::server(conn, &flavor).await
             }
+        }
+    }
+
+    /// The server's clock, in microseconds since 1970.
+    pub async fn clock_us(&mut self) -> Result<i64> {
+        match self {
+            Node::Postgres(client) => postgres::clock_us(client).await,
+            Node::Mysql(conn) => mysql::clock_us(conn).await,
         }
     }
 
@@ -571,6 +673,29 @@ impl Node {
         }
     }
 
+    /// This node, as a target: rows that links noted here, and that may have to be touched on the other side.
+    pub async fn noted_bumps(&mut self, sync: &str, link: &str, limit: usize) -> Result<Vec<MissedBump>> {
+        match self {
+            Node::Postgres(client) => postgres::parked::noted_bumps(client, sync, link, limit).await,
+            Node::Mysql(conn) => mysql::parked::noted_bumps(conn, sync, link, limit).await,
+        }
+    }
+
+    /// All that a link has noted so far is in this node's log up to there.
+    pub async fn locate_bumps(&mut self, sync: &str, link: &str, position: &str) -> Result<()> {
+        match self {
+            Node::Postgres(client) => postgres::parked::locate_bumps(client, sync, link, position).await,
+            Node::Mysql(conn) => mysql::parked::locate_bumps(conn, sync, link, position).await,
+        }
+    }
+
+    pub async fn drop_bumps(&mut self, sync: &str, link: &str, bumps: &[MissedBump]) -> Result<()> {
+        match self {
+            Node::Postgres(client) => postgres::parked::drop_bumps(client, sync, link, bumps).await,
+            Node::Mysql(conn) => mysql::parked::drop_bumps(conn, sync, link, bumps).await,
+        }
+    }
+
     /// Why our sessions on this node wait for a lock, as far as the account may see; `None`: they do not.
     pub async fn waiting_for(&mut self) -> Result<Option<String>> {
         match self {
@@ -579,11 +704,32 @@ impl Node {
         }
     }
 
-    /// Conflicts recorded on this node, newest first.
+    /// As [`Target::settle_conflicts`], in a transaction of its own.
+    pub async fn settle_conflicts(
+        &mut self,
+        sync: &str,
+        ids: &[String],
+        settling: Settling<'_>,
+    ) -> Result<u64> {
+        match self {
+            Node::Postgres(client) => postgres::evidence::settle(client, sync, ids, settling).await,
+            Node::Mysql(conn) => mysql::evidence::settle(conn, sync, ids, settling).await,
+        }
+    }
+
+    /// Removes at most `limit` records of a link's conflicts that are older than `keep` and not open.
+    pub async fn forget_conflicts(&mut self, link: (&str, &str), keep: Duration, limit: u32) -> Result<u64> {
+        match self {
+            Node::Postgres(client) => postgres::evidence::forget(client, link, keep, limit).await,
+            Node::Mysql(conn) => mysql::evidence::forget(conn, link, keep, limit).await,
+        }
+    }
+
+    /// Conflicts recorded on this node: see [`ConflictFilter`].
     pub async fn conflicts(&mut self, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
         match self {
-            Node::Postgres(client) => postgres::status::conflicts(client, sync, filter).await,
-            Node::Mysql(conn) => mysql::status::conflicts(conn, sync, filter).await,
+            Node::Postgres(client) => postgres::evidence::conflicts(client, sync, filter).await,
+            Node::Mysql(conn) => mysql::evidence::conflicts(conn, sync, filter).await,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod config_hash;
 pub mod recorded;
+pub mod versions;
 
 use crate::error::{Error, NEW_COPY, Reason};
 use crate::model::operation::{HeldTable, OutOfSync};
@@ -45,15 +46,16 @@ impl Step {
 /// A control schema's versions, oldest first, each with its file.
 pub type ControlFiles = [(i64, &'static str)];
 
-/// The steps from that version of the control schema to the newest.
+/// The steps to the newest version of the control schema: of each version that did not run yet. (Not only of those above
+/// the last: two programs of one day may have made theirs in either order.)
 pub fn control_steps(
     code: &'static str,
     what: &'static str,
     files: &ControlFiles,
-    version: i64,
+    versions: &[i64],
 ) -> impl Iterator<Item = Step> {
-    let newer = files.iter().filter(move |(number, _)| *number > version);
-    newer
+    let missing = files.iter().filter(move |(number, _)| !versions.contains(number));
+    missing
         .flat_map(|(_, file)| statements(file))
         .map(move |sql| Step::new(code, what, sql))
 }
@@ -241,6 +243,12 @@ pub fn first_line(statement: &str) -> &str {
         .lines()
         .find(|line| !is_comment(line))
         .unwrap_or_default()
+}
+
+/// A template that is an expression, without the comment above it.
+pub fn expression(template: &str, values: &[(&str, &str)]) -> String {
+    let lines = template.lines().skip_while(|line| line.starts_with("--"));
+    render(&lines.collect::<Vec<_>>().join("\n"), values)
 }
 
 /// Short name of a text's content.

@@ -1,14 +1,20 @@
 //! Who wins when two nodes changed one row: the decision, as a pure function.
 //!
-//! Owns: [`decide`], the rules, the reasons. Every row conflict of Tidelock is decided here and nowhere else.
+//! Owns: [`decide`]. Every row conflict of Tidelock is decided here and nowhere else, with its reason.
 //! Refuses: reading or writing anything; rows are compared by their stamps, contents only for equality.
 //!
 //! A row's state on a node is the greatest stamp seen for its key, of a row or of a tombstone. Changes carry the
-//! stamp they were based on, so a change whose base is exactly what stands here is uncontested.
+//! stamp they were based on, so a change whose base is exactly what stands here is uncontested. Stamps are the only
+//! order: what a rule wants beyond it, the table's arbiter writes on its own account, above what it must beat
+//! ([`Decision::Own`]), and that replicates like a user's write.
 
-use crate::model::conflict::ConflictKind;
+pub mod collection;
+pub mod columns;
+pub mod offered;
+
+use crate::model::conflict::{ConflictKind, Reason};
+use crate::model::rules::{OnDelete, Rule, TableRules};
 use crate::model::stamp::{Kind, Rank, Stamp};
-use crate::model::sync::Rule;
 
 /// An arriving change, reduced to its stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,23 @@ pub enum Incoming {
 pub struct Standing {
     pub row: Option<Stamp>,
     pub tombstone: Option<Stamp>,
+    /// The incoming row equals the standing row in every cell.
+    pub is_same: bool,
+    /// The row that the change was made on equals the standing row in every cell but its stamp. Only an arbiter asks, and
+    /// whoever meets an update that raised no version.
+    pub is_base: bool,
+    pub sight: Sight,
+}
+
+/// How the table's row filter sees the standing row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sight {
+    /// There is no filter.
+    #[default]
+    Unfiltered,
+    Within,
+    /// It does not match, so it is none of the sync's.
+    Outside,
 }
 
 /// `conflict` is what to record; `None` = nothing was contested.
@@ -40,91 +63,232 @@ pub enum Decision {
     /// Write the incoming row whole (or delete and keep its tombstone).
     Write {
         conflict: Option<ConflictKind>,
+        reason: Reason,
     },
     Keep {
         conflict: Option<ConflictKind>,
+        reason: Reason,
     },
-    /// Keep what stands although its stamp is lower, and raise it above the incoming stamp by a write on our own
-    /// account, which replicates like a user's: so the order of stamps stays the only order there is.
-    Reassert {
+    /// Write on our own account, above both stamps.
+    Own {
+        own: Own,
         conflict: ConflictKind,
-    },
-    /// Write the incoming row above the tombstone that would beat it, by a write on our own account. Only where a row
-    /// filter keeps a node from seeing all that a row went through.
-    Lift {
-        conflict: ConflictKind,
+        reason: Reason,
     },
     /// Not to be decided by rule: nothing is written and a person has to look.
-    Park {
-        conflict: ConflictKind,
-    },
+    Park { conflict: ConflictKind, reason: Reason },
 }
 
-/// `me` is the rank of the node that decides. `same_content`: the incoming row equals the standing row in every cell.
+/// A write of our own, which replicates like a user's: so the order of stamps stays the only order there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// The standing row stays and is raised.
+    Touch,
+    /// The standing row is deleted.
+    Delete,
+    /// The deleted row stays deleted: the incoming row is written as it came and deleted again, because a tombstone
+    /// alone does not reach the log of every engine.
+    DeleteAgain,
+    /// The incoming row is written, raised above what stands here.
+    Lift,
+    /// The columns are merged, base against both sides ([`columns`]). What neither side changed alone is of the
+    /// incoming row where `incoming_wins`. Where nothing else comes out than the order of stamps leaves, that is done.
+    Merge { incoming_wins: bool },
+}
+
+/// `me` is the rank of the node that decides.
 ///
-/// `Newest` is the order of stamps. `SourceOfTruth(node)` is the same order everywhere, but on `node` itself a
-/// contested change that would win is answered by [`Decision::Reassert`]. (To let the node's own writes win by their
-/// origin alone does not converge: the other side's counter runs ahead unseen, and a re-insert that has seen a
-/// delete cannot be told from one that has not. The simulation beside this file shows it.)
-pub fn decide(rule: &Rule, me: Rank, incoming: Incoming, standing: Standing, same_content: bool) -> Decision {
-    let decision = match incoming {
-        Incoming::Insert { .. } | Incoming::Update { .. }
-            if is_missed_bump(me, incoming, standing) && !same_content =>
-        {
-            Decision::Write { conflict: None }
+/// `Newest` is the order of stamps. The other rules follow the same order everywhere but on their arbiter, which answers
+/// a contested change that would leave something else by [`Decision::Own`]. (To let a truth's own writes win by their
+/// origin alone does not converge: the other side's counter runs ahead unseen, and a re-insert that has seen a delete
+/// cannot be told from one that has not. The simulation beside this file shows it.)
+pub fn decide(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    if standing.sight != Sight::Unfiltered {
+        return decide_filtered(me, incoming, standing);
+    }
+    let ordered = by_stamps(me, incoming, standing);
+    let (incoming_wins, conflict) = match ordered {
+        Decision::Write {
+            conflict: Some(conflict),
+            ..
+        } => (true, conflict),
+        Decision::Keep {
+            conflict: Some(conflict),
+            ..
+        } => (false, conflict),
+        Decision::Write { .. } | Decision::Keep { .. } | Decision::Own { .. } | Decision::Park { .. } => {
+            return ordered;
         }
-        Incoming::Insert { stamp } => insert(stamp, standing, same_content),
-        Incoming::Update { base, stamp } => update(base, stamp, standing, same_content),
-        Incoming::Delete { base, stamp } => delete(base, stamp, standing),
     };
-    match (rule, decision) {
-        (
-            Rule::SourceOfTruth(node),
-            Decision::Write {
-                conflict: Some(conflict),
-            },
-        ) if *node == me && incoming.stamp().origin != me && contradicts(conflict) => {
-            Decision::Reassert { conflict }
+    let contest = Contest {
+        incoming,
+        standing,
+        incoming_wins,
+        conflict,
+    };
+    by_rules(rules, me, &contest).unwrap_or(ordered)
+}
+
+/// Two sides that contradict each other, and what the order of stamps makes of them.
+struct Contest {
+    incoming: Incoming,
+    standing: Standing,
+    incoming_wins: bool,
+    conflict: ConflictKind,
+}
+
+impl Contest {
+    fn own(&self, own: Own, reason: Reason) -> Decision {
+        Decision::Own {
+            own,
+            conflict: self.conflict,
+            reason,
         }
-        _ => decision,
+    }
+
+    fn park(&self, reason: Reason) -> Decision {
+        Decision::Park {
+            conflict: self.conflict,
+            reason,
+        }
+    }
+
+    /// One side deleted the row while the other changed it.
+    fn is_about_delete(&self) -> bool {
+        matches!(
+            self.conflict,
+            ConflictKind::UpdateDeleted | ConflictKind::DeleteOriginDiffers
+        )
+    }
+
+    /// What stands here stays, by a write above the incoming change.
+    fn defend(&self, reason: Reason) -> Decision {
+        match self.standing.row {
+            Some(_) => self.own(Own::Touch, reason),
+            None => self.own(Own::DeleteAgain, reason),
+        }
     }
 }
 
-/// The same for a table with a row filter, where a node sees of its peer's rows only those that match, and learns
-/// that one stopped matching by a delete with the stamp of a write (it *leaves*). `outside`: the standing row does not
-/// match, so it is none of the sync's, and what leaves at the peer does not touch it.
+/// What a rule beyond the order of stamps says; `None`: nothing.
+fn by_rules(rules: &TableRules, me: Rank, contest: &Contest) -> Option<Decision> {
+    if !contradicts(contest.conflict) {
+        return None;
+    }
+    let arbitrates = rules.arbiter == me && contest.incoming.stamp().origin != me && rules.is_arbitrated();
+    if arbitrates && contest.standing.is_base {
+        return Some(succeed(contest));
+    }
+    if contest.is_about_delete() {
+        match rules.on_delete {
+            OnDelete::Rule => {}
+            OnDelete::Ask => return Some(contest.park(Reason::AskedDelete)),
+            OnDelete::Delete if arbitrates => return keep_deleted(contest),
+            OnDelete::Update if arbitrates => return keep_alive(contest),
+            OnDelete::Delete | OnDelete::Update => return None,
+        }
+    }
+    if rules.row == Rule::Ask {
+        return Some(contest.park(Reason::Asked));
+    }
+    if !arbitrates {
+        return None;
+    }
+    let is_truth = matches!(rules.row, Rule::SourceOfTruth(node) if node == me);
+    if rules.merges() && contest.conflict == ConflictKind::UpdateOriginDiffers {
+        let incoming_wins = contest.incoming_wins && !is_truth;
+        return Some(contest.own(Own::Merge { incoming_wins }, Reason::Merged));
+    }
+    (is_truth && contest.incoming_wins).then(|| contest.defend(Reason::SourceOfTruth))
+}
+
+/// The change was made on what stands here, which an answer of ours has only raised since: it contradicts nothing.
+fn succeed(contest: &Contest) -> Decision {
+    match (contest.incoming_wins, contest.incoming.is_delete()) {
+        (true, _) => Decision::write(None, Reason::Successor),
+        (false, true) => contest.own(Own::Delete, Reason::Successor),
+        (false, false) => contest.own(Own::Lift, Reason::Successor),
+    }
+}
+
+fn keep_deleted(contest: &Contest) -> Option<Decision> {
+    let own = match (contest.incoming.is_delete(), contest.incoming_wins) {
+        (true, false) => Own::Delete,
+        (false, true) => Own::DeleteAgain,
+        (true, true) | (false, false) => return None,
+    };
+    Some(contest.own(own, Reason::DeleteWins))
+}
+
+fn keep_alive(contest: &Contest) -> Option<Decision> {
+    let own = match (contest.incoming.is_delete(), contest.incoming_wins) {
+        (true, true) => Own::Touch,
+        (false, false) => Own::Lift,
+        (true, false) | (false, true) => return None,
+    };
+    Some(contest.own(own, Reason::UpdateWins))
+}
+
+/// The order of stamps, and nothing else.
+fn by_stamps(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    match incoming {
+        Incoming::Insert { .. } | Incoming::Update { .. }
+            if is_missed_bump(me, incoming, standing) && !standing.is_same =>
+        {
+            Decision::write(unseen(incoming, standing), Reason::MissedBump)
+        }
+        Incoming::Insert { stamp } => insert(stamp, standing),
+        Incoming::Update { base, .. }
+            if standing.row == Some(base) && unseen(incoming, standing).is_some() =>
+        {
+            Decision::write(unseen(incoming, standing), Reason::MissedBump)
+        }
+        Incoming::Update { base, stamp } => update(base, stamp, standing),
+        Incoming::Delete { base, stamp } => delete(base, stamp, standing),
+    }
+}
+
+/// A table with a row filter, where a node sees of its peer's rows only those that match, and learns that one stopped
+/// matching by a delete with the stamp of a write (it *leaves*).
 ///
 /// What a row goes through outside of the filter is not sent. So a stamp that beats an arriving row may be one that the
 /// peer never sees: then the peer has to be told, by a write on our own account. A standing row outside is touched,
-/// which tells the peer that its row has left; a tombstone gives way, and the row gets a stamp above it.
-pub fn decide_filtered(
-    me: Rank,
-    incoming: Incoming,
-    standing: Standing,
-    outside: bool,
-    same_content: bool,
-) -> Decision {
+/// which tells the peer that its row has left; a tombstone gives way, and the row gets a stamp above it. No other rule
+/// than the order of stamps is offered here.
+fn decide_filtered(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    let outside = standing.sight == Sight::Outside;
     if incoming.leaves() {
-        return match (incoming, standing.row) {
-            (Incoming::Delete { .. }, Some(_)) if outside => Decision::Keep { conflict: None },
-            (Incoming::Delete { .. }, None) => match standing.tombstone {
-                Some(tombstone) if tombstone >= incoming.stamp() => Decision::Keep { conflict: None },
-                Some(_) | None => Decision::Write { conflict: None },
+        return match standing.row {
+            Some(_) if outside => Decision::keep(None, Reason::Outside),
+            Some(_) => by_stamps(me, incoming, standing),
+            None => match standing.tombstone {
+                Some(tombstone) if tombstone >= incoming.stamp() => Decision::keep(None, Reason::Lower),
+                Some(_) => Decision::write(None, Reason::Greater),
+                None => Decision::write(None, Reason::Missing),
             },
-            (_, _) => decide(&Rule::Newest, me, incoming, standing, same_content),
         };
     }
-    match decide(&Rule::Newest, me, incoming, standing, same_content) {
-        Decision::Keep {
-            conflict: Some(conflict),
-        } if !incoming.is_delete() => match standing.row {
-            Some(_) if outside => Decision::Reassert { conflict },
-            Some(_) => Decision::Keep {
-                conflict: Some(conflict),
-            },
-            None => Decision::Lift { conflict },
+    let decision = by_stamps(me, incoming, standing);
+    let Decision::Keep {
+        conflict: Some(conflict),
+        ..
+    } = decision
+    else {
+        return decision;
+    };
+    match standing.row {
+        _ if incoming.is_delete() => decision,
+        Some(_) if outside => Decision::Own {
+            own: Own::Touch,
+            conflict,
+            reason: Reason::Outside,
         },
-        decision => decision,
+        Some(_) => decision,
+        None => Decision::Own {
+            own: Own::Lift,
+            conflict,
+            reason: Reason::DeletedOutside,
+        },
     }
 }
 
@@ -133,13 +297,31 @@ pub fn decide_filtered(
 /// and an insert that waited for another of its key may start too low. There is no contest between nodes in that.
 fn is_missed_bump(me: Rank, incoming: Incoming, standing: Standing) -> bool {
     let stamp = incoming.stamp();
-    let not_above = match (standing.row, standing.tombstone) {
-        (Some(row), _) => stamp == row,
-        (None, Some(tombstone)) => tombstone.origin == stamp.origin && tombstone > stamp,
-        (None, None) => false,
-    };
     // Rank 0 is no node: such rows were written where no trigger stood.
-    not_above && stamp.origin != me && stamp.origin != 0
+    standing.row == Some(stamp) && stamp.origin != me && stamp.origin != 0
+}
+
+/// An update that raised no version has the stamp that stands here, whatever became of the row since: was it made on another
+/// one? Then two nodes did so to one row.
+fn unseen(incoming: Incoming, standing: Standing) -> Option<ConflictKind> {
+    let is_unraised = matches!(incoming, Incoming::Update { base, stamp } if base == stamp);
+    (is_unraised && !standing.is_base && !standing.is_same).then_some(ConflictKind::UpdateOriginDiffers)
+}
+
+/// A peer kept a row of this node out below what `stood` there, and its log has been applied here up to then. The row
+/// missed a bump if a delete stands above it here too: with which version it is touched. Where none does, the delete
+/// that kept it out is still on its way, as in a mesh, where a third node's delete may reach a peer first: it was
+/// meant for this row and will remove it.
+///
+/// Where no delete `stood`, it is the stamp that an update of this node did not raise: one stamp names two contents, and
+/// two nodes that did so may have taken each other's. A row that still has it is raised; of two such rows the greater
+/// new stamp then wins, as ever.
+pub fn touched(row: Stamp, tombstone: Option<Stamp>, stood: Stamp) -> Option<i64> {
+    if row == stood && tombstone.is_none_or(|tombstone| tombstone < row) {
+        return Some(row.version + 1);
+    }
+    let tombstone = tombstone.filter(|tombstone| *tombstone > row)?;
+    Some(tombstone.max(stood).version + 1)
 }
 
 /// Does writing the incoming change undo something that stands here? (Nothing stands against a missing row.)
@@ -150,49 +332,63 @@ fn contradicts(conflict: ConflictKind) -> bool {
     )
 }
 
-fn insert(stamp: Stamp, standing: Standing, same_content: bool) -> Decision {
+fn insert(stamp: Stamp, standing: Standing) -> Decision {
+    let kind = ConflictKind::InsertExists;
     match (standing.row, standing.tombstone) {
-        (Some(row), _) => contest(stamp, row, same_content, ConflictKind::InsertExists),
+        (Some(row), Some(tombstone)) if is_too_low(row, tombstone, stamp) => {
+            Decision::keep(Some(kind), Reason::Lower)
+        }
+        (Some(row), _) => contest(stamp, row, standing.is_same, kind),
         // Whoever inserts has read the tombstones of its own node and starts above them.
-        (None, Some(tombstone)) if tombstone > stamp => Decision::Keep {
-            conflict: Some(ConflictKind::UpdateDeleted),
-        },
-        (None, _) => Decision::Write { conflict: None },
+        (None, Some(tombstone)) if tombstone > stamp => below(stamp, tombstone),
+        (None, _) => Decision::write(None, Reason::Uncontested),
     }
 }
 
-fn update(base: Stamp, stamp: Stamp, standing: Standing, same_content: bool) -> Decision {
+/// A row below a tombstone. One below a delete of its very own node missed a bump; where it still stands it is touched
+/// there, once it is known that no other delete was meant for it (`flow::aside`).
+fn below(stamp: Stamp, tombstone: Stamp) -> Decision {
+    let reason = match tombstone.origin == stamp.origin {
+        true => Reason::MissedBump,
+        false => Reason::Lower,
+    };
+    Decision::keep(Some(ConflictKind::UpdateDeleted), reason)
+}
+
+/// A row that missed a bump stands below its tombstone until it is touched. What that tombstone beats must not come in
+/// over it: the touch would raise what was deleted in place of the row that was written after it.
+fn is_too_low(row: Stamp, tombstone: Stamp, incoming: Stamp) -> bool {
+    tombstone > row && tombstone > incoming
+}
+
+fn update(base: Stamp, stamp: Stamp, standing: Standing) -> Decision {
+    let (kind, differs) = (ConflictKind::UpdateDeleted, ConflictKind::UpdateOriginDiffers);
     match (standing.row, standing.tombstone) {
-        (Some(row), _) if row == base => Decision::Write { conflict: None },
-        (Some(row), _) => contest(stamp, row, same_content, ConflictKind::UpdateOriginDiffers),
-        (None, Some(tombstone)) if tombstone > stamp => Decision::Keep {
-            conflict: Some(ConflictKind::UpdateDeleted),
-        },
-        (None, Some(_)) => Decision::Write {
-            conflict: Some(ConflictKind::UpdateDeleted),
-        },
-        (None, None) => Decision::Write {
-            conflict: Some(ConflictKind::UpdateMissing),
-        },
+        (Some(row), _) if row == base => Decision::write(None, Reason::Uncontested),
+        (Some(row), Some(tombstone)) if is_too_low(row, tombstone, stamp) => {
+            Decision::keep(Some(differs), Reason::Lower)
+        }
+        (Some(row), _) => contest(stamp, row, standing.is_same, differs),
+        (None, Some(tombstone)) if tombstone > stamp => below(stamp, tombstone),
+        // The node that deleted the row has written it again since: an insert that missed a bump, touched.
+        (None, Some(tombstone)) if tombstone.origin == stamp.origin => {
+            Decision::write(None, Reason::Successor)
+        }
+        (None, Some(_)) => Decision::write(Some(kind), Reason::Greater),
+        (None, None) => Decision::write(Some(ConflictKind::UpdateMissing), Reason::Missing),
     }
 }
 
 fn delete(base: Stamp, stamp: Stamp, standing: Standing) -> Decision {
+    let (differs, missing) = (ConflictKind::DeleteOriginDiffers, ConflictKind::DeleteMissing);
     match (standing.row, standing.tombstone) {
-        (Some(row), _) if row == base => Decision::Write { conflict: None },
-        (Some(row), _) if stamp > row => Decision::Write {
-            conflict: Some(ConflictKind::DeleteOriginDiffers),
-        },
-        (Some(_), _) => Decision::Keep {
-            conflict: Some(ConflictKind::DeleteOriginDiffers),
-        },
-        (None, Some(tombstone)) if tombstone == stamp => Decision::Keep { conflict: None },
-        (None, Some(tombstone)) if tombstone > stamp => Decision::Keep {
-            conflict: Some(ConflictKind::DeleteMissing),
-        },
-        (None, _) => Decision::Write {
-            conflict: Some(ConflictKind::DeleteMissing),
-        },
+        (Some(row), _) if row == base => Decision::write(None, Reason::Uncontested),
+        (Some(row), _) if stamp > row => Decision::write(Some(differs), Reason::Greater),
+        (Some(_), _) => Decision::keep(Some(differs), Reason::Lower),
+        (None, Some(tombstone)) if tombstone == stamp => Decision::keep(None, Reason::Same),
+        (None, Some(tombstone)) if tombstone > stamp => Decision::keep(Some(missing), Reason::Lower),
+        (None, Some(_)) => Decision::write(Some(missing), Reason::Greater),
+        (None, None) => Decision::write(Some(missing), Reason::Missing),
     }
 }
 
@@ -211,22 +407,29 @@ pub fn decide_one_way(operation: Operation, exists: bool) -> Decision {
         (Operation::Delete, false) => Some(ConflictKind::DeleteMissing),
         (Operation::Insert, false) | (Operation::Update | Operation::Delete, true) => None,
     };
-    Decision::Write { conflict }
+    Decision::write(conflict, Reason::Drift)
 }
 
 /// Two writes of one row. Equal stamps name one content; where they do not, somebody broke the stamps.
-fn contest(incoming: Stamp, row: Stamp, same_content: bool, kind: ConflictKind) -> Decision {
-    if incoming == row {
-        return if same_content {
-            Decision::Keep { conflict: None }
-        } else {
-            Decision::Park { conflict: kind }
-        };
+fn contest(incoming: Stamp, row: Stamp, is_same: bool, kind: ConflictKind) -> Decision {
+    match incoming.cmp(&row) {
+        std::cmp::Ordering::Equal if is_same => Decision::keep(None, Reason::Same),
+        std::cmp::Ordering::Equal => Decision::Park {
+            conflict: kind,
+            reason: Reason::Collision,
+        },
+        std::cmp::Ordering::Greater => Decision::write(Some(kind), Reason::Greater),
+        std::cmp::Ordering::Less => Decision::keep(Some(kind), Reason::Lower),
     }
-    if incoming > row {
-        Decision::Write { conflict: Some(kind) }
-    } else {
-        Decision::Keep { conflict: Some(kind) }
+}
+
+impl Decision {
+    fn write(conflict: Option<ConflictKind>, reason: Reason) -> Decision {
+        Decision::Write { conflict, reason }
+    }
+
+    fn keep(conflict: Option<ConflictKind>, reason: Reason) -> Decision {
+        Decision::Keep { conflict, reason }
     }
 }
 
@@ -236,6 +439,14 @@ impl Incoming {
             Incoming::Insert { stamp } | Incoming::Update { stamp, .. } | Incoming::Delete { stamp, .. } => {
                 *stamp
             }
+        }
+    }
+
+    /// What it was based on; an insert on nothing.
+    pub fn base(&self) -> Option<Stamp> {
+        match self {
+            Incoming::Insert { .. } => None,
+            Incoming::Update { base, .. } | Incoming::Delete { base, .. } => Some(*base),
         }
     }
 
@@ -250,6 +461,6 @@ impl Incoming {
 }
 
 #[cfg(test)]
-mod filtered;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

@@ -18,11 +18,12 @@ use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::{Column, Engine, Table, TableId};
-use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN, tombstones_of};
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Move, Plan, PlannedOp};
 use crate::typemap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
@@ -36,18 +37,18 @@ const COPY_PENDING: i64 = -1;
 /// Brings every link of the sync to the point where it has a checkpoint to stream from. Nothing is done where all
 /// have one.
 pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Result<()> {
-    let (mut missing, mut unused, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut missing, mut unused, mut begun): (Vec<Start>, Vec<Start>, Vec<_>) = Default::default();
     for index in 0..sync.links.len() {
         let link = sync.link(index);
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
         match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
-            None => missing.push(Start { link, target }),
+            None => missing.push(Start::new(link, target)),
             Some(checkpoint) => {
                 let never_moved = checkpoint.seq == 0;
                 begun.push((Arc::clone(&link), checkpoint));
                 if never_moved {
-                    unused.push(Start { link, target });
+                    unused.push(Start::new(link, target));
                 }
             }
         }
@@ -61,43 +62,112 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         let mut source = Node::connect(&link.source.access, link.source.engine).await?;
         flow::same_server(link, checkpoint, &source.server().await?.identity)?;
     }
-    let is_copy = |start: &Start| is_copy(sync, &start.link);
     let links: Vec<Arc<LinkSpec>> = missing.iter().map(|start| Arc::clone(&start.link)).collect();
     refuse_half(sync, &links)?;
     match &sync.seed {
         Seed::From(_) => {
-            let (mut copies, others): (Vec<Start>, Vec<Start>) = missing.into_iter().partition(is_copy);
-            // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the
-            // seeder too.
-            for start in &mut copies {
-                let ends = start.ends().await?;
-                start.refuse_rows(&ends).await?;
-            }
-            // The way back first: what the peer's users write while its copy runs is in the log already.
-            for start in unused.into_iter().filter(|start| !is_copy(start)) {
-                start.anew().await?;
-            }
-            for start in others {
-                start.without_copy().await?;
-            }
-            for start in copies {
-                let pulse = live.of(&start.link.sync, &start.link.id);
-                start.copy(stop, &pulse).await?;
-            }
+            let has_begun = begun.iter().any(|(link, _)| is_copy(sync, link));
+            with_copies(sync, missing, unused, has_begun, stop, live).await?;
         }
         Seed::None => {
             let merge = missing.iter().all(|start| start.link.is_merge());
-            if merge && missing.len() == sync.links.len() && missing.len() == 2 {
-                let [one, other] =
-                    <[Start; 2]>::try_from(missing).map_err(|_| Error::bug("start two links"))?;
-                return prove_equal(one, other).await;
+            if merge && missing.len() == sync.links.len() {
+                return without_copies(sync, missing).await;
             }
             for start in missing {
-                start.without_copy().await?;
+                checkpoints(vec![start.begun().await?]).await?;
             }
         }
     }
     Ok(())
+}
+
+/// `unused`: links with a checkpoint that nothing has moved yet. `has_begun`: one of them, or another, was copied.
+async fn with_copies(
+    sync: &SyncSpec,
+    missing: Vec<Start>,
+    unused: Vec<Start>,
+    mut has_begun: bool,
+    stop: &CancellationToken,
+    live: &Live,
+) -> Result<()> {
+    let is_copied = |start: &Start| is_copy(sync, &start.link);
+    let (mut copies, others): (Vec<Start>, Vec<Start>) = missing.into_iter().partition(is_copied);
+    // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the seeder too.
+    for start in &mut copies {
+        let ends = start.ends().await?;
+        start.refuse_rows(&ends).await?;
+    }
+    // The ways back first: what users of the empty nodes write while those are filled is in the log already.
+    let targets = copies.iter().map(|start| start.link.target.name.as_str());
+    let empty: BTreeSet<&str> = targets.collect();
+    let leaves_empty = |start: &Start| empty.contains(start.link.source.name.as_str());
+    let mut ways_back = Vec::new();
+    for start in unused.into_iter().filter(leaves_empty) {
+        ways_back.push(start.anew().await?);
+    }
+    for start in others {
+        ways_back.push(start.begun().await?);
+    }
+    checkpoints(ways_back).await?;
+    for mut start in copies {
+        start.is_fresh = !has_begun;
+        start.copies_tombstones = sync.nodes.len() > 2 && start.link.is_merge();
+        let pulse = live.of(&start.link.sync, &start.link.id);
+        start.copy(stop, &pulse).await?;
+        has_begun = true;
+    }
+    Ok(())
+}
+
+/// Every node is held against the hub, or the first one. No link gets a checkpoint before all were found equal; those
+/// between the others begin before that.
+async fn without_copies(sync: &SyncSpec, missing: Vec<Start>) -> Result<()> {
+    let center = sync.nodes[sync.hub.unwrap_or_default()].name.as_str();
+    let (mut forth, mut back, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    for start in missing {
+        match (start.link.source.name == center, start.link.target.name == center) {
+            (true, _) => forth.push(start),
+            (false, true) => back.push(start),
+            (false, false) => begun.push(start.begun().await?),
+        }
+    }
+    for one in forth {
+        let is_back = |other: &Start| other.link.source.name == one.link.target.name;
+        let other = back.iter().position(is_back).map(|place| back.swap_remove(place));
+        let other = other.ok_or_else(|| Error::bug("start links each way"))?;
+        begun.extend(prove_equal(one, other).await?);
+    }
+    checkpoints(begun).await
+}
+
+/// Links from one node begin at one place, the last: what was written before goes to none of the others, what is
+/// written after goes to all of them. Their first start refuses rows that were written before.
+async fn checkpoints(mut begun: Vec<Begun>) -> Result<()> {
+    for place in 0..begun.len() {
+        let source = begun[place].start.link.source.name.clone();
+        let of_source = |other: &&Begun| other.start.link.source.name == source;
+        let (mut position, mut settle) = (begun[place].position.clone(), begun[place].settle.clone());
+        for other in begun.iter().filter(of_source) {
+            position = later(position, &other.position)?;
+            settle = match (settle, &other.settle) {
+                (Some(one), Some(other)) => Some(later(one, other)?),
+                (one, other) => one.or_else(|| other.clone()),
+            };
+        }
+        (begun[place].position, begun[place].settle) = (position, settle);
+    }
+    for begun in begun {
+        begun.checkpoint().await?;
+    }
+    Ok(())
+}
+
+fn later(one: Position, other: &Position) -> Result<Position> {
+    let covers = one
+        .covers(other)
+        .map_err(|error| Error::bug("compare positions").because(error))?;
+    Ok(if covers { one } else { other.clone() })
 }
 
 /// Does the first copy fill the link's target?
@@ -105,18 +175,24 @@ pub fn is_copy(sync: &SyncSpec, link: &LinkSpec) -> bool {
     sync.seed == Seed::From(link.source.name.clone())
 }
 
-/// A two-way sync whose first start broke off between its two links: from now on would not be from where both sides
+/// A two-way sync whose first start broke off between its links: from now on would not be from where its nodes
 /// were known to be equal. `missing`: its links without a checkpoint.
 pub fn refuse_half(sync: &SyncSpec, missing: &[Arc<LinkSpec>]) -> Result<()> {
-    if missing.len() == sync.links.len() || missing.iter().any(|link| is_copy(sync, link)) {
+    if missing.len() == sync.links.len() {
         return Ok(());
     }
-    let Some(link) = missing.iter().find(|link| link.is_merge()) else {
+    // Their nodes are filled anew, and nobody has written there what others were told of.
+    let copies = missing.iter().filter(|link| is_copy(sync, link));
+    let filled: BTreeSet<&str> = copies.map(|link| link.target.name.as_str()).collect();
+    let is_half = |link: &&Arc<LinkSpec>| {
+        link.is_merge() && !is_copy(sync, link) && !filled.contains(link.source.name.as_str())
+    };
+    let Some(link) = missing.iter().find(is_half) else {
         return Ok(());
     };
     Err(Error::definite(format!("start link {}", link.id))
         .node(&link.target.name)
-        .why("it has no checkpoint, and the other direction has one: the first start broke off, or the checkpoint was lost")
+        .why("it has no checkpoint, and others of the sync have one: the first start broke off, or the checkpoint was lost")
         .hint(new_copy(&sync.name))
         .reason(Reason::PositionLost))
 }
@@ -125,43 +201,96 @@ pub fn refuse_half(sync: &SyncSpec, missing: &[Arc<LinkSpec>]) -> Result<()> {
 struct Start {
     link: Arc<LinkSpec>,
     target: Target,
+    /// No link from its source has begun.
+    is_fresh: bool,
+    /// The copy takes along what was deleted: other links from its source have told their targets.
+    copies_tombstones: bool,
 }
 
 /// Both ends of a link as their catalogs show them.
 struct Ends {
     source_tables: Vec<Arc<CatalogTable>>,
     target_tables: Vec<Arc<CatalogTable>>,
+    /// The source's, where the copy takes them along.
+    tombstones: Vec<Arc<CatalogTable>>,
     planner: Planner,
     identity: String,
 }
 
+/// A link that knows where it begins, and has no checkpoint yet.
+struct Begun {
+    start: Start,
+    position: Position,
+    settle: Option<Position>,
+    identity: String,
+    /// It has a checkpoint, of a first start that broke off.
+    is_again: bool,
+}
+
+impl Begun {
+    async fn checkpoint(mut self) -> Result<()> {
+        let (position, settle) = (&self.position, self.settle.as_ref());
+        if self.is_again {
+            return self.start.moved(position, self.identity).await;
+        }
+        self.start.checkpoint(position, settle, 0, &self.identity).await?;
+        info!(link = %self.start.link.id, %position, "link starts without a copy");
+        Ok(())
+    }
+}
+
 impl Start {
+    fn new(link: Arc<LinkSpec>, target: Target) -> Self {
+        Start {
+            link,
+            target,
+            is_fresh: true,
+            copies_tombstones: false,
+        }
+    }
+
+    fn at(self, position: Position, settle: Option<Position>, identity: String) -> Begun {
+        Begun {
+            start: self,
+            position,
+            settle,
+            identity,
+            is_again: false,
+        }
+    }
+
     /// No copy: the link begins where the source's log ends now.
-    async fn without_copy(mut self) -> Result<()> {
+    async fn begun(mut self) -> Result<Begun> {
         let ends = self.ends().await?;
         let options = self.options(&ends);
         let position = engine::start_position(self.link.source.engine, options).await?;
-        self.checkpoint(&position, None, 0, &ends.identity).await?;
-        info!(link = %self.link.id, %position, "link starts without a copy");
-        Ok(())
+        Ok(self.at(position, None, ends.identity))
     }
 
     /// The way back of a copy that broke off: it has not run yet, and begins again where the log ends now. What was
     /// written to make room for the copy is no change.
-    async fn anew(mut self) -> Result<()> {
+    async fn anew(mut self) -> Result<Begun> {
         let ends = self.ends().await?;
         // Of the snapshot only its beginning is wanted: there alone an old slot is not taken over.
         let snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
+        Ok(Begun {
+            is_again: true,
+            ..self.at(position, None, ends.identity)
+        })
+    }
+
+    /// Its checkpoint, which nothing has moved yet, goes to another place.
+    async fn moved(mut self, position: &Position, identity: String) -> Result<()> {
         let taken = self
             .target
             .take_over(&self.link.sync, &self.link.id, &self.link.instance)
             .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was there"))?;
-        checkpoint.source_identity = ends.identity;
+        checkpoint.source_identity = identity;
         let link = Arc::clone(&self.link);
         let mut applier = Applier::new(self.target, self.link, checkpoint);
-        applier.begin(&position).await?;
+        applier.begin(position).await?;
         applier.commit().await?;
         info!(link = %link.id, %position, "link starts anew");
         Ok(())
@@ -172,6 +301,7 @@ impl Start {
         let mut ends = self.ends().await?;
         self.refuse_rows(&ends).await?;
         self.estimate(pulse).await?;
+        let copies_tombstones = self.copies_tombstones;
         let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
         let position = snapshot.start().clone();
         if self
@@ -214,6 +344,11 @@ impl Start {
             }
             info!(link = %link.id, table = %source.id, "table copied");
         }
+        if copies_tombstones {
+            for table in &ends.tombstones {
+                copy_tombstones(&mut snapshot, &mut applier, &mut ends.planner, table).await?;
+            }
+        }
         let settle = snapshot.close().await?.filter(|settle| *settle != position);
         applier.settle(settle).await?;
         let tally = applier.commit().await?;
@@ -240,17 +375,31 @@ impl Start {
         let target_tables = flow::tables(&mut target, &target_spec.tables, &target_spec.name).await?;
         let pairs = source_tables.iter().zip(&target_tables);
         let pairs = pairs.map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
-        let planner = Planner::new(
+        let tombstones = match self.copies_tombstones {
+            true => {
+                let ids: Vec<TableId> = source_spec.tables.iter().map(tombstones_of).collect();
+                flow::tables(&mut source, &ids, &source_spec.name).await?
+            }
+            false => Vec::new(),
+        };
+        let mut planner = Planner::new(
             link,
             source.engine().await?,
             target.engine().await?,
             pairs.collect(),
             flow::Described::default(),
         );
+        planner.knows(
+            source_tables
+                .iter()
+                .map(|known| Arc::new(known.table.clone()))
+                .collect(),
+        );
         let identity = source.server().await?.identity;
         Ok(Ends {
             source_tables,
             target_tables,
+            tombstones,
             planner,
             identity,
         })
@@ -263,6 +412,8 @@ impl Start {
             target: self.link.target.name.clone(),
             tables: ends.source_tables.clone(),
             mode: self.link.mode,
+            onward: self.link.onward,
+            fresh: self.is_fresh,
             spill: self.link.limits.spill.clone(),
             stream: self.link.limits.stream,
             keep: None,
@@ -317,12 +468,45 @@ impl Start {
     }
 }
 
-fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
-    let head = Arc::new(Head {
+/// What was deleted at the source: another link may have told its target, and what this target's users insert under such
+/// a key must start above it.
+async fn copy_tombstones(
+    snapshot: &mut Snapshot,
+    applier: &mut Applier,
+    planner: &mut Planner,
+    table: &CatalogTable,
+) -> Result<()> {
+    snapshot.open_table(&table.table).await?;
+    let mut first = 0;
+    loop {
+        let rows = snapshot.rows(ROWS_MAX).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let head = copied_head();
+        let mut buried = Vec::with_capacity(rows.len());
+        for (ordinal, row) in (first..).zip(&rows) {
+            let address = Address {
+                head: Arc::clone(&head),
+                ordinal,
+            };
+            buried.extend(planner.copied_tombstone(&table.table, row, &address)?);
+        }
+        first += rows.len() as u64;
+        applier.bury(&buried).await?;
+    }
+}
+
+fn copied_head() -> Arc<Head> {
+    Arc::new(Head {
         transaction: "first copy".to_owned(),
         past: None,
         committed_at_us: now_us(),
-    });
+    })
+}
+
+fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
+    let head = copied_head();
     let mut layers = Layers::default();
     for (ordinal, row) in (first..).zip(rows) {
         if !plan.takes(&row)? {
@@ -338,8 +522,8 @@ fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
 }
 
 /// Both sides claim to hold the same rows: read both images and compare sums of row hashes, in the terms of the
-/// second side. Only then do both links get their checkpoints.
-async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
+/// second side. Only then may both links have their checkpoints.
+async fn prove_equal(mut one: Start, mut other: Start) -> Result<[Begun; 2]> {
     let (mut ends, other_ends) = (one.ends().await?, other.ends().await?);
     let mut here = Snapshot::open(one.link.source.engine, one.options(&ends)).await?;
     let mut there = Snapshot::open(other.link.source.engine, other.options(&other_ends)).await?;
@@ -362,10 +546,10 @@ async fn prove_equal(mut one: Start, mut other: Start) -> Result<()> {
     }
     let (start, other_start) = (here.start().clone(), there.start().clone());
     let (settle, other_settle) = (here.close().await?, there.close().await?);
-    one.checkpoint(&start, settle.as_ref(), 0, &ends.identity).await?;
-    other
-        .checkpoint(&other_start, other_settle.as_ref(), 0, &other_ends.identity)
-        .await
+    Ok([
+        one.at(start, settle, ends.identity),
+        other.at(other_start, other_settle, other_ends.identity),
+    ])
 }
 
 /// The row with the places of the whole table, where what was not read is missing.

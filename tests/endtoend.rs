@@ -122,6 +122,21 @@ async fn large(hint: &str, pair: Pair, way: Way) {
     scene.assert_no_conflicts().await;
 }
 
+/// What the last changes leave to do is done: their tombstones are gone, and the checkpoints that took are written.
+async fn at_rest(scene: &Scene) {
+    scene.all_collected("item").await;
+    let mut before = everything(scene).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let now = everything(scene).await;
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+    panic!("the links find no rest: {before:?}");
+}
+
 /// Links that have nothing to do write nothing at all, in either mode.
 ///
 /// The stated bound is one checkpoint per link and five minutes (or 16 MiB), for log that was read and held nothing
@@ -162,6 +177,7 @@ async fn silence(pair: Pair) {
         .await;
     harness::wait_equal(&scene.a, &scene.b, "ledger", &["id"], &["n"], LIMIT).await;
     scene.wait_equal().await;
+    at_rest(&scene).await;
     let checkpoints = checkpoints(&scene).await;
     let rows: Vec<String> = (1..=300)
         .map(|n| format!("INSERT INTO elsewhere VALUES ({n})"))

@@ -4,7 +4,7 @@
 mod harness;
 mod scenario;
 
-use scenario::{Conflict, ITEM, LIMIT, Pair, SEAT, Scene, Side, Way};
+use scenario::{Conflict, ITEM, LIMIT, Pair, SEAT, Scene, Side, Table, Way};
 use serde_json::json;
 
 all_pairs! {
@@ -18,6 +18,13 @@ all_pairs! {
     inserted_again => inserted_again;
     nothing_echoes => nothing_echoes;
     unique_clash_stays_open => unique_clash_stays_open;
+    rows_trade_unique_values_beside_a_clash => rows_trade_unique_values_beside_a_clash;
+    the_newest_number_of_each_stands_on_both_sides => the_newest_number_of_each_stands_on_both_sides;
+}
+
+pair_tests! {
+    postgres18_twice, scenario::ONE_SERVER,
+    rows_trade_what_an_exclusion_constraint_keeps_apart => rows_trade_what_an_exclusion_constraint_keeps_apart;
 }
 
 /// Both sides hold rows 1 to 5 and nothing has been contested.
@@ -374,4 +381,112 @@ async fn unique_clash_stays_open(pair: Pair) {
         .exec(Side::B, "UPDATE seat SET place = 'window seat' WHERE id = 2")
         .await;
     scene.wait_equal().await;
+}
+
+/// What one side trades goes in, whoever clashes in the same transaction: a row that is kept out, and one that wanted
+/// its place, keep nobody else from trading. Those two wait, and go in when the value is given up.
+async fn rows_trade_unique_values_beside_a_clash(pair: Pair) {
+    let mut scene = agreed("m_trade", pair, "").await;
+    let seats: Vec<String> = (1..=6)
+        .map(|id| format!("INSERT INTO seat VALUES ({id}, 'p{id}')"))
+        .collect();
+    scene.exec(Side::A, &seats.join(";")).await;
+    scene.wait_equal().await;
+    // 1, 2, 3 go round; 4 takes what b gives to 6, and 5 the place of 4.
+    let places = [(1, "p2"), (2, "p3"), (3, "p1"), (4, "window"), (5, "p4")];
+    let mut a = vec!["UPDATE seat SET place = NULL WHERE id < 6".to_owned()];
+    a.extend(places.map(|(id, place)| format!("UPDATE seat SET place = '{place}' WHERE id = {id}")));
+    let a = format!("BEGIN; {}; COMMIT", a.join(";"));
+    scene.stop().await;
+    scene.exec(Side::A, &a).await;
+    scene
+        .exec(Side::B, "UPDATE seat SET place = 'window' WHERE id = 6")
+        .await;
+    scene.run().await;
+    scene.crossed().await;
+    let told = scene.db(Side::B).rows("SELECT place FROM seat ORDER BY id").await;
+    let told: Vec<String> = told.into_iter().flatten().flatten().collect();
+    assert_eq!(told, ["p2", "p3", "p1", "p4", "p5", "window"]);
+    let mut open = scene.conflicts(Side::B).await;
+    open.sort_by_key(|conflict| conflict.key.to_string());
+    let open: Vec<_> = open
+        .iter()
+        .map(|c| (&*c.kind, &*c.outcome, c.key.to_string()))
+        .collect();
+    let waits = |id: i64| ("multiple_unique_conflicts", "open", json!([id]).to_string());
+    assert_eq!(open, [waits(4), waits(5)]);
+    scene
+        .exec(Side::B, "UPDATE seat SET place = 'door' WHERE id = 6")
+        .await;
+    scene.wait_equal().await;
+    scene.stop().await;
+}
+
+const STAY: Table = Table {
+    name: "stay",
+    body: "id int NOT NULL PRIMARY KEY, days int4range, CONSTRAINT stay_days EXCLUDE USING gist (days WITH &&)",
+    key: &["id"],
+    columns: &["days"],
+};
+
+/// What an exclusion constraint keeps apart is traded, and clashes, like a unique value.
+async fn rows_trade_what_an_exclusion_constraint_keeps_apart(pair: Pair) {
+    let mut scene = Scene::new("m_exclude", pair, Way::Merge, &[ITEM, STAY]).await;
+    scene.configure("from:a", "");
+    let rows = "INSERT INTO stay VALUES (1, '[1,3)'); INSERT INTO stay VALUES (2, '[5,8)')";
+    scene.exec(Side::A, rows).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    let trade =
+        "BEGIN; UPDATE stay SET days = NULL WHERE id = 1; UPDATE stay SET days = '[2,4)' WHERE id = 2;
+        UPDATE stay SET days = '[5,6)' WHERE id = 1; COMMIT";
+    scene.exec(Side::A, trade).await;
+    scene.wait_equal().await;
+    scene.assert_no_conflicts().await;
+    scene.stop().await;
+    scene
+        .exec(Side::A, "INSERT INTO stay VALUES (3, '[20,30)')")
+        .await;
+    scene
+        .exec(Side::B, "INSERT INTO stay VALUES (4, '[25,26)')")
+        .await;
+    scene.run().await;
+    scene.crossed().await;
+    for side in [Side::A, Side::B] {
+        only(&scene, side, "multiple_unique_conflicts", "open").await;
+    }
+    scene.exec(Side::B, "DELETE FROM stay WHERE id = 4").await;
+    scene.wait_equal().await;
+    scene.stop().await;
+}
+
+/// Jane's number is newer on a, John's on b: each newest one stands on both sides as its node wrote it, with that
+/// node's version, and is sent nowhere again.
+async fn the_newest_number_of_each_stands_on_both_sides(pair: Pair) {
+    let mut scene = agreed("m_phone", pair, "").await;
+    let (jane, john) = (1, 2);
+    let set = |id: i64, number: &str| format!("UPDATE item SET note = '{number}' WHERE id = {id}");
+    let on_a = [set(jane, "030-1"), set(jane, "030-2"), set(john, "040-1")].join(";");
+    let on_b = [set(jane, "030-9"), set(john, "040-8"), set(john, "040-9")].join(";");
+    scene.apart(&on_a, &on_b).await;
+    for side in [Side::A, Side::B] {
+        assert_eq!(note(&scene, side, jane).await, "030-2", "{side:?}");
+        assert_eq!(note(&scene, side, john).await, "040-9", "{side:?}");
+        // Version 1 was the first copy's.
+        assert_eq!(stamp(&scene, side, jane).await, (3, 1), "{side:?}");
+        assert_eq!(stamp(&scene, side, john).await, (3, 2), "{side:?}");
+    }
+    // What was applied lies in both logs before this: whatever would be sent again would be applied first.
+    let before = (applied(&scene, Side::A).await, applied(&scene, Side::B).await);
+    scene.crossed().await;
+    let after = (applied(&scene, Side::A).await, applied(&scene, Side::B).await);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1), "groups applied");
+    scene.stop().await;
+}
+
+async fn stamp(scene: &Scene, side: Side, id: i64) -> (i64, i64) {
+    let sql = format!("SELECT tidelock_version, tidelock_origin FROM item WHERE id = {id}");
+    let row = scene.db(side).rows(&sql).await.remove(0);
+    let cell = |at: usize| row[at].as_ref().unwrap().parse().unwrap();
+    (cell(0), cell(1))
 }

@@ -103,6 +103,7 @@ async fn a_plan_follows_what_is_left_to_do(pair: Pair) {
         (start["done"].as_bool(), start["copy_from"].as_str()),
         (Some(false), Some("a"))
     );
+    assert_eq!(table(&before, "plain")["version"], "counter");
     let rows = table(&before, "plain")["rows_estimated"].as_u64().unwrap();
     assert!((200..=400).contains(&rows), "{rows} of 300 rows");
     assert!(start["bytes_estimated"].as_u64().unwrap() >= 8_192, "{start}");

@@ -72,6 +72,8 @@ async fn options(db: &Db, tables: &[&str], mode: Mode) -> SourceOptions {
         target: "peer".to_owned(),
         tables: found.into_iter().map(|table| Arc::new(table.unwrap())).collect(),
         mode,
+        onward: None,
+        fresh: true,
         spill: tidelock::spill::Space::default(),
         stream: true,
         keep: None,

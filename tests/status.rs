@@ -6,6 +6,7 @@ mod harness;
 use harness::{Kind, Options, access, private};
 use tidelock::model::conflict::ConflictFilter;
 use tidelock::model::position::Position;
+use tidelock::model::stamp::Stamp;
 use tidelock::{mysql, postgres};
 
 /// One known sync, one checkpoint a minute old, one decided and one open conflict.
@@ -49,7 +50,7 @@ async fn postgres_tells_where_a_link_stands() {
             .set_up
     );
     assert!(
-        postgres::status::conflicts(&client, "s", &filter())
+        postgres::evidence::conflicts(&client, "s", &filter())
             .await
             .unwrap()
             .is_empty()
@@ -70,13 +71,13 @@ async fn postgres_tells_where_a_link_stands() {
     )
     .await;
     judge(&postgres::status::link_status(&client, "s", "a->b").await.unwrap());
-    let all = postgres::status::conflicts(&client, "s", &filter())
+    let all = postgres::evidence::conflicts(&client, "s", &filter())
         .await
         .unwrap();
     assert_eq!(all.iter().map(|found| found.number).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(
         (all[1].local_stamp, all[1].source_committed_at_us),
-        (Some((9, 2)), 1_500_000)
+        (Some(Stamp::write(9, 2)), 1_500_000)
     );
     let narrow = ConflictFilter {
         table: Some("shop.u".to_owned()),
@@ -85,7 +86,7 @@ async fn postgres_tells_where_a_link_stands() {
         ..filter()
     };
     assert_eq!(
-        postgres::status::conflicts(&client, "s", &narrow)
+        postgres::evidence::conflicts(&client, "s", &narrow)
             .await
             .unwrap()
             .len(),
@@ -112,7 +113,7 @@ async fn mysql_tells(kind: Kind) {
             .set_up
     );
     assert!(
-        mysql::status::conflicts(&mut conn, "s", &filter())
+        mysql::evidence::conflicts(&mut conn, "s", &filter())
             .await
             .unwrap()
             .is_empty()
@@ -122,11 +123,13 @@ async fn mysql_tells(kind: Kind) {
     db.exec(&ROWS.replace("MINUTE_AGO", "UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE"))
         .await;
     judge(&mysql::status::link_status(&mut conn, "s", "a->b").await.unwrap());
-    let all = mysql::status::conflicts(&mut conn, "s", &filter()).await.unwrap();
+    let all = mysql::evidence::conflicts(&mut conn, "s", &filter())
+        .await
+        .unwrap();
     assert_eq!(all.iter().map(|found| found.number).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(
         (all[1].local_stamp, all[1].source_committed_at_us),
-        (Some((9, 2)), 1_500_000)
+        (Some(Stamp::write(9, 2)), 1_500_000)
     );
     let narrow = ConflictFilter {
         table: Some("shop.u".to_owned()),
@@ -135,7 +138,7 @@ async fn mysql_tells(kind: Kind) {
         ..filter()
     };
     assert_eq!(
-        mysql::status::conflicts(&mut conn, "s", &narrow)
+        mysql::evidence::conflicts(&mut conn, "s", &narrow)
             .await
             .unwrap()
             .len(),

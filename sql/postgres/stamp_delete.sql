@@ -9,7 +9,7 @@ BEGIN
     VALUES ({old_key}, OLD.tidelock_version, {rank})
     ON CONFLICT ({key}) DO UPDATE
        SET tidelock_version = excluded.tidelock_version, tidelock_origin = excluded.tidelock_origin,
-           deleted_at = excluded.deleted_at
+           deleted_at = excluded.deleted_at, tidelock_generation = NULL
      WHERE (d.tidelock_version, d.tidelock_origin) < (excluded.tidelock_version, excluded.tidelock_origin);
     RETURN OLD;
 END

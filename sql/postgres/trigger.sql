@@ -1,2 +1,2 @@
-CREATE OR REPLACE TRIGGER {trigger} BEFORE {event} ON {table}
+CREATE OR REPLACE TRIGGER {trigger} {when} {event} ON {table}
     FOR EACH ROW EXECUTE FUNCTION tidelock.{function}()

@@ -78,6 +78,20 @@ pub struct Access {
     pub session: Option<SessionName>,
 }
 
+/// A hub's log tells of deletes by the tombstones' rows, and of stamps beside their rows by those.
+pub(crate) fn own_missing(id: &crate::model::schema::TableId) -> Error {
+    Error::definite("find the tombstones or stamps that the log tells of")
+        .table(id)
+        .why("the table does not exist")
+        .hint("tidelock setup --execute")
+}
+
+impl SourceOptions {
+    pub fn guard(&self) -> crate::model::origin::Guard {
+        crate::model::origin::Guard::new(&self.sync, self.onward)
+    }
+}
+
 impl Access {
     /// One host, no secret, no TLS.
     pub fn new(node: &str, host: &str, port: u16, user: &str, database: &str) -> Self {
@@ -217,6 +231,11 @@ pub struct SourceOptions {
     /// This node's tables of the sync, as its catalog shows them.
     pub tables: Vec<std::sync::Arc<crate::model::sync::CatalogTable>>,
     pub mode: crate::model::sync::Mode,
+    /// This node is a hub, and what it applied of other nodes than the one of this rank, the target, is read too.
+    pub onward: Option<crate::model::stamp::Rank>,
+    /// No link from here has begun: what was deleted before reaches nobody, and its tombstones are forgotten when a link
+    /// begins.
+    pub fresh: bool,
     /// For what is received before its fate is known.
     pub spill: crate::spill::Space,
     /// Large transactions are received while they run. PostgreSQL only: a binlog has none before they commit.

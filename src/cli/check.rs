@@ -8,9 +8,9 @@ use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::flow;
-use crate::flow::fit;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
+use crate::flow::{clocks, fit};
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
@@ -84,6 +84,7 @@ pub(super) struct Answer {
     server: Server,
     pub(super) engine: Engine,
     pub(super) catalog: Vec<Option<CatalogTable>>,
+    clock: Option<clocks::Reading>,
 }
 
 impl Answer {
@@ -94,6 +95,7 @@ impl Answer {
             engine: Engine::named(server.engine).unwrap_or(spec.nodes[index].engine),
             server,
             catalog,
+            clock: clocks::read(spec, node).await?,
         })
     }
 }
@@ -294,11 +296,23 @@ pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) 
         })
     });
     let mut findings = fit::between(spec, &sides.collect::<Vec<_>>());
-    let Some(&(source, target)) = spec.links.first() else {
-        return findings;
-    };
+    let clocks = answers.iter().map(|answer| answer.as_ref()?.clock);
+    findings.extend(clocks::findings(spec, &clocks.collect::<Vec<_>>()));
+    for (place, other) in (1..answers.len()).flat_map(|place| (0..place).map(move |other| (place, other))) {
+        findings.extend(one_server(sync, spec, answers, (other, place)));
+    }
+    findings
+}
+
+/// Are two nodes one server, or one database of it?
+fn one_server(
+    sync: &Sync,
+    spec: &SyncSpec,
+    answers: &[Option<Answer>],
+    (source, target): (usize, usize),
+) -> Option<Finding> {
     let (Some(from), Some(to)) = (&answers[source], &answers[target]) else {
-        return findings;
+        return None;
     };
     let (from_name, to_name) = (&spec.nodes[source].name, &spec.nodes[target].name);
     // MariaDB has no identity before setup.
@@ -311,12 +325,13 @@ pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) 
         let what = format!(
             "nodes {from_name} and {to_name} are one server, which has one log and one database tidelock for all its databases"
         );
-        findings.push(blocker(what).fix("give one of them the URL of another server"));
+        Some(blocker(what).fix("give one of them the URL of another server"))
     } else if one_server && one_database {
         let what = format!("nodes {from_name} and {to_name} are one database");
-        findings.push(blocker(what).fix("give one of them the URL of the other database"));
+        Some(blocker(what).fix("give one of them the URL of the other database"))
+    } else {
+        None
     }
-    findings
 }
 
 fn text(face: &Face, report: &Report) -> String {

@@ -75,6 +75,8 @@ struct TablePlan {
     bytes_estimated: Option<u64>,
     /// How conflicts are decided; one-way syncs have none.
     rule: Option<&'static str>,
+    /// By what the newer of two writes is told.
+    version: Option<String>,
     /// What the configuration maps: names, skipped columns, the row filter.
     mapped: Vec<String>,
     exact: bool,
@@ -282,7 +284,8 @@ async fn filled(
 }
 
 fn tables(spec: &SyncSpec, shown: usize, sizes: &[Option<Size>], findings: &[Finding]) -> Vec<TablePlan> {
-    let names: Vec<&str> = spec.nodes.iter().map(|node| node.name.as_str()).collect();
+    let names = spec.nodes.iter().map(|node| node.name.as_str());
+    let names: Vec<(usize, &str)> = names.enumerate().collect();
     let each = spec.nodes[shown].tables.iter().enumerate();
     each.map(|(place, id)| {
         // A finding names the table as its own node does.
@@ -297,7 +300,8 @@ fn tables(spec: &SyncSpec, shown: usize, sizes: &[Option<Size>], findings: &[Fin
             table: id.to_string(),
             rows_estimated: size.and_then(|size| size.rows),
             bytes_estimated: size.map(|size| size.bytes),
-            rule: (spec.mode == Mode::Merge).then(|| spec.rules[place].name()),
+            rule: (spec.mode == Mode::Merge).then(|| spec.rules[place].row.name()),
+            version: (spec.mode == Mode::Merge).then(|| spec.versions[place].words()),
             mapped: spec.mappings[place].1.words(&names),
             exact: findings
                 .iter()
@@ -384,15 +388,20 @@ fn started(plan: &SyncPlan) -> String {
         (Some(from), false) => {
             let size = about(start.rows_estimated, start.bytes_estimated);
             let to = start.copy_to.join(", ");
+            let each = if start.copy_to.len() > 1 {
+                "each of them"
+            } else {
+                &to
+            };
             format!(
-                "first copy {from}->{to}: {size}; one transaction on {to}, and nobody on {from} waits for it"
+                "first copy {from}->{to}: {size}; one transaction on {each}, and nobody on {from} waits for it"
             )
         }
         (None, false) if plan.mode == "merge" => {
             let size = about(start.rows_estimated, start.bytes_estimated);
-            format!("no copy: run reads {size} on both sides and starts only if they are equal")
+            format!("no copy: run reads {size} on each node and starts only if they are equal")
         }
-        (None, false) => "no copy: both sides are taken to hold the same rows".to_owned(),
+        (None, false) => "no copy: all nodes are taken to hold the same rows".to_owned(),
     }
 }
 
@@ -413,7 +422,10 @@ fn text(face: &Face, plan: &SyncPlan) -> String {
         rows.push(vec![
             format!("  {}", table.table),
             about(table.rows_estimated, table.bytes_estimated),
-            table.rule.unwrap_or_default().to_owned(),
+            match (table.rule, &table.version) {
+                (Some(rule), Some(version)) => format!("{rule} by {version}"),
+                (rule, _) => rule.unwrap_or_default().to_owned(),
+            },
             words.collect::<Vec<_>>().join("; "),
         ]);
     }

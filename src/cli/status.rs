@@ -199,7 +199,7 @@ fn changes(links: &[Report], before: &mut HashMap<(String, String), String>) -> 
     out
 }
 
-const HEADING: [&str; 11] = [
+const HEADING: [&str; 12] = [
     "SYNC",
     "LINK",
     "STATE",
@@ -210,6 +210,7 @@ const HEADING: [&str; 11] = [
     "QUEUE",
     "RETAINED",
     "CONFLICTS",
+    "TOMBSTONES",
     "WHY",
 ];
 
@@ -219,7 +220,7 @@ pub(super) fn text(links: &[Report]) -> String {
     render::table(&rows)
 }
 
-fn cells(report: &Report) -> [String; 11] {
+fn cells(report: &Report) -> [String; 12] {
     let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     let about = |estimated: bool, text: String| match estimated {
         true => format!("~{text}"),
@@ -254,9 +255,33 @@ fn cells(report: &Report) -> [String; 11] {
             format!("{}{full}", render::size(live.queue_bytes))
         })),
         retained(report),
-        format!("{} open of {}", report.conflicts_open, report.conflicts_total),
+        conflicts(report),
+        or_none(tombstones(report)),
         report.reason(),
     ]
+}
+
+/// How many, and how old the oldest is.
+fn tombstones(report: &Report) -> Option<String> {
+    let there = report.tombstones.as_ref()?;
+    let oldest = there.oldest_ms.filter(|_| there.count > 0).map(render::age);
+    Some(match oldest {
+        Some(oldest) => format!("{}, {oldest}", there.count),
+        None => there.count.to_string(),
+    })
+}
+
+/// Some of what waits is open; the rest waits for that.
+fn conflicts(report: &Report) -> String {
+    let mut text = format!("{} open of {}", report.conflicts_open, report.conflicts_total);
+    let waits = report.parked.values().sum::<u64>();
+    let missed = report.live.as_ref().map_or(0, |live| live.missed_bumps);
+    for (count, words) in [(waits, "wait"), (missed, "missed bumps")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {words}"));
+        }
+    }
+    text
 }
 
 /// What is kept, and how much is left until it is not.

@@ -99,7 +99,7 @@ fn told(
         ids: &b,
         tables: &target,
     };
-    compare(&pg, &my, two_way, passages)
+    compare(&pg, &my, two_way.then_some(Numbering::PAIR), passages)
         .into_iter()
         .filter(|finding| finding.level != Level::Ok)
         .collect()
@@ -267,6 +267,8 @@ fn renamed() -> Passage {
         skip,
     };
     let mapping = Mapping {
+        beside: false,
+        masks: Vec::new(),
         columns: vec![
             column(["here", "there"], false),
             column(["secret", "secret"], true),

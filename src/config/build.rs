@@ -24,6 +24,8 @@ pub(super) const NAME_CHARS_MAX: usize = 32;
 pub(super) const RANK_MAX: i64 = 32_767;
 /// A group is one target transaction in memory: enough to pay for a COMMIT, little enough to hold locks briefly.
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
+const PARKED_ROWS: (usize, usize) = (1, 1_000_000);
+const PARKED_BYTES: (usize, usize) = (1 << 20, 4 << 30);
 /// Shorter, and a busy machine loses it all the time.
 const LEASE_TTL_S: (usize, usize) = (1, 3_600);
 const ONCE_WAIT_S: (usize, usize) = (0, 3_600);
@@ -524,6 +526,18 @@ impl Builder<'_> {
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
             spill: self.spill(file.spill_dir, file.spill_bytes_max),
             stream: self.switch("limits.stream", file.stream, usual.stream),
+            parked_rows_max: self.bounded(
+                "limits.parked_rows_max",
+                file.parked_rows_max,
+                usual.parked_rows_max,
+                PARKED_ROWS,
+            ),
+            parked_bytes_max: self.bounded(
+                "limits.parked_bytes_max",
+                file.parked_bytes_max,
+                usual.parked_bytes_max,
+                PARKED_BYTES,
+            ),
         }
     }
 

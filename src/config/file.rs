@@ -49,12 +49,17 @@ pub(super) struct SyncFile {
     pub name: Spanned<String>,
     pub nodes: Spanned<Vec<Spanned<String>>>,
     pub mode: Spanned<String>,
+    pub topology: Text,
     pub from: Text,
     pub tables: Spanned<Vec<Spanned<String>>>,
     pub schemas: Option<Spanned<Schemas>>,
     pub seed: Spanned<String>,
     pub on_conflict: Text,
+    pub on_delete_conflict: Text,
+    pub arbiter: Text,
     pub on_stop: Text,
+    pub keep_conflicts: Text,
+    pub version: Option<Spanned<VersionFile>>,
     #[serde(default)]
     pub table: BTreeMap<Spanned<String>, TableFile>,
 }
@@ -63,10 +68,13 @@ pub(super) struct SyncFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct TableFile {
     pub on_conflict: Text,
+    pub version: Option<Spanned<VersionFile>>,
+    pub stamps: Text,
+    pub on_delete_conflict: Text,
     /// Node to name.
     #[serde(default)]
     pub names: BTreeMap<Spanned<String>, Spanned<String>>,
-    /// Column to node or `skip`.
+    /// Column to node, `skip` or `on_conflict`.
     #[serde(default)]
     pub column: BTreeMap<Spanned<String>, Spanned<ColumnFile>>,
     /// Columns that stay where they are.
@@ -77,7 +85,7 @@ pub(super) struct TableFile {
     pub on_filter_exit: Text,
 }
 
-/// Node or `skip` to what it says.
+/// Node, `skip` or `on_conflict` to what it says.
 pub(super) type ColumnFile = BTreeMap<Spanned<String>, Spanned<Word>>;
 
 /// Node to schema, of one schema that has several names.
@@ -93,6 +101,41 @@ pub(super) enum Word {
 }
 
 pub(super) struct FilterText(pub String);
+
+/// Where the versions of rows come from: a word, or a column and the order of its values.
+pub(super) enum VersionFile {
+    Word(String),
+    Status(StatusFile),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusFile {
+    pub status: Spanned<String>,
+    pub order: Spanned<Vec<Spanned<String>>>,
+}
+
+impl<'de> Deserialize<'de> for VersionFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = VersionFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"counter\", \"timestamp\", \"timestamp:COLUMN\", or { status = \"COLUMN\", order = [\"new\", \"paid\"] }")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<VersionFile, E> {
+                Ok(VersionFile::Word(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<VersionFile, A::Error> {
+                StatusFile::deserialize(MapAccessDeserializer::new(map)).map(VersionFile::Status)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
 
 impl<'de> Deserialize<'de> for Schemas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -181,6 +224,8 @@ pub(super) struct LimitsFile {
     pub group_bytes_max: Option<Spanned<i64>>,
     pub lease_ttl_s: Option<Spanned<i64>>,
     pub once_wait_s: Option<Spanned<i64>>,
+    pub parked_rows_max: Option<Spanned<i64>>,
+    pub parked_bytes_max: Option<Spanned<i64>>,
     pub stream: Option<Spanned<bool>>,
     pub spill_dir: Text,
     pub spill_bytes_max: Option<Spanned<i64>>,
@@ -222,6 +267,7 @@ fn explain(message: &str) -> (String, Option<String>) {
     {
         let hint = match *key {
             "version" => Some("the first line is: version = 1"),
+            "status" | "order" => Some("version = { status = \"COLUMN\", order = [\"new\", \"paid\"] }"),
             "seed" => Some("say where existing rows come from: seed = \"from:NODE\", or seed = \"none\""),
             "mode" => {
                 Some("mode = \"merge\" (two-way) or mode = \"transactional\" (one-way, with from = \"NODE\")")

@@ -8,11 +8,14 @@ mod build;
 mod file;
 mod parameter;
 mod problem;
+mod rules;
 mod syncs;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod url;
+mod versions;
 
 pub use problem::{Failure, Located, Problem};
 

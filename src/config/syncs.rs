@@ -1,22 +1,25 @@
 //! Syncs: which nodes, which tables, which rules.
 //!
 //! Owns: what makes a sync valid by itself and beside the others (no table in a ring of syncs).
-//! Refuses: what is not built yet (more than two nodes), saying so. The tables are `tables`' part.
+//! The tables are `tables`' part, the links `topology`'s.
 
 use super::build::{Builder, Declared, RANK_MAX};
 use super::file::SyncFile;
 use super::problem::Problem;
+use super::rules;
 use super::tables::{self, Around};
-use super::{Node, Sync};
+use super::topology;
+use super::{Node, Sync, versions};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::install::config_hash;
 use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mode, OnStop, Rule};
+use crate::model::sync::{Mode, OnStop};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Spanned;
 
 type Nodes = [(String, Option<Declared>)];
@@ -73,7 +76,12 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
     let on_stop = on_stop(builder, &file);
+    let keep_conflicts = keep_conflicts(builder, &file);
     let seed = seed(builder, &file.seed, &node_names, from.as_deref());
+    let topology = topology::build(builder, &file, mode, from.as_deref(), &node_names);
+    if let Some(topology) = &topology {
+        topology::refuse_seeder(builder, &file.seed, seed.as_ref(), topology, &node_names);
+    }
     let ranks: Vec<(String, Rank)> = members
         .iter()
         .map(|(node, rank)| (node.name.clone(), *rank))
@@ -83,31 +91,22 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         members: &members,
         nodes: &node_names,
         mode,
+        hub: topology.as_ref().and_then(|topology| topology.hub),
     };
     let choice = tables::choice(builder, &around);
-    let rule = general_rule(builder, &around, &ranks);
-    let sections = tables::mappings(builder, &around, |builder, name, table| {
-        match &table.on_conflict {
-            Some(given) => {
-                let key = format!("sync.{}.table.{name}.on_conflict", file.name.get_ref());
-                table_rule(builder, &around, &ranks, &key, given)
-            }
-            None => rule.clone(),
-        }
-    });
-    // Both nodes may themselves be wrong, without a problem noted here.
-    if builder.problems.len() > before || members.len() != 2 {
+    let given = rules::general(builder, &around, &ranks, seed.as_ref());
+    let version = versions::general(builder, &around);
+    let sections = tables::mappings(builder, &around, &given, &version);
+    let usual = given.usual;
+    // The nodes may themselves be wrong, without a problem noted here.
+    if builder.problems.len() > before || members.len() != node_names.len() {
         return None;
     }
     let specs: Vec<NodeSpec> = members
         .iter()
         .map(|(node, rank)| node_spec(node, *rank))
         .collect();
-    let runs = |source: usize| from.as_ref().is_none_or(|from| *from == specs[source].name);
-    let links = [(0, 1), (1, 0)]
-        .into_iter()
-        .filter(|(source, _)| runs(*source))
-        .collect();
+    let topology = topology?;
     let mut spec = SyncSpec {
         name: file.name.into_inner(),
         mode: mode?,
@@ -115,13 +114,18 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         seed: seed?,
         config_hash: String::new(),
         nodes: specs,
-        links,
+        links: topology.links,
+        hub: topology.hub,
         rules: Vec::new(),
+        versions: Vec::new(),
         mappings: Vec::new(),
         limits: limits.clone(),
+        keep_conflicts: keep_conflicts?,
         instance: String::new(),
         choice,
-        rule,
+        aside: Arc::default(),
+        usual,
+        version,
         sections,
     };
     spec.config_hash = hash_of(&spec);
@@ -142,16 +146,6 @@ fn node_spec(node: &Node, rank: Rank) -> NodeSpec {
 
 fn members(builder: &mut Builder<'_>, file: &SyncFile, nodes: &Nodes) -> Vec<(Arc<Node>, Rank)> {
     let names = file.nodes.get_ref();
-    if names.len() != 2 {
-        builder.problem(
-            Problem::new(format!(
-                "a sync has exactly two nodes for now, here are {}",
-                names.len()
-            ))
-            .hint("write nodes = [\"a\", \"b\"]")
-            .at(file.nodes.span()),
-        );
-    }
     let mut found: Vec<(Arc<Node>, Rank)> = Vec::new();
     for (place, name) in names.iter().enumerate() {
         let Some((_, declared)) = nodes.iter().find(|(known, _)| known == name.get_ref()) else {
@@ -256,6 +250,37 @@ fn on_stop(builder: &mut Builder<'_>, file: &SyncFile) -> Option<OnStop> {
     }
 }
 
+/// How long conflicts are kept that are not open, in hours.
+const KEEP_HOURS: (i64, i64) = (1, 100 * 366 * 24);
+
+fn keep_conflicts(builder: &mut Builder<'_>, file: &SyncFile) -> Option<Duration> {
+    const DEFAULT: &str = "30d";
+    let key = format!("sync.{}.keep_conflicts", file.name.get_ref());
+    let (text, span) = match &file.keep_conflicts {
+        Some(given) => (given.get_ref().as_str(), Some(given.span())),
+        None => (DEFAULT, None),
+    };
+    builder.show(&key, text, span.clone());
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    let parsed = text
+        .parse::<jiff::Span>()
+        .ok()
+        .and_then(|span| span.to_duration(days).ok());
+    let kept = parsed.filter(|kept| (KEEP_HOURS.0..=KEEP_HOURS.1).contains(&kept.as_hours()));
+    match kept {
+        Some(kept) => Some(kept.unsigned_abs()),
+        None => {
+            let problem = Problem::new(format!("keep_conflicts is no time to keep anything: \"{text}\""))
+                .hint("an age from 1h, such as \"30d\" or \"12h\"; open conflicts are kept until they are decided");
+            builder.problem(match span {
+                Some(span) => problem.at(span),
+                None => problem,
+            });
+            None
+        }
+    }
+}
+
 /// The only source of a transactional sync.
 fn from(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>, nodes: &[String]) -> Option<String> {
     match (&file.from, mode?) {
@@ -337,64 +362,6 @@ fn seed(
     Some(Seed::From(name.to_owned()))
 }
 
-/// The rule of tables without one of their own.
-fn general_rule(builder: &mut Builder<'_>, around: &Around<'_>, ranks: &[(String, Rank)]) -> Rule {
-    let key = format!("sync.{}.on_conflict", around.file.name.get_ref());
-    match &around.file.on_conflict {
-        Some(given) => table_rule(builder, around, ranks, &key, given),
-        None => {
-            if around.mode == Some(Mode::Merge) {
-                builder.show(&key, "newest", None);
-            }
-            Rule::Newest
-        }
-    }
-}
-
-fn table_rule(
-    builder: &mut Builder<'_>,
-    around: &Around<'_>,
-    ranks: &[(String, Rank)],
-    key: &str,
-    given: &Spanned<String>,
-) -> Rule {
-    builder.show(key, given.get_ref(), Some(given.span()));
-    if around.mode == Some(Mode::Transactional) {
-        let problem = Problem::new("on_conflict belongs to mode = \"merge\"");
-        let hint = "remove it: in transactional mode the source is always right";
-        builder.problem(problem.hint(hint).at(given.span()));
-        return Rule::Newest;
-    }
-    rule(builder, given, ranks, around.nodes)
-}
-
-fn rule(
-    builder: &mut Builder<'_>,
-    given: &Spanned<String>,
-    ranks: &[(String, Rank)],
-    nodes: &[String],
-) -> Rule {
-    let text = given.get_ref().as_str();
-    if text == "newest" {
-        return Rule::Newest;
-    }
-    let Some(name) = text.strip_prefix("source-of-truth:") else {
-        let word = text.split(':').next().unwrap_or_default();
-        builder.problem(
-            Problem::new(format!("unknown rule \"{text}\""))
-                .hint("\"newest\" or \"source-of-truth:NODE\"")
-                .nearest(word, ["newest", "source-of-truth:NODE"])
-                .at(given.span()),
-        );
-        return Rule::Newest;
-    };
-    known_node(builder, name, given.span(), nodes);
-    match ranks.iter().find(|(node, _)| node == name) {
-        Some((_, rank)) => Rule::SourceOfTruth(*rank),
-        None => Rule::Newest,
-    }
-}
-
 /// Syncs may cascade, but a table must not come back to a node by a second way, and the stamp in a merge row
 /// belongs to one sync. Here as far as names and patterns tell; the rest is told once the tables are known
 /// (`flow::rings`).
@@ -425,6 +392,7 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
             continue;
         }
         let (nodes, ids) = (&sync.spec.nodes, &members[ring.member].tables[ring.table]);
+        let (one, other) = ring.ends;
         let through: Vec<String> = ring
             .through
             .iter()
@@ -432,9 +400,9 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
             .collect();
         let what = format!(
             "table {} of \"{}\" already reaches \"{}\" by sync {}{}",
-            ids[0],
-            nodes[0].name,
-            nodes[1].name,
+            ids[one],
+            nodes[one].name,
+            nodes[other].name,
             through.join(" and "),
             other_names(syncs, &ring)
         );
@@ -513,10 +481,6 @@ fn hash_of(spec: &SyncSpec) -> String {
             serde_json::json!([node.name, node.rank, engine, schema])
         })
         .collect();
-    let rule = |rule: &Rule| match rule {
-        Rule::Newest => "newest".to_owned(),
-        Rule::SourceOfTruth(rank) => format!("source-of-truth:{rank}"),
-    };
     let mode = match spec.mode {
         Mode::Merge => "merge",
         Mode::Transactional => "transactional",
@@ -535,33 +499,41 @@ fn hash_of(spec: &SyncSpec) -> String {
         sections.push((
             name,
             names,
-            rule(&section.rule),
+            section.rules.signature(),
             section.mapping.signature(),
             keep,
+            section.version.signature(),
         ));
     }
     sections.sort();
     let said: Vec<_> = sections
         .iter()
-        .map(|(name, names, rule, signature, keep)| (name, (names, rule, signature, keep)))
+        .map(|(name, names, rule, signature, keep, version)| (name, (names, rule, signature, keep, version)))
         .collect();
-    let tables = serde_json::json!([patterns, choice.schemas, rule(&spec.rule), said]);
-    let whole = serde_json::json!([2, spec.name, mode, spec.links, nodes, tables]);
+    let version = spec.version.signature();
+    let tables = serde_json::json!([patterns, choice.schemas, spec.usual.signature(), version, said]);
+    let whole = serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]);
     // One that says what the sync says is like none.
     let rules: Vec<_> = sections
         .iter()
-        .filter(|(_, _, said, ..)| *said != rule(&spec.rule))
+        .filter(|(_, _, said, ..)| *said != spec.usual.signature())
         .map(|(name, _, rule, ..)| (name, rule))
+        .collect();
+    let versions: Vec<_> = sections
+        .iter()
+        .filter(|(.., said)| *said != version)
+        .map(|(name, .., said)| (name, said))
         .collect();
     let mapped: Vec<_> = sections
         .iter()
-        .map(|(name, names, _, signature, keep)| (name, names, signature, keep))
+        .map(|(name, names, _, signature, keep, _)| (name, names, signature, keep))
         .collect();
     let parts = [
         serde_json::json!(nodes),
         serde_json::json!([mode, spec.links]),
         serde_json::json!([patterns, choice.schemas]),
-        serde_json::json!([rule(&spec.rule), rules]),
+        serde_json::json!([spec.usual.signature(), rules]),
+        serde_json::json!([version, versions]),
         serde_json::json!(mapped),
     ];
     config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))

@@ -7,16 +7,21 @@ use super::Node;
 use super::build::Builder;
 use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
+use super::rules::{self, Given};
 use super::syncs::known_node;
+use super::versions;
 use crate::expr::Condition;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
 use crate::mapping::pattern::{Name, Pattern};
 use crate::mapping::{ColumnMapping, Mapping, RowFilter};
+use crate::merge::offered;
 use crate::model::origin::CONTROL;
+use crate::model::rules::{ColumnRule, TableRules};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mode, ORIGIN_COLUMN, Rule, VERSION_COLUMN};
+use crate::model::sync::{Mode, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::version::VersionSource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,10 +33,12 @@ pub(super) struct Around<'a> {
     pub members: &'a [(Arc<Node>, Rank)],
     pub nodes: &'a [String],
     pub mode: Option<Mode>,
+    /// By its place in `nodes`.
+    pub hub: Option<usize>,
 }
 
 impl Around<'_> {
-    fn key(&self, suffix: &str) -> String {
+    pub(super) fn key(&self, suffix: &str) -> String {
         format!("sync.{}.{suffix}", self.file.name.get_ref())
     }
 
@@ -283,16 +290,27 @@ fn sections<'a>(around: &Around<'a>) -> Vec<(&'a Spanned<String>, &'a TableFile)
 pub(super) fn mappings(
     builder: &mut Builder<'_>,
     around: &Around<'_>,
-    mut rule: impl FnMut(&mut Builder<'_>, &str, &TableFile) -> Rule,
+    given: &Given<'_>,
+    version: &VersionSource,
 ) -> Vec<Section> {
     let mut out = Vec::new();
     for (key, file) in sections(around) {
-        let rule = rule(builder, key.get_ref(), file);
-        let columns = columns(builder, around, key.get_ref(), file);
-        let filter = filter(builder, around, key.get_ref(), file, &columns, &rule);
-        let mapping = Mapping { columns, filter };
+        let (columns, rules) = columns(builder, around, key.get_ref(), file);
+        let rules = given.section(builder, key, file, rules);
+        let filter = filter(builder, around, key.get_ref(), file, &columns, &rules);
+        let masks = masks(builder, around, key.get_ref(), file);
+        let named = (key.get_ref().as_str(), key.span());
+        let version = versions::of_table(builder, around, named, file, &columns, version);
+        let beside = versions::stamps(builder, around, key.get_ref(), file);
+        let mapping = Mapping {
+            columns,
+            filter,
+            masks,
+            beside,
+        };
         out.push(Section {
-            rule,
+            rules,
+            version,
             mapping: Arc::new(mapping),
         });
     }
@@ -305,6 +323,7 @@ struct Said {
     place: Range<usize>,
     /// By node: its name there is written, and not only the one it has everywhere.
     named: Vec<bool>,
+    rule: Option<ColumnRule>,
 }
 
 fn columns(
@@ -312,7 +331,7 @@ fn columns(
     around: &Around<'_>,
     table: &str,
     file: &TableFile,
-) -> Vec<ColumnMapping> {
+) -> (Vec<ColumnMapping>, BTreeMap<String, ColumnRule>) {
     let mut given: Vec<_> = file.column.iter().collect();
     given.sort_by_key(|(name, _)| name.span().start);
     let mut said: Vec<Said> = Vec::new();
@@ -321,12 +340,25 @@ fn columns(
         said.push(column(builder, around, &prefix, name.get_ref(), words));
     }
     skip_listed(builder, around, table, file, &mut said);
+    let mut rules = BTreeMap::new();
+    for said in &said {
+        let Some(rule) = said.rule else { continue };
+        if said.column.skip {
+            let problem = Problem::new(format!(
+                "column \"{}\" is skipped and has a rule",
+                said.column.name
+            ));
+            let hint = "what stays where it is meets nothing: remove skip, or on_conflict";
+            builder.problem(problem.hint(hint).at(said.place.clone()));
+        }
+        rules.insert(said.column.name.clone(), rule);
+    }
     // What says nothing is nothing.
     said.retain(|said| said.column.skip || said.column.names.iter().any(|name| *name != said.column.name));
     for (place, said_here) in said.iter().enumerate() {
         refuse_column(builder, around, said_here, &said[..place]);
     }
-    said.into_iter().map(|said| said.column).collect()
+    (said.into_iter().map(|said| said.column).collect(), rules)
 }
 
 fn refuse_column(builder: &mut Builder<'_>, around: &Around<'_>, said: &Said, before: &[Said]) {
@@ -389,6 +421,7 @@ fn skip_listed(
             },
             place: name.span(),
             named: vec![false; around.nodes.len()],
+            rule: None,
         });
     }
 }
@@ -401,6 +434,7 @@ fn column(
     words: &Spanned<ColumnFile>,
 ) -> Said {
     let mut named = vec![false; around.nodes.len()];
+    let mut rule = None;
     let mut column = ColumnMapping {
         name: name.to_owned(),
         names: vec![name.to_owned(); around.nodes.len()],
@@ -415,6 +449,12 @@ fn column(
             ("skip", Word::Text(_)) => {
                 let problem = Problem::new("skip is true or false");
                 builder.problem(problem.hint("write skip = true").at(word.span()));
+            }
+            // See `masks`.
+            ("mask", _) => {}
+            ("on_conflict", Word::Text(text)) => {
+                let key = format!("{prefix}.on_conflict");
+                rule = rules::column(builder, around, &key, text, word.span());
             }
             (node, Word::Text(text)) => {
                 builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
@@ -439,7 +479,40 @@ fn column(
         column,
         place: words.span(),
         named,
+        rule,
     }
+}
+
+/// The columns whose values are shown nowhere: their names by node.
+fn masks(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, file: &TableFile) -> Vec<Vec<String>> {
+    let mut masks = Vec::new();
+    for (name, words) in &file.column {
+        let mut names = vec![name.get_ref().clone(); around.nodes.len()];
+        let mut masked = false;
+        for (key, word) in words.get_ref() {
+            match (key.get_ref().as_str(), word.get_ref()) {
+                ("mask", Word::Bool(mask)) => {
+                    let shown = format!("table.{table}.column.{}.mask", name.get_ref());
+                    builder.show(&around.key(&shown), mask, Some(word.span()));
+                    masked = *mask;
+                }
+                ("mask", Word::Text(_)) => {
+                    let problem = Problem::new("mask is true or false");
+                    builder.problem(problem.hint("write mask = true").at(word.span()));
+                }
+                (node, Word::Text(text)) => {
+                    if let Some(index) = around.node(node) {
+                        names[index].clone_from(text);
+                    }
+                }
+                (_, Word::Bool(_)) => {}
+            }
+        }
+        if masked {
+            masks.push(names);
+        }
+    }
+    masks
 }
 
 fn filter(
@@ -448,7 +521,7 @@ fn filter(
     table: &str,
     file: &TableFile,
     columns: &[ColumnMapping],
-    rule: &Rule,
+    rules: &TableRules,
 ) -> Option<RowFilter> {
     let keep = on_filter_exit(builder, around, table, file);
     let given = file.filter.as_ref()?;
@@ -458,11 +531,15 @@ fn filter(
         text,
         Some(given.span()),
     );
-    if matches!(rule, Rule::SourceOfTruth(_)) {
-        let problem = Problem::new("a table with where cannot have a source of truth");
-        let hint = "the truth would have to answer for rows that it does not have: use on_conflict = \"newest\" for this table";
-        builder.problem(problem.hint(hint).at(given.span()));
-    }
+    let here = offered::Around {
+        nodes: match around.mode {
+            Some(Mode::Merge) => around.nodes.len(),
+            Some(Mode::Transactional) | None => 2,
+        },
+        is_filtered: true,
+        ..offered::Around::default()
+    };
+    rules::refuse(builder, rules, here, given.span());
     let condition = match Condition::parse(text) {
         Ok(condition) => condition,
         Err(mistake) => {

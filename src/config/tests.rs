@@ -4,8 +4,8 @@
 use super::*;
 use crate::access::{Secret, TlsMode};
 use crate::install::config_hash;
+use crate::model::rules::{ColumnRule, OnDelete, Rule, TableRules};
 use crate::model::schema::TableId;
-use crate::model::sync::Rule;
 
 const NODES: &str = r#"version = 1
 [node.pg]
@@ -24,7 +24,7 @@ tables = ["customers", "sales.orders"]
 seed = "from:pg"
 "#;
 
-fn read(text: &str) -> Result<Config, Failure> {
+pub(super) fn read(text: &str) -> Result<Config, Failure> {
     parse(
         text,
         Path::new("/etc/tidelock/tidelock.toml"),
@@ -32,11 +32,11 @@ fn read(text: &str) -> Result<Config, Failure> {
     )
 }
 
-fn good(text: &str) -> Config {
+pub(super) fn good(text: &str) -> Config {
     read(text).map_err(|failure| failure.rendered()).unwrap()
 }
 
-fn bad(text: &str) -> String {
+pub(super) fn bad(text: &str) -> String {
     read(text).map(|_| ()).unwrap_err().rendered()
 }
 
@@ -46,7 +46,7 @@ fn with(line: &str) -> String {
 }
 
 /// The usual file with one text replaced.
-fn but(from: &str, to: &str) -> String {
+pub(super) fn but(from: &str, to: &str) -> String {
     let text = with("");
     assert!(text.contains(from), "{from}");
     text.replace(from, to)
@@ -73,7 +73,8 @@ fn a_two_way_sync_has_two_links_and_two_scopes() {
         my.tables,
         [TableId::new("shop", "customers"), TableId::new("sales", "orders")]
     );
-    assert_eq!(sync.spec.rules, [Rule::SourceOfTruth(2), Rule::Newest]);
+    let rules: Vec<Rule> = sync.spec.rules.iter().map(|rules| rules.row).collect();
+    assert_eq!(rules, [Rule::SourceOfTruth(2), Rule::Newest]);
     let scope = sync.spec.scope(1);
     assert!(scope.is_source && scope.is_target);
     assert_eq!(
@@ -114,6 +115,84 @@ fn the_hash_follows_what_both_sides_must_agree_on_and_nothing_else() {
     let told = |text: &str| config_hash::changed(&base, &hash(text));
     assert_eq!(told(&with("on_conflict = \"source-of-truth:pg\"")), "on_conflict");
     assert_eq!(told(&but("[node.my]", "[node.my]\nrank = 7")), "nodes");
+}
+
+#[test]
+fn rules_are_given_per_sync_table_and_column() {
+    let config = good(&with(
+        "on_delete_conflict = \"update\"\narbiter = \"pg\"\n[sync.table.customers]\non_conflict = \"columns\"\n\
+         on_delete_conflict = \"delete\"\ncolumn.stock = { on_conflict = \"delta\", my = \"units\" }\n\
+         column.note = { on_conflict = \"row\" }",
+    ));
+    let spec = &config.syncs[0].spec;
+    let plain = TableRules {
+        on_delete: OnDelete::Update,
+        arbiter: 1,
+        ..TableRules::default()
+    };
+    assert_eq!((&spec.usual, &spec.rules[1]), (&plain, &plain));
+    let merged = &spec.rules[0];
+    assert_eq!((merged.row, merged.on_delete), (Rule::Columns, OnDelete::Delete));
+    // In a link they have the target's names.
+    let there = &spec.link(0).rules[&spec.nodes[1].tables[0]];
+    assert_eq!(there.column("units"), ColumnRule::Delta);
+    assert_eq!(
+        (there.column("note"), there.column("other")),
+        (ColumnRule::Row, ColumnRule::Columns)
+    );
+    assert_eq!(
+        spec.link(1).rules[&spec.nodes[0].tables[0]].column("stock"),
+        ColumnRule::Delta
+    );
+}
+
+#[test]
+fn every_wrong_rule_has_its_message() {
+    let table = |lines: &str| with(&format!("[sync.table.customers]\n{lines}"));
+    for (text, expected) in [
+        (
+            with("on_delete_conflict = \"deleet\""),
+            "did you mean \"delete\"?",
+        ),
+        (with("arbiter = \"px\""), "\"px\" is not one of this sync's nodes"),
+        (
+            with("on_conflict = \"source-of-truth:pg\"\narbiter = \"my\""),
+            "the arbiter is not the table's source of truth",
+        ),
+        (
+            with("on_conflict = \"columns\"\narbiter = \"my\""),
+            "the first copy fills the arbiter",
+        ),
+        (
+            table("column.n = { on_conflict = \"dleta\" }"),
+            "did you mean \"delta\"?",
+        ),
+        (
+            table("column.n = { on_conflict = \"delta\", skip = true }"),
+            "column \"n\" is skipped and has a rule",
+        ),
+        (
+            table("where = \"a = 1\"\non_delete_conflict = \"update\""),
+            "a table with where has no rule but \"newest\"",
+        ),
+        (
+            but(
+                "mode = \"merge\"",
+                "mode = \"transactional\"\nfrom = \"pg\"\narbiter = \"pg\"",
+            ),
+            "arbiter belongs to mode",
+        ),
+        (
+            but(
+                "mode = \"merge\"",
+                "mode = \"transactional\"\nfrom = \"pg\"\non_delete_conflict = \"rule\"",
+            ),
+            "on_delete_conflict belongs to mode",
+        ),
+    ] {
+        let message = bad(&text);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
 }
 
 #[test]
@@ -199,7 +278,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
         "/etc/tidelock/tidelock.toml:10:16: node \"mi\" is not defined\n   |\n\
          10 | nodes = [\"pg\", \"mi\"]\n   |                ^^^^\n  hint: did you mean \"my\"?\n\n\
          /etc/tidelock/tidelock.toml:14:15: unknown rule \"oldest\"\n   |\n\
-         14 | on_conflict = \"oldest\"\n   |               ^^^^^^^^\n  hint: \"newest\" or \"source-of-truth:NODE\"\n\n\
+         14 | on_conflict = \"oldest\"\n   |               ^^^^^^^^\n  hint: \"newest\", \"source-of-truth:NODE\", \"columns\" or \"ask\"\n\n\
          /etc/tidelock/tidelock.toml:16:9: \"inof\" is no value of log.level\n   |\n\
          16 | level = \"inof\"\n   |         ^^^^^^\n  hint: did you mean \"info\"?\n"
     );
@@ -271,7 +350,7 @@ fn every_wrong_sync_has_its_message() {
         (but("name = \"shop\"", "name = \"\""), "cannot name a sync"),
         (
             but("[\"pg\", \"my\"]", "[\"pg\"]"),
-            "exactly two nodes for now, here are 1",
+            "two nodes or more, here are 1",
         ),
         (
             but("[\"pg\", \"my\"]", "[\"pg\", \"pg\"]"),
@@ -649,7 +728,7 @@ fn every_example_is_accepted() {
     let texts = [
         (include_str!("../../README.md"), 1),
         (include_str!("../../docs/accounts.md"), 0),
-        (include_str!("../../docs/config.md"), 2),
+        (include_str!("../../docs/config.md"), 4),
         (include_str!("../../docs/ddl.md"), 0),
         (include_str!("../../docs/errors.md"), 0),
         (include_str!("../../docs/operations.md"), 0),

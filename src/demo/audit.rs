@@ -9,7 +9,7 @@ use crate::engine::{self, Node, Source};
 use crate::error::{Error, Result};
 use crate::flow::spec::{NodeSpec, Seed, SyncSpec};
 use crate::model::change::{Change, Op, Part, Step, Writer};
-use crate::model::origin::is_echo;
+use crate::model::origin::Guard;
 use crate::model::position::Position;
 use crate::model::stamp::Rank;
 use crate::model::sync::ORIGIN_COLUMN;
@@ -66,6 +66,8 @@ impl Auditor {
             target: NAME.to_owned(),
             tables,
             mode: sync.mode,
+            onward: None,
+            fresh: false,
             spill: sync.limits.spill.clone(),
             // Echoes are counted here, and streamed ones are not kept.
             stream: false,
@@ -162,7 +164,7 @@ struct Ledger {
 impl Ledger {
     fn count(&mut self, part: &Part) {
         let changes = part.changes.len() as u64;
-        if !is_echo(&part.writer, &self.sync) {
+        if !Guard::new(&self.sync, None).is_echo(&part.writer) {
             self.seen.by_users += changes;
             return;
         }

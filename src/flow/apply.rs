@@ -6,25 +6,34 @@
 //! Fails: `Transient` = the group may be tried again from its start; `Ambiguous` = COMMIT's outcome is unknown, the
 //! link must start anew from the checkpoint; anything else stops the link.
 
+mod again;
+mod bases;
 mod contested;
+mod foreign;
+mod parking;
 mod reassert;
+mod waiting;
 
 use super::pulse::Conflicts;
-use super::record;
 use super::spec::LinkSpec;
 use crate::engine::Target;
 use crate::error::{Error, Result};
-use crate::model::conflict::{Conflict, Local};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Reason};
 use crate::model::operation::HeldTable;
 use crate::model::origin::{Marker, Segment};
+use crate::model::parked::{ParkKind, ParkedKey};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::Checkpoint;
 use crate::model::value::Row;
 use crate::plan::layer::{Layer, Layers};
 use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
-use contested::Contested;
+use contested::{Contested, Decided};
+use foldhash::{HashMap, HashSet};
+use foreign::Foreign;
+use parking::Ledger;
 use std::sync::Arc;
+use waiting::Waiting;
 
 #[cfg(test)]
 mod trades;
@@ -39,6 +48,8 @@ pub(crate) struct Tally {
     pub(crate) by_kind: Conflicts,
     /// Changes that were answered by writes of our own, which the other direction has still to carry.
     pub(crate) answers: u64,
+    /// Updates that did not raise their version, and rows that stood too low and were touched.
+    pub(crate) missed_bumps: u64,
 }
 
 pub(crate) struct Applier {
@@ -50,6 +61,18 @@ pub(crate) struct Applier {
     tally: Tally,
     /// Held tables that catch up, by the target's name: their positions move, and the checkpoint rests.
     catching_up: Vec<TableId>,
+    waiting: Waiting,
+    ledger: Ledger,
+    foreign: Foreign,
+    /// What is tried again in the open transaction.
+    trying: HashSet<ParkedKey>,
+    /// Of that, what is written although its parent waits, because that is tried too.
+    hoping: HashSet<ParkedKey>,
+    /// Names of the key's columns, of the tables that foreign keys refer to.
+    parent_keys: HashMap<TableId, Vec<String>>,
+    /// What waits may go on after the last group; something was noted for the link back.
+    is_due: bool,
+    has_noted: bool,
 }
 
 impl Applier {
@@ -62,6 +85,14 @@ impl Applier {
             position,
             tally: Tally::default(),
             catching_up: Vec::new(),
+            waiting: Waiting::default(),
+            ledger: Ledger::default(),
+            foreign: Foreign::default(),
+            trying: HashSet::default(),
+            hoping: HashSet::default(),
+            parent_keys: HashMap::default(),
+            is_due: false,
+            has_noted: false,
         }
     }
 
@@ -81,6 +112,9 @@ impl Applier {
             false => self.checkpoint.position.clone(),
         };
         self.tally = Tally::default();
+        self.ledger = Ledger::default();
+        self.waiting.revert();
+        self.foreign.begin();
         self.target.begin(&self.movement(Segment::Applied)).await?;
         self.held_at(Some(position)).await
     }
@@ -120,7 +154,10 @@ impl Applier {
         for layer in layers.iter() {
             self.layer(layer).await?;
         }
-        Ok(())
+        if self.foreign.keys.is_empty() {
+            return Ok(());
+        }
+        self.suspect(layers).await
     }
 
     /// Writes rows of a first copy: like inserts, except that old tombstones of tables which were empty when the
@@ -132,6 +169,23 @@ impl Applier {
             self.copied(layer).await?;
         }
         Ok(rows)
+    }
+
+    /// Keeps tombstones of a first copy.
+    pub(crate) async fn bury(&mut self, buried: &[(Arc<Plan>, Planned)]) -> Result<()> {
+        let Some((plan, _)) = buried.first() else {
+            return Ok(());
+        };
+        let write = |(_, change): &(Arc<Plan>, Planned)| match &change.op {
+            PlannedOp::Delete { stamp, .. } => Some(Write {
+                key: change.key.clone(),
+                op: WriteOp::Bury { tombstone: *stamp },
+            }),
+            // A key that this node cannot hold is one that it cannot insert.
+            PlannedOp::Refused { .. } | PlannedOp::Insert { .. } | PlannedOp::Update { .. } => None,
+        };
+        let writes: Vec<Write> = buried.iter().filter_map(write).collect();
+        self.target.write(&plan.shape, &writes).await.map(|_| ())
     }
 
     /// Notes until where the stream may repeat what the copy holds.
@@ -154,6 +208,8 @@ impl Applier {
 
     pub(crate) async fn commit(&mut self) -> Result<Tally> {
         self.target.commit().await?;
+        self.waiting.confirm();
+        self.foreign.confirm();
         self.checkpoint.seq += 1;
         self.checkpoint.position = self.position.clone();
         if let Some(settle) = &self.checkpoint.settle {
@@ -166,6 +222,7 @@ impl Applier {
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<()> {
+        self.waiting.revert();
         self.target.rollback().await
     }
 
@@ -201,24 +258,54 @@ impl Applier {
         }
         self.tally.changes += layer.changes.len() as u64;
         let filled = self.filled(&plan, &layer.changes).await?;
-        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = filled
-            .as_ref()
-            .unwrap_or(&layer.changes)
+        let changes = filled.as_deref().unwrap_or(&layer.changes);
+        let mut conflicts: Vec<Conflict> = Vec::new();
+        self.note_unraised(&plan, changes);
+        self.decided_meanwhile(&plan, changes).await?;
+        self.overtaken(&plan, changes, &mut conflicts).await?;
+        let diverted = self.divert(&plan, changes, &mut conflicts).await?;
+        let (changes, again): (&[Planned], &[Planned]) = match &diverted {
+            Some(diverted) => (&diverted.plain, &diverted.again),
+            None => (changes, &[]),
+        };
+        let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = changes
             .iter()
             .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
-        let mut conflicts: Vec<Conflict> = refused
-            .iter()
-            .map(|change| record::refusal(&plan, change))
-            .collect();
+        self.refuse(&plan, refused, &mut conflicts)?;
         // A new row that lacks cells would get its columns' defaults: it is not attempted, only decided.
-        let (changes, mut rest): (Vec<&Planned>, Vec<&Planned>) =
-            changes.into_iter().partition(|change| is_whole(&plan, change));
+        let (changes, mut rest): (Vec<&Planned>, Vec<&Planned>) = changes
+            .into_iter()
+            .partition(|change| is_attempted(&plan, change));
         let writes: Vec<Write> = changes.iter().filter_map(|change| write_of(change)).collect();
         let applied = self.target.attempt(&plan.shape, &writes).await?;
-        let left = changes.iter().zip(applied).filter(|(_, applied)| !applied);
-        rest.extend(left.map(|(change, _)| *change));
+        let (taken, left): (Vec<_>, Vec<_>) = changes.iter().zip(applied).partition(|(_, applied)| *applied);
+        rest.extend(left.into_iter().map(|(change, _)| *change));
+        self.left_by(&plan, taken.into_iter().map(|(change, _)| *change));
+        rest.extend(again);
         self.settle_contested(&plan, rest, &mut conflicts).await?;
+        self.conclude(&plan, again, "a later change of the row settled it");
+        if !self.waiting.is_empty() {
+            let table = &plan.shape.table.id;
+            self.is_due |= self.waiting.tries(table)
+                || self
+                    .foreign
+                    .children(table)
+                    .any(|child| self.waiting.tries(child));
+        }
         self.keep_record(conflicts).await
+    }
+
+    /// Values that the target cannot hold.
+    fn refuse(&mut self, plan: &Plan, refused: Vec<&Planned>, conflicts: &mut Vec<Conflict>) -> Result<()> {
+        for change in refused {
+            let contested = Contested {
+                change,
+                local: Local::default(),
+            };
+            let kinds = (ConflictKind::ValueRefused, ParkKind::Refused);
+            self.open(plan, &contested, kinds, "", conflicts)?;
+        }
+        Ok(())
     }
 
     async fn copied(&mut self, layer: &Layer) -> Result<()> {
@@ -227,19 +314,16 @@ impl Applier {
             .changes
             .iter()
             .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
-        let mut conflicts: Vec<Conflict> = refused
-            .iter()
-            .map(|change| record::refusal(plan, change))
-            .collect();
+        let mut conflicts: Vec<Conflict> = Vec::new();
+        self.refuse(plan, refused, &mut conflicts)?;
         let decided = changes.into_iter().filter_map(|change| {
-            Some((
-                write_of(change)?,
-                Contested {
-                    change,
-                    local: Local::default(),
-                },
-                None,
-            ))
+            let local = Local::default();
+            Some(Decided {
+                write: write_of(change)?,
+                contested: Contested { change, local },
+                conflict: None,
+                reason: Reason::Uncontested,
+            })
         });
         let decided = decided.collect();
         let lost = self.write_decided(plan, decided, &mut conflicts).await?;
@@ -248,6 +332,7 @@ impl Applier {
     }
 
     async fn keep_record(&mut self, conflicts: Vec<Conflict>) -> Result<()> {
+        self.write_waits(&conflicts).await?;
         if conflicts.is_empty() {
             return Ok(());
         }
@@ -315,10 +400,12 @@ fn inserted(row: &Row, own: Option<&Row>) -> Row {
     own.map_or_else(|| row.clone(), |own| row.over(own))
 }
 
-fn is_whole(plan: &Plan, change: &Planned) -> bool {
+/// Do stamps alone tell whether it is contested? Of an update that raised none they do not.
+fn is_attempted(plan: &Plan, change: &Planned) -> bool {
     match &change.op {
         PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
-        PlannedOp::Update { .. } | PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => true,
+        PlannedOp::Update { .. } => change.op.unraised().is_none(),
+        PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => true,
     }
 }
 

@@ -8,7 +8,6 @@ use crate::access::SourceOptions;
 use crate::engine::{Node, Source};
 use crate::error::Result;
 use crate::model::change::Step;
-use crate::model::origin::is_echo;
 use crate::model::position::Position;
 use tokio::sync::watch;
 
@@ -31,6 +30,8 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
         target: spec.target.name.clone(),
         tables,
         mode: spec.mode,
+        onward: spec.onward,
+        fresh: false,
         spill: spec.limits.spill.clone(),
         stream: spec.limits.stream,
         // Whoever only looks lets nothing go: a held table may need log from before the checkpoint.
@@ -42,10 +43,11 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
 
 async fn search(spec: &LinkSpec, source: &mut Source, end: &Position) -> Result<Oldest> {
     let (_confirm, mut confirmed) = watch::channel(None);
+    let guard = spec.guard();
     loop {
         let reached = match source.next(&mut confirmed).await? {
             Step::Part(part) => {
-                if !part.changes.is_empty() && !is_echo(&part.writer, &spec.sync) {
+                if !part.changes.is_empty() && !guard.is_echo(&part.writer) {
                     return Ok(Oldest::At(part.head.committed_at_us));
                 }
                 part.end

@@ -5,7 +5,7 @@
 //! Refuses: what one node tells alone (see `engine`'s `check`).
 
 use super::spec::{NodeSpec, SyncSpec};
-use crate::compare::{Side, compare};
+use crate::compare::{Numbering, Side, compare, rules};
 use crate::engine::Node;
 use crate::error::Result;
 use crate::mapping::Passage;
@@ -20,21 +20,47 @@ pub struct Held<'a> {
     pub tables: &'a [Option<CatalogTable>],
 }
 
-/// What only both sides together can tell. `sides`: by node.
+/// What only two sides together can tell, of each two that have a link. `sides`: by node.
 pub fn between(spec: &SyncSpec, sides: &[Option<Held<'_>>]) -> Vec<Finding> {
-    let Some(&(source, target)) = spec.links.first() else {
-        return Vec::new();
-    };
-    let (Some(from), Some(to)) = (&sides[source], &sides[target]) else {
-        return Vec::new();
-    };
-    let passages: Vec<Passage> = spec
-        .mappings
-        .iter()
-        .map(|(name, mapping)| Passage::new(mapping, source, target, name))
-        .collect();
-    let (from, to) = (side(&spec.nodes[source], from), side(&spec.nodes[target], to));
-    compare(&from, &to, spec.links.len() > 1, &passages)
+    let mut findings: Vec<Finding> = Vec::new();
+    for (source, target) in spec.pairs() {
+        let (Some(from), Some(to)) = (&sides[source], &sides[target]) else {
+            continue;
+        };
+        let passages: Vec<Passage> = spec
+            .mappings
+            .iter()
+            .map(|(name, mapping)| Passage::new(mapping, source, target, name))
+            .collect();
+        let (from, to) = (side(&spec.nodes[source], from), side(&spec.nodes[target], to));
+        let nodes = Numbering {
+            of: spec.nodes.len(),
+            from: source + 1,
+            to: target + 1,
+        };
+        let two_way = spec.links.contains(&(target, source)).then_some(nodes);
+        // What is wrong with one node's table is found beside each of the others.
+        for finding in compare(&from, &to, two_way, &passages) {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    let nodes = sides.iter().enumerate();
+    findings.extend(nodes.flat_map(|(node, held)| ruled(spec, node, held.as_ref())));
+    findings
+}
+
+/// Do one node's columns allow the rules that are given for them?
+fn ruled(spec: &SyncSpec, node: usize, held: Option<&Held<'_>>) -> Vec<Finding> {
+    let name = &spec.nodes[node].name;
+    let tables = held.map_or(&[][..], |held| held.tables);
+    let ruled = tables.iter().zip(spec.rules.iter().zip(&spec.mappings));
+    let told = ruled.filter_map(|(table, (rules, (_, mapping)))| {
+        let rules = rules.renamed(|column| mapping.name_on(node, column));
+        Some(rules::fit(name, table.as_ref()?, &rules))
+    });
+    told.flatten().collect()
 }
 
 fn side<'a>(node: &'a NodeSpec, held: &Held<'a>) -> Side<'a> {

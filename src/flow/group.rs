@@ -30,6 +30,7 @@ impl Transaction {
     pub(super) fn halt(&self) -> Option<Halt> {
         let head = &self.parts().next()?.head;
         let changes = self.parts().flat_map(|part| &part.changes);
+        let changes = changes.filter(|change| !change.is_tombstone());
         let mut tables: Vec<TableId> = changes.map(|change| change.table.id.clone()).collect();
         tables.sort();
         tables.dedup();

@@ -39,6 +39,12 @@ const IDLE_AFTER: Duration = Duration::from_secs(300);
 /// Looked at so often while tables are held: does an operator want one taken up?
 const HELD_EVERY: Duration = Duration::from_secs(3);
 
+/// What waits is tried again, and what was noted for this link is looked at.
+const ASIDE_EVERY: Duration = Duration::from_secs(3);
+
+/// At the earliest after a try; a group that touches what it waits for brings it forward.
+const DUE_AFTER: Duration = Duration::from_millis(250);
+
 /// How a session of the link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -54,12 +60,14 @@ pub(super) async fn run(
     stop: &CancellationToken,
     pulse: &Arc<Pulse>,
     presence: &Presence,
+    wish: &watch::Receiver<Option<Position>>,
 ) -> Result<()> {
     let mut described = Described::default();
     loop {
         let taken = presence.during(spec, Link::take_over(spec, pulse)).await;
         let (mut link, nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
         link.goal.clone_from(&goal);
+        link.wish = wish.clone();
         let next = match link.session(nodes, stop, presence, &mut described).await {
             Ok(next) => next,
             Err(error) => {
@@ -106,17 +114,24 @@ async fn open(
         .iter()
         .zip(target_tables)
         .map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
-    let planner = Planner::new(spec, source_engine, target_engine, pairs.collect(), described);
+    let known = source_tables
+        .iter()
+        .map(|table| Arc::new(table.table.clone()))
+        .collect();
+    let mut planner = Planner::new(spec, source_engine, target_engine, pairs.collect(), described);
     let options = SourceOptions {
         access: spec.source.access.clone(),
         sync: spec.sync.clone(),
         target: spec.target.name.clone(),
         tables: source_tables,
         mode: spec.mode,
+        onward: spec.onward,
+        fresh: false,
         spill: spec.limits.spill.clone(),
         stream: spec.limits.stream,
         keep: phase.keep.clone(),
     };
+    planner.knows(known);
     let mut source = Source::open(spec.source.engine, options, &phase.from).await?;
     let stop = stop.filter(|stop| stop.seq == seq);
     if let Some(halt) = stop.and_then(|stop| stop.halt) {
@@ -152,7 +167,10 @@ pub(super) struct Link {
     holds_tables: bool,
     confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
+    wish: watch::Receiver<Option<Position>>,
     pub(super) pending: Pending,
+    /// When what waits was tried last.
+    pub(super) tried: Instant,
 }
 
 /// What was read past the checkpoint (or, while held tables catch up, past their position) without anything to apply.
@@ -191,6 +209,7 @@ impl Link {
         info!(link = %spec.id, position = %phase.from, seq = checkpoint.seq, "streaming");
         pulse.streaming(&checkpoint.position, hold::summary(spec, &phase, &held));
         let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
+        applier.load().await?;
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }
@@ -201,6 +220,7 @@ impl Link {
             holds_tables: !held.is_empty(),
             confirm: watch::channel(None).0,
             goal: None,
+            wish: watch::channel(None).1,
             pending: Pending {
                 position: phase.from.clone(),
                 bytes: 0,
@@ -208,6 +228,7 @@ impl Link {
                 since: Instant::now(),
             },
             phase,
+            tried: Instant::now(),
         };
         Ok((link, [source, target]))
     }
@@ -223,11 +244,12 @@ impl Link {
         let seq = self.applier.checkpoint().seq;
         let opened = open(&spec, nodes, &self.phase, seq, described.clone());
         let (mut planner, source) = presence.during(&spec, opened).await?;
+        self.applier.knows(planner.target_keys());
         let bytes_max = spec.limits.group_bytes_max;
         let (receiver, reader) = reader::spawn(
             source,
             self.confirm.subscribe(),
-            spec.sync.clone(),
+            spec.guard(),
             Arc::clone(&self.pulse),
             bytes_max,
         );
@@ -251,9 +273,23 @@ impl Link {
     ) -> Result<Next> {
         let mut look = tokio::time::interval(HELD_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut aside = tokio::time::interval(ASIDE_EVERY);
+        aside.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.looks_aside() {
+            self.look_aside(planner).await?;
+        }
         loop {
+            // `run --once` does not come round again.
+            let has_rested = self.tried.elapsed() >= DUE_AFTER || self.goal.is_some();
+            if self.applier.is_due() && has_rested && !self.phase.is_catching_up() {
+                self.try_again(planner).await?;
+            }
             if let Some(next) = self.is_done().await? {
                 return Ok(next);
+            }
+            if self.is_wished() {
+                self.idle_checkpoint().await?;
+                continue;
             }
             let deadline = self.pending.since + IDLE_AFTER;
             let watches = self.holds_tables && !self.phase.is_catching_up();
@@ -265,10 +301,15 @@ impl Link {
                     }
                     continue;
                 }
+                _ = aside.tick(), if self.looks_aside() => {
+                    self.look_aside(planner).await?;
+                    continue;
+                }
                 () = tokio::time::sleep_until(deadline), if self.pending.foreign > 0 => {
                     self.idle_checkpoint().await?;
                     continue;
                 }
+                Ok(()) = self.wish.changed() => continue,
                 unit = units.next() => unit.map_err(|error| self.halted(error, None))?,
             };
             match unit {
@@ -285,6 +326,16 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Does somebody wait for a checkpoint that nothing else moves?
+    fn is_wished(&self) -> bool {
+        let wish = self.wish.borrow();
+        let Some(wish) = wish.as_ref().filter(|_| !self.phase.is_catching_up()) else {
+            return false;
+        };
+        let covers = |at: &Position| at.covers(wish).unwrap_or(false);
+        covers(&self.pending.position) && !covers(&self.applier.checkpoint().position)
     }
 
     /// Has `run --once` seen what it came for, or have held tables caught up?
@@ -369,7 +420,7 @@ impl Link {
 
     /// The target's tables as they are now, where a plan is to be made or a value is about to be refused: they may have
     /// been altered since. `false`: they are as they were.
-    async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
+    pub(super) async fn look_again(&mut self, planner: &mut Planner) -> Result<bool> {
         let target = &self.spec.target;
         let mut node = Node::connect(&target.access, target.engine).await?;
         let sources = self.phase.names(&self.spec.source.tables);
@@ -463,9 +514,14 @@ impl Link {
     }
 
     async fn try_group(&mut self, layers: &Layers, end: &Position) -> Result<Tally> {
-        self.applier.begin(end).await?;
-        self.applier.layers(layers).await?;
-        self.applier.commit().await
+        loop {
+            self.applier.begin(end).await?;
+            self.applier.layers(layers).await?;
+            if self.applier.is_sound().await? {
+                return self.applier.commit().await;
+            }
+            self.applier.rollback().await?;
+        }
     }
 
     /// A transaction larger than a group: applied in parts within one target transaction. Where it ends is known
@@ -521,6 +577,13 @@ impl Link {
             self.pending.position = self.phase.until.clone().unwrap_or(end);
             return Ok(true);
         }
+        if !self.applier.is_sound().await? {
+            self.applier.rollback().await?;
+            self.applier.remember_orphans();
+            return Err(Error::transient("keep rows with their parents")
+                .node(&self.spec.target.name)
+                .why("rows of a large transaction refer to rows that do not stand here: it is read again, and these wait"));
+        }
         self.applier.reposition(&end).await?;
         let tally = self.applier.commit().await?;
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
@@ -535,6 +598,7 @@ impl Link {
         let mut layers = Layers::default();
         let mut planned = planner.transaction(piece.parts(), &mut layers);
         if layers.has_refusals() && self.look_again(planner).await? {
+            planner.again();
             layers = Layers::default();
             planned = planner.transaction(piece.parts(), &mut layers);
         }
@@ -550,7 +614,7 @@ impl Link {
         }
     }
 
-    fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
+    pub(super) fn committed(&mut self, position: Position, tally: Tally, transactions: usize) {
         debug!(
             link = %self.spec.id, %position, seq = self.applier.checkpoint().seq, transactions,
             changes = tally.changes, conflicts = tally.conflicts, "checkpoint committed"
@@ -560,10 +624,16 @@ impl Link {
         }
         let stands = &self.applier.checkpoint().position;
         self.pulse.committed(stands, tally.changes, &tally.by_kind);
-        self.pulse
-            .figures
-            .answers
-            .fetch_add(tally.answers, Ordering::Relaxed);
+        let figures = &self.pulse.figures;
+        figures.answers.fetch_add(tally.answers, Ordering::Relaxed);
+        figures
+            .missed_bumps
+            .fetch_add(tally.missed_bumps, Ordering::Relaxed);
+        if self.applier.take_noted() {
+            self.spec
+                .aside
+                .rouse(&self.spec.target.name, &self.spec.source.name);
+        }
         self.pending = Pending {
             position: position.clone(),
             bytes: 0,

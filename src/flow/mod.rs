@@ -6,22 +6,29 @@
 //! direction only drifts apart.
 
 mod apply;
+mod aside;
 mod backoff;
 pub mod behind;
+pub mod clocks;
+mod collect;
+mod decision;
 pub mod figures;
 pub mod fit;
 mod group;
 pub mod hold;
 pub mod instance;
+mod keeping;
 pub mod lag;
 mod lease;
 mod link;
+mod onward;
 pub(crate) mod planner;
 mod poll;
 mod presence;
 pub mod pulse;
 mod reader;
 mod record;
+pub mod resolve;
 pub mod rings;
 pub mod select;
 pub mod skip;

@@ -3,13 +3,16 @@
 //! Owns: a link's plans, each for a table as its log describes it; what of a source's DDL the link goes on past.
 //! Refuses: what `plan` refuses; a transaction is carried whole or not at all. Fails: with the table it is about alone.
 
+use super::onward::{self, Onward, Told};
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
 use crate::mapping::Passage;
 use crate::model::change::{Change, Op, Part, Writer};
-use crate::model::origin::Segment;
+use crate::model::origin::{Guard, Segment};
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
+use crate::model::sync::tombstones_of;
+use crate::model::value::Row;
 use crate::plan::differ::named;
 use crate::plan::evolve::Evolution;
 use crate::plan::layer::Layers;
@@ -20,6 +23,13 @@ use tracing::info;
 
 /// The source's tables as its log described them last.
 pub(crate) type Described = HashMap<TableId, Arc<Table>>;
+
+/// A change that a hub applied, on its way on.
+enum Passed {
+    No,
+    As(Op),
+    Buried(Arc<Plan>, Planned),
+}
 
 pub(crate) struct Planner {
     /// Names of the nodes, for messages.
@@ -35,12 +45,22 @@ pub(crate) struct Planner {
     passages: HashMap<TableId, Passage>,
     /// The target's table by the source's name.
     targets: HashMap<TableId, Arc<Table>>,
+    guard: Guard,
+    /// The source's table by the name of its tombstones.
+    buried: HashMap<TableId, TableId>,
+    onward: Onward,
+    /// As it was before the last part of a transaction.
+    onward_before: Onward,
     /// By the address of the source's table, which the plan keeps alive.
     plans: HashMap<usize, Arc<Plan>>,
     /// The source's tables as the log last described them.
     described: Described,
     /// Tables that it described otherwise since, so that the link could go on.
     altered: u64,
+    /// The source's tables as its catalog has them, for changes that waited before the log described any.
+    known: Vec<Arc<Table>>,
+    /// Plans for these, by the source's name.
+    standby: HashMap<TableId, Arc<Plan>>,
 }
 
 impl Planner {
@@ -63,10 +83,95 @@ impl Planner {
             sync: spec.sync.clone(),
             passages: spec.passages.clone(),
             targets,
+            guard: spec.guard(),
+            buried: HashMap::default(),
+            onward: Onward::default(),
+            onward_before: Onward::default(),
             plans: HashMap::default(),
             described,
             altered: 0,
+            known: Vec::new(),
+            standby: HashMap::default(),
         }
+    }
+
+    /// The plan for the table that tombstones are of.
+    fn plan_of_buried(&mut self, tombstones: &TableId) -> Result<Arc<Plan>> {
+        let source = self.buried.get(tombstones).cloned();
+        let plan = match &source {
+            Some(source) => self.of_source(source)?,
+            None => None,
+        };
+        plan.ok_or_else(|| {
+            Error::bug("plan a tombstone")
+                .table(tombstones)
+                .why("the source sent one of no table of the sync")
+        })
+    }
+
+    /// A tombstone of a first copy.
+    pub(crate) fn copied_tombstone(
+        &mut self,
+        tombstones: &Table,
+        row: &Row,
+        address: &Address,
+    ) -> Result<Option<(Arc<Plan>, Planned)>> {
+        let plan = self.plan_of_buried(&tombstones.id)?;
+        let buried = onward::buried(&plan.source, tombstones, row);
+        let planned = buried.map(|(old, stamp)| plan.buried(&old, stamp, address));
+        Ok(planned.transpose()?.map(|planned| (plan, planned)))
+    }
+
+    /// The source's tables as its catalog has them.
+    pub(crate) fn knows(&mut self, known: Vec<Arc<Table>>) {
+        let named = known
+            .iter()
+            .map(|table| (tombstones_of(&table.id), table.id.clone()));
+        self.buried = named.collect();
+        self.known = known;
+    }
+
+    /// The plan for a table by the target's name, whether or not the log described it. `None`: it is not of this session.
+    pub(crate) fn of_target(&mut self, target: &TableId) -> Result<Option<Arc<Plan>>> {
+        let found = self.targets.iter().find(|(_, table)| table.id == *target);
+        let Some(source) = found.map(|(source, _)| source.clone()) else {
+            return Ok(None);
+        };
+        self.of_source(&source)
+    }
+
+    /// The same by the source's name.
+    pub(crate) fn of_source(&mut self, source: &TableId) -> Result<Option<Arc<Plan>>> {
+        if let Some(described) = self.described.get(source) {
+            let address = Arc::as_ptr(described) as usize;
+            if let Some(plan) = self.plans.get(&address) {
+                return Ok(Some(Arc::clone(plan)));
+            }
+        }
+        if let Some(plan) = self.standby.get(source) {
+            return Ok(Some(Arc::clone(plan)));
+        }
+        let Some(table) = self.known.iter().find(|table| table.id == *source) else {
+            return Ok(None);
+        };
+        let plan = Arc::new(self.bound(table).map_err(|error| error.node(&self.target))?);
+        self.standby.insert(source.clone(), Arc::clone(&plan));
+        Ok(Some(plan))
+    }
+
+    /// Names of the key's columns of each target table.
+    pub(crate) fn target_keys(&self) -> HashMap<TableId, Vec<String>> {
+        let key = |table: &Table| {
+            table
+                .key
+                .iter()
+                .map(|place| table.columns[*place].name.clone())
+                .collect()
+        };
+        self.targets
+            .values()
+            .map(|table| (table.id.clone(), key(table)))
+            .collect()
     }
 
     /// Changed definitions that did not stop the link, since they were asked for last.
@@ -123,9 +228,29 @@ impl Planner {
         Plan::compile(table, from, target, to, self.merge, passage)
     }
 
+    /// A plan for the table as the catalog has it.
+    fn bound(&self, table: &Arc<Table>) -> Result<Plan> {
+        let target = self
+            .targets
+            .get(&table.id)
+            .ok_or_else(|| Error::bug("plan a change that waits").table(&table.id))?;
+        let plain = Passage::default();
+        let passage = self.passages.get(&table.id).unwrap_or(&plain);
+        Plan::compile(
+            table,
+            self.source_engine,
+            target,
+            self.target_engine,
+            self.merge,
+            passage,
+        )
+    }
+
     /// Is a table described for the first time, or anew? Then the target's may have been altered too.
     pub(super) fn is_news<'a>(&self, mut parts: impl Iterator<Item = &'a Part>) -> bool {
-        let is_new = |change: &Change| !self.plans.contains_key(&(Arc::as_ptr(&change.table) as usize));
+        let is_new = |change: &Change| {
+            !change.is_tombstone() && !self.plans.contains_key(&(Arc::as_ptr(&change.table) as usize))
+        };
         parts.any(|part| part.changes.iter().any(is_new))
     }
 
@@ -138,6 +263,7 @@ impl Planner {
             }
             is_other = true;
             self.plans.retain(|_, plan| plan.source.id != id);
+            self.standby.remove(&id);
             self.targets.insert(id, now);
         }
         is_other
@@ -172,18 +298,34 @@ impl Planner {
         let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
         let (mut filtered, mut unchanged) = (0, 0);
         let mut planned = Vec::new();
+        self.onward_before.clone_from(&self.onward);
         for part in parts {
-            let author = match &part.writer {
-                Writer::User => Author {
-                    rank: self.source_rank,
-                    own: false,
-                },
-                Writer::Tidelock(marker) => Author {
-                    rank: marker.origin,
-                    own: marker.segment == Segment::Own && marker.sync == self.sync,
-                },
-            };
+            if part.first == 0 {
+                self.onward.begin();
+            }
+            let author = self.author(&part.writer);
+            let is_passed_on = self.guard.is_passed_on(&part.writer);
             for (ordinal, change) in (part.first..).zip(&part.changes) {
+                let address = Address {
+                    head: Arc::clone(&part.head),
+                    ordinal,
+                };
+                let mut updated = None;
+                if is_passed_on || change.is_tombstone() {
+                    match self.passed_on(change, &address)? {
+                        Some(Passed::As(op)) => {
+                            let table = Arc::clone(&change.table);
+                            updated = Some(Change { table, op });
+                        }
+                        Some(Passed::Buried(plan, buried)) => {
+                            entries.push((plan, Some(buried)));
+                            continue;
+                        }
+                        Some(Passed::No) => continue,
+                        None => {}
+                    }
+                }
+                let change = updated.as_ref().unwrap_or(change);
                 let alone = |error: Error| error.alone(&change.table.id);
                 let plan = self.plan(&change.table).map_err(alone)?;
                 if matches!(change.op, Op::Truncate) {
@@ -192,10 +334,6 @@ impl Planner {
                     entries.push((plan, None));
                     continue;
                 }
-                let address = Address {
-                    head: Arc::clone(&part.head),
-                    ordinal,
-                };
                 plan.change(change, author, &address, &mut planned)
                     .map_err(|error| alone(error).node(&self.source))?;
                 match (planned.is_empty(), &change.op) {
@@ -216,6 +354,46 @@ impl Planner {
         layers.filtered += filtered;
         layers.unchanged += unchanged;
         Ok(())
+    }
+
+    fn author(&self, writer: &Writer) -> Author {
+        match writer {
+            Writer::User => Author {
+                rank: self.source_rank,
+                own: false,
+            },
+            Writer::Tidelock(marker) => Author {
+                rank: marker.origin,
+                own: marker.segment == Segment::Own && marker.sync == self.sync,
+            },
+        }
+    }
+
+    /// What becomes of a change that a hub applied. `None`: it is passed on as it is.
+    fn passed_on(&mut self, change: &Change, address: &Address) -> Result<Option<Passed>> {
+        let (plan, told) = match change.is_tombstone() {
+            true => {
+                let plan = self.plan_of_buried(&change.table.id)?;
+                let told = self.onward.tombstone(&plan.source, change);
+                (Some(plan), told)
+            }
+            false => (None, self.onward.change(change)),
+        };
+        Ok(match (told, plan) {
+            (Told::AsItIs, _) => None,
+            (Told::Updated(op), _) => Some(Passed::As(op)),
+            (Told::Deleted { old, stamp }, Some(plan)) => {
+                let buried = plan.buried(&old, stamp, address);
+                let buried = buried.map_err(|error| error.alone(&plan.source.id).node(&self.source))?;
+                Some(Passed::Buried(plan, buried))
+            }
+            (Told::Nothing | Told::Deleted { .. }, _) => Some(Passed::No),
+        })
+    }
+
+    /// The last part of a transaction is planned once more.
+    pub(super) fn again(&mut self) {
+        self.onward.clone_from(&self.onward_before);
     }
 
     /// The command that passes the part's transaction over.

@@ -231,6 +231,8 @@ pub struct Counters {
     pub copy_estimated: AtomicU64,
     /// Changes that were answered by writes of our own on the target.
     pub answers: AtomicU64,
+    /// Updates that did not raise their version, and rows touched because they stood below what the other node had.
+    pub missed_bumps: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
     /// Definitions of tables that changed on the source: the link went on, or it or the table stopped there.

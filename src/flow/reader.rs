@@ -6,7 +6,7 @@ use super::pulse::{Ops, Pulse};
 use crate::engine::Source;
 use crate::error::Result;
 use crate::model::change::{Part, Step};
-use crate::model::origin::is_echo;
+use crate::model::origin::Guard;
 use crate::model::position::Position;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,13 +33,13 @@ pub(super) struct Received {
 pub(super) fn spawn(
     source: Source,
     confirmed: watch::Receiver<Option<Position>>,
-    sync: String,
+    guard: Guard,
     pulse: Arc<Pulse>,
     group_bytes_max: usize,
 ) -> (Receiver, JoinHandle<()>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move {
-        if let Err(error) = read(source, confirmed, &sync, &sender, &pulse, group_bytes_max).await {
+        if let Err(error) = read(source, confirmed, &guard, &sender, &pulse, group_bytes_max).await {
             // The link may be gone already; then nobody wants to know.
             let _ = sender.send(Err(error));
         }
@@ -50,7 +50,7 @@ pub(super) fn spawn(
 async fn read(
     mut source: Source,
     mut confirmed: watch::Receiver<Option<Position>>,
-    sync: &str,
+    guard: &Guard,
     sender: &mpsc::UnboundedSender<Result<Received>>,
     pulse: &Pulse,
     group_bytes_max: usize,
@@ -65,9 +65,10 @@ async fn read(
         let mut step = source.next(&mut confirmed).await?;
         let mut ops = Ops::default();
         if let Step::Part(part) = &mut step {
-            part.changes.iter().for_each(|change| ops.count(&change.op));
+            let rows = part.changes.iter().filter(|change| !change.is_tombstone());
+            rows.for_each(|change| ops.count(&change.op));
             let all = ops;
-            echoed += drop_echo(part, sync);
+            echoed += drop_echo(part, guard);
             if part.changes.is_empty() {
                 ops = Ops::default();
             }
@@ -125,8 +126,8 @@ async fn room(
 
 /// The loop guard: what Tidelock applied for this sync goes no further. Its place in the log still counts.
 /// Returns the bytes that were dropped.
-fn drop_echo(part: &mut Part, sync: &str) -> u64 {
-    if !is_echo(&part.writer, sync) {
+fn drop_echo(part: &mut Part, guard: &Guard) -> u64 {
+    if !guard.is_echo(&part.writer) {
         return 0;
     }
     part.changes = Vec::new();

@@ -53,6 +53,7 @@ impl Rings {
             let known = &self.0[ring.member];
             let (nodes, sync) = (&known.nodes, known.member.sync.as_str());
             let ids = &known.member.tables[ring.table];
+            let (one, other) = ring.ends;
             let through: Vec<&str> = ring
                 .through
                 .iter()
@@ -60,17 +61,17 @@ impl Rings {
                 .collect();
             let what = format!(
                 "a ring: sync {sync} joins it with {} of node {}, which it reaches by sync {} too{}",
-                ids[1],
-                nodes[1],
+                ids[other],
+                nodes[other],
                 through.join(" and sync "),
                 self.other_names(ring.through.iter().chain([&ring.member]))
             );
             let fix = format!(
                 "take it out of the tables of one of the syncs {}, {sync}, and of patterns with \"!{}\"",
                 through.join(", "),
-                ids[0]
+                ids[one]
             );
-            let finding = Finding::blocker(RING, &nodes[0], what).table(&ids[0]);
+            let finding = Finding::blocker(RING, &nodes[one], what).table(&ids[one]);
             (sync, finding.fix(fix))
         });
         findings.collect()

@@ -1,16 +1,21 @@
 //! What the flows need to know of a sync; `config` fills it, so that no flow knows the configuration file.
 
+use super::pulse::locked;
 use crate::access::Access;
 use crate::install::config_hash;
 use crate::mapping::choice::{self, Choice};
 use crate::mapping::{Mapping, Passage};
 use crate::model::operation::SessionName;
+use crate::model::origin::Guard;
+use crate::model::parked::ParkedKey;
+use crate::model::rules::TableRules;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mapped, Mode, OnStop, Rule, Scope};
+use crate::model::sync::{Mapped, Mode, OnStop, Scope};
+use crate::model::version::VersionSource;
 use crate::spill::Space;
-use foldhash::HashMap;
-use std::sync::Arc;
+use foldhash::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Debug, Clone)]
@@ -46,6 +51,9 @@ pub struct Limits {
     pub once_wait: Duration,
     /// Receive large transactions while they run, where the engine can send them.
     pub stream: bool,
+    /// Changes of one link that may wait at once, and what their cells take: beyond it the link stops.
+    pub parked_rows_max: usize,
+    pub parked_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -61,6 +69,9 @@ impl Default for Limits {
             // It is started again by whoever started it; it waits for a hiccup, not for an outage.
             once_wait: Duration::from_secs(10),
             stream: true,
+            // Far more than a person settles one by one, and far less than a node that takes nothing would leave.
+            parked_rows_max: 10_000,
+            parked_bytes_max: 64 << 20,
         }
     }
 }
@@ -75,16 +86,25 @@ pub struct SyncSpec {
     pub nodes: Vec<NodeSpec>,
     /// Indexes into `nodes`: source and target of each link that runs.
     pub links: Vec<(usize, usize)>,
+    /// The node that passes on what the others wrote; `None`: every node has a link to all it is to reach.
+    pub hub: Option<usize>,
     /// One per table, in the tables' order.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<TableRules>,
+    /// The same; with the configuration's names of columns.
+    pub versions: Vec<VersionSource>,
     /// The same; with each table's name in the configuration.
     pub mappings: Vec<(String, Arc<Mapping>)>,
     pub limits: Limits,
+    /// How long conflicts are kept that are not open.
+    pub keep_conflicts: Duration,
     /// The copy of the program that runs it; empty until one does.
     pub instance: String,
-    /// Which tables there are to be, and the rules of those to come.
+    /// Which tables there are to be, and the rules of those without a section.
     pub choice: Choice,
-    pub rule: Rule,
+    /// What its links tell each other.
+    pub aside: Arc<Aside>,
+    pub usual: TableRules,
+    pub version: VersionSource,
     /// By the index in `choice.declared`.
     pub sections: Vec<Section>,
 }
@@ -92,8 +112,43 @@ pub struct SyncSpec {
 /// What the configuration says of one table.
 #[derive(Debug, Clone)]
 pub struct Section {
-    pub rule: Rule,
+    pub rules: TableRules,
+    pub version: VersionSource,
     pub mapping: Arc<Mapping>,
+}
+
+/// What the links of a sync tell each other within one process. Nothing depends on it but when they look: all of it is
+/// found in the databases too.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// Links for which the opposite one has noted nothing since they looked last.
+    quiet: Mutex<HashSet<String>>,
+    /// By link: rows of a large transaction that wait when it is read again, and why.
+    orphans: Mutex<HashMap<String, HashMap<ParkedKey, String>>>,
+}
+
+impl Aside {
+    /// The link has found nothing noted for it.
+    pub fn hush(&self, link: &str) {
+        locked(&self.quiet).insert(link.to_owned());
+    }
+
+    /// Something was noted for the link that runs from `source` to `target`.
+    pub fn rouse(&self, source: &str, target: &str) {
+        locked(&self.quiet).remove(&link_id(source, target));
+    }
+
+    pub fn remember(&self, link: &str, orphans: HashMap<ParkedKey, String>) {
+        locked(&self.orphans).insert(link.to_owned(), orphans);
+    }
+
+    pub fn remembered(&self, link: &str) -> HashMap<ParkedKey, String> {
+        locked(&self.orphans).remove(link).unwrap_or_default()
+    }
+
+    pub fn is_quiet(&self, link: &str) -> bool {
+        locked(&self.quiet).contains(link)
+    }
 }
 
 /// One running direction.
@@ -106,13 +161,17 @@ pub struct LinkSpec {
     pub on_stop: OnStop,
     pub source: NodeSpec,
     pub target: NodeSpec,
-    /// By the target's name.
-    pub rules: HashMap<TableId, Rule>,
+    /// By the target's name; their columns too.
+    pub rules: HashMap<TableId, TableRules>,
     /// By the source's name.
     pub passages: HashMap<TableId, Passage>,
+    /// The source is a hub: what it applied of others goes on to the target, which has this rank.
+    pub onward: Option<Rank>,
     pub config_hash: String,
     pub limits: Limits,
+    pub keep_conflicts: Duration,
     pub instance: String,
+    pub aside: Arc<Aside>,
 }
 
 impl SyncSpec {
@@ -123,14 +182,29 @@ impl SyncSpec {
             node.tables = tables.iter().map(|table| table.ids[index].clone()).collect();
         }
         let section = |table: &choice::Table| table.declared.and_then(|index| self.sections.get(index));
-        let rule = |table| section(table).map_or(&self.rule, |section| &section.rule).clone();
-        spec.rules = tables.iter().map(rule).collect();
+        let rules = |table| {
+            section(table)
+                .map_or(&self.usual, |section| &section.rules)
+                .clone()
+        };
+        spec.rules = tables.iter().map(rules).collect();
+        let version = |table| section(table).map_or(&self.version, |section| &section.version);
+        spec.versions = tables.iter().map(|table| version(table).clone()).collect();
         let mapping = |table: &choice::Table| {
             let mapping = section(table).map(|section| Arc::clone(&section.mapping));
             (table.name.table.clone(), mapping.unwrap_or_default())
         };
         spec.mappings = tables.iter().map(mapping).collect();
         spec
+    }
+
+    /// Each two nodes that have a link, in the direction of the first.
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let links = self.links.iter().copied().enumerate();
+        let is_first = |place: usize, (source, target)| !self.links[..place].contains(&(target, source));
+        links
+            .filter(move |(place, link)| is_first(*place, *link))
+            .map(|(_, link)| link)
     }
 
     pub fn link(&self, index: usize) -> Arc<LinkSpec> {
@@ -147,17 +221,15 @@ impl SyncSpec {
             target.access.session = Some(name);
         }
         let passage = |(name, mapping): &(String, Arc<Mapping>)| Passage::new(mapping, from, to, name);
+        let rules = self.rules.iter().zip(&self.mappings);
+        let rules = rules.map(|(rules, (_, mapping))| rules.renamed(|column| mapping.name_on(to, column)));
         Arc::new(LinkSpec {
+            onward: (self.hub == Some(from)).then_some(target.rank),
             sync: self.name.clone(),
             id,
             mode: self.mode,
             on_stop: self.on_stop,
-            rules: target
-                .tables
-                .iter()
-                .cloned()
-                .zip(self.rules.iter().cloned())
-                .collect(),
+            rules: target.tables.iter().cloned().zip(rules).collect(),
             passages: source
                 .tables
                 .iter()
@@ -168,8 +240,25 @@ impl SyncSpec {
             target,
             config_hash: config_hash::short(&self.config_hash).to_owned(),
             limits: self.limits.clone(),
+            keep_conflicts: self.keep_conflicts,
             instance: self.instance.clone(),
+            aside: Arc::clone(&self.aside),
         })
+    }
+
+    /// Names on nodes `from` and `node` of the columns of a table that are masked; `id` is the table's name on `node`.
+    pub fn masks(&self, node: usize, id: &TableId, from: usize) -> Vec<(String, String)> {
+        let mut masks = Vec::new();
+        for (declared, section) in self.choice.declared.iter().zip(&self.sections) {
+            let table = self.choice.table(&declared.name);
+            if table.ids.get(node) != Some(id) {
+                continue;
+            }
+            for names in &section.mapping.masks {
+                masks.extend(names.get(from).cloned().zip(names.get(node).cloned()));
+            }
+        }
+        masks
     }
 
     /// One node's part in the sync, for `check`, `setup` and `teardown`.
@@ -184,21 +273,26 @@ impl SyncSpec {
             mapped: self
                 .mappings
                 .iter()
-                .map(|(_, mapping)| mapped(mapping, node))
+                .zip(&self.versions)
+                .map(|((_, mapping), version)| mapped(mapping, version, node))
                 .collect(),
             is_source: self.links.iter().any(|(source, _)| *source == node),
+            readers: self.links.iter().filter(|(source, _)| *source == node).count(),
             is_target: self.links.iter().any(|(_, target)| *target == node),
+            is_hub: self.hub == Some(node),
             config_hash: self.config_hash.clone(),
             run_user: spec.access.user.clone(),
         }
     }
 }
 
-fn mapped(mapping: &Mapping, node: usize) -> Mapped {
+fn mapped(mapping: &Mapping, version: &VersionSource, node: usize) -> Mapped {
     Mapped {
         signature: mapping.signature(),
         filter_columns: mapping.filter_columns(node),
         skipped: mapping.skipped(node),
+        version: version.called(|column| mapping.name_on(node, column).to_owned()),
+        beside: mapping.beside,
     }
 }
 
@@ -219,5 +313,9 @@ impl LinkSpec {
 
     pub fn is_merge(&self) -> bool {
         self.mode == Mode::Merge
+    }
+
+    pub fn guard(&self) -> Guard {
+        Guard::new(&self.sync, self.onward)
     }
 }

@@ -5,21 +5,24 @@
 //! whatever was met first.
 
 use super::backoff::Backoff;
+use super::collect::{self, Wishes};
 use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
 use super::rings::Rings;
 use super::spec::{LinkSpec, SyncSpec};
-use super::{checked, end_of_log, link, poll, refuse_unlogged, watch_settings};
+use super::{checked, end_of_log, keeping, link, poll, refuse_unlogged, watch_settings};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
 use crate::model::operation::{Instance, Stop};
 use crate::model::position::Position;
+use crate::model::sync::Mode;
 use crate::seed;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -43,7 +46,14 @@ pub(super) struct Turn {
 }
 
 /// The sync with its tables, and the goal of each link.
-type Prepared = (SyncSpec, Vec<Option<Position>>);
+type Prepared = (SyncSpec, Vec<Goal>);
+
+/// A link that is to run, and with `once` up to where: some have nothing to do in a pass.
+#[derive(Debug, Clone)]
+struct Goal {
+    link: usize,
+    until: Option<Position>,
+}
 
 impl Turn {
     /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost.
@@ -108,8 +118,8 @@ impl Turn {
         backoff.wait(&what, error, &self.pulses(sync), &self.work).await
     }
 
-    /// First start, then the links and the watch over settings, until the links have ended. With `once`, again while
-    /// what was written has answers of our own in it: they are of this run too.
+    /// First start, then the links and the watch over settings, until the links have ended. With `once`, again the links
+    /// from where they left something for others: answers of our own, or at a hub whatever they applied.
     async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
@@ -123,20 +133,26 @@ impl Turn {
         for index in 0..sync.links.len() {
             let (link, watch) = (sync.link(index), watch.clone());
             let pulse = self.live.of(&sync.name, &link.id);
+            others.spawn(keeping::run(Arc::clone(&link), watch.clone()));
             others.spawn(poll::run(link, pulse, watch));
+        }
+        let wishes = Wishes::new(&sync);
+        if sync.mode == Mode::Merge {
+            others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
         }
         let (watched, seen) = (sync.clone(), presence.clone());
         others.spawn(async move { watch_settings(&watched, &seen, &watch, begun).await });
         for _ in 0..PASSES_MAX {
-            let answers = self.answers(&sync);
+            let before = self.left(&sync);
             let mut links = JoinSet::new();
-            for (index, goal) in goals.into_iter().enumerate() {
+            for Goal { link, until } in goals {
                 let run = Run {
-                    spec: sync.link(index),
-                    goal,
+                    spec: sync.link(link),
+                    goal: until,
                     stop: self.work.clone(),
-                    pulse: self.live.of(&sync.name, &sync.link(index).id),
+                    pulse: self.live.of(&sync.name, &sync.link(link).id),
                     presence: presence.clone(),
+                    wish: wishes.of(&sync.link(link).id),
                     view: view.clone(),
                 };
                 links.spawn(async move { run.supervise().await });
@@ -145,24 +161,32 @@ impl Turn {
             if !self.once || self.work.is_cancelled() {
                 return Ok(());
             }
-            if self.answers(&sync) == answers {
+            let after = self.left(&sync);
+            let has_left = |link: &usize| before[*link] != after[*link];
+            let news: BTreeSet<usize> = (0..sync.links.len())
+                .filter(has_left)
+                .map(|link| sync.links[link].1)
+                .collect();
+            if news.is_empty() {
                 return Box::pin(refuse_unlogged(&sync)).await;
             }
-            info!(sync = %sync.name, "going on until the answers to contested rows are carried over too");
-            goals = self.goals(&sync).await?;
+            info!(sync = %sync.name, "going on until what was written for others is carried over too");
+            goals = self.goals(&sync, Some(&news)).await?;
         }
         Err(Error::definite(format!("run sync {} once", sync.name))
             .why("rows were contested again and again, and the last answers to them are not carried over")
             .hint("tidelock run --once"))
     }
 
-    /// So many changes were answered by writes of our own.
-    fn answers(&self, sync: &SyncSpec) -> u64 {
+    /// By link: so much did it write on its target that is for other nodes.
+    fn left(&self, sync: &SyncSpec) -> Vec<u64> {
         let pulses = self.pulses(sync);
-        let each = pulses
-            .iter()
-            .map(|pulse| pulse.figures.answers.load(Ordering::Relaxed));
-        each.sum()
+        let links = sync.links.iter().zip(&pulses);
+        let each = links.map(|((_, target), pulse)| match sync.hub == Some(*target) {
+            true => pulse.figures.rows.load(Ordering::Relaxed),
+            false => pulse.figures.answers.load(Ordering::Relaxed),
+        });
+        each.collect()
     }
 
     /// Until all links have ended; the first error stops the others.
@@ -203,7 +227,7 @@ impl Turn {
                 let alone = self.first_starts.lock().await;
                 Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
                 drop(alone);
-                let goals = self.goals(&sync).await?;
+                let goals = self.goals(&sync, None).await?;
                 Ok((sync, goals))
             };
             let outcome = tokio::select! {
@@ -222,13 +246,18 @@ impl Turn {
         }
     }
 
-    async fn goals(&self, sync: &SyncSpec) -> Result<Vec<Option<Position>>> {
+    /// `news`: only links from these nodes.
+    async fn goals(&self, sync: &SyncSpec, news: Option<&BTreeSet<usize>>) -> Result<Vec<Goal>> {
         let mut goals = Vec::with_capacity(sync.links.len());
-        for index in 0..sync.links.len() {
-            goals.push(match self.once && !self.work.is_cancelled() {
-                true => Some(end_of_log(&sync.link(index).source).await?),
+        for (link, (source, _)) in sync.links.iter().enumerate() {
+            if news.is_some_and(|news| !news.contains(source)) {
+                continue;
+            }
+            let until = match self.once && !self.work.is_cancelled() {
+                true => Some(end_of_log(&sync.nodes[*source]).await?),
                 false => None,
-            });
+            };
+            goals.push(Goal { link, until });
         }
         Ok(goals)
     }
@@ -281,6 +310,8 @@ struct Run {
     stop: CancellationToken,
     pulse: Arc<Pulse>,
     presence: Presence,
+    /// How far the checkpoint is wanted, though nothing is to be applied.
+    wish: watch::Receiver<Option<Position>>,
     view: View,
 }
 
@@ -349,7 +380,8 @@ impl Run {
     async fn held(&self) -> Result<Ended> {
         let turn = self.stop.child_token();
         let goal = self.goal.clone();
-        let mut work = Box::pin(link::run(&self.spec, goal, &turn, &self.pulse, &self.presence));
+        let run = link::run(&self.spec, goal, &turn, &self.pulse, &self.presence, &self.wish);
+        let mut work = Box::pin(run);
         let mut gate = Gate::Open;
         loop {
             tokio::select! {

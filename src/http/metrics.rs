@@ -5,6 +5,7 @@
 
 use super::Shown;
 use crate::flow::pulse::{Conflicts, Counters, Histogram, Ops, Pulse, State};
+use crate::model::parked::ParkKind;
 use crate::status::Report;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
@@ -131,6 +132,7 @@ impl Collector for Ours {
         states(&mut out, &links)?;
         self.lag(&mut out, &links)?;
         self.source(&mut out, &links)?;
+        self.tombstones(&mut out, &links)?;
         flow(&mut out, &links)?;
         queue(&mut out, &links)?;
         self.conflicts(&mut out, &links)
@@ -245,6 +247,20 @@ impl Ours {
         out.counter(("slot_invalidations", help), lost)
     }
 
+    fn tombstones(&self, out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+        let told = self.told_by_target(links);
+        let kept = || {
+            told.iter()
+                .filter_map(|(pulse, report)| Some((pulse, report.tombstones.as_ref()?)))
+        };
+        let count = kept().map(|(pulse, kept)| (of(pulse), kept.count as f64));
+        let help = "Stamps of deleted rows that the target keeps until every node knows of the deletes";
+        out.gauge(("tombstones", help), count)?;
+        let oldest = kept().map(|(pulse, kept)| (of(pulse), kept.oldest_ms.map_or(0.0, seconds)));
+        let help = "Age of the oldest of them; 0 when there is none";
+        out.gauge(("tombstone_oldest_seconds", help), oldest)
+    }
+
     /// What stands in the targets, of those that answered: a figure that nobody knows has no series.
     fn told_by_target<'a>(&self, links: &'a Links) -> Vec<(&'a Pulse, Report)> {
         let known = links.iter().filter_map(|pulse| {
@@ -276,7 +292,32 @@ impl Ours {
             .iter()
             .map(|(pulse, report)| (of(pulse), report.conflict_oldest_open_ms.map_or(0.0, seconds)));
         let help = "Age of the oldest conflict that waits for a person; 0 when there is none";
-        out.gauge(("conflict_oldest_open_seconds", help), oldest)
+        out.gauge(("conflict_oldest_open_seconds", help), oldest)?;
+        let parked = known.iter().flat_map(|(pulse, report)| {
+            let kinds = ParkKind::ALL.into_iter();
+            kinds.map(|kind| {
+                let mut labels = of(pulse);
+                labels.push(("reason", kind.name()));
+                (
+                    labels,
+                    report.parked.get(kind.name()).copied().unwrap_or_default() as f64,
+                )
+            })
+        });
+        out.gauge(
+            ("parked_rows", "Rows of which a change waits, by why it does"),
+            parked,
+        )?;
+        let missed = links
+            .iter()
+            .map(|pulse| (of(pulse), pulse.figures.missed_bumps.load(Relaxed) as f64));
+        out.counter(
+            (
+                "missed_bumps",
+                "Writes that did not raise their row's version as they should",
+            ),
+            missed,
+        )
     }
 }
 

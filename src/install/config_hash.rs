@@ -1,13 +1,20 @@
 //! What both sides must agree on while they run, as one short text: a digest of all of it, and one of each part, which
 //! only tells what changed.
 //!
-//! Pure. `DIGEST.AAAAA.BBBBB...` in the order of [`PARTS`], 62 bytes. One that was recorded without parts counts by its
+//! Pure. `DIGEST.AAAA.BBBB...` in the order of [`PARTS`], 62 bytes. One that was recorded without parts counts by its
 //! digest alone.
 
 /// The keys of a sync's configuration behind each part.
-pub const PARTS: [&str; 5] = ["nodes", "mode", "tables", "on_conflict", "sections [sync.table]"];
+pub const PARTS: [&str; 6] = [
+    "nodes",
+    "mode",
+    "tables",
+    "on_conflict",
+    "version",
+    "sections [sync.table]",
+];
 /// Hex digits of a part.
-const DIGITS: usize = 5;
+const DIGITS: usize = 4;
 
 /// `whole` and `parts`: as canonical text; the parts in the order of [`PARTS`].
 pub fn of(whole: &str, parts: &[String; PARTS.len()]) -> String {
@@ -49,7 +56,7 @@ mod tests {
     use super::*;
 
     fn parts(rule: &str) -> [String; PARTS.len()] {
-        ["n", "m", "t", rule, "s"].map(str::to_owned)
+        ["n", "m", "t", rule, "v", "s"].map(str::to_owned)
     }
 
     #[test]

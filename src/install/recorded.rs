@@ -137,7 +137,7 @@ impl Recorded {
         };
         let there = self.tables.iter().find(changed)?;
         let what = format!(
-            "table {} was set up with another mapping of its columns or another row filter, and what did not pass so far would be missing",
+            "table {} was set up with another mapping of its columns, another row filter or another place for its stamps, and what did not pass so far would be missing",
             there.id
         );
         Some(Mismatch::new(what, "put its section [sync.table] back as it was"))

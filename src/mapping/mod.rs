@@ -20,6 +20,10 @@ pub const FILTERED: char = 'w';
 pub struct Mapping {
     pub columns: Vec<ColumnMapping>,
     pub filter: Option<RowFilter>,
+    /// Columns whose values no record, screen or export may show: their names by node, in the order of the sync.
+    pub masks: Vec<Vec<String>>,
+    /// The table may not be altered: the stamps of its rows stand in a table of their own.
+    pub beside: bool,
 }
 
 /// A column that is not simply the same everywhere.
@@ -51,8 +55,13 @@ impl Mapping {
     /// What must not change while the table is set up: other columns or rows would have to be copied. Empty for a
     /// plain table.
     pub fn signature(&self) -> String {
+        let beside = if self.beside {
+            crate::model::schema::BESIDE
+        } else {
+            ""
+        };
         if self.is_plain() {
-            return String::new();
+            return beside.to_owned();
         }
         let mut columns: Vec<_> = self
             .columns
@@ -66,7 +75,10 @@ impl Mapping {
             .map(|filter| format!("{:?}", filter.condition));
         let text = serde_json::json!([columns, filter]).to_string();
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
-        format!("{kind}{:015x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 4)
+        format!(
+            "{kind}{:015x}{beside}",
+            xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 4
+        )
     }
 
     /// A node's name of a column of the configuration.
@@ -105,6 +117,11 @@ impl Mapping {
         carried.find(is_named).or_else(skipped)
     }
 
+    /// The node's names of the columns whose values are shown nowhere.
+    pub fn masked(&self, node: usize) -> impl Iterator<Item = &String> {
+        self.masks.iter().filter_map(move |names| names.get(node))
+    }
+
     /// The node's names of the filter's columns.
     pub fn filter_columns(&self, node: usize) -> Vec<String> {
         let columns = self.filter.iter().flat_map(|filter| filter.condition.columns());
@@ -113,8 +130,8 @@ impl Mapping {
             .collect()
     }
 
-    /// In words, for `check`; empty for a plain table. `nodes` are the nodes' names.
-    pub fn words(&self, nodes: &[&str]) -> Vec<String> {
+    /// In words, for `check`; empty for a plain table. `nodes` are nodes by their places, and their names.
+    pub fn words(&self, nodes: &[(usize, &str)]) -> Vec<String> {
         let mut words = Vec::new();
         for column in &self.columns {
             if column.skip {
@@ -123,11 +140,17 @@ impl Mapping {
             }
             let names = nodes
                 .iter()
-                .zip(&column.names)
-                .filter(|(_, name)| **name != column.name);
+                .map(|(place, node)| (node, self.name_on(*place, &column.name)))
+                .filter(|(_, name)| *name != column.name);
             let names: Vec<String> = names.map(|(node, name)| format!("{name} on {node}")).collect();
             words.push(format!("column {} is {}", column.name, names.join(", ")));
         }
+        words.extend(
+            self.masks
+                .iter()
+                .filter_map(|names| names.first())
+                .map(|name| format!("column {name} is masked: its values are in no conflict record")),
+        );
         if let Some(filter) = &self.filter {
             let leaving = if filter.keep { "stay" } else { "are deleted" };
             words.push(format!(
@@ -248,6 +271,18 @@ impl Passage {
         self.source
     }
 
+    pub fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Names of each masked column on the source and on the target.
+    pub fn masks(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.mapping
+            .masks
+            .iter()
+            .filter_map(|names| Some((names.get(self.source)?.as_str(), names.get(self.target)?.as_str())))
+    }
+
     /// Rows that leave the filter stay at the peer.
     pub fn keeps(&self) -> bool {
         self.mapping.filter.as_ref().is_some_and(|filter| filter.keep)
@@ -265,8 +300,10 @@ mod tests {
             skip,
         };
         Arc::new(Mapping {
+            beside: false,
             columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
             filter: None,
+            masks: Vec::new(),
         })
     }
 
@@ -292,8 +329,10 @@ mod tests {
         };
         let columns = vec![column("mail", "mail", true), column("email", "mail", false)];
         let mapping = Arc::new(Mapping {
+            beside: false,
             columns,
             filter: None,
+            masks: Vec::new(),
         });
         assert_eq!((mapping.skipped(0).len(), mapping.skipped(1).len()), (1, 0));
         let there = Passage::new(&mapping, 0, 1, "t");

@@ -33,6 +33,8 @@ pub struct Ring {
     /// The sync that closes it, and the table in it.
     pub member: usize,
     pub table: usize,
+    /// The nodes of that sync between which it is the second way.
+    pub ends: (usize, usize),
     /// The syncs of the first way.
     pub through: Vec<usize>,
 }
@@ -46,24 +48,41 @@ pub fn closing(members: &[Member]) -> Vec<Ring> {
     for (member, sync) in members.iter().enumerate() {
         for (table, ids) in sync.tables.iter().enumerate() {
             let places: Vec<Place<'_>> = sync.databases.iter().map(String::as_str).zip(ids).collect();
-            let [one, other] = places[..] else { continue };
-            // Two nodes of one sync that are one database are refused by themselves.
-            if one == other {
-                continue;
-            }
-            if let Some(through) = way(&joined, one, other) {
+            if let Some((ends, through)) = second_way(&joined, &places) {
                 rings.push(Ring {
                     member,
                     table,
+                    ends,
                     through,
                 });
                 continue;
             }
-            joined.entry(one).or_default().push((other, member));
-            joined.entry(other).or_default().push((one, member));
+            // However its own links run, a sync joins all its nodes.
+            for (one, other) in places.iter().zip(places.iter().skip(1)) {
+                joined.entry(*one).or_default().push((*other, member));
+                joined.entry(*other).or_default().push((*one, member));
+            }
         }
     }
     rings
+}
+
+/// Two of the places that are joined already, and by which syncs.
+fn second_way<'a>(
+    joined: &BTreeMap<Place<'a>, Vec<(Place<'a>, usize)>>,
+    places: &[Place<'a>],
+) -> Option<((usize, usize), Vec<usize>)> {
+    for (one, from) in places.iter().enumerate() {
+        for (other, to) in places.iter().enumerate().skip(one + 1) {
+            // Two nodes of one sync that are one database are refused by themselves.
+            if from != to
+                && let Some(through) = way(joined, *from, *to)
+            {
+                return Some(((one, other), through));
+            }
+        }
+    }
+    None
 }
 
 /// The syncs by which one place is joined with another, nearest first.

@@ -1,7 +1,7 @@
-//! The table of decisions, and a seeded simulation of two nodes that drives the real `decide`.
+//! The table of decisions.
 
 use super::*;
-use std::collections::{BTreeMap, VecDeque};
+use crate::model::rules::ColumnRule;
 
 const A: u16 = 1;
 const B: u16 = 2;
@@ -9,14 +9,14 @@ const B: u16 = 2;
 fn row(version: i64, origin: u16) -> Standing {
     Standing {
         row: Some(Stamp::write(version, origin)),
-        tombstone: None,
+        ..Standing::default()
     }
 }
 
 fn gone(version: i64, origin: u16) -> Standing {
     Standing {
-        row: None,
         tombstone: Some(Stamp::delete(version, origin)),
+        ..Standing::default()
     }
 }
 
@@ -40,18 +40,51 @@ fn insert(version: i64, origin: u16) -> Incoming {
     }
 }
 
-fn write(kind: Option<ConflictKind>) -> Decision {
-    Decision::Write { conflict: kind }
+/// What is done, and what is recorded of it.
+#[derive(Debug, PartialEq)]
+enum Done {
+    Write(Option<ConflictKind>),
+    Keep(Option<ConflictKind>),
+    Own(Own, ConflictKind),
+    Park(ConflictKind),
 }
 
-fn keep(kind: ConflictKind) -> Decision {
-    Decision::Keep { conflict: Some(kind) }
+fn done(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Done {
+    match decide(rules, me, incoming, standing) {
+        Decision::Write { conflict, .. } => Done::Write(conflict),
+        Decision::Keep { conflict, .. } => Done::Keep(conflict),
+        Decision::Own { own, conflict, .. } => Done::Own(own, conflict),
+        Decision::Park { conflict, .. } => Done::Park(conflict),
+    }
+}
+
+fn write(kind: Option<ConflictKind>) -> Done {
+    Done::Write(kind)
+}
+
+fn keep(kind: ConflictKind) -> Done {
+    Done::Keep(Some(kind))
+}
+
+fn rules(row: Rule) -> TableRules {
+    TableRules {
+        row,
+        arbiter: A,
+        ..TableRules::default()
+    }
+}
+
+fn on_delete(on_delete: OnDelete) -> TableRules {
+    TableRules {
+        on_delete,
+        ..rules(Rule::Newest)
+    }
 }
 
 #[test]
 fn table_of_decisions_under_newest() {
     use ConflictKind as K;
-    let cases: &[(Incoming, Standing, Decision)] = &[
+    let cases: &[(Incoming, Standing, Done)] = &[
         (insert(1, A), Standing::default(), write(None)),
         (insert(6, A), gone(5, B), write(None)),
         (insert(5, A), gone(5, B), keep(K::UpdateDeleted)),
@@ -84,7 +117,7 @@ fn table_of_decisions_under_newest() {
     ];
     for (incoming, standing, expected) in cases {
         assert_eq!(
-            decide(&Rule::Newest, A, *incoming, *standing, false),
+            done(&rules(Rule::Newest), A, *incoming, *standing),
             *expected,
             "{incoming:?} on {standing:?}"
         );
@@ -92,250 +125,247 @@ fn table_of_decisions_under_newest() {
 }
 
 #[test]
-fn the_source_of_truth_reasserts_what_stands_and_takes_successors() {
-    let rule = Rule::SourceOfTruth(A);
+fn the_source_of_truth_answers_for_what_stands_and_takes_successors() {
+    let truth = rules(Rule::SourceOfTruth(A));
     use ConflictKind as K;
-    let reassert = |conflict| Decision::Reassert { conflict };
+    let at_truth = |incoming, standing| done(&truth, A, incoming, standing);
     assert_eq!(
-        decide(&rule, A, update((5, B), (9, B)), row(6, A), false),
-        reassert(K::UpdateOriginDiffers)
+        at_truth(update((5, B), (9, B)), row(6, A)),
+        Done::Own(Own::Touch, K::UpdateOriginDiffers)
     );
     assert_eq!(
-        decide(&rule, A, update((5, B), (9, B)), gone(6, A), false),
-        reassert(K::UpdateDeleted)
+        at_truth(update((5, B), (9, B)), gone(6, A)),
+        Done::Own(Own::DeleteAgain, K::UpdateDeleted)
     );
     assert_eq!(
-        decide(&rule, A, delete((7, B), B), row(6, A), false),
-        reassert(K::DeleteOriginDiffers)
+        at_truth(delete((7, B), B), row(6, A)),
+        Done::Own(Own::Touch, K::DeleteOriginDiffers)
     );
+    assert_eq!(at_truth(update((6, A), (7, B)), row(6, A)), write(None));
+    assert_eq!(at_truth(insert(6, B), gone(5, A)), write(None));
     assert_eq!(
-        decide(&rule, A, update((6, A), (7, B)), row(6, A), false),
-        write(None)
-    );
-    assert_eq!(decide(&rule, A, insert(6, B), gone(5, A), false), write(None));
-    assert_eq!(
-        decide(&rule, B, update((5, A), (6, A)), row(9, B), false),
+        done(&truth, B, update((5, A), (6, A)), row(9, B)),
         keep(K::UpdateOriginDiffers)
     );
 }
 
 #[test]
-fn equal_stamps_with_other_contents_are_parked() {
-    assert_eq!(
-        decide(&Rule::Newest, A, insert(1, A), row(1, A), true),
-        Decision::Keep { conflict: None }
-    );
-    let parked = Decision::Park {
-        conflict: ConflictKind::InsertExists,
+fn a_delete_that_meets_an_update_goes_as_the_table_says() {
+    use ConflictKind as K;
+    let (stays, lives) = (on_delete(OnDelete::Delete), on_delete(OnDelete::Update));
+    let (older, newer) = (update((5, B), (6, B)), update((8, B), (9, B)));
+    let cases = [
+        (
+            &stays,
+            newer,
+            gone(6, A),
+            Done::Own(Own::DeleteAgain, K::UpdateDeleted),
+        ),
+        (&stays, older, gone(7, A), keep(K::UpdateDeleted)),
+        (
+            &stays,
+            delete((5, B), B),
+            row(6, A),
+            Done::Own(Own::Delete, K::DeleteOriginDiffers),
+        ),
+        (
+            &stays,
+            delete((8, B), B),
+            row(6, A),
+            write(Some(K::DeleteOriginDiffers)),
+        ),
+        (&lives, newer, gone(6, A), write(Some(K::UpdateDeleted))),
+        (&lives, older, gone(7, A), Done::Own(Own::Lift, K::UpdateDeleted)),
+        (&lives, delete((5, B), B), row(6, A), keep(K::DeleteOriginDiffers)),
+        (
+            &lives,
+            delete((8, B), B),
+            row(6, A),
+            Done::Own(Own::Touch, K::DeleteOriginDiffers),
+        ),
+        // Two updates are none of its business.
+        (&stays, newer, row(6, A), write(Some(K::UpdateOriginDiffers))),
+    ];
+    for (rules, incoming, standing, expected) in cases {
+        let told = format!("{rules:?}: {incoming:?} on {standing:?}");
+        assert_eq!(done(rules, A, incoming, standing), expected, "{told}");
+        let elsewhere = done(rules, 3, incoming, standing);
+        assert_eq!(
+            elsewhere,
+            done(&TableRules::default(), 3, incoming, standing),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn what_was_made_on_a_row_that_was_only_raised_is_no_contradiction() {
+    use ConflictKind as K;
+    let raised = |version| Standing {
+        is_base: true,
+        ..row(version, A)
     };
-    assert_eq!(decide(&Rule::Newest, A, insert(1, A), row(1, A), false), parked);
+    let (truth, lives) = (rules(Rule::SourceOfTruth(A)), on_delete(OnDelete::Update));
+    for rules in [&truth, &lives] {
+        let made = |incoming, standing| done(rules, A, incoming, standing);
+        assert_eq!(made(update((5, B), (9, B)), raised(7)), write(None));
+        assert_eq!(
+            made(update((5, B), (6, B)), raised(7)),
+            Done::Own(Own::Lift, K::UpdateOriginDiffers)
+        );
+        assert_eq!(
+            made(delete((5, B), B), raised(7)),
+            Done::Own(Own::Delete, K::DeleteOriginDiffers)
+        );
+        assert_eq!(
+            done(rules, B, update((5, A), (6, A)), raised(7)),
+            keep(K::UpdateOriginDiffers)
+        );
+    }
+    let newest = done(&rules(Rule::Newest), A, update((5, B), (6, B)), raised(7));
+    assert_eq!(newest, keep(K::UpdateOriginDiffers));
+}
+
+#[test]
+fn columns_are_merged_by_the_arbiter_alone() {
+    let mut merging = rules(Rule::Newest);
+    merging.columns.insert("n".to_owned(), ColumnRule::Delta);
+    let kind = ConflictKind::UpdateOriginDiffers;
+    for (version, incoming_wins) in [(9, true), (6, false)] {
+        let incoming = update((5, B), (version, B));
+        let merged = Done::Own(Own::Merge { incoming_wins }, kind);
+        assert_eq!(done(&merging, A, incoming, row(7, A)), merged);
+        let elsewhere = done(&merging, 3, incoming, row(7, A));
+        assert_eq!(elsewhere, done(&TableRules::default(), 3, incoming, row(7, A)));
+    }
+    assert_eq!(done(&merging, A, update((7, A), (8, B)), row(7, A)), write(None));
+    merging.row = Rule::SourceOfTruth(A);
+    let merged = Done::Own(Own::Merge { incoming_wins: false }, kind);
+    assert_eq!(done(&merging, A, update((5, B), (9, B)), row(7, A)), merged);
+}
+
+#[test]
+fn who_asks_parks_every_contradiction_and_nothing_else() {
+    use ConflictKind as K;
+    let ask = rules(Rule::Ask);
+    for me in [A, B] {
+        let there = 3;
+        let parked = |incoming, standing, kind| {
+            assert_eq!(done(&ask, me, incoming, standing), Done::Park(kind));
+        };
+        parked(update((5, there), (9, there)), row(6, me), K::UpdateOriginDiffers);
+        parked(update((5, there), (6, there)), row(9, me), K::UpdateOriginDiffers);
+        parked(insert(1, there), row(1, me), K::InsertExists);
+        parked(update((5, there), (6, there)), gone(5, me), K::UpdateDeleted);
+        parked(delete((5, me), there), row(6, me), K::DeleteOriginDiffers);
+        assert_eq!(
+            done(&ask, me, update((6, me), (7, there)), row(6, me)),
+            write(None)
+        );
+        assert_eq!(
+            done(&ask, me, delete((5, me), there), gone(4, me)),
+            write(Some(K::DeleteMissing))
+        );
+    }
+    let asks = on_delete(OnDelete::Ask);
+    assert_eq!(
+        done(&asks, B, delete((5, A), A), row(6, B)),
+        Done::Park(K::DeleteOriginDiffers)
+    );
+    assert_eq!(
+        done(&asks, B, update((5, A), (6, A)), row(5, B)),
+        write(Some(K::UpdateOriginDiffers))
+    );
+}
+
+#[test]
+fn equal_stamps_with_other_contents_are_parked() {
+    let newest = rules(Rule::Newest);
+    let same = Standing {
+        is_same: true,
+        ..row(1, A)
+    };
+    assert_eq!(done(&newest, A, insert(1, A), same), Done::Keep(None));
+    assert_eq!(
+        decide(&newest, A, insert(1, A), row(1, A)),
+        Decision::Park {
+            conflict: ConflictKind::InsertExists,
+            reason: Reason::Collision
+        }
+    );
 }
 
 #[test]
 fn what_comes_from_the_standing_rows_own_node_is_later() {
-    let later = |incoming, standing| decide(&Rule::SourceOfTruth(B), B, incoming, standing, false);
+    let later = |incoming, standing| done(&rules(Rule::SourceOfTruth(B)), B, incoming, standing);
     assert_eq!(later(insert(4, A), row(4, A)), write(None));
     assert_eq!(later(update((3, A), (4, A)), row(4, A)), write(None));
-    assert_eq!(later(insert(4, A), gone(4, A)), write(None));
+    // Below a delete it waits for its node to raise it.
+    assert_eq!(later(insert(4, A), gone(4, A)), keep(ConflictKind::UpdateDeleted));
     assert_eq!(later(insert(4, A), gone(4, B)), keep(ConflictKind::UpdateDeleted));
-    let unstamped = later(insert(1, 0), row(1, 0));
     assert_eq!(
-        unstamped,
-        Decision::Park {
-            conflict: ConflictKind::InsertExists
-        }
+        later(insert(1, 0), row(1, 0)),
+        Done::Park(ConflictKind::InsertExists)
     );
-    assert_eq!(
-        decide(&Rule::Newest, B, insert(4, A), row(4, A), true),
-        Decision::Keep { conflict: None }
-    );
-}
-
-/// One node of the model: rows with content, tombstones, and what it has sent.
-#[derive(Default)]
-struct Model {
-    rows: BTreeMap<u8, (Stamp, u64)>,
-    tombstones: BTreeMap<u8, Stamp>,
-    outbox: VecDeque<(u8, Incoming, u64)>,
-}
-
-/// What the model leaves out, to see the oracle fail.
-#[derive(Clone, Copy, PartialEq)]
-enum Variant {
-    Right,
-    NoTombstones,
-    NoTieRule,
-    ReinsertAtOne,
-    /// The source of truth keeps its row by origin, without raising its stamp.
-    KeepByOrigin,
-}
-
-impl Model {
-    fn write_locally(&mut self, me: u16, key: u8, content: u64, remove: bool, variant: Variant) {
-        let standing = self.rows.get(&key).map(|(stamp, _)| *stamp);
-        let change = match (standing, remove) {
-            (None, true) => return,
-            (Some(base), true) => {
-                self.rows.remove(&key);
-                let stamp = Stamp::delete(base.version, me);
-                self.bury(key, stamp);
-                Incoming::Delete { base, stamp }
-            }
-            (Some(base), false) => {
-                let stamp = Stamp::write(base.version + 1, me);
-                self.rows.insert(key, (stamp, content));
-                Incoming::Update { base, stamp }
-            }
-            (None, false) => {
-                let floor = self.tombstones.get(&key).map_or(0, |stamp| stamp.version);
-                let floor = if variant == Variant::ReinsertAtOne {
-                    0
-                } else {
-                    floor
-                };
-                let stamp = Stamp::write(floor + 1, me);
-                self.rows.insert(key, (stamp, content));
-                Incoming::Insert { stamp }
-            }
-        };
-        self.outbox.push_back((key, change, content));
-    }
-
-    fn bury(&mut self, key: u8, stamp: Stamp) {
-        let tombstone = self.tombstones.entry(key).or_insert(stamp);
-        *tombstone = (*tombstone).max(stamp);
-    }
-
-    fn apply(&mut self, me: u16, rule: &Rule, key: u8, change: Incoming, content: u64, variant: Variant) {
-        let row = self.rows.get(&key).copied();
-        let tombstone = self
-            .tombstones
-            .get(&key)
-            .copied()
-            .filter(|_| variant != Variant::NoTombstones);
-        let standing = Standing {
-            row: row.map(|(stamp, _)| stamp),
-            tombstone,
-        };
-        let mut decision = decide(
-            rule,
-            me,
-            change,
-            standing,
-            row.is_some_and(|(_, ours)| ours == content),
-        );
-        if variant == Variant::NoTieRule
-            && row.is_some_and(|(stamp, _)| stamp.version == change.stamp().version)
-        {
-            decision = Decision::Keep { conflict: None };
-        }
-        match decision {
-            Decision::Write { .. } if change.is_delete() => {
-                self.rows.remove(&key);
-                self.bury(key, change.stamp());
-            }
-            Decision::Write { .. } => {
-                self.rows.insert(key, (change.stamp(), content));
-            }
-            Decision::Reassert { .. } if variant != Variant::KeepByOrigin => {
-                self.reassert(me, key, change, content)
-            }
-            Decision::Reassert { .. }
-            | Decision::Lift { .. }
-            | Decision::Keep { .. }
-            | Decision::Park { .. } => {}
-        }
-    }
-}
-
-impl Model {
-    /// As `flow::apply` does it: a row is touched; a deleted one is written as it came and deleted again.
-    fn reassert(&mut self, me: u16, key: u8, change: Incoming, content: u64) {
-        if let Some((standing, ours)) = self.rows.get(&key).copied() {
-            let stamp = Stamp::write(standing.version.max(change.stamp().version) + 1, me);
-            self.rows.insert(key, (stamp, ours));
-            self.outbox.push_back((
-                key,
-                Incoming::Update {
-                    base: standing,
-                    stamp,
-                },
-                ours,
-            ));
-        } else {
-            let base = change.stamp();
-            let stamp = Stamp::delete(base.version, me);
-            self.bury(key, stamp);
-            self.outbox
-                .push_back((key, Incoming::Insert { stamp: base }, content));
-            self.outbox
-                .push_back((key, Incoming::Delete { base, stamp }, content));
-        }
-    }
-}
-
-/// A random run of two nodes over two keys, then everything is delivered. Equal at the end?
-fn converges(rule: &Rule, seed: u64, variant: Variant) -> bool {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
+    let same = Standing {
+        is_same: true,
+        ..row(4, A)
     };
-    let mut nodes = [Model::default(), Model::default()];
-    let steps = 14 + random(46);
-    let mut content = 0;
-    for _ in 0..steps {
-        let me = random(2) as usize;
-        if random(2) == 0 {
-            content += 1;
-            nodes[me].write_locally(me as u16 + 1, random(2) as u8, content, random(4) == 0, variant);
-        } else {
-            deliver(&mut nodes, me, rule, variant);
-        }
-    }
-    while !nodes[0].outbox.is_empty() || !nodes[1].outbox.is_empty() {
-        deliver(&mut nodes, random(2) as usize, rule, variant);
-    }
-    let contents = |node: &Model| {
-        node.rows
-            .iter()
-            .map(|(key, (_, content))| (*key, *content))
-            .collect::<Vec<_>>()
+    assert_eq!(later(insert(4, A), same), Done::Keep(None));
+}
+
+/// The stamp is that of the row it was made on: only contents tell whether somebody else did the same.
+#[test]
+fn an_update_that_raised_no_version_is_taken_and_told_where_it_was_made_on_another_row() {
+    let silent = update((3, A), (3, A));
+    let made_on = Standing {
+        is_base: true,
+        ..row(3, A)
     };
-    contents(&nodes[0]) == contents(&nodes[1])
-}
-
-fn deliver(nodes: &mut [Model; 2], from: usize, rule: &Rule, variant: Variant) {
-    if let Some((key, change, content)) = nodes[from].outbox.pop_front() {
-        nodes[1 - from].apply(2 - from as u16, rule, key, change, content, variant);
+    let same = Standing {
+        is_same: true,
+        ..row(3, A)
+    };
+    let kind = Some(ConflictKind::UpdateOriginDiffers);
+    for me in [A, B] {
+        let met = |standing| done(&TableRules::default(), me, silent, standing);
+        assert_eq!(met(row(3, A)), write(kind));
+        assert_eq!(met(made_on), write(None));
+        assert_eq!(met(same), write(None));
+        assert_eq!(met(row(4, B)), keep(ConflictKind::UpdateOriginDiffers));
     }
+    let stamp = Stamp::write(3, A);
+    assert_eq!(touched(stamp, None, stamp), Some(4));
+    assert_eq!(touched(stamp, Some(Stamp::delete(2, B)), stamp), Some(4));
+    assert_eq!(touched(Stamp::write(4, A), None, stamp), None);
 }
 
-fn diverged(rule: &Rule, variant: Variant, schedules: u64) -> Vec<u64> {
-    (1..=schedules)
-        .filter(|seed| !converges(rule, *seed, variant))
-        .collect()
-}
-
+/// It missed a bump and is to be touched: what its tombstone beats does not come in over it.
 #[test]
-fn two_nodes_converge_under_every_rule() {
-    for rule in [Rule::Newest, Rule::SourceOfTruth(A), Rule::SourceOfTruth(B)] {
-        let bad = diverged(&rule, Variant::Right, 30_000);
-        assert!(
-            bad.is_empty(),
-            "{rule:?}: {} of 30000 schedules diverged, first seeds {:?}",
-            bad.len(),
-            &bad[..bad.len().min(5)]
-        );
+fn a_row_below_its_tombstone_is_as_high_as_that() {
+    use ConflictKind as K;
+    let low = Standing {
+        tombstone: gone(5, B).tombstone,
+        ..row(3, A)
+    };
+    for (incoming, standing, expected) in [
+        (insert(4, B), low, keep(K::InsertExists)),
+        (insert(6, B), low, write(Some(K::InsertExists))),
+        (update((2, B), (4, B)), low, keep(K::UpdateOriginDiffers)),
+        (update((2, B), (6, B)), low, write(Some(K::UpdateOriginDiffers))),
+        // Made on that very row.
+        (update((3, A), (4, B)), low, write(None)),
+        // Touched at the node that had deleted what stood before, or written by another one.
+        (update((3, A), (6, A)), gone(5, A), write(None)),
+        (update((3, A), (6, A)), gone(5, B), write(Some(K::UpdateDeleted))),
+    ] {
+        let found = done(&TableRules::default(), A, incoming, standing);
+        assert_eq!(found, expected, "{incoming:?} on {standing:?}");
     }
-}
-
-#[test]
-fn wrong_variants_are_seen_to_diverge() {
-    for variant in [Variant::NoTombstones, Variant::NoTieRule, Variant::ReinsertAtOne] {
-        assert!(!diverged(&Rule::Newest, variant, 2_000).is_empty());
-    }
-    assert!(!diverged(&Rule::SourceOfTruth(A), Variant::KeepByOrigin, 2_000).is_empty());
+    let (row, deleted) = (Stamp::write(3, A), Stamp::delete(5, B));
+    assert_eq!(touched(row, Some(deleted), Stamp::delete(7, B)), Some(8));
+    assert_eq!(touched(row, Some(deleted), row), Some(6));
+    // The delete that kept it out elsewhere has not arrived here.
+    assert_eq!(touched(row, None, deleted), None);
+    assert_eq!(touched(Stamp::write(6, A), Some(deleted), deleted), None);
 }

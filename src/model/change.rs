@@ -1,6 +1,6 @@
 //! What a source yields: committed transactions, cut into bounded parts.
 
-use super::origin::Marker;
+use super::origin::{CONTROL, Marker};
 use super::position::Position;
 use super::schema::Table;
 use super::value::Row;
@@ -24,6 +24,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// Of our own tables only a hub's tombstones are read.
+    pub fn is_tombstone(&self) -> bool {
+        self.table.id.schema == CONTROL
+    }
+
     pub fn bytes(&self) -> usize {
         std::mem::size_of::<Change>()
             + match &self.op {

@@ -1,20 +1,25 @@
 //! The record of a conflict: what met what, who won, by which rule.
 
-use super::stamp::Stamp;
+use super::stamp::{Rank, Stamp};
 use super::value::Row;
 use std::fmt;
 
-/// Names as PostgreSQL 18 gives them, and three that only merge replication has.
+/// Names as PostgreSQL 18 gives them, and three that only Tidelock has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConflictKind {
     InsertExists,
     UpdateOriginDiffers,
+    /// A row that moves to a key under which another one stands.
     UpdateExists,
     UpdateMissing,
     UpdateDeleted,
     DeleteOriginDiffers,
     DeleteMissing,
     MultipleUniqueConflicts,
+    /// A row that moves away from a key, and was changed, deleted or moved here as well.
+    KeyMoved,
+    /// A row whose parent does not stand here, or the delete of one that others refer to.
+    FkMissing,
     ValueRefused,
 }
 
@@ -29,6 +34,8 @@ impl ConflictKind {
             ConflictKind::DeleteOriginDiffers => "delete_origin_differs",
             ConflictKind::DeleteMissing => "delete_missing",
             ConflictKind::MultipleUniqueConflicts => "multiple_unique_conflicts",
+            ConflictKind::KeyMoved => "key_moved",
+            ConflictKind::FkMissing => "fk_missing",
             ConflictKind::ValueRefused => "value_refused",
         }
     }
@@ -40,6 +47,77 @@ impl fmt::Display for ConflictKind {
     }
 }
 
+/// Why a decision was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Uncontested,
+    /// Neither row nor tombstone stands here.
+    Missing,
+    /// The same version stands here.
+    Same,
+    Greater,
+    Lower,
+    /// Its own node wrote it after what stands here, though its stamp is not above: it is taken over a row, and under a
+    /// delete its node is told to raise it.
+    MissedBump,
+    Collision,
+    SourceOfTruth,
+    DeleteWins,
+    UpdateWins,
+    /// Both sides changed the row, and its columns are decided one by one.
+    Merged,
+    Asked,
+    AskedDelete,
+    /// With a row filter: what stands or stood here lies outside of it.
+    Outside,
+    DeletedOutside,
+    /// It was made on what stands here, under a stamp that an answer of ours has raised.
+    Successor,
+    /// One way: the source is always right.
+    Drift,
+    /// The row is to be inserted and the log did not carry all of it.
+    Incomplete,
+    /// The delete of a row that others refer to.
+    Referred,
+}
+
+impl Reason {
+    /// A sentence without cell values.
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::Uncontested => "nobody else changed the row",
+            Reason::Missing => "neither the row nor its tombstone stands here",
+            Reason::Same => "the same version of the row stands here already",
+            Reason::Greater => "the incoming change has the greater stamp",
+            Reason::Lower => "what stands here has the greater stamp",
+            Reason::MissedBump => {
+                "its own node wrote it later, without raising its stamp above what it had itself logged"
+            }
+            Reason::Collision => {
+                "equal stamps name different rows: a stamp was set by hand or a trigger was off"
+            }
+            Reason::SourceOfTruth => "this node is the source of truth",
+            Reason::DeleteWins => "on_delete_conflict = \"delete\": the row stays deleted",
+            Reason::UpdateWins => "on_delete_conflict = \"update\": the row lives",
+            Reason::Merged => "both sides changed the row: merged column by column",
+            Reason::Asked => "on_conflict = \"ask\": a person decides",
+            Reason::AskedDelete => "on_delete_conflict = \"ask\": a person decides",
+            Reason::Outside => {
+                "a row outside of the filter stands here with the greater stamp: the other node's row leaves it"
+            }
+            Reason::DeletedOutside => {
+                "its key was deleted here while it was outside of the filter: the row got a greater stamp"
+            }
+            Reason::Successor => "it was made on the row that stands here, which has only been raised since",
+            Reason::Drift => "the target had drifted from the source and was mended",
+            Reason::Incomplete => "the row is missing and the log did not carry it whole",
+            Reason::Referred => {
+                "rows here refer to it by a foreign key: it stands, with a greater stamp, and comes back on the other node"
+            }
+        }
+    }
+}
+
 /// What became of the incoming change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -47,7 +125,10 @@ pub enum Outcome {
     Applied,
     /// The local row or tombstone won.
     Kept,
-    /// Nothing was written and a person has to look: the two sides differ in this row until then.
+    /// What stands now is of both.
+    Merged,
+    /// Nothing was written, and the two sides differ in this row: it waits for its cause to go, or for a person. Stored
+    /// as `resolved` when that is over, with when and by what.
     Open,
 }
 
@@ -56,6 +137,7 @@ impl Outcome {
         match self {
             Outcome::Applied => "applied",
             Outcome::Kept => "kept",
+            Outcome::Merged => "merged",
             Outcome::Open => "open",
         }
     }
@@ -78,8 +160,12 @@ pub struct Conflict {
     pub base: Option<String>,
     pub local: Option<String>,
     pub incoming: Option<String>,
+    /// What the incoming change was based on.
+    pub base_stamp: Option<Stamp>,
     pub local_stamp: Option<Stamp>,
     pub incoming_stamp: Option<Stamp>,
+    /// The node whose version stands; `None` while nobody's does.
+    pub winner: Option<Rank>,
     /// `insert`, `update` or `delete`.
     pub operation: &'static str,
     pub source_position: String,
@@ -116,24 +202,63 @@ pub struct StoredConflict {
     pub rule: String,
     pub outcome: String,
     pub detail: String,
-    /// Version and origin rank.
-    pub local_stamp: Option<(i64, i64)>,
-    pub incoming_stamp: Option<(i64, i64)>,
+    pub base_stamp: Option<Stamp>,
+    pub local_stamp: Option<Stamp>,
+    pub incoming_stamp: Option<Stamp>,
+    /// Rank of the node whose version stands.
+    pub winner: Option<Rank>,
     pub source_position: String,
-    /// Microseconds since 1970 UTC.
+    /// The end of the recording node's log when the conflict was met; empty where it was not told.
+    pub target_position: String,
+    /// Microseconds since 1970 UTC; the one by the source's clock, the other by the recording node's.
     pub source_committed_at_us: i64,
     pub recorded_at_us: i64,
+    /// By a person, or by what came later.
+    pub settled: Option<Settled>,
 }
 
-/// Which stored conflicts are wanted; every field narrows. Newest first.
+impl StoredConflict {
+    /// A value that has no form on the target was refused before anything was looked at there: by no rule, and the row and
+    /// its key are as the source has them. What the target's constraints or triggers refused is told in its own terms.
+    pub fn is_in_sources_terms(&self) -> bool {
+        self.kind == ConflictKind::ValueRefused.name() && self.rule == "none"
+    }
+}
+
+/// How a conflict was settled after it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    pub at_us: i64,
+    pub by: String,
+    /// Without cell values.
+    pub how: String,
+}
+
+/// What is to be noted in records.
+#[derive(Debug, Clone, Copy)]
+pub struct Settling<'a> {
+    pub by: &'a str,
+    /// Without cell values.
+    pub how: &'a str,
+    /// Records of conflicts that were decided by rule, too: they are overridden. Else only open ones.
+    pub overrides: bool,
+}
+
+/// Which stored conflicts are wanted; every field narrows. Newest first, or, behind a number, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConflictFilter {
     pub number: Option<i64>,
     pub id: Option<String>,
     pub table: Option<String>,
     pub kind: Option<String>,
+    /// The key as the record has it.
+    pub key: Option<String>,
     /// Only those that wait for a person.
     pub only_open: bool,
+    /// Recorded since then, microseconds since 1970 UTC.
+    pub since_us: Option<i64>,
+    /// Of a greater number, oldest first.
+    pub after: Option<i64>,
     /// 0 = all.
     pub limit: u32,
 }

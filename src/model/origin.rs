@@ -1,7 +1,7 @@
 //! Markers: what Tidelock writes into its own transactions so that a reader of that log knows what follows.
 //!
 //! Owns: [`Marker`], its JSON form (PostgreSQL carries it as a transactional logical message; on MySQL it is the
-//! checkpoint row's own event), and the loop guard's rule.
+//! checkpoint row's own event), and the loop guard, [`Guard`].
 //! A marker opens a segment that holds until the next marker of the same transaction.
 
 use super::change::Writer;
@@ -66,13 +66,50 @@ impl Marker {
     }
 }
 
-/// The loop guard between two nodes (and in a mesh): forward what no marker of this sync covers, and what
-/// Tidelock wrote on its own account; an applied segment of this sync is an echo. Another sync's marker is
-/// ordinary traffic, so cascades work.
-pub fn is_echo(writer: &Writer, sync: &str) -> bool {
-    match writer {
-        Writer::User => false,
-        Writer::Tidelock(marker) => marker.sync == sync && marker.segment == Segment::Applied,
+/// The loop guard of one link: what of its source's log goes on to its target.
+///
+/// What no marker of this sync covers does, and what Tidelock wrote on its own account. An applied segment of this sync
+/// is an echo, between two nodes and in a mesh, where whoever wrote it has a link to every other node. A hub passes it
+/// on, but never back to its origin. Another sync's marker is ordinary traffic, so cascades work.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    sync: String,
+    onward: Option<Rank>,
+}
+
+impl Guard {
+    /// `onward`: the source is a hub, and the target has this rank.
+    pub fn new(sync: &str, onward: Option<Rank>) -> Self {
+        Guard {
+            sync: sync.to_owned(),
+            onward,
+        }
+    }
+
+    /// Nothing of it goes on.
+    pub fn is_echo(&self, writer: &Writer) -> bool {
+        self.applied(writer)
+            .is_some_and(|marker| self.onward.is_none_or(|target| marker.origin == target))
+    }
+
+    /// It was applied here, and goes on under its origin.
+    pub fn is_passed_on(&self, writer: &Writer) -> bool {
+        self.applied(writer)
+            .is_some_and(|marker| self.onward.is_some_and(|target| marker.origin != target))
+    }
+
+    /// Is the source a hub?
+    pub fn is_of_hub(&self) -> bool {
+        self.onward.is_some()
+    }
+
+    fn applied<'a>(&self, writer: &'a Writer) -> Option<&'a Marker> {
+        match writer {
+            Writer::Tidelock(marker) if marker.sync == self.sync && marker.segment == Segment::Applied => {
+                Some(marker)
+            }
+            Writer::Tidelock(_) | Writer::User => None,
+        }
     }
 }
 
@@ -96,11 +133,25 @@ mod tests {
     }
 
     #[test]
-    fn only_applied_segments_of_this_sync_are_echoes() {
-        assert!(!is_echo(&Writer::User, "s"));
-        assert!(is_echo(&marker("s", Segment::Applied), "s"));
-        assert!(!is_echo(&marker("s", Segment::Own), "s"));
-        assert!(!is_echo(&marker("other", Segment::Applied), "s"));
+    fn only_applied_segments_of_this_sync_are_echoes_and_a_hub_passes_them_on_but_not_back() {
+        let (user, own) = (Writer::User, marker("s", Segment::Own));
+        let (applied, other) = (marker("s", Segment::Applied), marker("other", Segment::Applied));
+        // Of origin 1. From a hub to node 2, to node 1, and from whoever is no hub.
+        for (onward, echo, passed_on) in [
+            (Some(2), false, true),
+            (Some(1), true, false),
+            (None, true, false),
+        ] {
+            let guard = Guard::new("s", onward);
+            assert_eq!(
+                (guard.is_echo(&applied), guard.is_passed_on(&applied)),
+                (echo, passed_on),
+                "{onward:?}"
+            );
+            for writer in [&user, &own, &other] {
+                assert!(!guard.is_echo(writer) && !guard.is_passed_on(writer));
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tables and columns as Tidelock sees them, whichever engine holds them.
 
+use super::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use std::fmt;
 
 /// Which product holds a column; what a type can hold differs between them.
@@ -150,8 +151,48 @@ pub struct Table {
     pub uniques: Vec<Vec<usize>>,
 }
 
+/// In place of its type, of a column that does not stand in the table but in its stamp table.
+pub const BESIDE: &str = "beside";
+
 impl Table {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
+
+    /// Do the stamps of its rows stand in a table of their own?
+    pub fn is_beside(&self) -> bool {
+        self.columns.iter().any(Column::is_beside)
+    }
+}
+
+impl Column {
+    pub fn is_beside(&self) -> bool {
+        self.sql_type == BESIDE
+    }
+
+    /// Version and origin as a table that may not be altered has them: in its stamp table.
+    pub fn stamps_beside() -> [Column; 2] {
+        [(VERSION_COLUMN, 64), (ORIGIN_COLUMN, 16)].map(|(name, bits)| Column {
+            name: name.to_owned(),
+            ty: ColumnType::Int {
+                bits,
+                unsigned: false,
+            },
+            sql_type: BESIDE.to_owned(),
+            collation: String::new(),
+            nullable: false,
+            generated: false,
+            has_default: true,
+        })
+    }
+}
+
+/// A foreign key of one table to another (or to itself), by the columns' names in its own order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignKey {
+    pub name: String,
+    pub child: TableId,
+    pub columns: Vec<String>,
+    pub parent: TableId,
+    pub references: Vec<String>,
 }

@@ -48,9 +48,33 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// The same text back; `None`: it is none.
+impl Stamp {
+    pub fn parse(text: &str) -> Option<Stamp> {
+        let (text, kind) = match text.strip_suffix(" deleted") {
+            Some(text) => (text, Kind::Delete),
+            None => (text, Kind::Write),
+        };
+        let (version, origin) = text.split_once('@')?;
+        Some(Stamp {
+            version: version.parse().ok()?,
+            kind,
+            origin: origin.parse().ok()?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_text_comes_back() {
+        for stamp in [Stamp::write(-5, 0), Stamp::delete(i64::MAX, 7)] {
+            assert_eq!(Stamp::parse(&stamp.to_string()), Some(stamp));
+        }
+        assert_eq!(Stamp::parse("5"), None);
+    }
 
     #[test]
     fn version_then_delete_then_rank() {

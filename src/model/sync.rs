@@ -1,9 +1,12 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
+use super::collection::TombstoneFigures;
 use super::operation::{HeldTable, Lease, OutOfSync, Pause, Said, Stop};
+use super::origin::CONTROL;
 use super::position::Position;
 use super::schema::{Table, TableId};
 use super::stamp::Rank;
+use super::version::VersionSource;
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,24 +23,6 @@ pub enum OnStop {
     Table,
 }
 
-/// How a contested change of a row is decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
-    /// The greatest stamp.
-    Newest,
-    /// What this node wrote beats what others wrote; else the greatest stamp.
-    SourceOfTruth(Rank),
-}
-
-impl Rule {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Rule::Newest => "newest",
-            Rule::SourceOfTruth(_) => "source-of-truth",
-        }
-    }
-}
-
 /// What one node does in one sync: the input of `check`, `setup` and `teardown`.
 #[derive(Debug, Clone)]
 pub struct Scope {
@@ -51,8 +36,12 @@ pub struct Scope {
     pub mapped: Vec<Mapped>,
     /// This node's log is read.
     pub is_source: bool,
+    /// By so many links.
+    pub readers: usize,
     /// This node is written to.
     pub is_target: bool,
+    /// It passes on what the other nodes wrote, so its log must tell of tombstones too.
+    pub is_hub: bool,
     pub config_hash: String,
     /// The account that `run` uses, which `setup` grants to.
     pub run_user: String,
@@ -76,9 +65,20 @@ impl Scope {
             .unwrap_or_default()
     }
 
-    /// Columns on which no right is needed: skipped ones. (Where rows can trade unique values they are written whole.)
+    /// Tables that may not be altered.
+    pub fn beside(&self) -> impl Iterator<Item = &TableId> {
+        let tables = self.tables.iter().enumerate();
+        let is_beside = |place: usize| self.mapped.get(place).is_some_and(|mapped| mapped.beside);
+        tables
+            .filter(move |(place, _)| is_beside(*place))
+            .map(|(_, table)| table)
+    }
+
+    /// Columns on which no right is needed: skipped ones. (Where rows can trade unique values, or have their stamps in a
+    /// table of their own, they are written whole.)
     pub fn spared(&self, table: &Table) -> Vec<String> {
-        match self.is_target && !table.uniques.is_empty() {
+        let is_whole = !table.uniques.is_empty() || self.mapped(&table.id).beside;
+        match self.is_target && is_whole {
             true => Vec::new(),
             false => self.mapped(&table.id).skipped,
         }
@@ -107,11 +107,39 @@ pub struct Mapped {
     pub filter_columns: Vec<String>,
     /// This node's names of the columns that stay where they are.
     pub skipped: Vec<String>,
+    /// Where the versions of its rows come from, with this node's names.
+    pub version: VersionSource,
+    /// Its stamps stand in a table of their own.
+    pub beside: bool,
 }
 
 /// Stamp columns of a merge row.
 pub const VERSION_COLUMN: &str = "tidelock_version";
+/// Of tombstones: which collection marked them.
+pub const GENERATION_COLUMN: &str = "tidelock_generation";
 pub const ORIGIN_COLUMN: &str = "tidelock_origin";
+
+/// Of a stamp table: how often a row was stamped anew although nothing else of it needed to change.
+pub const TOUCHED_COLUMN: &str = "tidelock_touched";
+const STAMPS: &str = "stamps";
+
+/// Where a merge table's tombstones are.
+pub fn tombstones_of(table: &TableId) -> TableId {
+    TableId::new(CONTROL, object_name("tombstone", table))
+}
+
+/// Where the stamps are of a merge table that may not be altered.
+pub fn stamps_of(table: &TableId) -> TableId {
+    TableId::new(CONTROL, object_name(STAMPS, table))
+}
+
+pub fn is_stamps(table: &TableId) -> bool {
+    table.schema == CONTROL
+        && table
+            .name
+            .strip_prefix(STAMPS)
+            .is_some_and(|rest| rest.starts_with('_'))
+}
 
 /// Publication of a sync, and the slot a link reads (one per target).
 pub fn publication_name(sync: &str) -> String {
@@ -295,6 +323,8 @@ pub struct LinkStatus {
     pub conflicts_total: u64,
     /// Since the oldest open one was recorded, by the target's clock.
     pub conflict_oldest_open_ms: Option<u64>,
+    /// Changes that wait, by why they do.
+    pub parked: std::collections::BTreeMap<String, u64>,
     /// Who runs it, or ran it last.
     pub lease: Option<Lease>,
     /// What they said when they renewed it last.
@@ -304,6 +334,8 @@ pub struct LinkStatus {
     pub stop: Option<Stop>,
     pub out_of_sync: Vec<OutOfSync>,
     pub held: Vec<HeldTable>,
+    /// Of the target's tables; `None`: the sync keeps none.
+    pub tombstones: Option<TombstoneFigures>,
 }
 
 impl LinkStatus {

@@ -9,7 +9,7 @@ use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size};
+use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size, stamps_of};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -39,6 +39,7 @@ pub async fn tables(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Catal
     for (schema, names) in by_schema(ids) {
         read_schema(conn, flavor, schema, &names, &mut found).await?;
     }
+    stamps(conn, &mut found).await?;
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
@@ -86,6 +87,37 @@ pub async fn list(conn: &mut Conn, schemas: Option<&[String]>) -> Result<Vec<Tab
         .map_err(|error| fail("list the tables", error))?;
     let id = |row: &Row| Ok(TableId::new(cell::<String>(row, 0)?, cell::<String>(row, 1)?));
     rows.iter().map(id).collect()
+}
+
+/// A table whose stamps stand in a table of their own is one with them for whoever reads and writes rows.
+async fn stamps(conn: &mut Conn, found: &mut HashMap<TableId, CatalogTable>) -> Result<()> {
+    let users = found
+        .values_mut()
+        .filter(|catalog| catalog.table.id.schema != CONTROL);
+    let users: Vec<(String, &mut Table)> = users
+        .map(|catalog| (stamps_of(&catalog.table.id).name, &mut catalog.table))
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME IN ({})",
+        vec!["?"; users.len()].join(", ")
+    );
+    let names = users.iter().map(|(name, _)| name.as_str());
+    let values = std::iter::once(CONTROL).chain(names).map(Value::from);
+    let there: Vec<String> = conn
+        .exec(sql, Params::Positional(values.collect()))
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    for (name, table) in users {
+        let is_new = |column: &Column| table.column(&column.name).is_none();
+        if there.contains(&name) {
+            let columns: Vec<Column> = Column::stamps_beside().into_iter().filter(is_new).collect();
+            table.columns.extend(columns);
+        }
+    }
+    Ok(())
 }
 
 /// The database is a constant in every query: that is what MariaDB needs to open these tables only.

@@ -6,12 +6,15 @@
 //! Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`. Fails: by [`fail`].
 //! MariaDB is a flavour of this folder, told apart by [`Flavor`].
 
+mod anew;
 pub mod catalog;
 pub mod codec;
+pub mod evidence;
 mod fault;
 pub mod held;
 pub mod log;
 pub mod operations;
+pub mod parked;
 mod relay;
 pub mod setup;
 pub mod snapshot;
@@ -19,6 +22,7 @@ pub mod source;
 pub mod sql;
 pub mod status;
 pub mod target;
+pub mod tombstones;
 pub mod waits;
 pub mod wire;
 
@@ -256,6 +260,14 @@ async fn version(conn: &mut Conn) -> Result<String> {
         .await
         .map_err(|error| fail(doing, error))?;
     version.ok_or_else(|| Error::definite(doing).why("the server gave no row"))
+}
+
+/// The server's clock, in microseconds since 1970.
+pub async fn clock_us(conn: &mut Conn) -> Result<i64> {
+    let doing = "read the server's clock";
+    let sql = "SELECT TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', UTC_TIMESTAMP(6))";
+    let clock: Option<i64> = conn.query_first(sql).await.map_err(|error| fail(doing, error))?;
+    clock.ok_or_else(|| Error::definite(doing).why("the server gave no row"))
 }
 
 /// Which server this is. On MariaDB the identity is empty until `setup` has given it one.

@@ -9,13 +9,13 @@
 
 use super::codec::decode_select;
 use super::source::{Quiet, begun, current_position, settings};
-use super::sql::{quote, table as quoted_table};
+use super::sql::{beside, quote, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
 use crate::access::SourceOptions as Options;
 use crate::error::{Error, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
-use crate::model::schema::{ColumnType, Table, TableId};
+use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
 use mysql_async::prelude::Queryable;
@@ -222,13 +222,20 @@ fn more_than_text(value: &Value) -> Value {
 /// Stops early, and quietly, when the reader is gone.
 async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Result<Vec<Row>>>) -> Result<()> {
     let failed = |error| fail("copy a table", error);
-    let mut columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let cell: fn(&Column) -> String = match table.is_beside() {
+        true => beside::copied_cell,
+        false => |column| quote(&column.name),
+    };
+    let mut columns: Vec<String> = table.columns.iter().map(cell).collect();
     let documents = documents(table);
     columns.extend(documents.iter().map(|place| {
-        let name = quote(&table.columns[*place].name);
+        let name = cell(&table.columns[*place]);
         format!("{name} = CAST(CAST({name} AS CHAR) AS JSON)")
     }));
-    let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&table.id));
+    let sql = match table.is_beside() {
+        true => beside::copied(table, &columns),
+        false => format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&table.id)),
+    };
     let mut result = conn.exec_iter(sql, ()).await.map_err(failed)?;
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -285,7 +292,7 @@ pub async fn start_position(options: &Options) -> Result<Position> {
 /// What was deleted before the log is read never reaches the target, so it must not beat what the target's users
 /// insert under the same key: without this both sides would differ for ever.
 async fn forget_tombstones(conn: &mut Conn, options: &Options) -> Result<()> {
-    if options.mode != Mode::Merge {
+    if options.mode != Mode::Merge || !options.fresh {
         return Ok(());
     }
     for known in &options.tables {

@@ -8,17 +8,22 @@
 //! statement, which is faster. Rows are found by their key's index and then compared byte by byte, so that a
 //! collation never makes one spelling of a key answer for another.
 
+pub mod beside;
+pub mod foreign;
+mod held;
+pub mod parked;
+
 use super::Flavor;
 use super::codec::literal;
-use crate::batch::{self, Group};
-use crate::model::conflict::Conflict;
-use crate::model::operation::HeldTable;
+use crate::batch::{self, Group, Verb};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::stamp::Stamp;
-use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::sync::{GENERATION_COLUMN, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::Value;
 use crate::plan::{Key, Move, Shape, StampColumns, Write};
+
+pub use held::{held_at, hold};
 
 /// Text of a statement: bytes, because literals are.
 pub type Sql = Vec<u8>;
@@ -124,109 +129,6 @@ fn link_condition(sync: &str, link: &str, out: &mut Sql) {
     text(link, out);
 }
 
-/// A table that stops again keeps the time since when it is held.
-pub fn hold(sync: &str, held: &HeldTable) -> Sql {
-    let mut out = Sql::from(
-        "INSERT INTO tidelock.held_table (sync, link, schema_name, table_name, position, stop_position, stop_past, \
-         stop_error, stop_hint) VALUES (",
-    );
-    let position = held.position.to_string();
-    let (schema, name) = (held.table.schema.as_str(), held.table.name.as_str());
-    let (at, past) = (held.transaction.as_deref(), held.past.as_deref());
-    let cells = [
-        Some(sync),
-        Some(&held.link),
-        Some(schema),
-        Some(name),
-        Some(&position),
-        at,
-        past,
-    ];
-    let cells = cells
-        .into_iter()
-        .chain([Some(held.error.as_str()), Some(&held.hint)]);
-    let cells: Vec<Option<&str>> = cells.collect();
-    separated(&cells, ", ", &mut out, |cell, out| optional(*cell, out));
-    push(
-        &mut out,
-        ") ON DUPLICATE KEY UPDATE position = VALUES(position), stop_position = VALUES(stop_position), \
-         stop_past = VALUES(stop_past), stop_error = VALUES(stop_error), stop_hint = VALUES(stop_hint), resumed = FALSE",
-    );
-    out
-}
-
-/// Held tables are applied up to a position, or, without one, held no more.
-pub fn held_at((sync, link): (&str, &str), tables: &[TableId], at: Option<&str>) -> Sql {
-    let mut out = match at {
-        Some(at) => {
-            let mut out = Sql::from("UPDATE tidelock.held_table SET position = ");
-            text(at, &mut out);
-            out
-        }
-        None => Sql::from("DELETE FROM tidelock.held_table"),
-    };
-    link_condition(sync, link, &mut out);
-    push(&mut out, " AND (schema_name, table_name) IN (");
-    separated(tables, ", ", &mut out, |id, out| {
-        out.push(b'(');
-        text(&id.schema, out);
-        push(out, ", ");
-        text(&id.name, out);
-        out.push(b')');
-    });
-    out.push(b')');
-    out
-}
-
-/// Times are microseconds since 1970.
-pub fn record(sync: &str, link: &str, conflicts: &[Conflict]) -> Sql {
-    let mut out = Sql::from(
-        "INSERT INTO tidelock.conflict (sync, link, id, schema_name, table_name, key_json, kind, operation, rule, \
-         outcome, detail, source_position, base_json, local_json, incoming_json, local_version, local_origin, \
-         incoming_version, incoming_origin, source_committed_at) VALUES ",
-    );
-    separated(conflicts, ", ", &mut out, |conflict, out| {
-        out.push(b'(');
-        let (kind, outcome) = (conflict.kind.name(), conflict.outcome.name());
-        let Conflict {
-            id,
-            schema,
-            table,
-            key,
-            operation,
-            rule,
-            detail,
-            ..
-        } = conflict;
-        let position = &conflict.source_position;
-        let texts = [
-            sync, link, id, schema, table, key, kind, operation, rule, outcome, detail, position,
-        ];
-        for value in texts {
-            text(value, out);
-            out.push(b',');
-        }
-        for image in [&conflict.base, &conflict.local, &conflict.incoming] {
-            optional(image.as_deref(), out);
-            out.push(b',');
-        }
-        for stamp in [conflict.local_stamp, conflict.incoming_stamp] {
-            match stamp {
-                Some(stamp) => push(out, &format!("{}, {}, ", stamp.version, stamp.origin)),
-                None => push(out, "NULL, NULL, "),
-            }
-        }
-        let at = conflict.source_committed_at_us;
-        push(
-            out,
-            &format!("TIMESTAMPADD(MICROSECOND, {at}, '1970-01-01 00:00:00'))"),
-        );
-    });
-    // Not IGNORE, which would turn every other error into a warning too.
-    push(&mut out, " ON DUPLICATE KEY UPDATE number = number");
-    out
-}
-
 pub fn empty(id: &TableId) -> Sql {
     format!("DELETE FROM {}", table(id)).into_bytes()
 }
@@ -234,6 +136,10 @@ pub fn empty(id: &TableId) -> Sql {
 /// With several rows the tombstones are a statement of their own.
 pub fn delete(flavor: Flavor, shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     let rows = Rows::of(shape, writes, group, |_, _| {});
+    // What is taken away to be put back keeps its stamp.
+    if let Some(beside) = beside::of(shape).filter(|_| group.verb != Verb::Clear) {
+        return beside::delete(flavor, shape, beside, &rows, group.guarded);
+    }
     let mut out = Sql::new();
     if rows.is_single() {
         push(
@@ -249,7 +155,6 @@ pub fn delete(flavor: Flavor, shape: &Shape, writes: &[Write], group: &Group) ->
 }
 
 pub fn update(flavor: Flavor, shape: &Shape, writes: &[Write], group: &Group) -> Sql {
-    let columns = || group.cells.iter().map(|cell| &shape.table.columns[*cell]);
     let first = shape.table.key.len() + 2 * usize::from(group.guarded);
     let rows = Rows::of(shape, writes, group, |write, cells| {
         let row = batch::cells(&write.op);
@@ -258,35 +163,64 @@ pub fn update(flavor: Flavor, shape: &Shape, writes: &[Write], group: &Group) ->
             cells.add(value, &shape.table.columns[*cell].ty);
         }
     });
-    let prefix = if rows.is_single() { "" } else { "t." };
+    let beside = beside::of(shape);
+    let of_table = if rows.is_single() && beside.is_none() {
+        ""
+    } else {
+        "t."
+    };
     let mut out = "UPDATE ".into();
-    match rows.is_single() {
-        true => push(&mut out, &table(&shape.table.id)),
-        false => rows.joined(flavor, shape, group.guarded, &mut out),
+    match (beside, rows.is_single()) {
+        (Some(of), _) => beside::joined(
+            &rows,
+            flavor,
+            (shape, of),
+            group.guarded,
+            "STRAIGHT_JOIN",
+            &mut out,
+        ),
+        (None, true) => push(&mut out, &table(&shape.table.id)),
+        (None, false) => rows.joined(flavor, shape, group.guarded, &mut out),
     }
     push(&mut out, " SET ");
-    for (index, column) in columns().enumerate() {
-        if index > 0 {
-            push(&mut out, ", ");
-        }
+    let mut sets_own = false;
+    for (index, cell) in group.cells.iter().enumerate() {
+        let column = &shape.table.columns[*cell];
+        let prefix = match (column.is_beside(), beside) {
+            (true, Some(_)) => "x.",
+            // Its triggers stamp the row.
+            (true, None) => continue,
+            (false, _) => of_table,
+        };
+        sets_own |= !column.is_beside();
         push(&mut out, &format!("{prefix}{} = ", quote(&column.name)));
         out.extend_from_slice(&rows.operand(first + index));
+        push(&mut out, ", ");
     }
-    if group.cells.is_empty() {
+    match sets_own {
+        true => out.truncate(out.len() - 2),
         // Nothing to set: the statement only counts the rows.
-        let key = quote(&shape.table.columns[shape.table.key[0]].name);
-        push(&mut out, &format!("{prefix}{key} = {prefix}{key}"));
+        false => {
+            let key = quote(&shape.table.columns[shape.table.key[0]].name);
+            push(&mut out, &format!("{of_table}{key} = {of_table}{key}"));
+        }
     }
-    if rows.is_single() {
-        push(&mut out, " WHERE ");
-        rows.condition(shape, group.guarded, "", &mut out);
+    match beside {
+        Some(_) => beside::only(&rows, shape, &mut out),
+        None if rows.is_single() => {
+            push(&mut out, " WHERE ");
+            rows.condition(shape, group.guarded, "", &mut out);
+        }
+        None => {}
     }
     out
 }
 
 pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
-    let columns = || group.cells.iter().map(|cell| &shape.table.columns[*cell]);
-    let names: Vec<String> = columns().map(|column| quote(&column.name)).collect();
+    let columns = &shape.table.columns;
+    let cells = group.cells.iter().filter(|cell| !columns[**cell].is_beside());
+    let cells: Vec<usize> = cells.copied().collect();
+    let names: Vec<String> = cells.iter().map(|cell| quote(&columns[*cell].name)).collect();
     let mut out = format!(
         "INSERT INTO {} ({}) VALUES ",
         table(&shape.table.id),
@@ -296,7 +230,7 @@ pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     separated(&group.at, ", ", &mut out, |index, out| {
         let row = batch::cells(&writes[*index].op);
         out.push(b'(');
-        separated(&group.cells, ",", out, |cell, out| {
+        separated(&cells, ",", out, |cell, out| {
             let value = row.and_then(|row| row.get(*cell)).unwrap_or(&Value::Null);
             literal(value, &shape.table.columns[*cell].ty, out);
         });
@@ -344,12 +278,13 @@ pub fn dominated(
     out
 }
 
-/// The greater stamp stays; the origin is compared while the old version is still there.
+/// The greater stamp stays, and is not of its generation any more when it is raised; all is compared while the old
+/// version is still there.
 pub fn bury(shape: &Shape, stamps: &StampColumns, writes: &[Write], at: &[usize]) -> Sql {
     let names: Vec<String> = key_columns(&shape.table)
         .map(|column| quote(&column.name))
         .collect();
-    let (v, o) = (VERSION_COLUMN, ORIGIN_COLUMN);
+    let (v, o, g) = (VERSION_COLUMN, ORIGIN_COLUMN, GENERATION_COLUMN);
     let mut out = format!(
         "INSERT INTO {} ({}, {v}, {o}) VALUES ",
         tombstones(stamps),
@@ -367,8 +302,8 @@ pub fn bury(shape: &Shape, stamps: &StampColumns, writes: &[Write], at: &[usize]
     push(
         &mut out,
         &format!(
-            " ON DUPLICATE KEY UPDATE {o} = IF(({v}, {o}) < (VALUES({v}), VALUES({o})), VALUES({o}), {o}), \
-             {v} = GREATEST({v}, VALUES({v}))"
+            " ON DUPLICATE KEY UPDATE {g} = IF(({v}, {o}) < (VALUES({v}), VALUES({o})), NULL, {g}), \
+             {o} = IF(({v}, {o}) < (VALUES({v}), VALUES({o})), VALUES({o}), {o}), {v} = GREATEST({v}, VALUES({v}))"
         ),
     );
     out
@@ -376,6 +311,9 @@ pub fn bury(shape: &Shape, stamps: &StampColumns, writes: &[Write], at: &[usize]
 
 /// Number of the key, then every column that is not generated; rows are locked in the order of the keys.
 pub fn read(flavor: Flavor, shape: &Shape, keys: &[(usize, &Key)]) -> Sql {
+    if let Some(beside) = shape.beside() {
+        return beside::read(flavor, shape, beside, keys);
+    }
     let cells = shape
         .stored()
         .map(|(_, column)| format!("t.{}", quote(&column.name)));
@@ -384,9 +322,48 @@ pub fn read(flavor: Flavor, shape: &Shape, keys: &[(usize, &Key)]) -> Sql {
     out
 }
 
+/// The same of rows that the server takes for equal, in whatever spelling, as its unique index does; not locked.
+pub fn alike(shape: &Shape, key: &Key) -> Sql {
+    let cells = shape
+        .stored()
+        .map(|(_, column)| format!("t.{}", quote(&column.name)));
+    let cells: Vec<String> = std::iter::once("0".to_owned()).chain(cells).collect();
+    let mut out = Sql::new();
+    push(
+        &mut out,
+        &format!(
+            "SELECT {} FROM {} AS t WHERE ",
+            cells.join(", "),
+            table(&shape.table.id)
+        ),
+    );
+    let mut row = RowText::default();
+    row.add_key(shape, key);
+    for (index, column) in key_columns(&shape.table).enumerate() {
+        if index > 0 {
+            push(&mut out, " AND ");
+        }
+        if !matches_alike(column, "t.", row.cell(index), &mut out) {
+            matches(column, "t.", row.cell(index), &mut out);
+        }
+    }
+    out
+}
+
 pub fn read_tombstones(flavor: Flavor, shape: &Shape, stamps: &StampColumns, keys: &[(usize, &Key)]) -> Sql {
+    stamps_in(flavor, shape, &tombstones(stamps), keys)
+}
+
+pub fn read_stamps(flavor: Flavor, shape: &Shape, keys: &[(usize, &Key)]) -> Sql {
+    if let Some(beside) = shape.beside() {
+        return beside::look(flavor, shape, beside, keys);
+    }
+    stamps_in(flavor, shape, &table(&shape.table.id), keys)
+}
+
+fn stamps_in(flavor: Flavor, shape: &Shape, from: &str, keys: &[(usize, &Key)]) -> Sql {
     let cells = [format!("t.{VERSION_COLUMN}"), format!("t.{ORIGIN_COLUMN}")];
-    numbered(flavor, shape, keys, &tombstones(stamps), cells.into_iter())
+    numbered(flavor, shape, keys, from, cells.into_iter())
 }
 
 fn numbered(
@@ -396,6 +373,15 @@ fn numbered(
     from: &str,
     cells: impl Iterator<Item = String>,
 ) -> Sql {
+    let (rows, number) = numbered_rows(shape, keys);
+    let selected: Vec<String> = std::iter::once(number).chain(cells).collect();
+    let mut out = Sql::new();
+    rows.select(flavor, from, &selected, shape, &mut out);
+    out
+}
+
+/// Cells: key, number; and what stands for the number.
+fn numbered_rows(shape: &Shape, keys: &[(usize, &Key)]) -> (Rows, String) {
     let mut rows = Rows::default();
     for (number, key) in keys {
         let mut row = RowText::default();
@@ -404,11 +390,8 @@ fn numbered(
         rows.0.push(row);
     }
     let number = rows.operand(shape.table.key.len());
-    let mut selected = vec![String::from_utf8_lossy(&number).into_owned()];
-    selected.extend(cells);
-    let mut out = Sql::new();
-    rows.select(flavor, from, &selected, shape, &mut out);
-    out
+    let number = String::from_utf8_lossy(&number).into_owned();
+    (rows, number)
 }
 
 /// One row if there is any.
@@ -581,11 +564,8 @@ fn matches(column: &Column, prefix: &str, operand: &[u8], out: &mut Sql) {
     let name = format!("{prefix}{}", quote(&column.name));
     let target = match &column.ty {
         ColumnType::Text { .. } | ColumnType::Enum { .. } | ColumnType::Set { .. } => {
-            if let Some(charset) = charset(&column.collation) {
-                push(out, &format!("{name} = CONVERT("));
-                out.extend_from_slice(operand);
-                let collation = &column.collation;
-                push(out, &format!(" USING {charset}) COLLATE {collation} AND "));
+            if matches_alike(column, prefix, operand, out) {
+                push(out, " AND ");
                 push(
                     out,
                     &format!("CAST(CONVERT({name} USING utf8mb4) AS BINARY) = CAST("),
@@ -621,6 +601,17 @@ fn matches(column: &Column, prefix: &str, operand: &[u8], out: &mut Sql) {
     }
 }
 
+/// As the column's collation compares. `false`: it has none, and nothing was written.
+fn matches_alike(column: &Column, prefix: &str, operand: &[u8], out: &mut Sql) -> bool {
+    let Some(charset) = charset(&column.collation) else {
+        return false;
+    };
+    push(out, &format!("{prefix}{} = CONVERT(", quote(&column.name)));
+    out.extend_from_slice(operand);
+    push(out, &format!(" USING {charset}) COLLATE {}", column.collation));
+    true
+}
+
 /// Every collation's name begins with its character set's.
 fn charset(collation: &str) -> Option<&str> {
     let plain = collation.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -628,11 +619,11 @@ fn charset(collation: &str) -> Option<&str> {
     (plain && !charset.is_empty() && charset != "binary").then_some(charset)
 }
 
-fn push(out: &mut Sql, text: &str) {
+pub(super) fn push(out: &mut Sql, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn separated<T>(items: &[T], separator: &str, out: &mut Sql, each: impl Fn(&T, &mut Sql)) {
+pub(super) fn separated<T>(items: &[T], separator: &str, out: &mut Sql, each: impl Fn(&T, &mut Sql)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             push(out, separator);
@@ -641,11 +632,11 @@ fn separated<T>(items: &[T], separator: &str, out: &mut Sql, each: impl Fn(&T, &
     }
 }
 
-fn text(value: &str, out: &mut Sql) {
+pub(super) fn text(value: &str, out: &mut Sql) {
     optional(Some(value), out);
 }
 
-fn optional(value: Option<&str>, out: &mut Sql) {
+pub(super) fn optional(value: Option<&str>, out: &mut Sql) {
     let value = value.map_or(Value::Null, |text| Value::Text(text.into()));
     let ty = ColumnType::Text {
         chars: None,
@@ -660,7 +651,6 @@ fn optional(value: Option<&str>, out: &mut Sql) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::batch::Verb;
     use crate::model::value::Row;
     use crate::plan::WriteOp;
     use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What `status`, `conflicts` and the first start ask of a MySQL or MariaDB server.
+//! What `status` and the first start ask of a MySQL or MariaDB server.
 //!
 //! Owns: reading our own database and how long the binlog is kept. Refuses: changing anything.
 //! A server that was never set up answers with empty results, not with errors.
@@ -7,12 +7,11 @@ use super::log;
 use super::source::{current_position, serves};
 use super::{fail, flavor, operations, sql};
 use crate::error::{Error, Reason, Result};
-use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{Checkpoint, LinkStatus, Retention};
-use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{Conn, Row, Value, params};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, params};
 
 /// Where the log ends now.
 pub async fn position(conn: &mut Conn) -> Result<Position> {
@@ -44,7 +43,7 @@ pub async fn recorded_tables(conn: &mut Conn, sync: &str) -> Result<Vec<TableId>
 /// lane, epoch, seq, position, settle, source identity, age in milliseconds
 type Moved = (i64, i64, i64, String, Option<String>, String, i64);
 
-async fn is_set_up(conn: &mut Conn) -> Result<bool> {
+pub(super) async fn is_set_up(conn: &mut Conn) -> Result<bool> {
     let sql = "SELECT COUNT(*) FROM information_schema.tables
                 WHERE table_schema = 'tidelock' AND table_name IN ('conflict', 'checkpoint')";
     let count: Option<u64> = conn
@@ -104,6 +103,9 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         (status.pause, status.stop) = operations::link_state(conn, sync, link).await?;
         status.out_of_sync = operations::out_of_sync(conn, sync, Some(link)).await?;
         status.held = super::held::held(conn, sync, Some(link)).await?;
+        // What is missing there is told by `check`.
+        status.tombstones = super::tombstones::figures(conn, sync).await.unwrap_or_default();
+        status.parked = super::parked::counts(conn, sync, link).await?;
     }
     Ok(status)
 }
@@ -167,70 +169,4 @@ pub async fn retained(conn: &mut Conn, checkpoint: &Position) -> Result<Retentio
         };
     }
     Ok(kept)
-}
-
-/// Newest first.
-pub async fn conflicts(conn: &mut Conn, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
-    if !is_set_up(conn).await? {
-        return Ok(Vec::new());
-    }
-    let doing = "read conflicts";
-    let sql = "SELECT number, id, sync, link, schema_name, table_name, key_json, base_json, local_json,
-                      incoming_json, kind, operation, rule, outcome, detail, local_version, local_origin,
-                      incoming_version, incoming_origin, source_position,
-                      TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', source_committed_at),
-                      TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', recorded_at)
-                 FROM tidelock.conflict
-                WHERE sync = :sync AND (:number IS NULL OR number = :number) AND (:id IS NULL OR id = :id)
-                  AND (:name IS NULL OR table_name = :name OR CONCAT(schema_name, '.', table_name) = :name)
-                  AND (:kind IS NULL OR kind = :kind) AND (NOT :only_open OR outcome = 'open')
-                ORDER BY number DESC LIMIT :limit";
-    let limit = if filter.limit > 0 {
-        u64::from(filter.limit)
-    } else {
-        i64::MAX as u64
-    };
-    let params = params! {
-        sync, "number" => filter.number, "id" => filter.id.as_deref(), "name" => filter.table.as_deref(),
-        "kind" => filter.kind.as_deref(), "only_open" => filter.only_open, limit,
-    };
-    let rows: Vec<Row> = conn.exec(sql, params).await.map_err(|error| fail(doing, error))?;
-    rows.into_iter()
-        .map(|mut row| stored(&mut row).ok_or_else(|| Error::bug(doing).why("a column is missing")))
-        .collect()
-}
-
-/// `None`: a column is not there or of another type.
-fn stored(row: &mut Row) -> Option<StoredConflict> {
-    fn take<T: FromValue>(row: &mut Row, column: usize) -> Option<T> {
-        T::from_value_opt(row.take::<Value, _>(column)?).ok()
-    }
-    let mut stamp = |version: usize, origin: usize| -> Option<Option<(i64, i64)>> {
-        let version: Option<i64> = take(row, version)?;
-        let origin: Option<i64> = take(row, origin)?;
-        Some(version.zip(origin))
-    };
-    let (local_stamp, incoming_stamp) = (stamp(15, 16)?, stamp(17, 18)?);
-    Some(StoredConflict {
-        number: take(row, 0)?,
-        id: take(row, 1)?,
-        sync: take(row, 2)?,
-        link: take(row, 3)?,
-        schema: take(row, 4)?,
-        table: take(row, 5)?,
-        key: take(row, 6)?,
-        base: take(row, 7)?,
-        local: take(row, 8)?,
-        incoming: take(row, 9)?,
-        kind: take(row, 10)?,
-        operation: take(row, 11)?,
-        rule: take(row, 12)?,
-        outcome: take(row, 13)?,
-        detail: take(row, 14)?,
-        local_stamp,
-        incoming_stamp,
-        source_position: take(row, 19)?,
-        source_committed_at_us: take(row, 20)?,
-        recorded_at_us: take(row, 21)?,
-    })
 }

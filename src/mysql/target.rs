@@ -7,15 +7,26 @@
 //!
 //! There is no RETURNING: an attempt is applied whole, which the counts of rows found say, or not at all.
 
+mod beside;
+mod foreign;
+mod look;
+mod parked;
+mod trade;
+mod user;
+
+pub(super) use parked::take;
+
 use super::codec::decode_select;
 use super::operations::{self, LeaseRow};
+use super::source::current_position;
 use super::sql::{self, Sql};
-use super::{Flavor, connect, fail, flavor};
+use super::{Flavor, connect, evidence, fail, flavor};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Class, Error, Reason, Result};
-use crate::model::conflict::{Conflict, Local};
+use crate::model::conflict::{Conflict, Local, Settling};
 use crate::model::operation::{HeldTable, gone, not_leased};
+use crate::model::origin::Segment;
 use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 use crate::model::sync::Checkpoint;
@@ -47,6 +58,18 @@ pub struct Target {
     packet_max: usize,
     /// Since the transaction began nothing failed that may have ended it.
     is_whole: bool,
+    writes_as: Author,
+}
+
+/// On whose account rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    /// The other side's.
+    Peer,
+    /// Our own: the log tells of it.
+    Own,
+    /// A person's: triggers fire.
+    User,
 }
 
 /// A statement and what its outcome must be for the batch to count.
@@ -85,6 +108,7 @@ impl Target {
             flavor,
             packet_max: 0,
             is_whole: false,
+            writes_as: Author::Peer,
         };
         target.refuse_unfit(merge).await?;
         let doing = "set up the apply session";
@@ -204,6 +228,7 @@ impl Target {
     pub async fn begin(&mut self, mv: &Move) -> Result<()> {
         let doing = format!("move the checkpoint of {}", mv.marker.link);
         self.is_whole = true;
+        self.writes_as = author(mv);
         let moved = self.packet(&[b"START TRANSACTION", &sql::begin(mv)]).await;
         match moved {
             Ok(outcomes) if outcomes.last().is_some_and(|outcome| outcome.found == 1) => Ok(()),
@@ -225,6 +250,7 @@ impl Target {
     /// A further marker in the open transaction.
     pub async fn segment(&mut self, mv: &Move) -> Result<()> {
         let doing = "write a marker";
+        self.writes_as = author(mv);
         match self.packet(&[&sql::mark(mv)]).await {
             Ok(outcomes) if outcomes[0].found == 1 => Ok(()),
             Ok(_) => Err(self.broken(Error::bug(doing).why("the checkpoint is not where we moved it"))),
@@ -245,7 +271,10 @@ impl Target {
     pub async fn attempt(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<bool>> {
         let mut applied = vec![false; writes.len()];
         for chunk in batch::chunks(writes, self.bytes_max()) {
-            let groups = batch::attempt(shape, writes, &chunk);
+            let mut groups = batch::attempt(shape, writes, &chunk);
+            let inserted = chunk.iter().copied();
+            let inserted = inserted.filter(|index| matches!(writes[*index].op, WriteOp::Insert { .. }));
+            groups.extend(batch::stamp(shape, inserted.collect()));
             let steps = self.steps(shape, writes, &groups);
             if self.try_steps(shape, steps).await?.is_ok() {
                 for index in chunk {
@@ -263,6 +292,7 @@ impl Target {
             // The join locks in the order of its list: the same order everywhere makes deadlocks rare.
             let mut numbered: Vec<(usize, &Key)> = range.map(|index| (index, &keys[index])).collect();
             numbered.sort_by_cached_key(|(_, key)| lock_order(key));
+            self.complete(shape, &numbered).await?;
             let statement = sql::read(self.flavor, shape, &numbered);
             for row in self.prepared(shape, statement).await? {
                 let (number, cells) = self.decode(shape, row)?;
@@ -274,11 +304,7 @@ impl Target {
             }
             let Some(stamps) = &shape.stamps else { continue };
             let statement = sql::read_tombstones(self.flavor, shape, stamps, &numbered);
-            let rows: Vec<(usize, i64, u16)> = match self.conn.query(statement).await {
-                Ok(rows) => rows,
-                Err(error) => return Err(self.failed("read tombstones by key", error)),
-            };
-            for (number, version, origin) in rows {
+            for (number, version, origin) in self.stamped(statement).await? {
                 if let Some(local) = locals.get_mut(number) {
                     local.tombstone = Some(Stamp::delete(version, origin));
                 }
@@ -320,6 +346,14 @@ impl Target {
     /// Writes what was decided, after `read` locked the rows: in sets; then, when unique values stand in each
     /// other's way, as delete and insert; then row by row.
     pub async fn write(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
+        match (shape.beside(), self.writes_as) {
+            (Some(_), Author::Own) => self.write_anew(shape, writes).await,
+            (Some(_), Author::User) => self.write_as_user(shape, writes).await,
+            (Some(_), Author::Peer) | (None, _) => self.write_all(shape, writes).await,
+        }
+    }
+
+    async fn write_all(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
         let mut written = vec![Written::Done; writes.len()];
         for chunk in batch::chunks(writes, self.bytes_max()) {
             let steps = self.steps(shape, writes, &batch::write(shape, writes, &chunk));
@@ -336,39 +370,6 @@ impl Target {
         }
         self.untangle(shape, writes, &mut written).await?;
         Ok(written)
-    }
-
-    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it,
-    /// whichever chunks the two are in.
-    async fn untangle(&mut self, shape: &Shape, writes: &[Write], written: &mut [Written]) -> Result<()> {
-        let mut taken = batch::taken(written);
-        for _ in 0..batch::UNTANGLE_MAX {
-            if taken.is_empty() {
-                return Ok(());
-            }
-            if self.replace(shape, writes, &taken).await? {
-                taken.iter().for_each(|index| written[*index] = Written::Done);
-                return Ok(());
-            }
-            for &index in &taken {
-                written[index] = self.write_one(shape, writes, index).await?;
-            }
-            let left = batch::taken(written);
-            if left.len() == taken.len() {
-                return Ok(());
-            }
-            taken = left;
-        }
-        Ok(())
-    }
-
-    /// Writes these with every update as delete and insert, all or none of them. Were they written?
-    async fn replace(&mut self, shape: &Shape, writes: &[Write], chosen: &[usize]) -> Result<bool> {
-        let Some(replacement) = batch::replace(shape, writes, chosen, self.bytes_max()) else {
-            return Ok(false);
-        };
-        let steps = self.steps(shape, &replacement.writes, &replacement.groups);
-        Ok(self.try_steps(shape, steps).await?.is_ok())
     }
 
     async fn write_one(&mut self, shape: &Shape, writes: &[Write], index: usize) -> Result<Written> {
@@ -404,12 +405,18 @@ impl Target {
 
     /// Stores conflicts with the rows; one that is there already stays as it is.
     pub async fn record(&mut self, sync: &str, link: &str, conflicts: &[Conflict]) -> Result<()> {
+        // Without it the record is less, and nothing else depends on it: the account may not see where the log ends.
+        let position = current_position(&mut self.conn, self.flavor).await;
+        let position = position.map_or_else(|_| String::new(), |position| position.to_string());
         for range in batch::conflict_chunks(conflicts, self.bytes_max()) {
             let chunk = &conflicts[range];
-            let whole = sql::record(sync, link, chunk);
+            let whole = evidence::record(sync, link, chunk, &position);
             let statements: Vec<Sql> = match whole.len() <= self.packet_max {
                 true => vec![whole],
-                false => chunk.iter().map(|one| self.record_one(sync, link, one)).collect(),
+                false => chunk
+                    .iter()
+                    .map(|one| self.record_one(sync, link, one, &position))
+                    .collect(),
             };
             for statement in statements {
                 if let Err(error) = self.conn.query_drop(statement).await {
@@ -421,8 +428,8 @@ impl Target {
     }
 
     /// A conflict is recorded in any case, at worst without its rows.
-    fn record_one(&self, sync: &str, link: &str, conflict: &Conflict) -> Sql {
-        let whole = sql::record(sync, link, std::slice::from_ref(conflict));
+    fn record_one(&self, sync: &str, link: &str, conflict: &Conflict, position: &str) -> Sql {
+        let whole = evidence::record(sync, link, std::slice::from_ref(conflict), position);
         if whole.len() <= self.packet_max {
             return whole;
         }
@@ -436,7 +443,23 @@ impl Target {
             ),
             ..conflict.clone()
         };
-        sql::record(sync, link, &[without_images])
+        evidence::record(sync, link, &[without_images], position)
+    }
+
+    /// In the open transaction: notes how recorded conflicts were settled. Returns how many records there were.
+    pub async fn settle_conflicts(
+        &mut self,
+        sync: &str,
+        ids: &[String],
+        settling: Settling<'_>,
+    ) -> Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        match self.packet(&[&evidence::settle_sql(sync, ids, settling)]).await {
+            Ok(outcomes) => Ok(outcomes[0].found),
+            Err(error) => Err(self.failed("note how a conflict was settled", error)),
+        }
     }
 
     /// In the open transaction: the table rests here until an operator wants it taken up.
@@ -495,7 +518,7 @@ impl Target {
             .flat_map(|group| self.without_large(writes, group))
             .collect();
         for group in &groups {
-            let found = Expected::Found(group.at.len() as u64);
+            let found = Expected::Found(sql::beside::found(shape, group));
             let (sql, expected) = match (group.verb, &shape.stamps) {
                 (Verb::Delete | Verb::Clear, _) => (sql::delete(self.flavor, shape, writes, group), found),
                 (Verb::Remove, _) => (sql::delete(self.flavor, shape, writes, group), Expected::Anything),
@@ -512,7 +535,10 @@ impl Target {
                     sql::dominated(self.flavor, shape, stamps, writes, group),
                     Expected::Nothing,
                 ),
-                (Verb::Bury | Verb::Dominated, None) => unreachable!("made for merge tables only"),
+                (Verb::Stamp, Some(_)) => (sql::beside::stamp(shape, writes, &group.at), Expected::Anything),
+                (Verb::Bury | Verb::Dominated | Verb::Stamp, None) => {
+                    unreachable!("made for merge tables only")
+                }
             };
             steps.push(Step { sql, expected });
             if let (true, Some(stamps)) = (group.buried, &shape.stamps) {
@@ -614,6 +640,13 @@ impl Target {
     fn broken(&mut self, error: Error) -> Error {
         self.is_whole = false;
         error.node(&self.node)
+    }
+}
+
+fn author(mv: &Move) -> Author {
+    match mv.marker.segment {
+        Segment::Own => Author::Own,
+        Segment::Applied => Author::Peer,
     }
 }
 

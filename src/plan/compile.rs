@@ -5,15 +5,17 @@
 //! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
+mod across;
+
 use super::differ::{Differing, named};
-use super::{Key, Shape, StampColumns};
+use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
 use crate::mapping::{Passage, Place};
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{ColumnType, Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
-use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name};
+use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name, stamps_of};
 use crate::model::value::{Row, Value};
 use crate::typemap::{self, Refusal, Verdict};
 use std::sync::Arc;
@@ -33,6 +35,12 @@ pub struct Planned {
     pub key_bytes: Vec<u8>,
     pub op: PlannedOp,
     pub address: Address,
+    /// It is half of an update that moved its row to another key: the delete under the old one, or the insert under the
+    /// new one. The two are decided each by itself; only the record tells them from a user's DELETE and INSERT.
+    pub moves: bool,
+    /// Two changes in one, of which the second was not made on the first: the row holds more than its stamp says, so it
+    /// is never written with that.
+    pub is_blended: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +67,9 @@ pub enum PlannedOp {
     /// A value that the target cannot hold.
     Refused {
         incoming: Row,
+        before: Option<Row>,
         why: Refusal,
+        base: Option<Stamp>,
         stamp: Option<Stamp>,
         operation: &'static str,
     },
@@ -100,6 +110,8 @@ pub struct Plan {
     stamps: Option<(usize, usize)>,
     /// Source columns that stay behind, in evidence too.
     skipped: Vec<usize>,
+    /// Columns whose values no record may hold: source and target.
+    masked: Vec<(Option<usize>, Option<usize>)>,
     /// Target columns that no row from the source brings.
     own: Vec<usize>,
     filters: Option<Filters>,
@@ -156,7 +168,9 @@ impl Plan {
             !column.generated && !columns.iter().any(|carried| carried.target == *place)
         };
         let own = (0..target.columns.len()).filter(is_own).collect();
+        let masked = across::masked(source, &differing, passage)?;
         Ok(Plan {
+            masked,
             source: Arc::clone(source),
             skipped,
             own,
@@ -189,7 +203,12 @@ impl Plan {
             Op::Update { old, new } => match old {
                 Some(old) if self.key_differs(old, new) => {
                     let (was, is) = (self.takes(old)?, self.takes(new)?);
-                    let delete = self.delete(old, author.rank, address)?;
+                    let mut delete = self.delete(old, author.rank, address)?;
+                    delete.moves = was && is;
+                    let moved = |mut insert: Planned| {
+                        insert.moves = true;
+                        insert
+                    };
                     if !was || !is {
                         let goes = was && !self.keeps();
                         out.extend(goes.then_some(delete));
@@ -197,11 +216,11 @@ impl Plan {
                             out.push(self.insert(new, None, address)?);
                         }
                     } else if new.is_complete() && self.own.is_empty() {
-                        out.extend([delete, self.insert(new, None, address)?]);
+                        out.extend([delete, moved(self.insert(new, None, address)?)]);
                     } else {
                         // The row it leaves is read before anything of its layer is written: insert opens the layer.
                         let old_key = self.key_of(old)?.ok();
-                        out.extend([self.insert(new, old_key, address)?, delete]);
+                        out.extend([moved(self.insert(new, old_key, address)?), delete]);
                     }
                 }
                 // A merge row that was saved as it was keeps its stamp, and says nothing new to anybody.
@@ -337,6 +356,17 @@ impl Plan {
         self.columns.iter().map(|carried| carried.target)
     }
 
+    /// The source's column that is written there.
+    pub fn source_of(&self, target: usize) -> Option<usize> {
+        let carried = self.columns.iter().find(|carried| carried.target == target);
+        carried.map(|carried| carried.source)
+    }
+
+    /// The key of a row of the source, of which no more than that is known. `None`: the target cannot hold it.
+    pub fn key_from(&self, source: &Row) -> Result<Option<Key>> {
+        Ok(self.key_of(source)?.ok())
+    }
+
     /// A row of a first copy.
     pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
         self.insert(row, None, address)
@@ -367,7 +397,7 @@ impl Plan {
                 },
                 address,
             ),
-            Err(why) => self.refused(new, why, stamp, "insert", address),
+            Err(why) => self.refused(new, why, (None, stamp), "insert", address),
         })
     }
 
@@ -387,7 +417,13 @@ impl Plan {
                 },
                 address,
             ),
-            Err(why) => self.refused(new, why, stamp, "update", address),
+            Err(why) => {
+                let mut planned = self.refused(new, why, (base, stamp), "update", address);
+                if let PlannedOp::Refused { before, .. } = &mut planned.op {
+                    *before = old.map(|old| self.evidence(old));
+                }
+                planned
+            }
         })
     }
 
@@ -404,30 +440,46 @@ impl Plan {
                 },
                 address,
             ),
-            Err(why) => self.refused(old, why, stamp, "delete", address),
+            Err(why) => self.refused(old, why, (base, stamp), "delete", address),
         })
+    }
+
+    /// A delete that a tombstone tells of. `old`: the row that was there, or its key and stamp alone.
+    pub fn buried(&self, old: &Row, tombstone: Stamp, address: &Address) -> Result<Planned> {
+        let mut planned = self.delete(old, tombstone.origin, address)?;
+        match &mut planned.op {
+            PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = Some(tombstone),
+            PlannedOp::Insert { .. } | PlannedOp::Update { .. } => {}
+        }
+        Ok(planned)
     }
 
     fn refused(
         &self,
         incoming: &Row,
         why: Refusal,
-        stamp: Option<Stamp>,
+        (base, stamp): (Option<Stamp>, Option<Stamp>),
         operation: &'static str,
         address: &Address,
     ) -> Planned {
         let incoming = self.evidence(incoming);
-        // The key in the source's terms: it only names the row in the record.
-        let key: Key = self
-            .key
-            .iter()
-            .filter_map(|carried| incoming.get(carried.source).cloned())
-            .collect();
+        // A key that the target cannot hold names the row in the source's terms.
+        let in_source = || {
+            self.key
+                .iter()
+                .filter_map(|carried| incoming.get(carried.source).cloned())
+        };
+        let key: Key = match self.key_of(&incoming) {
+            Ok(Ok(key)) => key,
+            Ok(Err(_)) | Err(_) => in_source().collect(),
+        };
         planned(
             key,
             PlannedOp::Refused {
                 incoming,
+                before: None,
                 why,
+                base,
                 stamp,
                 operation,
             },
@@ -435,8 +487,13 @@ impl Plan {
         )
     }
 
+    /// A before-image of the source as the target would hold it.
+    pub fn in_target_terms(&self, before: &Row) -> Result<Row, Refusal> {
+        self.row(before).map(|(_, row)| row)
+    }
+
     /// The target's row with all carried cells cast, and its key.
-    fn row(&self, source: &Row) -> Result<(Key, Row), Refusal> {
+    pub fn row(&self, source: &Row) -> Result<(Key, Row), Refusal> {
         let mut cells = vec![None; self.shape.table.columns.len()];
         for carried in &self.columns {
             if let Some(value) = source.get(carried.source) {
@@ -594,6 +651,8 @@ fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
         key_bytes,
         op,
         address: address.clone(),
+        moves: false,
+        is_blended: false,
     }
 }
 
@@ -602,7 +661,7 @@ fn stamp_columns(table: &Table) -> Option<(usize, usize)> {
 }
 
 fn untouched(target: &Table, back: &Passage) -> Vec<usize> {
-    if !target.uniques.is_empty() {
+    if !target.uniques.is_empty() || target.is_beside() {
         return Vec::new();
     }
     let skipped =
@@ -621,6 +680,10 @@ fn target_stamps(target: &Table, merge: bool) -> Option<Option<StampColumns>> {
         version,
         origin,
         tombstones: object_name("tombstone", &target.id),
+        beside: target.is_beside().then(|| Beside {
+            stamps: stamps_of(&target.id).name,
+            by_triggers: false,
+        }),
     }))
 }
 

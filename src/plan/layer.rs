@@ -109,6 +109,7 @@ impl Layer {
             Some(op) => {
                 before.op = op;
                 before.address = change.address;
+                before.moves |= change.moves;
                 None
             }
             None => Some(change),
@@ -119,6 +120,10 @@ impl Layer {
 /// One write that does what the two do, where there is one.
 fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
     use PlannedOp::{Delete, Insert, Update};
+    // What raised no version is found and repaired: it must not go under in what did.
+    if first.unraised().or(second.unraised()).is_some() {
+        return None;
+    }
     match (first, second) {
         (
             Insert {

@@ -2,16 +2,18 @@
 //!
 //! Owns: the nouns that flow and targets share ([`Shape`], [`Write`], [`Move`]); [`compile`] holds the plan itself,
 //! [`evolve`] whether a plan may follow its source's DDL, [`differ`] the words for tables that do not fit, [`layer`] the
-//! compaction of a group, [`evidence`] the JSON of rows in conflict records. Pure: no I/O, no engine.
+//! compaction of a group, [`evidence`] the JSON of rows in conflict records, [`restore`] the way back. Pure: no I/O, no engine.
 
 pub mod compile;
 pub mod differ;
 pub mod evidence;
 pub mod evolve;
 pub mod layer;
+pub mod restore;
 
 pub use compile::{Address, Author, Plan, Planned, PlannedOp};
 
+use crate::merge::Incoming;
 use crate::model::origin::Marker;
 use crate::model::schema::{Column, Table};
 use crate::model::stamp::Stamp;
@@ -26,6 +28,17 @@ pub struct StampColumns {
     pub origin: usize,
     /// Tombstone table in the control schema: the key's columns, then `tidelock_version`, `tidelock_origin`.
     pub tombstones: String,
+    /// The table may not be altered.
+    pub beside: Option<Beside>,
+}
+
+/// The stamps of a table that may not be altered stand in a table of their own, under the same key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// That table, in the control schema.
+    pub stamps: String,
+    /// Whoever writes is a user, whose rows the triggers stamp.
+    pub by_triggers: bool,
 }
 
 /// What a target needs to know to write into a table.
@@ -37,11 +50,17 @@ pub struct Shape {
     /// Present in merge mode.
     pub stamps: Option<StampColumns>,
     /// Columns that are neither read nor written, so that no right on them is needed: skipped ones of a table without
-    /// unique keys. (Where rows can trade unique values they are deleted and inserted again, and must come back whole.)
+    /// unique keys whose stamps stand in it. (Where rows can trade unique values, or are to be logged although nothing of
+    /// them changes, they are deleted and inserted again, and must come back whole.)
     pub untouched: Vec<usize>,
 }
 
 impl Shape {
+    /// Where its stamps stand, if not in the table.
+    pub fn beside(&self) -> Option<&Beside> {
+        self.stamps.as_ref()?.beside.as_ref()
+    }
+
     /// Columns whose cells are read.
     pub fn stored(&self) -> impl Iterator<Item = (usize, &Column)> {
         let columns = self.table.columns.iter().enumerate();
@@ -107,4 +126,30 @@ pub struct Move {
     /// See [`crate::model::sync::Checkpoint::settle`].
     pub settle: Option<String>,
     pub source_identity: String,
+}
+
+impl PlannedOp {
+    /// Reduced to its stamps; `None` without them (transactional mode).
+    pub fn incoming(&self) -> Option<Incoming> {
+        match self {
+            PlannedOp::Insert { stamp, .. } => stamp.map(|stamp| Incoming::Insert { stamp }),
+            PlannedOp::Update { base, stamp, .. } => base
+                .zip(*stamp)
+                .map(|(base, stamp)| Incoming::Update { base, stamp }),
+            PlannedOp::Delete { base, stamp, .. } => base
+                .zip(*stamp)
+                .map(|(base, stamp)| Incoming::Delete { base, stamp }),
+            PlannedOp::Refused { .. } => None,
+        }
+    }
+
+    /// The stamp of an update that kept it: a trigger was off when the row was written.
+    pub fn unraised(&self) -> Option<Stamp> {
+        match self {
+            PlannedOp::Update { base, stamp, .. } | PlannedOp::Refused { base, stamp, .. } => {
+                stamp.filter(|stamp| *base == Some(*stamp))
+            }
+            PlannedOp::Insert { .. } | PlannedOp::Delete { .. } => None,
+        }
+    }
 }

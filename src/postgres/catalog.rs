@@ -8,7 +8,7 @@ use super::fail;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size};
+use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size, stamps_of};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
@@ -31,6 +31,7 @@ pub async fn tables(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Catal
     counters(client, &oids, &mut by_oid).await?;
     triggers(client, &oids, &mut by_oid).await?;
     cascades(client, &oids, &mut by_oid).await?;
+    stamps(client, &mut found).await?;
     Ok(found
         .into_iter()
         .map(|relation| relation.map(|relation| relation.catalog))
@@ -361,11 +362,13 @@ fn int(bits: u8) -> ColumnType {
     }
 }
 
-/// Included columns are no part of the key.
+/// Included columns are no part of the key. What an exclusion constraint keeps apart no columns say, as with a unique index
+/// over an expression.
 const INDEXES: &str = "
-    SELECT i.indrelid, i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1], i.indpred IS NULL
+    SELECT i.indrelid, i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1],
+           i.indpred IS NULL AND (i.indisprimary OR NOT i.indisexclusion)
       FROM pg_index i
-     WHERE i.indrelid = ANY($1::oid[]) AND i.indisunique AND i.indislive
+     WHERE i.indrelid = ANY($1::oid[]) AND (i.indisunique OR i.indisexclusion) AND i.indislive
      ORDER BY i.indrelid, i.indexrelid";
 
 async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut Relation>) -> Result<()> {
@@ -452,6 +455,38 @@ async fn triggers(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut 
             name: cell(row, 3)?,
             guarded: cell(row, 4)?,
         });
+    }
+    Ok(())
+}
+
+/// A table whose stamps stand in a table of their own is one with them for whoever reads and writes rows.
+async fn stamps(client: &Client, found: &mut [Option<Relation>]) -> Result<()> {
+    let names: Vec<String> = found
+        .iter()
+        .flatten()
+        .filter(|relation| relation.catalog.table.id.schema != CONTROL)
+        .map(|relation| stamps_of(&relation.catalog.table.id).name)
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname::text = ANY($2::text[])";
+    let rows = client
+        .query(sql, &[&CONTROL, &names])
+        .await
+        .map_err(|error| fail(DOING, error))?;
+    let mut there = Vec::with_capacity(rows.len());
+    for row in &rows {
+        there.push(cell::<String>(row, 0)?);
+    }
+    for relation in found.iter_mut().flatten() {
+        let table = &mut relation.catalog.table;
+        let is_new = |column: &Column| table.column(&column.name).is_none();
+        if table.id.schema != CONTROL && there.contains(&stamps_of(&table.id).name) {
+            let columns: Vec<Column> = Column::stamps_beside().into_iter().filter(is_new).collect();
+            table.columns.extend(columns);
+        }
     }
     Ok(())
 }

@@ -6,10 +6,12 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod evidence;
 mod fault;
 pub mod held;
 pub mod log;
 pub mod operations;
+pub mod parked;
 mod partitions;
 mod relation;
 pub mod replication;
@@ -23,6 +25,7 @@ pub mod status;
 mod stream;
 pub mod target;
 mod tls;
+pub mod tombstones;
 pub mod waits;
 pub mod wire;
 
@@ -172,6 +175,15 @@ pub(crate) fn connecting(access: &Access) -> String {
         "connect to PostgreSQL at {place}, database {:?}, as user {:?}",
         access.database, access.user
     )
+}
+
+/// The server's clock, in microseconds since 1970.
+pub async fn clock_us(client: &Client) -> Result<i64> {
+    let doing = "read the server's clock";
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let row = client.query_one(sql, &[]).await;
+    row.and_then(|row| row.try_get(0))
+        .map_err(|error| fail(doing, error))
 }
 
 /// Engine, version and identity. The timeline is the one being written, which after a promotion is newer than

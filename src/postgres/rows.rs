@@ -2,9 +2,9 @@
 //!
 //! Owns: which columns each statement of `sql` is sent. Refuses: I/O.
 
+use super::sql::beside;
 use super::{codec, sql};
 use crate::batch::{self, Group, Verb};
-use crate::model::conflict::Conflict;
 use crate::model::stamp::Stamp;
 use crate::plan::{Key, Shape, Write, WriteOp};
 use std::borrow::Cow;
@@ -41,7 +41,8 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
         | Verb::Bury
         | Verb::Vacant
         | Verb::Update
-        | Verb::Dominated => keys(shape, at.iter().map(|index| &writes[*index].key)),
+        | Verb::Dominated
+        | Verb::Stamp => keys(shape, at.iter().map(|index| &writes[*index].key)),
     };
     columns.extend(group.cells.iter().map(|cell| column(shape, writes, &at, *cell)));
     if group.guarded {
@@ -64,7 +65,12 @@ pub(super) fn step<'a>(shape: &Shape, writes: &'a [Write], group: Group) -> Step
             columns.push(column(shape, writes, &at, of.version));
             sql::dominated(shape, of)
         }
-        (Verb::Bury | Verb::Dominated, None) => unreachable!("made for merge tables only"),
+        (Verb::Stamp, Some(of)) => {
+            columns.push(column(shape, writes, &at, of.version));
+            columns.push(column(shape, writes, &at, of.origin));
+            beside::stamp(shape)
+        }
+        (Verb::Bury | Verb::Dominated | Verb::Stamp, None) => unreachable!("made for merge tables only"),
     };
     Step {
         verb: group.verb,
@@ -131,37 +137,5 @@ fn stamps<'a>(writes: &[Write], at: &[usize], of: fn(&WriteOp) -> Option<Stamp>)
     [
         texts(|stamp| stamp.version.to_string()),
         texts(|stamp| stamp.origin.to_string()),
-    ]
-}
-
-/// Parameters of `sql::RECORD` from the third on.
-pub(super) fn conflicts(chunk: &[Conflict]) -> Vec<Box<dyn ToSql + Sync + Send + '_>> {
-    fn boxed<'c, T: ToSql + Sync + Send + 'c>(
-        chunk: &'c [Conflict],
-        of: impl Fn(&'c Conflict) -> T,
-    ) -> Box<dyn ToSql + Sync + Send + 'c> {
-        Box::new(chunk.iter().map(of).collect::<Vec<T>>())
-    }
-    let version = |stamp: Option<Stamp>| stamp.map(|stamp| stamp.version);
-    let origin = |stamp: Option<Stamp>| stamp.map(|stamp| i64::from(stamp.origin));
-    vec![
-        boxed(chunk, |c| c.id.as_str()),
-        boxed(chunk, |c| c.schema.as_str()),
-        boxed(chunk, |c| c.table.as_str()),
-        boxed(chunk, |c| c.key.as_str()),
-        boxed(chunk, |c| c.kind.name()),
-        boxed(chunk, |c| c.operation),
-        boxed(chunk, |c| c.rule),
-        boxed(chunk, |c| c.outcome.name()),
-        boxed(chunk, |c| c.detail.as_str()),
-        boxed(chunk, |c| c.base.as_deref()),
-        boxed(chunk, |c| c.local.as_deref()),
-        boxed(chunk, |c| c.incoming.as_deref()),
-        boxed(chunk, move |c| version(c.local_stamp)),
-        boxed(chunk, move |c| origin(c.local_stamp)),
-        boxed(chunk, move |c| version(c.incoming_stamp)),
-        boxed(chunk, move |c| origin(c.incoming_stamp)),
-        boxed(chunk, |c| c.source_position.as_str()),
-        boxed(chunk, |c| c.source_committed_at_us),
     ]
 }

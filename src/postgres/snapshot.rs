@@ -61,11 +61,14 @@ impl Snapshot {
             .iter()
             .any(|known| known.table.id == table.id && known.storage == "p");
         let only = if partitioned { "" } else { "ONLY " };
-        let select = format!(
-            "SELECT {} FROM {only}{}",
-            columns.join(", "),
-            sql::table(&table.id)
-        );
+        let select = match table.is_beside() {
+            true => sql::beside::copied(table, only),
+            false => format!(
+                "SELECT {} FROM {only}{}",
+                columns.join(", "),
+                sql::table(&table.id)
+            ),
+        };
         // The simple protocol gives each cell as the server's text, which is what the codec reads.
         let rows = self.client.simple_query_raw(&select).await;
         let rows = rows.map_err(|error| self.error(fail(DOING, error).table(&table.id)))?;
@@ -162,7 +165,7 @@ pub async fn start_position(options: &SourceOptions) -> Result<Position> {
 /// What was deleted before the log is read never reaches the target, so it must not beat what the target's users
 /// insert under the same key: without this both sides would differ for ever.
 async fn forget_tombstones(client: &Client, options: &SourceOptions) -> Result<()> {
-    if options.mode != Mode::Merge {
+    if options.mode != Mode::Merge || !options.fresh {
         return Ok(());
     }
     for known in &options.tables {

@@ -27,14 +27,17 @@ use super::relation::{Described, Relation};
 use super::replication::{Replication, Streamed};
 use super::stream::{Replay, Streams};
 use super::wire::{self, Begin, Frame, Message};
-use super::{connect, fail, malformed, out_of_order, setup, slot, sql};
-use crate::access::SourceOptions;
+use super::{catalog, connect, fail, malformed, out_of_order, setup, slot, sql};
+use crate::access::{SourceOptions, own_missing};
 use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::joined::Joined;
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
-use crate::model::origin::{CONTROL, Marker, is_echo};
+use crate::model::origin::{CONTROL, Guard, Marker};
 use crate::model::position::{Position, lsn_text};
 use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, Mode, publication_name, slot_name};
+use crate::model::sync::{
+    CatalogTable, Mode, is_stamps, publication_name, slot_name, stamps_of, tombstones_of,
+};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,9 +69,11 @@ pub(super) fn slot_of(options: &SourceOptions) -> String {
 
 pub struct Source {
     options: SourceOptions,
+    guard: Guard,
     /// The database holds every Unicode character.
     utf8: bool,
     connection: Replication,
+    /// With their tombstones where this node is a hub.
     tables: HashMap<TableId, Arc<CatalogTable>>,
     /// The same by oid, under whatever name the log has them.
     oids: HashMap<u32, TableId>,
@@ -88,6 +93,8 @@ pub struct Source {
     streams: Streams,
     /// Of these, the one that was committed and is read as `transaction`.
     replay: Option<Replayed>,
+    /// Of tables whose stamps stand in tables of their own.
+    joins: Joined,
     /// Up to here everything was yielded.
     yielded: u64,
     /// Up to here nothing of interest followed; not yet yielded when it is beyond `yielded`.
@@ -187,7 +194,10 @@ impl Source {
             )));
         };
         let client = connect(&options.access).await?;
-        let oids = slot::published(&client, &options.sync, &options.tables, true).await?;
+        let guard = options.guard();
+        let joins = Joined::new(beside(&options).map(|known| &known.table), &options.spill);
+        let tables = followed(&client, &options, &guard).await?;
+        let oids = slot::published(&client, &options.sync, &tables, true).await?;
         let name = slot_of(&options);
         let slot = slot::find(&client, &name)
             .await?
@@ -211,10 +221,7 @@ impl Source {
                 &statement,
             )
             .await?;
-        let tables = options
-            .tables
-            .iter()
-            .map(|table| (table.table.id.clone(), table.clone()));
+        let tables = tables.into_iter().map(|table| (table.table.id.clone(), table));
         let now = Instant::now();
         let keep = match options.keep {
             Some(Position::Lsn(keep)) => keep,
@@ -231,7 +238,9 @@ impl Source {
             partitions: known.map(Partitions::new),
             noting: None,
             transaction: None,
-            streams: Streams::new(&options.sync, &options.spill),
+            streams: Streams::new(guard.clone(), &options.spill),
+            joins,
+            guard,
             replay: None,
             yielded: from,
             passed: from,
@@ -264,6 +273,10 @@ impl Source {
 
     async fn step(&mut self) -> Result<Step> {
         loop {
+            self.joins.settle().await?;
+            if let Some(step) = self.joined() {
+                return Ok(step);
+            }
             if let Some((oid, looking_up)) = &mut self.described {
                 let relation = looking_up
                     .await
@@ -576,6 +589,7 @@ impl Source {
     }
 
     fn commit(&mut self, end: u64) -> Result<Option<Step>> {
+        self.joins.end()?;
         let Some(mut transaction) = self.transaction.take() else {
             return Err(out_of_order());
         };
@@ -606,12 +620,13 @@ impl Source {
                 .because(error)
                 .hint("a message with prefix tidelock was written by another version, or not by Tidelock")
         })?;
+        self.joins.end()?;
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
         let before = (transaction.bytes > 0).then(|| Step::Part(transaction.part(None)));
         transaction.writer = Writer::Tidelock(Arc::new(marker));
         transaction.counts = true;
         if let Some(replay) = &mut self.replay
-            && is_echo(&transaction.writer, &self.options.sync)
+            && self.guard.is_echo(&transaction.writer)
         {
             // Its changes were not kept, only counted.
             let bytes = replay.streamed.echoes.pop_front().unwrap_or_default();
@@ -629,13 +644,43 @@ impl Source {
         let Some(relation) = self.relation(oid)? else {
             return Ok(());
         };
+        let is_tombstone = relation.table.id.schema == CONTROL && !is_stamps(&relation.table.id);
+        // What is dropped as an echo is not looked at.
+        let is_joined = match &self.transaction {
+            Some(open) => self.joins.has(&relation.table.id) && !self.guard.is_echo(&open.writer),
+            None => false,
+        };
+        // A user's delete tells of itself. Of a tombstone that was there only the key is logged.
+        let mode = match (is_tombstone, &self.transaction) {
+            (true, Some(open)) if !self.guard.is_passed_on(&open.writer) => return Ok(()),
+            (true, _) => Mode::Transactional,
+            (false, _) => self.options.mode,
+        };
         let change = Change {
-            op: op(relation, self.options.mode)?,
+            op: op(relation, mode)?,
             table: relation.table.clone(),
         };
         let transaction = self.transaction.as_mut().ok_or_else(out_of_order)?;
-        transaction.push(change);
+        if !is_joined {
+            transaction.push(change);
+            return Ok(());
+        }
+        self.joins.change(change)?;
+        self.joins
+            .take()
+            .into_iter()
+            .for_each(|change| transaction.push(change));
         Ok(())
+    }
+
+    /// What was joined with its stamps meanwhile.
+    fn joined(&mut self) -> Option<Step> {
+        let transaction = self.transaction.as_mut()?;
+        self.joins
+            .take()
+            .into_iter()
+            .for_each(|change| transaction.push(change));
+        self.full()
     }
 
     /// What has gathered, once it is a part.
@@ -651,6 +696,40 @@ fn kept(message: &Bytes) -> Bytes {
         true => Bytes::copy_from_slice(message),
         false => message.clone(),
     }
+}
+
+/// Those whose stamps stand in tables of their own.
+fn beside(options: &SourceOptions) -> impl Iterator<Item = &Arc<CatalogTable>> {
+    let tables = options.tables.iter().filter(|_| options.mode == Mode::Merge);
+    tables.filter(|known| known.table.is_beside())
+}
+
+/// The tables that are read, with those of ours.
+async fn followed(
+    client: &tokio_postgres::Client,
+    options: &SourceOptions,
+    guard: &Guard,
+) -> Result<Vec<Arc<CatalogTable>>> {
+    let mut tables = options.tables.clone();
+    if guard.is_of_hub() {
+        tables.extend(own(client, &options.tables, tombstones_of).await?);
+    }
+    let beside: Vec<_> = beside(options).cloned().collect();
+    tables.extend(own(client, &beside, stamps_of).await?);
+    Ok(tables)
+}
+
+/// Our tables to these: tombstones, by which a hub tells of deletes, or stamps.
+async fn own(
+    client: &tokio_postgres::Client,
+    tables: &[Arc<CatalogTable>],
+    named: fn(&TableId) -> TableId,
+) -> Result<Vec<Arc<CatalogTable>>> {
+    let ids: Vec<TableId> = tables.iter().map(|known| named(&known.table.id)).collect();
+    let found = catalog::tables(client, &ids).await?;
+    let there =
+        |(id, found): (&TableId, Option<CatalogTable>)| found.map(Arc::new).ok_or_else(|| own_missing(id));
+    ids.iter().zip(found).map(there).collect()
 }
 
 async fn is_utf8(client: &tokio_postgres::Client) -> Result<bool> {

@@ -6,9 +6,11 @@
 //! Rows arrive as one array of texts per column, named `v.c0`, `v.c1` .. and numbered by `v.o` from 1. They are
 //! cast to types without a modifier: an explicit cast to `varchar(3)` would cut silently where an assignment raises.
 
+pub mod beside;
+
 use crate::model::origin::CONTROL;
-use crate::model::schema::{Column, ColumnType, Table, TableId};
-use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::schema::{Column, ColumnType, ForeignKey, Table, TableId};
+use crate::model::sync::{GENERATION_COLUMN, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::plan::{Shape, StampColumns};
 
 /// An identifier in quotes.
@@ -70,17 +72,6 @@ pub const MARK: &str = "WITH moved AS (UPDATE tidelock.checkpoint SET seq = $5, 
     source_identity = $12 WHERE sync = $1 AND link = $2 AND lane = $3 AND epoch = $4 AND seq = $13 RETURNING 1) \
     SELECT pg_logical_emit_message(true, 'tidelock', $14::text)::text FROM moved";
 
-/// One array per column; times are microseconds since 1970.
-pub const RECORD: &str = "INSERT INTO tidelock.conflict (id, sync, link, schema_name, table_name, key_json, kind, \
-    operation, rule, outcome, detail, base_json, local_json, incoming_json, local_version, local_origin, \
-    incoming_version, incoming_origin, source_position, source_committed_at) \
-    SELECT c.id, $1, $2, c.s, c.t, c.k, c.kind, c.op, c.rule, c.outcome, c.detail, c.base, c.local, c.incoming, \
-    c.lv, c.lo::int2, c.iv, c.io::int2, c.position, timestamptz 'epoch' + c.at * interval '1 microsecond' \
-    FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], \
-    $11::text[], $12::text[], $13::text[], $14::text[], $15::int8[], $16::int8[], $17::int8[], $18::int8[], \
-    $19::text[], $20::int8[]) AS c(id, s, t, k, kind, op, rule, outcome, detail, base, local, incoming, lv, lo, \
-    iv, io, position, at) ON CONFLICT DO NOTHING";
-
 pub fn empty(id: &TableId) -> String {
     format!("DELETE FROM {}", table(id))
 }
@@ -90,14 +81,17 @@ pub fn empty(id: &TableId) -> String {
 pub fn delete(shape: &Shape, guarded: bool, buried: bool) -> String {
     let keys = shape.table.key.len();
     let width = keys + 2 * usize::from(guarded) + 2 * usize::from(buried);
-    let gone = format!(
-        "WITH gone AS (DELETE FROM {} AS t USING {} WHERE {}{} RETURNING v.o, {})",
-        table(&shape.table.id),
-        rows(width),
-        matches(&shape.table, "t"),
-        guard(shape, guarded, keys),
-        list((0..width).map(|n| format!("v.c{n}"))),
-    );
+    let gone = match beside::of(shape) {
+        Some(beside) => beside::gone(shape, beside, guarded, width),
+        None => format!(
+            "WITH gone AS (DELETE FROM {} AS t USING {} WHERE {}{} RETURNING v.o, {})",
+            table(&shape.table.id),
+            rows(width),
+            matches(&shape.table, "t"),
+            guard(shape, guarded, keys),
+            list((0..width).map(|n| format!("v.c{n}"))),
+        ),
+    };
     match &shape.stamps {
         Some(stamps) if buried => format!(
             "{gone}, stone AS ({}) SELECT o FROM gone",
@@ -111,6 +105,12 @@ pub fn delete(shape: &Shape, guarded: bool, buried: bool) -> String {
 pub fn update(shape: &Shape, cells: &[usize], guarded: bool) -> String {
     let keys = shape.table.key.len();
     let width = keys + cells.len() + 2 * usize::from(guarded);
+    if let Some(beside) = shape.beside() {
+        return match beside.by_triggers {
+            true => beside::update_as_user(shape, cells),
+            false => beside::update(shape, beside, cells, guarded),
+        };
+    }
     let condition = format!(
         "{}{}",
         matches(&shape.table, "t"),
@@ -137,13 +137,16 @@ pub fn update(shape: &Shape, cells: &[usize], guarded: bool) -> String {
 
 /// Columns sent: cells. Returns where each new row lies, because RETURNING cannot name the row it came from.
 pub fn insert(shape: &Shape, cells: &[usize], skip_taken: bool) -> String {
-    let columns = || cells.iter().map(|cell| &shape.table.columns[*cell]);
+    let columns = || {
+        let columns = cells.iter().map(|cell| &shape.table.columns[*cell]);
+        columns.enumerate().filter(|(_, column)| !column.is_beside())
+    };
     format!(
         "INSERT INTO {} AS t ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}{} \
          RETURNING t.tableoid::text || t.ctid::text",
         table(&shape.table.id),
-        list(columns().map(|column| quote(&column.name))),
-        list(columns().enumerate().map(|(index, column)| cast(column, index))),
+        list(columns().map(|(_, column)| quote(&column.name))),
+        list(columns().map(|(index, column)| cast(column, index))),
         rows(cells.len()),
         if skip_taken { " ON CONFLICT DO NOTHING" } else { "" },
     )
@@ -171,7 +174,7 @@ pub fn dominated(shape: &Shape, stamps: &StampColumns) -> String {
     )
 }
 
-/// Columns sent: key, version, origin. The greater stamp stays.
+/// Columns sent: key, version, origin. The greater stamp stays; one that is raised is not of its generation any more.
 pub fn bury(shape: &Shape, stamps: &StampColumns) -> String {
     let keys = shape.table.key.len();
     bury_from(shape, stamps, &rows(keys + 2), keys)
@@ -188,7 +191,7 @@ fn bury_from(shape: &Shape, stamps: &StampColumns, source: &str, stamp_at: usize
         "INSERT INTO {} AS x ({keys}, {VERSION_COLUMN}, {ORIGIN_COLUMN}) \
          SELECT {values}, v.c{stamp_at}::int8, v.c{}::int2 FROM {source} \
          ON CONFLICT ({keys}) DO UPDATE SET {VERSION_COLUMN} = excluded.{VERSION_COLUMN}, \
-         {ORIGIN_COLUMN} = excluded.{ORIGIN_COLUMN} \
+         {ORIGIN_COLUMN} = excluded.{ORIGIN_COLUMN}, {GENERATION_COLUMN} = NULL \
          WHERE (x.{VERSION_COLUMN}, x.{ORIGIN_COLUMN}) < (excluded.{VERSION_COLUMN}, excluded.{ORIGIN_COLUMN})",
         tombstones(stamps),
         stamp_at + 1,
@@ -199,8 +202,12 @@ fn bury_from(shape: &Shape, stamps: &StampColumns, source: &str, stamp_at: usize
 pub fn read(shape: &Shape) -> String {
     let cells = shape.stored().map(|(_, column)| text(column));
     let order = list(key_columns(&shape.table).map(|column| format!("t.{}", quote(&column.name))));
+    let (joined, locked) = match shape.beside() {
+        Some(beside) => (beside::joined(shape, beside), "t, x"),
+        None => (String::new(), "t"),
+    };
     format!(
-        "SELECT v.o, {} FROM {} JOIN {} AS t ON {} ORDER BY {order} FOR UPDATE OF t",
+        "SELECT v.o, {} FROM {} JOIN {} AS t ON {}{joined} ORDER BY {order} FOR UPDATE OF {locked}",
         list(cells),
         rows(shape.table.key.len()),
         table(&shape.table.id),
@@ -208,13 +215,97 @@ pub fn read(shape: &Shape) -> String {
     )
 }
 
+/// Columns sent: key. The same of rows that the server takes for equal, in whatever spelling, as its unique index does.
+pub fn alike(shape: &Shape) -> String {
+    let cells = shape.stored().map(|(_, column)| text(column));
+    let pairs = key_columns(&shape.table).enumerate();
+    let pairs = pairs.map(|(index, column)| is_alike(column, "t", index));
+    format!(
+        "SELECT v.o, {} FROM {} JOIN {} AS t ON {}",
+        list(cells),
+        rows(shape.table.key.len()),
+        table(&shape.table.id),
+        pairs.collect::<Vec<_>>().join(" AND "),
+    )
+}
+
 /// Columns sent: key.
 pub fn read_tombstones(shape: &Shape, stamps: &StampColumns) -> String {
+    stamps_in(shape, &tombstones(stamps))
+}
+
+/// Columns sent: key.
+pub fn read_stamps(shape: &Shape) -> String {
+    if let Some(beside) = shape.beside() {
+        return beside::look(shape, beside);
+    }
+    stamps_in(shape, &table(&shape.table.id))
+}
+
+fn stamps_in(shape: &Shape, from: &str) -> String {
     format!(
-        "SELECT v.o, x.{VERSION_COLUMN}, x.{ORIGIN_COLUMN} FROM {} JOIN {} AS x ON {}",
+        "SELECT v.o, x.{VERSION_COLUMN}, x.{ORIGIN_COLUMN} FROM {} JOIN {from} AS x ON {}",
         rows(shape.table.key.len()),
-        tombstones(stamps),
         matches(&shape.table, "x"),
+    )
+}
+
+/// Columns sent: key of the child. The numbers of the rows whose foreign key finds no parent; the others' are locked.
+pub fn without_parent(key: &ForeignKey, child: &Shape) -> String {
+    let set = key
+        .columns
+        .iter()
+        .map(|name| format!("t.{} IS NOT NULL", quote(name)));
+    format!(
+        "SELECT v.o FROM {} JOIN {} AS t ON {} WHERE {} AND NOT EXISTS ({} FOR KEY SHARE OF p)",
+        rows(child.table.key.len()),
+        table(&child.table.id),
+        matches(&child.table, "t"),
+        set.collect::<Vec<_>>().join(" AND "),
+        parent_of(key, child),
+    )
+}
+
+/// Columns sent: key of the parent. The numbers of the keys that rows still refer to although no row has them.
+/// `None`: the foreign key refers to other columns than the key's.
+pub fn with_children(key: &ForeignKey, parent: &Shape) -> Option<String> {
+    let mut parts = Vec::with_capacity(key.columns.len());
+    for (index, column) in key_columns(&parent.table).enumerate() {
+        let at = key.references.iter().position(|name| *name == column.name)?;
+        let name = format!("t.{}", quote(&key.columns[at]));
+        parts.push(format!("{name} {} {}", equals(&column.ty), cast(column, index)));
+    }
+    if parts.len() != key.columns.len() {
+        return None;
+    }
+    Some(format!(
+        "SELECT DISTINCT v.o FROM {} JOIN {} AS t ON {} WHERE NOT EXISTS ({})",
+        rows(parts.len()),
+        table(&key.child),
+        parts.join(" AND "),
+        parent_of(key, parent),
+    ))
+}
+
+/// The parent of row `t`; the types' operators are those of either table.
+fn parent_of(key: &ForeignKey, typed: &Shape) -> String {
+    let pairs = key
+        .columns
+        .iter()
+        .zip(&key.references)
+        .map(|(column, reference)| {
+            let known = typed
+                .table
+                .columns
+                .iter()
+                .find(|c| c.name == *column || c.name == *reference);
+            let operator = known.map_or("=".to_owned(), |column| equals(&column.ty));
+            format!("p.{} {operator} t.{}", quote(reference), quote(column))
+        });
+    format!(
+        "SELECT 1 FROM {} AS p WHERE {}",
+        table(&key.parent),
+        pairs.collect::<Vec<_>>().join(" AND ")
     )
 }
 
@@ -241,7 +332,7 @@ fn rows(width: usize) -> String {
 fn matches(table: &Table, alias: &str) -> String {
     let parts = key_columns(table).enumerate().map(|(index, column)| {
         let name = format!("{alias}.{}", quote(&column.name));
-        let mut part = format!("{name} {} {}", equals(&column.ty), cast(column, index));
+        let mut part = is_alike(column, alias, index);
         if !column.collation.is_empty() || is_citext(&column.ty) {
             part.push_str(&format!(
                 " AND {name}::text COLLATE \"C\" = v.c{index} COLLATE \"C\""
@@ -252,12 +343,17 @@ fn matches(table: &Table, alias: &str) -> String {
     parts.collect::<Vec<_>>().join(" AND ")
 }
 
+fn is_alike(column: &Column, alias: &str, index: usize) -> String {
+    let name = format!("{alias}.{}", quote(&column.name));
+    format!("{name} {} {}", equals(&column.ty), cast(column, index))
+}
+
 fn is_citext(ty: &ColumnType) -> bool {
     matches!(ty, ColumnType::Opaque { name } if name == "citext" || name.ends_with(".citext"))
 }
 
 /// Types of extensions bring their own operator, in their own schema.
-fn equals(ty: &ColumnType) -> String {
+pub fn equals(ty: &ColumnType) -> String {
     match ty {
         ColumnType::Opaque { name } => match schema_of(name) {
             Some(schema) => format!("OPERATOR({schema}.=)"),
@@ -323,7 +419,8 @@ fn cast(column: &Column, index: usize) -> String {
 /// A cell as the log would print it. Casts of some types (inet) print otherwise; `format` calls the type's own
 /// output function.
 fn text(column: &Column) -> String {
-    let name = format!("t.{}", quote(&column.name));
+    let alias = if column.is_beside() { "x" } else { "t" };
+    let name = format!("{alias}.{}", quote(&column.name));
     match &column.ty {
         ColumnType::Opaque { .. } => {
             format!("CASE WHEN num_nulls({name}) = 0 THEN format('%s', {name}) END")
@@ -379,6 +476,7 @@ mod tests {
                 version: 2,
                 origin: 3,
                 tombstones: "stones".to_owned(),
+                beside: None,
             }),
         }
     }

@@ -1,11 +1,10 @@
-//! What `status`, `conflicts` and the first start ask of a PostgreSQL database.
+//! What `status` and the first start ask of a PostgreSQL database.
 //!
 //! Owns: reading our own schema and the slot's figures. Refuses: changing anything.
 //! A database that was never set up answers with empty results, not with errors.
 
 use super::{fail, operations, sql};
 use crate::error::{Error, Result};
-use crate::model::conflict::{ConflictFilter, StoredConflict};
 use crate::model::position::{Position, parse_lsn};
 use crate::model::schema::TableId;
 use crate::model::sync::{Checkpoint, LinkStatus, Retention, slot_name};
@@ -76,7 +75,7 @@ pub async fn recorded_tables(client: &Client, sync: &str) -> Result<Vec<TableId>
         .collect()
 }
 
-async fn is_set_up(client: &Client) -> Result<bool> {
+pub(super) async fn is_set_up(client: &Client) -> Result<bool> {
     let sql = "SELECT to_regclass('tidelock.conflict') IS NOT NULL AND to_regclass('tidelock.checkpoint') IS NOT NULL";
     let row = client
         .query_one(sql, &[])
@@ -137,6 +136,9 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         (status.pause, status.stop) = operations::link_state(client, sync, link).await?;
         status.out_of_sync = operations::out_of_sync(client, sync, Some(link)).await?;
         status.held = super::held::held(client, sync, Some(link)).await?;
+        // What is missing there is told by `check`.
+        status.tombstones = super::tombstones::figures(client, sync).await.unwrap_or_default();
+        status.parked = super::parked::counts(client, sync, link).await?;
     }
     Ok(status)
 }
@@ -188,71 +190,5 @@ pub async fn retained(client: &Client, sync: &str, target: &str) -> Result<Reten
         retained_bytes: bytes.map(|bytes| bytes.max(0).unsigned_abs()),
         limit: limit.unwrap_or_default(),
         lost: row.try_get::<_, Option<bool>>(2).map_err(wrong)?.unwrap_or(false),
-    })
-}
-
-/// Newest first.
-pub async fn conflicts(client: &Client, sync: &str, filter: &ConflictFilter) -> Result<Vec<StoredConflict>> {
-    if !is_set_up(client).await? {
-        return Ok(Vec::new());
-    }
-    let doing = "read conflicts";
-    let sql = "SELECT number, id, sync, link, schema_name, table_name, key_json, base_json, local_json,
-                      incoming_json, kind, operation, rule, outcome, detail, local_version, local_origin::bigint,
-                      incoming_version, incoming_origin::bigint, source_position,
-                      (extract(epoch FROM source_committed_at) * 1000000)::bigint,
-                      (extract(epoch FROM recorded_at) * 1000000)::bigint
-                 FROM tidelock.conflict
-                WHERE sync = $1 AND ($2::bigint IS NULL OR number = $2) AND ($3::text IS NULL OR id = $3)
-                  AND ($4::text IS NULL OR table_name = $4 OR schema_name || '.' || table_name = $4)
-                  AND ($5::text IS NULL OR kind = $5) AND (NOT $6::boolean OR outcome = 'open')
-                ORDER BY number DESC LIMIT $7";
-    let limit = (filter.limit > 0).then_some(i64::from(filter.limit));
-    let rows = client
-        .query(
-            sql,
-            &[
-                &sync,
-                &filter.number,
-                &filter.id,
-                &filter.table,
-                &filter.kind,
-                &filter.only_open,
-                &limit,
-            ],
-        )
-        .await
-        .map_err(|error| fail(doing, error))?;
-    rows.iter()
-        .map(|row| stored(row).map_err(|error| fail(doing, error)))
-        .collect()
-}
-
-fn stored(row: &Row) -> Result<StoredConflict, tokio_postgres::Error> {
-    let stamp = |version: usize, origin: usize| -> Result<Option<(i64, i64)>, tokio_postgres::Error> {
-        let version: Option<i64> = row.try_get(version)?;
-        Ok(version.zip(row.try_get::<_, Option<i64>>(origin)?))
-    };
-    Ok(StoredConflict {
-        number: row.try_get(0)?,
-        id: row.try_get(1)?,
-        sync: row.try_get(2)?,
-        link: row.try_get(3)?,
-        schema: row.try_get(4)?,
-        table: row.try_get(5)?,
-        key: row.try_get(6)?,
-        base: row.try_get(7)?,
-        local: row.try_get(8)?,
-        incoming: row.try_get(9)?,
-        kind: row.try_get(10)?,
-        operation: row.try_get(11)?,
-        rule: row.try_get(12)?,
-        outcome: row.try_get(13)?,
-        detail: row.try_get(14)?,
-        local_stamp: stamp(15, 16)?,
-        incoming_stamp: stamp(17, 18)?,
-        source_position: row.try_get(19)?,
-        source_committed_at_us: row.try_get(20)?,
-        recorded_at_us: row.try_get(21)?,
     })
 }

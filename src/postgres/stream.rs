@@ -23,14 +23,14 @@ use super::wire::{self, Message};
 use super::{malformed, out_of_order};
 use crate::error::{Error, Result};
 use crate::model::change::Writer;
-use crate::model::origin::{CONTROL, Marker, is_echo};
+use crate::model::origin::{CONTROL, Guard, Marker};
 use crate::model::schema::TableId;
 use crate::spill::{Reader, Space, Spill};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 pub(super) struct Streams {
-    sync: String,
+    guard: Guard,
     space: Space,
     /// By the transaction's xid.
     open: HashMap<u32, Streamed>,
@@ -72,9 +72,9 @@ pub(super) struct Replay {
 }
 
 impl Streams {
-    pub(super) fn new(sync: &str, space: &Space) -> Self {
+    pub(super) fn new(guard: Guard, space: &Space) -> Self {
         Streams {
-            sync: sync.to_owned(),
+            guard,
             space: space.clone(),
             open: HashMap::new(),
             receiving: None,
@@ -112,7 +112,7 @@ impl Streams {
         let streamed = streamed.ok_or_else(out_of_order)?;
         match body.first() {
             Some(b'I' | b'U' | b'D') => streamed.row(body),
-            _ => streamed.message(body, number, &self.sync, is_ours),
+            _ => streamed.message(body, number, &self.guard, is_ours),
         }
     }
 
@@ -191,7 +191,7 @@ impl Streamed {
         &mut self,
         body: &[u8],
         number: u64,
-        sync: &str,
+        guard: &Guard,
         is_ours: impl FnOnce(&TableId) -> bool,
     ) -> Result<()> {
         match wire::in_stream(body).map_err(malformed)? {
@@ -208,7 +208,7 @@ impl Streamed {
                     prefix: CONTROL,
                     content,
                 },
-            ) => self.marker(body, content, sync),
+            ) => self.marker(body, content, guard),
             (_, Message::Origin | Message::Type | Message::Logical { .. }) => {}
             _ => return Err(out_of_order()),
         }
@@ -230,10 +230,10 @@ impl Streamed {
     }
 
     /// One that cannot be read is kept for the replay to complain about.
-    fn marker(&mut self, body: &[u8], content: &[u8], sync: &str) {
+    fn marker(&mut self, body: &[u8], content: &[u8], guard: &Guard) {
         self.open_as(Opening::Marker);
         self.late_marker |= self.opening != Opening::Marker;
-        let echoes = |marker| is_echo(&Writer::Tidelock(Arc::new(marker)), sync);
+        let echoes = |marker| guard.is_echo(&Writer::Tidelock(Arc::new(marker)));
         self.echo = self.opening == Opening::Marker && Marker::from_json(content).is_ok_and(echoes);
         if self.echo {
             self.echoes.push_back(0);
@@ -334,7 +334,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_left_at_commit_is_what_was_not_rolled_back(acts in prop::collection::vec((0_u32..3, act()), 0..60)) {
-            let mut streams = Streams::new("s", &Space::default());
+            let mut streams = Streams::new(Guard::new("s", None), &Space::default());
             let mut model: [Option<Modelled>; 3] = Default::default();
             let mut next = 100;
             let mut number = || { next += 10; next };
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn echoes_are_counted_and_not_kept_while_a_marker_at_the_front_says_so() {
-        let mut streams = Streams::new("s", &Space::default());
+        let mut streams = Streams::new(Guard::new("s", None), &Space::default());
         let ours = |number| row(1, 5, number);
         let bodies = [
             marker(1, "s"),
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn messages_out_of_order_are_errors() {
-        let mut streams = Streams::new("s", &Space::default());
+        let mut streams = Streams::new(Guard::new("s", None), &Space::default());
         assert!(streams.start(1, false).is_err() && streams.stop().is_err() && streams.commit(1).is_err());
         assert!(receive(&mut streams, &relation(1, 5)).is_err());
         streams.start(1, true).unwrap();

@@ -5,12 +5,17 @@
 //! Fails: what the data caused is an answer (`false`, [`Written`]) and undone by a savepoint; everything else is an
 //! error by [`fail`], after which the caller rolls back. A COMMIT without an answer is ambiguous.
 
+mod foreign;
+mod parked;
+mod trade;
+mod user;
+
 use super::rows::{self, Step};
-use super::{codec, connect, fail, held, sql};
+use super::{codec, connect, evidence, fail, held, sql};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};
-use crate::model::conflict::{Conflict, Local};
+use crate::model::conflict::{Conflict, Local, Settling};
 use crate::model::operation::{HeldTable, gone, not_leased};
 use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
@@ -38,6 +43,8 @@ pub struct Target {
     client: Client,
     node: String,
     statements: HashMap<String, Statement>,
+    /// Triggers fire.
+    is_user: bool,
 }
 
 /// What became of statements run under a savepoint.
@@ -55,6 +62,7 @@ impl Target {
             client: connect(access).await?,
             node: access.node.clone(),
             statements: HashMap::new(),
+            is_user: false,
         };
         target.refuse_unfit(merge).await?;
         if let Err(error) = target.client.batch_execute(sql::SESSION).await {
@@ -236,6 +244,7 @@ impl Target {
                 Verb::Delete | Verb::Remove | Verb::Clear | Verb::Bury | Verb::Vacant | Verb::Update => {
                     applied.extend(self.numbered(step, rows)?);
                 }
+                Verb::Stamp => {}
             }
         }
         // A row that was here before we came is not ours to take back.
@@ -244,6 +253,10 @@ impl Target {
         if !back.is_empty() {
             let step = rows::clear(shape, writes, &back);
             self.run(shape, "take back dominated inserts", &step).await?;
+        }
+        if let Some(group) = batch::stamp(shape, kept.clone()) {
+            let step = rows::step(shape, writes, group);
+            self.run(shape, "stamp inserted rows", &step).await?;
         }
         applied.extend(kept);
         Ok(applied)
@@ -282,6 +295,10 @@ impl Target {
         let mut locals = vec![Local::default(); keys.len()];
         for range in batch::key_chunks(keys, BYTES_MAX) {
             let (start, chunk) = (range.start, &keys[range]);
+            if let Some(beside) = shape.beside() {
+                let step = rows::read(shape, sql::beside::complete(shape, beside), chunk, start);
+                self.run(shape, "lock rows by key", &step).await?;
+            }
             let step = rows::read(shape, sql::read(shape), chunk, start);
             for row in self.run(shape, "read rows by key", &step).await? {
                 let cells = self.decode(shape, &row)?;
@@ -290,17 +307,46 @@ impl Target {
                 local.row = Some(cells);
             }
             let Some(stamps) = &shape.stamps else { continue };
-            let doing = "read tombstones by key";
             let step = rows::read(shape, sql::read_tombstones(shape, stamps), chunk, start);
-            for row in self.run(shape, doing, &step).await? {
-                let wrong = |error| self.failed(doing, error);
-                let (version, origin): (i64, i16) =
-                    (row.try_get(1).map_err(wrong)?, row.try_get(2).map_err(wrong)?);
-                let stamp = Stamp::delete(version, u16::try_from(origin).unwrap_or_default());
-                locals[self.number(&step, &row)?].tombstone = Some(stamp);
+            for (number, version, origin) in self.stamped(shape, &step).await? {
+                locals[number].tombstone = Some(Stamp::delete(version, origin));
             }
         }
         Ok(locals)
+    }
+
+    /// The stamps under these keys, without the rows and without a lock.
+    pub async fn stamps(&mut self, shape: &Shape, keys: &[Key]) -> Result<Vec<Local>> {
+        let mut locals = vec![Local::default(); keys.len()];
+        let Some(stamps) = &shape.stamps else {
+            return Ok(locals);
+        };
+        for range in batch::key_chunks(keys, BYTES_MAX) {
+            let (start, chunk) = (range.start, &keys[range]);
+            let step = rows::read(shape, sql::read_stamps(shape), chunk, start);
+            for (number, version, origin) in self.stamped(shape, &step).await? {
+                locals[number].row_stamp = Some(Stamp::write(version, origin));
+            }
+            let step = rows::read(shape, sql::read_tombstones(shape, stamps), chunk, start);
+            for (number, version, origin) in self.stamped(shape, &step).await? {
+                locals[number].tombstone = Some(Stamp::delete(version, origin));
+            }
+        }
+        Ok(locals)
+    }
+
+    /// Numbers of keys, with version and origin.
+    async fn stamped(&mut self, shape: &Shape, step: &Step<'_>) -> Result<Vec<(usize, i64, u16)>> {
+        let doing = "read stamps by key";
+        let mut found = Vec::new();
+        for row in self.run(shape, doing, step).await? {
+            let wrong = |error| self.failed(doing, error);
+            let (version, origin): (i64, i16) =
+                (row.try_get(1).map_err(wrong)?, row.try_get(2).map_err(wrong)?);
+            let origin = u16::try_from(origin).unwrap_or_default();
+            found.push((self.number(step, &row)?, version, origin));
+        }
+        Ok(found)
     }
 
     /// Generated columns are left out of the row, as they are of rows to write.
@@ -322,6 +368,13 @@ impl Target {
     /// Writes what was decided, after `read` locked the rows: in sets; then, when unique values stand in each
     /// other's way, as delete and insert; then row by row.
     pub async fn write(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
+        if self.is_user && shape.beside().is_some() {
+            return self.write_as_user(shape, writes).await;
+        }
+        self.write_all(shape, writes).await
+    }
+
+    async fn write_all(&mut self, shape: &Shape, writes: &[Write]) -> Result<Vec<Written>> {
         let mut written = vec![Written::Done; writes.len()];
         for chunk in batch::chunks(writes, BYTES_MAX) {
             let steps = steps(shape, writes, batch::write(shape, writes, &chunk));
@@ -341,43 +394,6 @@ impl Target {
         }
         self.untangle(shape, writes, &mut written).await?;
         Ok(written)
-    }
-
-    /// Row by row, a unique value may have been taken only by a row whose turn came later, or that trades with it,
-    /// whichever chunks the two are in.
-    async fn untangle(&mut self, shape: &Shape, writes: &[Write], written: &mut [Written]) -> Result<()> {
-        let mut taken = batch::taken(written);
-        for _ in 0..batch::UNTANGLE_MAX {
-            if taken.is_empty() {
-                return Ok(());
-            }
-            if self.replace(shape, writes, &taken).await? {
-                taken.iter().for_each(|index| written[*index] = Written::Done);
-                return Ok(());
-            }
-            for &index in &taken {
-                written[index] = self.write_one(shape, writes, index).await?;
-            }
-            let left = batch::taken(written);
-            if left.len() == taken.len() {
-                return Ok(());
-            }
-            taken = left;
-        }
-        Ok(())
-    }
-
-    /// Writes these with every update as delete and insert, all or none of them. Were they written?
-    async fn replace(&mut self, shape: &Shape, writes: &[Write], chosen: &[usize]) -> Result<bool> {
-        let Some(replacement) = batch::replace(shape, writes, chosen, BYTES_MAX) else {
-            return Ok(false);
-        };
-        let steps = steps(shape, &replacement.writes, replacement.groups);
-        let Tried::Done(results) = self.try_steps(shape, &steps).await? else {
-            return Ok(false);
-        };
-        refuse_vanished(&steps, &results)?;
-        Ok(true)
     }
 
     async fn write_one(&mut self, shape: &Shape, writes: &[Write], index: usize) -> Result<Written> {
@@ -422,14 +438,28 @@ impl Target {
     /// Stores conflicts with the rows; one that is there already stays as it is.
     pub async fn record(&mut self, sync: &str, link: &str, conflicts: &[Conflict]) -> Result<()> {
         for range in batch::conflict_chunks(conflicts, BYTES_MAX) {
-            let columns = rows::conflicts(&conflicts[range]);
+            let columns = evidence::columns(&conflicts[range]);
             let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&sync, &link];
             for column in &columns {
                 parameters.push(column.as_ref());
             }
-            self.query("record conflicts", sql::RECORD, &parameters).await?;
+            self.query("record conflicts", evidence::RECORD, &parameters)
+                .await?;
         }
         Ok(())
+    }
+
+    /// In the open transaction: notes how recorded conflicts were settled. Returns how many records there were.
+    pub async fn settle_conflicts(
+        &mut self,
+        sync: &str,
+        ids: &[String],
+        settling: Settling<'_>,
+    ) -> Result<u64> {
+        let Settling { by, how, overrides } = settling;
+        let values: [&(dyn ToSql + Sync); 5] = [&sync, &ids, &by, &how, &overrides];
+        let doing = "note how a conflict was settled";
+        Ok(self.query(doing, evidence::SETTLE, &values).await?.len() as u64)
     }
 
     /// In the open transaction: the table rests here until an operator wants it taken up.
@@ -637,8 +667,10 @@ fn cannot_offer(verb: Verb, error: &tokio_postgres::Error) -> bool {
     verb == Verb::Offer && error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
 }
 
+/// Does another row stand in its way? Rows trade what an exclusion constraint keeps apart as they trade unique values.
 fn is_unique(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+    let taken = [SqlState::UNIQUE_VIOLATION, SqlState::EXCLUSION_VIOLATION];
+    error.code().is_some_and(|code| taken.contains(code))
 }
 
 /// Why a row was refused, without its values.

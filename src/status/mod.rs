@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 /// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
 const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
+/// Within that, tombstones come and go.
+const TOMBSTONES_OLD_MS: u64 = 10 * 60_000;
 /// What starts a link that nothing keeps from going on.
 const RUN: &str = "tidelock run";
 /// A reader reports every ten seconds; after this it is frozen or cut off.
@@ -82,6 +84,9 @@ pub struct Report {
     pub conflicts_total: u64,
     #[serde(default)]
     pub conflict_oldest_open_ms: Option<u64>,
+    /// Changes that wait, by why they do.
+    #[serde(default)]
+    pub parked: std::collections::BTreeMap<String, u64>,
     pub retained_bytes: Option<u64>,
     pub retained_limit: Option<String>,
     /// So much more log, or time, and the source may remove what the link needs.
@@ -95,12 +100,32 @@ pub struct Report {
     /// Tables that wait while the others go on, each with why, since when and what is to be done.
     #[serde(default)]
     pub held: Vec<Held>,
+    /// Stamps of deleted rows that the target keeps until every node knows of the deletes; merge only.
+    #[serde(default)]
+    pub tombstones: Option<Tombstones>,
     /// Who holds the lock that the target waits for.
     pub blocked_by: Option<String>,
     /// What the running process says, where it was asked and answered.
     pub live: Option<Figures>,
     #[serde(skip)]
     pub(crate) next: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tombstones {
+    pub count: u64,
+    pub oldest_ms: Option<u64>,
+    /// Empty: nothing holds them but the next look.
+    pub waits_for: String,
+}
+
+impl Tombstones {
+    /// Only if it has taken so long that somebody may want to know.
+    fn told(&self) -> Option<String> {
+        let is_old = self.oldest_ms.is_some_and(|age| age >= TOMBSTONES_OLD_MS);
+        let is_told = self.count > 0 && is_old && !self.waits_for.is_empty();
+        is_told.then(|| format!("tombstones wait: {}", self.waits_for))
+    }
 }
 
 /// A table that its link holds.
@@ -171,8 +196,14 @@ impl Report {
             report.conflicts_open = target.conflicts_open;
             report.conflicts_total = target.conflicts_total;
             report.conflict_oldest_open_ms = target.conflict_oldest_open_ms;
+            report.parked.clone_from(&target.parked);
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
+            report.tombstones = target.tombstones.as_ref().map(|figures| Tombstones {
+                count: figures.count,
+                oldest_ms: figures.oldest_ms,
+                waits_for: figures.waits_for.clone(),
+            });
             let kept = facts.source.as_ref().and_then(|source| source.as_ref().ok());
             let kept = kept.and_then(|kept| kept.held.as_ref());
             report.held = target.held.iter().map(|held| told(held, kept)).collect();
@@ -266,6 +297,7 @@ impl Report {
         if !self.out_of_sync.is_empty() {
             parts.push(format!("out of sync: {}", self.out_of_sync.join(", ")));
         }
+        parts.extend(self.tombstones.as_ref().and_then(Tombstones::told));
         parts.join("; ")
     }
 }

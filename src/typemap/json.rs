@@ -5,8 +5,12 @@
 //! double of every number that is not a 64-bit integer, and jsonb a zero of minus zero. What a server would refuse is refused here, by column.
 //! Order of keys, blanks and the spelling of numbers are not meaning.
 
+mod meaning;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
+
+pub use meaning::same_json;
 
 /// What the target does not keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod properties;
 mod table;
 
 pub use cast::cast;
+pub use json::same_json;
 pub use verdict::verdict;
 
 use crate::model::schema::{ColumnType, Engine};

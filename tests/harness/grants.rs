@@ -56,7 +56,9 @@ impl Db {
             tables: tables.to_vec(),
             mapped: Vec::new(),
             is_source: true,
+            readers: 1,
             is_target,
+            is_hub: false,
             config_hash: "hash".to_owned(),
             run_user: self.run_account().to_owned(),
         };

@@ -69,6 +69,8 @@ async fn granted(db: &Db, tables: &[&str]) -> Options {
         target: "pg".to_owned(),
         tables,
         mode: Mode::Merge,
+        onward: None,
+        fresh: true,
         spill: tidelock::spill::Space::default(),
         stream: true,
         keep: None,

@@ -18,8 +18,10 @@ pub use load::{Loader, numbers};
 pub use random::Random;
 pub use shop::{DOC, ITEM, LINE, ORDER_HEAD, ORDER_LINE, SEAT, SHOP, WORD};
 
+pub mod account;
 pub mod cases;
 pub mod changes;
+pub mod contest;
 mod counters;
 mod load;
 pub mod own;
@@ -103,7 +105,7 @@ pub struct Table {
 }
 
 impl Table {
-    fn create(&self, kind: Kind) -> String {
+    pub fn create(&self, kind: Kind) -> String {
         let types = if kind.is_postgres() {
             [
                 ("{text}", "text"),
@@ -369,13 +371,22 @@ impl Scene {
 
     /// What a node has recorded, oldest first.
     pub async fn conflicts(&self, side: Side) -> Vec<Conflict> {
-        let sql = format!(
-            "SELECT table_name, key_json, kind, outcome, operation, base_json, local_json, incoming_json, detail \
-             FROM tidelock.conflict WHERE sync = '{}' ORDER BY number",
-            self.sync
-        );
-        let rows = self.db(side).rows(&sql).await;
-        rows.into_iter().map(conflict).collect()
+        conflicts_of(self.db(side), &self.sync).await
+    }
+
+    /// When nobody writes any more, no tombstone is left on either side.
+    pub async fn all_collected(&self, table: &str) {
+        for side in [Side::A, Side::B] {
+            let sql = format!(
+                "SELECT tombstones FROM tidelock.table_state WHERE sync = '{}' AND table_name = '{table}'",
+                self.sync
+            );
+            let stones = format!("tidelock.{}", self.db(side).one(&sql).await);
+            eventually(LIMIT, &format!("no tombstone on {side:?}"), async || {
+                self.db(side).count(&stones).await == 0
+            })
+            .await;
+        }
     }
 
     /// Panics with what was recorded.
@@ -390,6 +401,15 @@ impl Scene {
             );
         }
     }
+}
+
+/// What a node has recorded of a sync, oldest first.
+pub async fn conflicts_of(db: &Db, sync: &str) -> Vec<Conflict> {
+    let sql = format!(
+        "SELECT table_name, key_json, kind, outcome, operation, base_json, local_json, incoming_json, detail \
+         FROM tidelock.conflict WHERE sync = '{sync}' ORDER BY number"
+    );
+    db.rows(&sql).await.into_iter().map(conflict).collect()
 }
 
 fn conflict(row: Vec<Option<String>>) -> Conflict {

@@ -158,12 +158,13 @@ async fn an_older_control_schema_is_upgraded() {
         } else {
             ", tidelock.session"
         };
-        let tables =
-            "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit, tidelock.held_table";
-        let (newest, published) = match kind.is_postgres() {
-            true => ("5", ", tidelock.published"),
-            false => ("4", ""),
+        let tables = "tidelock.lease, tidelock.link_state, tidelock.out_of_sync, tidelock.audit, tidelock.held_table, \
+             tidelock.parked, tidelock.missed_bump";
+        let (files, published): (&[(i64, &str)], _) = match kind.is_postgres() {
+            true => (&tidelock::postgres::setup::CONTROL_FILES, ", tidelock.published"),
+            false => (&tidelock::mysql::setup::CONTROL_FILES, ""),
         };
+        let newest = files.last().unwrap().0.to_string();
         node.exec(&format!("DROP TABLE {tables}{sessions}{published}"))
             .await;
         node.exec("DELETE FROM tidelock.schema_version WHERE version > 1")

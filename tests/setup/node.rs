@@ -54,7 +54,9 @@ impl Node {
             tables: tables.iter().map(|name| TableId::new(schema, *name)).collect(),
             mapped: Vec::new(),
             is_source: true,
+            readers: 1,
             is_target: true,
+            is_hub: false,
             config_hash: "hash".to_owned(),
             run_user: db.run_account().to_owned(),
         };

@@ -107,7 +107,7 @@ impl Bench {
         if merge {
             db.exec(&format!(
                 "CREATE TABLE tidelock.{stones} (id bigint PRIMARY KEY, tidelock_version bigint NOT NULL, \
-                 tidelock_origin smallint NOT NULL)"
+                 tidelock_origin smallint NOT NULL, tidelock_generation bigint)"
             ))
             .await;
         }
@@ -122,6 +122,7 @@ impl Bench {
             version: table.column("tidelock_version").unwrap(),
             origin: table.column("tidelock_origin").unwrap(),
             tombstones: stones,
+            beside: None,
         });
         let movement = movement(db.name(), 0);
         let mut target = Target::open(kind, &access).await;
@@ -197,7 +198,7 @@ impl Bench {
         let stones = &self.shape.stamps.as_ref().unwrap().tombstones;
         self.db
             .exec(&format!(
-                "INSERT INTO tidelock.{stones} VALUES ({id}, {version}, {origin})"
+                "INSERT INTO tidelock.{stones} (id, tidelock_version, tidelock_origin) VALUES ({id}, {version}, {origin})"
             ))
             .await;
     }

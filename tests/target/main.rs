@@ -44,6 +44,8 @@ on_all_kinds! {
     a_row_that_came_after_it_was_read_as_missing_stays
     unique_values_may_be_swapped
     a_taken_unique_value_is_named_and_the_others_are_written
+    a_row_that_no_partition_takes_is_refused
+    a_trigger_of_a_column_that_is_gone_stops
     refused_rows_do_not_hold_back_the_others
     a_column_that_no_update_may_set_is_an_error_of_its_own
     nothing_is_ever_cut_to_fit

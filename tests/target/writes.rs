@@ -100,7 +100,9 @@ pub(crate) async fn a_tombstone_committed_while_an_insert_waits_beats_it(kind: K
     other.exec("BEGIN").await;
     other.exec("DELETE FROM t WHERE id = 1").await;
     other
-        .exec(&format!("INSERT INTO tidelock.{stones} VALUES (1, 3, 1)"))
+        .exec(&format!(
+            "INSERT INTO tidelock.{stones} (id, tidelock_version, tidelock_origin) VALUES (1, 3, 1)"
+        ))
         .await;
     let late = [insert(1, &[text("late"), int(1), int(3), int(2)])];
     let ours = bench.attempt(&late);
@@ -248,6 +250,47 @@ pub(crate) async fn refused_rows_do_not_hold_back_the_others(kind: Kind) {
     );
     assert_eq!((&written[1], &written[3]), (&Written::Done, &Written::Done));
     assert_eq!(bench.cells("id, a, b").await, ["2 new 50", "4 four 4"]);
+}
+
+/// By the number of its error alone: it has no SQLSTATE of its own.
+pub(crate) async fn a_row_that_no_partition_takes_is_refused(kind: Kind) {
+    if kind.is_postgres() {
+        return;
+    }
+    let mut bench = Bench::new(kind, "id bigint PRIMARY KEY, a varchar(20)", false).await;
+    let parts = "ALTER TABLE t PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (100))";
+    bench.db.exec(parts).await;
+    let written = bench
+        .write(&[insert(1, &[text("one")]), insert(200, &[text("secret")])])
+        .await;
+    assert_eq!(written[0], Written::Done);
+    let Written::Refused(why) = &written[1] else {
+        panic!("{written:?}")
+    };
+    assert!(why.contains("partition") && !why.contains("secret"), "{why}");
+    assert_eq!(bench.cells("id, a").await, ["1 one"]);
+}
+
+/// It is nothing of the data: no row would go in.
+pub(crate) async fn a_trigger_of_a_column_that_is_gone_stops(kind: Kind) {
+    if kind.is_postgres() {
+        return;
+    }
+    let mut bench = Bench::new(kind, "id bigint PRIMARY KEY, a varchar(20)", false).await;
+    for statement in [
+        "ALTER TABLE t ADD COLUMN c int",
+        "CREATE TRIGGER counts BEFORE INSERT ON t FOR EACH ROW SET NEW.c = 1",
+        "ALTER TABLE t DROP COLUMN c",
+    ] {
+        bench.db.exec(statement).await;
+    }
+    bench.begin().await;
+    let writes = [insert(1, &[text("one")])];
+    let error = bench.target.0.write(&bench.shape, &writes).await.unwrap_err();
+    bench.target.rollback().await;
+    let hint = error.hint_text().unwrap_or_default();
+    assert!(hint.contains("names a column that is gone"), "{error}: {hint}");
+    assert!(!error.is_transient(), "{error}");
 }
 
 /// It is no taken unique value, and no value that does not fit: the column's definition must change.

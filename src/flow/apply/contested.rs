@@ -1,14 +1,18 @@
 //! Rows that somebody else changed as well: read under lock, decided, written, recorded.
 //!
 //! Owns: the rounds, the write that follows from a decision, and the words of its record. Refuses: deciding, which
-//! `merge` does. Fails: `Transient` when others keep changing the rows under us.
+//! `flow::decision` and `merge` do. Fails: `Transient` when others keep changing the rows under us.
 
+use super::parking::park_key;
 use super::{Applier, inserted, own_of};
 use crate::error::{Error, Result};
+use crate::flow::decision::{Meeting, Merged};
 use crate::flow::record;
-use crate::merge::{self, Decision, Incoming, Standing};
-use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome};
-use crate::model::sync::Rule;
+use crate::merge::{Decision, Own};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome, Reason};
+use crate::model::parked::ParkKind;
+use crate::model::rules::{OnDelete, Rule, TableRules};
+use crate::model::stamp::{Rank, Stamp};
 use crate::model::value::Row;
 use crate::plan::{Key, Plan, Planned, PlannedOp, Write, WriteOp, Written};
 
@@ -19,6 +23,31 @@ const ROUNDS_MAX: usize = 8;
 pub(super) struct Contested<'a> {
     pub(super) change: &'a Planned,
     pub(super) local: Local,
+}
+
+/// A write that was decided, with what to record of it.
+pub(super) struct Decided<'a> {
+    pub(super) write: Write,
+    pub(super) contested: Contested<'a>,
+    pub(super) conflict: Option<ConflictKind>,
+    pub(super) reason: Reason,
+}
+
+/// What a round of decisions leaves to write.
+#[derive(Default)]
+struct Sorted<'a> {
+    writes: Vec<Decided<'a>>,
+    answers: Vec<Answered<'a>>,
+}
+
+/// A change to be answered by a write of our own.
+pub(super) struct Answered<'a> {
+    pub(super) own: Own,
+    pub(super) contested: Contested<'a>,
+    pub(super) conflict: ConflictKind,
+    pub(super) why: String,
+    /// The row to write, where it is neither the incoming nor the standing one.
+    pub(super) merged: Option<Row>,
 }
 
 impl Applier {
@@ -51,122 +80,174 @@ impl Applier {
     ) -> Result<Vec<&'a Planned>> {
         let keys: Vec<Key> = rest.iter().map(|change| change.key.clone()).collect();
         let locals = self.target.read(&plan.shape, &keys).await?;
-        let mut writes = Vec::new();
-        let mut reasserts = Vec::new();
+        let mut sorted = Sorted::default();
         for (change, local) in rest.into_iter().zip(locals) {
             let contested = Contested { change, local };
-            let decision = self.decide(plan, &contested);
-            let overlap = self.is_overlap(&contested);
-            match decision {
-                Decision::Write { conflict } => match decided_write(plan, &contested) {
-                    Some(write) => writes.push((write, contested, conflict.filter(|_| !overlap))),
-                    None => {
-                        let why = "the row is missing and the log did not carry it whole";
-                        conflicts.push(self.record(
-                            plan,
-                            &contested,
-                            ConflictKind::UpdateMissing,
-                            Outcome::Open,
-                            why,
-                        ));
-                    }
-                },
-                Decision::Keep { conflict } => {
-                    self.tally.noops += u64::from(conflict.is_none_or(|_| overlap));
-                    if let Some(kind) = conflict.filter(|_| !overlap) {
-                        let why = "what stands here has the greater stamp";
-                        conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, why));
-                    }
+            let decision = self.meeting(plan, &contested).decide();
+            self.sort(plan, contested, decision, &mut sorted, conflicts)?;
+        }
+        let lost = self.write_decided(plan, sorted.writes, conflicts).await?;
+        self.answer_all(plan, sorted.answers, conflicts).await?;
+        Ok(lost)
+    }
+
+    /// What follows from a decision: a write, an answer, a wait, or only its record.
+    fn sort<'a>(
+        &mut self,
+        plan: &Plan,
+        contested: Contested<'a>,
+        decision: Decision,
+        sorted: &mut Sorted<'a>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<()> {
+        let overlap = self.is_overlap(&contested);
+        match decision {
+            Decision::Write { conflict, reason } => match decided_write(plan, &contested) {
+                Some(write) => {
+                    let known = overlap || self.is_of_waiting(plan, contested.change, conflict);
+                    sorted.writes.push(Decided {
+                        write,
+                        contested,
+                        conflict: conflict.filter(|_| !known),
+                        reason,
+                    });
                 }
-                Decision::Reassert { conflict } | Decision::Lift { conflict } => {
-                    reasserts.push((contested, conflict));
+                None => {
+                    let kinds = (ConflictKind::UpdateMissing, ParkKind::NotWhole);
+                    self.open(plan, &contested, kinds, Reason::Incomplete.text(), conflicts)?;
                 }
-                Decision::Park { conflict } => {
-                    let why =
-                        "equal stamps name different rows: a stamp was set by hand or a trigger was off";
-                    conflicts.push(self.record(plan, &contested, conflict, Outcome::Open, why));
+            },
+            Decision::Keep { conflict, reason } => {
+                self.tally.noops += u64::from(conflict.is_none_or(|_| overlap));
+                if let Some(kind) = conflict.filter(|_| !overlap) {
+                    conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, reason.text()));
+                    self.note_bump(plan, &contested);
                 }
             }
+            Decision::Own {
+                own: own @ Own::Merge { .. },
+                conflict,
+                reason,
+            } => self.sort_merged(plan, contested, (own, conflict, reason), sorted, conflicts)?,
+            Decision::Own { own: Own::Delete, .. } if self.is_referred_to(plan, contested.change) => {
+                let kinds = (ConflictKind::FkMissing, ParkKind::FkMissing);
+                let why = self.foreign.orphan(&park_key(plan, contested.change)).cloned();
+                self.open(plan, &contested, kinds, &why.unwrap_or_default(), conflicts)?;
+            }
+            Decision::Own {
+                own,
+                conflict,
+                reason,
+            } => sorted.answers.push(Answered {
+                own,
+                contested,
+                conflict,
+                why: reason.text().to_owned(),
+                merged: None,
+            }),
+            Decision::Park { conflict, reason } => {
+                let park = match reason {
+                    Reason::Asked | Reason::AskedDelete => ParkKind::Ask,
+                    _ => ParkKind::EqualStamps,
+                };
+                self.open(plan, &contested, (conflict, park), reason.text(), conflicts)?;
+            }
         }
-        let lost = self.write_decided(plan, writes, conflicts).await?;
-        self.reassert(plan, reasserts, conflicts).await?;
-        Ok(lost)
+        Ok(())
+    }
+
+    /// Where the columns come to what the order of stamps leaves, that is done.
+    fn sort_merged<'a>(
+        &mut self,
+        plan: &Plan,
+        contested: Contested<'a>,
+        (own, conflict, reason): (Own, ConflictKind, Reason),
+        sorted: &mut Sorted<'a>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<()> {
+        let incoming_wins = matches!(own, Own::Merge { incoming_wins: true });
+        let decision = match self.meeting(plan, &contested).merged(incoming_wins) {
+            Merged::Ordered(true) => Decision::Write {
+                conflict: Some(conflict),
+                reason,
+            },
+            Merged::Ordered(false) => Decision::Keep {
+                conflict: Some(conflict),
+                reason,
+            },
+            Merged::Row(row, words) => {
+                sorted.answers.push(Answered {
+                    own,
+                    contested,
+                    conflict,
+                    why: format!("{}: {words}", reason.text()),
+                    merged: Some(row),
+                });
+                return Ok(());
+            }
+            Merged::Open(why) => {
+                return self.open(plan, &contested, (conflict, ParkKind::Refused), &why, conflicts);
+            }
+        };
+        self.sort(plan, contested, decision, sorted, conflicts)
     }
 
     pub(super) async fn write_decided<'a>(
         &mut self,
         plan: &Plan,
-        decided: Vec<(Write, Contested<'a>, Option<ConflictKind>)>,
+        decided: Vec<Decided<'a>>,
         conflicts: &mut Vec<Conflict>,
     ) -> Result<Vec<&'a Planned>> {
         if decided.is_empty() {
             return Ok(Vec::new());
         }
-        let (writes, owners): (Vec<Write>, Vec<_>) = decided
-            .into_iter()
-            .map(|(write, contested, kind)| (write, (contested, kind)))
-            .unzip();
+        let writes: Vec<Write> = decided.iter().map(|decided| decided.write.clone()).collect();
         let written = self.target.write(&plan.shape, &writes).await?;
         let mut lost = Vec::new();
-        for ((contested, conflict), written) in owners.into_iter().zip(written) {
+        for (decided, written) in decided.into_iter().zip(written) {
+            let Decided {
+                contested,
+                conflict,
+                reason,
+                ..
+            } = decided;
+            if written == Written::Done {
+                self.written_over(plan, &contested);
+            }
             match (written, conflict) {
                 (Written::Done, None) => {}
                 (Written::Done, Some(kind)) => {
-                    let why = match plan.shape.stamps {
-                        Some(_) => "the incoming change has the greater stamp",
-                        None => "the target had drifted from the source and was mended",
-                    };
-                    conflicts.push(self.record(plan, &contested, kind, Outcome::Applied, why));
+                    conflicts.push(self.record(plan, &contested, kind, Outcome::Applied, reason.text()));
                 }
                 (Written::Lost, _) => lost.push(contested.change),
                 (Written::UniqueTaken(key), _) => {
                     let why = format!("another row holds a value of unique key {key}");
-                    let kind = ConflictKind::MultipleUniqueConflicts;
-                    conflicts.push(self.record(plan, &contested, kind, Outcome::Open, &why));
+                    let kinds = (ConflictKind::MultipleUniqueConflicts, ParkKind::Unique);
+                    self.open(plan, &contested, kinds, &why, conflicts)?;
                 }
                 (Written::Refused(why), _) => {
-                    conflicts.push(self.record(
-                        plan,
-                        &contested,
-                        ConflictKind::ValueRefused,
-                        Outcome::Open,
-                        &why,
-                    ));
+                    let kinds = (ConflictKind::ValueRefused, ParkKind::Refused);
+                    self.open(plan, &contested, kinds, &why, conflicts)?;
                 }
             }
         }
         Ok(lost)
     }
 
-    fn decide(&self, plan: &Plan, contested: &Contested<'_>) -> Decision {
-        let (op, local) = (&contested.change.op, &contested.local);
-        let Some(incoming) = incoming_of(op) else {
-            // A row that left the filter may have been kept, and comes again.
-            if plan.keeps() && matches!(op, PlannedOp::Insert { .. }) {
-                return Decision::Write { conflict: None };
-            }
-            return merge::decide_one_way(one_way(op), local.row.is_some());
-        };
-        let standing = Standing {
-            row: local.row_stamp,
-            tombstone: local.tombstone,
-        };
-        let same = match (op, &local.row) {
-            (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, Some(here)) => {
-                same_cells(row, here)
-            }
-            _ => false,
-        };
-        let me = self.spec.target.rank;
-        if plan.is_filtered() {
-            let outside = local.row.as_ref().is_some_and(|row| !plan.holds(row));
-            return merge::decide_filtered(me, incoming, standing, outside, same);
+    /// What met under the key, as the rules of its table see it.
+    fn meeting<'m>(&'m self, plan: &'m Plan, contested: &'m Contested<'_>) -> Meeting<'m> {
+        Meeting {
+            plan,
+            rules: self.rules(plan),
+            me: self.spec.target.rank,
+            op: &contested.change.op,
+            is_blended: contested.change.is_blended,
+            local: &contested.local,
         }
-        merge::decide(self.rule(plan), me, incoming, standing, same)
     }
 
-    fn rule(&self, plan: &Plan) -> &Rule {
-        self.spec.rules.get(&plan.shape.table.id).unwrap_or(&Rule::Newest)
+    pub(super) fn rules(&self, plan: &Plan) -> Option<&TableRules> {
+        self.spec.rules.get(&plan.shape.table.id)
     }
 
     /// After a first copy whose snapshot was not exact, changes up to its settle position may be in the copy
@@ -178,6 +259,39 @@ impl Applier {
             && contested.local.tombstone.is_none_or(|stamp| stamp.origin != me)
     }
 
+    /// Does an own write above the delete of a row that others refer to stay? Where the rule decides by more than
+    /// stamps, another node may answer it in turn, and so on.
+    pub(super) fn answers_for_children(&self, plan: &Plan) -> bool {
+        let Some(rules) = self.rules(plan) else {
+            return true;
+        };
+        let is_ordered = match rules.row {
+            Rule::Newest | Rule::Columns => true,
+            Rule::SourceOfTruth(node) => node == self.spec.target.rank,
+            Rule::Ask => false,
+        };
+        is_ordered && matches!(rules.on_delete, OnDelete::Rule | OnDelete::Update)
+    }
+
+    /// Was the row's delete found to leave rows without their parent?
+    fn is_referred_to(&self, plan: &Plan, change: &Planned) -> bool {
+        self.foreign.orphan(&park_key(plan, change)).is_some()
+    }
+
+    /// The record of a change that cannot be applied.
+    pub(super) fn opened(
+        &self,
+        plan: &Plan,
+        contested: &Contested<'_>,
+        kind: ConflictKind,
+        why: &str,
+    ) -> Conflict {
+        match &contested.change.op {
+            PlannedOp::Refused { .. } => record::refusal(plan, contested.change),
+            _ => self.record(plan, contested, kind, Outcome::Open, why),
+        }
+    }
+
     pub(super) fn record(
         &self,
         plan: &Plan,
@@ -186,10 +300,10 @@ impl Applier {
         outcome: Outcome,
         why: &str,
     ) -> Conflict {
-        let rule = if plan.shape.stamps.is_some() {
-            self.rule(plan).name()
-        } else {
-            "source"
+        let rule = match (plan.shape.stamps.is_some(), self.rules(plan)) {
+            (true, Some(rules)) => rules.row.name(),
+            (true, None) => Rule::Newest.name(),
+            (false, _) => "source",
         };
         record::contested(
             plan,
@@ -200,8 +314,30 @@ impl Applier {
                 outcome,
                 rule,
                 why,
+                winner: self.winner(contested, outcome),
             },
         )
+    }
+
+    /// The node that wrote what stands now; one that wrote before there were stamps is told by the side it is on.
+    fn winner(&self, contested: &Contested<'_>, outcome: Outcome) -> Option<Rank> {
+        let written_by = |stamp: Option<Stamp>, side: Rank| match stamp.map(|stamp| stamp.origin) {
+            Some(origin) if origin != 0 => origin,
+            Some(_) | None => side,
+        };
+        match outcome {
+            Outcome::Applied => {
+                let incoming = contested.change.op.incoming();
+                let stamp = incoming.map(|incoming| incoming.stamp());
+                Some(written_by(stamp, self.spec.source.rank))
+            }
+            Outcome::Kept => {
+                let stamp = contested.local.row_stamp.max(contested.local.tombstone);
+                Some(written_by(stamp, self.spec.target.rank))
+            }
+            Outcome::Merged => Some(self.spec.target.rank),
+            Outcome::Open => None,
+        }
     }
 }
 
@@ -234,37 +370,7 @@ pub(super) fn decided_write(plan: &Plan, contested: &Contested<'_>) -> Option<Wr
     })
 }
 
-/// The row as it was read, where it may have to trade a unique value: see [`WriteOp::Update`].
+/// The row as it was read, where it may have to be taken away and put back: see [`WriteOp::Update`].
 pub(super) fn tradable(plan: &Plan, here: &Row) -> Option<Row> {
-    (!plan.shape.table.uniques.is_empty()).then(|| here.clone())
-}
-
-/// `None` without stamps (transactional mode).
-pub(super) fn incoming_of(op: &PlannedOp) -> Option<Incoming> {
-    match op {
-        PlannedOp::Insert { stamp, .. } => stamp.map(|stamp| Incoming::Insert { stamp }),
-        PlannedOp::Update { base, stamp, .. } => base
-            .zip(*stamp)
-            .map(|(base, stamp)| Incoming::Update { base, stamp }),
-        PlannedOp::Delete { base, stamp, .. } => base
-            .zip(*stamp)
-            .map(|(base, stamp)| Incoming::Delete { base, stamp }),
-        PlannedOp::Refused { .. } => None,
-    }
-}
-
-pub(super) fn one_way(op: &PlannedOp) -> merge::Operation {
-    match op {
-        PlannedOp::Insert { .. } => merge::Operation::Insert,
-        PlannedOp::Update { .. } => merge::Operation::Update,
-        PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => merge::Operation::Delete,
-    }
-}
-
-fn same_cells(incoming: &Row, here: &Row) -> bool {
-    incoming
-        .0
-        .iter()
-        .zip(here.0.iter())
-        .all(|(a, b)| a.is_none() || a == b)
+    (!plan.shape.table.uniques.is_empty() || plan.shape.beside().is_some()).then(|| here.clone())
 }

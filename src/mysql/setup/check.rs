@@ -2,6 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::beside;
 use super::grants::{ALL, account, holds, lacking, quoted};
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
@@ -55,6 +56,9 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     let cascades: Vec<(TableId, String)> = cascades.collect();
     findings.extend(tables::cascades(scope, &cascades, server.logs_cascades()));
     findings.extend(last);
+    if is_set_up {
+        findings.extend(beside::findings(conn, scope, &state).await?);
+    }
     if !is_set_up {
         accounts(scope, &state, &mut findings);
     }
@@ -85,7 +89,7 @@ pub async fn settings(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     if scope.mode == Mode::Merge {
         findings.extend(altered(conn, scope).await?);
         for id in &scope.tables {
-            let names = triggers::names(id);
+            let names = triggers::names(id, scope.mapped(id).beside);
             let there = found
                 .iter()
                 .filter(|(other, name, _)| other == id && names.contains(name));

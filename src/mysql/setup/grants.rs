@@ -177,7 +177,7 @@ fn of_table(
         let missing: Vec<&str> = wanted
             .iter()
             .filter(|column| {
-                let needed = !column.generated && !spared.contains(&column.name);
+                let needed = !column.generated && !column.is_beside() && !spared.contains(&column.name);
                 needed && !held.iter().any(|name| column.name.eq_ignore_ascii_case(name))
             })
             .map(|column| column.name.as_str())

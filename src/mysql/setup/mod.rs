@@ -6,6 +6,7 @@
 //! under one lock per server, so that syncs set up at the same time do not meet.
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
+mod beside;
 mod check;
 mod grants;
 mod removal;
@@ -13,6 +14,7 @@ mod state;
 mod steps;
 mod tables;
 mod triggers;
+mod versions;
 
 use super::fail;
 use crate::error::{Error, Result};

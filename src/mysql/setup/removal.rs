@@ -6,12 +6,12 @@
 
 use super::grants;
 use super::state::{Control, State};
-use super::steps::TABLE;
+use super::steps::{COLLECTION, TABLE};
 use super::triggers;
 use crate::error::{Error, Reason, Result};
 use crate::install::{self, Step, literal};
 use crate::model::schema::TableId;
-use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of, tombstones_of};
 use crate::mysql::catalog;
 use crate::mysql::sql::{quote, table};
 use mysql_async::Conn;
@@ -26,7 +26,7 @@ pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>>
     let merged = merged_tables(scope, &state);
     out.extend(tables_sql(conn, &state, &merged).await?);
     for catalog in catalog::tables(conn, &merged).await?.into_iter().flatten() {
-        if catalog.table.column(VERSION_COLUMN).is_some() {
+        if catalog.table.column(VERSION_COLUMN).is_some() && !catalog.table.is_beside() {
             out.push(format!(
                 "-- kept: stamp columns, which drop with: ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};",
                 table(&catalog.table.id).replace(['\n', '\r'], " ")
@@ -58,7 +58,7 @@ fn may_not_look(scope: &Scope, state: &State) -> Error {
 /// Tables that carry our triggers for this sync.
 fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
     state.recorded.merged(scope, |id| {
-        let names = triggers::names(id);
+        let names = triggers::all_names(id);
         state
             .triggers
             .iter()
@@ -69,16 +69,16 @@ fn merged_tables(scope: &Scope, state: &State) -> Vec<TableId> {
 /// Our objects on the tables that are there. A table outside the scope can lie in another database, whose triggers
 /// were not read, so its triggers are dropped without a look.
 async fn tables_sql(conn: &mut Conn, state: &State, ids: &[TableId]) -> Result<Vec<String>> {
-    let tombstones: Vec<TableId> = ids
+    let own: Vec<TableId> = ids
         .iter()
-        .map(|id| TableId::new("tidelock", triggers::tombstones_name(id)))
+        .flat_map(|id| [tombstones_of(id), stamps_of(id)])
         .collect();
     let users = catalog::tables(conn, ids).await?;
-    let found = catalog::tables(conn, &tombstones).await?;
+    let found = catalog::tables(conn, &own).await?;
     let mut out = Vec::new();
-    for ((id, user), tombstones) in ids.iter().zip(&users).zip(&found) {
+    for ((id, user), own) in ids.iter().zip(&users).zip(found.chunks(2)) {
         let read = state.triggers.iter().any(|there| there.table.schema == id.schema);
-        for name in triggers::names(id) {
+        for name in triggers::all_names(id) {
             let there = state
                 .triggers
                 .iter()
@@ -91,8 +91,8 @@ async fn tables_sql(conn: &mut Conn, state: &State, ids: &[TableId]) -> Result<V
                 ));
             }
         }
-        if let Some(tombstones) = tombstones {
-            out.push(format!("DROP TABLE IF EXISTS {}", table(&tombstones.table.id)));
+        for own in own.iter().flatten() {
+            out.push(format!("DROP TABLE IF EXISTS {}", table(&own.table.id)));
         }
     }
     Ok(out)
@@ -149,9 +149,16 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let operations = operations.iter().filter(|_| state.version >= 2);
     let held = ["held_table"];
     let held = held.iter().filter(|_| state.version >= 3);
-    for name in operations
-        .chain(held)
-        .chain(&["checkpoint", "table_state", "node"])
+    let collection = ["collection"];
+    let collection = collection.iter().filter(|_| state.versions.contains(&COLLECTION));
+    let waiting = ["parked", "missed_bump"];
+    let waiting = waiting.iter().filter(|_| state.versions.contains(&5));
+    for name in
+        operations
+            .chain(held)
+            .chain(waiting)
+            .chain(collection)
+            .chain(&["checkpoint", "table_state", "node"])
     {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",

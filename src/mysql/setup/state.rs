@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Scope, Server};
+use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Scope, Server, VERSION_COLUMN, stamps_of};
 use crate::mysql::{Flavor, catalog, fail, flavor, server};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
@@ -28,13 +28,17 @@ pub(super) struct State {
     pub control: Control,
     /// Of the control database; 0 = there is none.
     pub version: i64,
+    /// Every one that ran.
+    pub versions: Vec<i64>,
     pub recorded: Recorded,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
     pub tombstones: Vec<Option<CatalogTable>>,
-    /// Tables of our database that have an index on the version.
-    pub indexed: Vec<String>,
+    /// The stamp tables of those that may not be altered, in the same order.
+    pub stamps: Vec<Option<CatalogTable>>,
+    /// Tables of our database that have an index on the version or the generation, with that column.
+    pub indexed: Vec<(String, String)>,
     /// Every trigger in the tables' databases.
     pub triggers: Vec<Installed>,
 }
@@ -81,17 +85,20 @@ async fn has_gtids(conn: &mut Conn, flavor: Flavor) -> Result<bool> {
     Ok(mode.as_deref() == Some("ON"))
 }
 
-async fn indexed(conn: &mut Conn) -> Result<Vec<String>> {
-    let sql = "SELECT TABLE_NAME FROM information_schema.STATISTICS
-                WHERE TABLE_SCHEMA = 'tidelock' AND COLUMN_NAME = 'tidelock_version' AND SEQ_IN_INDEX = 1";
-    let found = rows(conn, sql, &[]).await?;
-    found.iter().map(|row| cell(row, 0)).collect()
+async fn indexed(conn: &mut Conn) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS
+                WHERE TABLE_SCHEMA = 'tidelock' AND COLUMN_NAME IN (?, ?) AND SEQ_IN_INDEX = 1";
+    let found = rows(conn, sql, &[VERSION_COLUMN, GENERATION_COLUMN]).await?;
+    found
+        .iter()
+        .map(|row| Ok((cell(row, 0)?, cell(row, 1)?)))
+        .collect()
 }
 
 impl State {
     pub(super) async fn read(conn: &mut Conn, scope: &Scope) -> Result<State> {
         let flavor = flavor(conn).await?;
-        let (control, version) = control(conn).await?;
+        let (control, versions) = control(conn).await?;
         let server = match control {
             // On MariaDB the identity lies in our own database.
             Control::Closed if flavor == Flavor::Mariadb => Server {
@@ -102,6 +109,7 @@ impl State {
             Control::Closed | Control::Missing | Control::Ready => server(conn, &flavor).await?,
         };
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
+        let stamps: Vec<TableId> = scope.tables.iter().map(stamps_of).collect();
         let mut state = State {
             flavor,
             has_gtids: has_gtids(conn, flavor).await?,
@@ -109,10 +117,12 @@ impl State {
             current_user: String::new(),
             grants: grants::own(conn, flavor).await?,
             control,
-            version,
+            version: versions.last().copied().unwrap_or_default(),
+            versions,
             recorded: Recorded::default(),
             tables: catalog::tables(conn, &scope.tables).await?,
             tombstones: catalog::tables(conn, &tombstones).await?,
+            stamps: catalog::tables(conn, &stamps).await?,
             indexed: indexed(conn).await?,
             triggers: triggers(conn, scope).await?,
         };
@@ -168,6 +178,7 @@ impl State {
 
     pub(super) fn changed_key(&self) -> Option<Mismatch> {
         recorded::changed_key(&self.tables, &self.tombstones)
+            .or_else(|| recorded::changed_key(&self.tables, &self.stamps))
     }
 
     pub(super) fn is_run_user(&self, scope: &Scope) -> bool {
@@ -177,17 +188,18 @@ impl State {
     }
 }
 
-async fn control(conn: &mut Conn) -> Result<(Control, i64)> {
-    let sql = "SELECT MAX(version) FROM tidelock.schema_version";
-    let found: Result<Option<Option<i64>>, mysql_async::Error> = conn.query_first(sql).await;
-    match found.map(Option::flatten) {
-        Ok(Some(version)) => Ok((Control::Ready, version)),
-        Ok(None) => Ok((Control::Missing, 0)),
+/// The versions that ran, oldest first.
+async fn control(conn: &mut Conn) -> Result<(Control, Vec<i64>)> {
+    let sql = "SELECT version FROM tidelock.schema_version ORDER BY version";
+    let found: Result<Vec<i64>, mysql_async::Error> = conn.query(sql).await;
+    match found {
+        Ok(versions) if versions.is_empty() => Ok((Control::Missing, versions)),
+        Ok(versions) => Ok((Control::Ready, versions)),
         Err(mysql_async::Error::Server(error)) if matches!(error.code, 1146 | 1049) => {
-            Ok((Control::Missing, 0))
+            Ok((Control::Missing, Vec::new()))
         }
         Err(mysql_async::Error::Server(error)) if matches!(error.code, 1142 | 1044) => {
-            Ok((Control::Closed, 0))
+            Ok((Control::Closed, Vec::new()))
         }
         Err(error) => Err(fail(DOING, error)),
     }

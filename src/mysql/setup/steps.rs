@@ -4,12 +4,13 @@
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
 use super::grants::{account, lacking, of, quoted};
-use super::state::{Control, State, cell};
-use super::triggers;
+use super::state::{Control, Installed, State, cell};
+use super::{beside, triggers};
 use crate::error::{Error, Result};
 use crate::install::{self, Step, literal, recorded};
+use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
@@ -20,12 +21,17 @@ pub(super) const NODES: &str = "E402";
 pub(super) const TABLE: &str = "E403";
 pub(super) const GRANTS: &str = "E405";
 pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
+/// The control database's version that brought the collection of tombstones.
+pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 4] = [
+pub const CONTROL_FILES: [(i64, &str); 7] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
     (4, include_str!("../../../sql/mysql/004_lease_figures.sql")),
+    (5, include_str!("../../../sql/mysql/005_parked.sql")),
+    (COLLECTION, include_str!("../../../sql/mysql/006_collection.sql")),
+    (7, include_str!("../../../sql/mysql/007_evidence.sql")),
 ];
 
 pub(super) async fn steps(
@@ -38,11 +44,14 @@ pub(super) async fn steps(
         Control::Ready => "control database tidelock of this version",
         Control::Missing | Control::Closed => "control database tidelock",
     };
-    let mut steps: Vec<Step> = install::control_steps(CONTROL, what, &CONTROL_FILES, state.version).collect();
+    let mut steps: Vec<Step> =
+        install::control_steps(CONTROL, what, &CONTROL_FILES, &state.versions).collect();
     nodes(scope, state, peers, &mut steps);
-    for (catalog, tombstones) in state.tables.iter().zip(&state.tombstones) {
+    let own = state.tombstones.iter().zip(&state.stamps);
+    for (catalog, (tombstones, stamps)) in state.tables.iter().zip(own) {
         if let Some(catalog) = catalog {
-            table_steps(scope, state, catalog, tombstones.as_ref(), &mut steps);
+            let own = (tombstones.as_ref(), stamps.as_ref());
+            table_steps(scope, state, catalog, own, &mut steps);
         }
     }
     super::removal::dropped_tables(conn, scope, state, &mut steps).await?;
@@ -84,39 +93,25 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
     }
 }
 
+/// `own`: its tombstones and its stamps, where those stand in a table of their own.
 fn table_steps(
     scope: &Scope,
     state: &State,
     catalog: &CatalogTable,
-    tombstones: Option<&CatalogTable>,
+    (tombstones, stamps): (Option<&CatalogTable>, Option<&CatalogTable>),
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
     let mut tombstones_name = None;
     if scope.mode == Mode::Merge {
-        let missing: Vec<String> = [
-            (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE"),
-            (ORIGIN_COLUMN, "SMALLINT NOT NULL DEFAULT 0 INVISIBLE"),
-        ]
-        .iter()
-        .filter(|(name, _)| catalog.table.column(name).is_none())
-        .map(|(name, definition)| format!("ADD COLUMN {name} {definition}"))
-        .collect();
-        if !missing.is_empty() {
-            let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
-            steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+        match scope.mapped(id).beside {
+            true => beside::steps(catalog, stamps, steps),
+            false => stamp_columns(catalog, steps),
         }
         match tombstones {
             Some(found) => {
-                tombstones_type(catalog, found, steps);
-                let name = &found.table.id.name;
-                if !state.indexed.contains(name) {
-                    let sql = format!(
-                        "CREATE INDEX tidelock_version ON {} (tidelock_version)",
-                        table(&found.table.id)
-                    );
-                    steps.push(Step::new(TABLE, "the tombstones' index", sql).table(id));
-                }
+                key_type(catalog, found, "types of the tombstones' key", steps);
+                tombstones_indexes(state, id, found, steps);
             }
             None => {
                 let sql = triggers::tombstones_sql(id, &triggers::key(catalog));
@@ -129,8 +124,48 @@ fn table_steps(
     table_state(scope, state, catalog, tombstones_name, steps);
 }
 
-/// The key of the tombstones has the types of the table's key, also after those were altered.
-fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec<Step>) {
+fn stamp_columns(catalog: &CatalogTable, steps: &mut Vec<Step>) {
+    let id = &catalog.table.id;
+    let missing: Vec<String> = [
+        (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE"),
+        (ORIGIN_COLUMN, "SMALLINT NOT NULL DEFAULT 0 INVISIBLE"),
+    ]
+    .iter()
+    .filter(|(name, _)| catalog.table.column(name).is_none())
+    .map(|(name, definition)| format!("ADD COLUMN {name} {definition}"))
+    .collect();
+    if !missing.is_empty() {
+        let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
+        steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+    }
+}
+
+/// Tombstones are found by their version and by the mark of their generation.
+fn tombstones_indexes(state: &State, id: &TableId, found: &CatalogTable, steps: &mut Vec<Step>) {
+    let stones = &found.table.id;
+    if found.table.column(GENERATION_COLUMN).is_none() {
+        let sql = format!(
+            "ALTER TABLE {} ADD COLUMN {GENERATION_COLUMN} BIGINT",
+            table(stones)
+        );
+        steps.push(Step::new(TABLE, "the tombstones' generation", sql).table(id));
+    }
+    for column in [VERSION_COLUMN, GENERATION_COLUMN] {
+        let is_it = |(name, first): &(String, String)| *name == stones.name && first == column;
+        if !state.indexed.iter().any(is_it) {
+            let sql = format!("CREATE INDEX {column} ON {} ({column})", table(stones));
+            steps.push(Step::new(TABLE, "the tombstones' index", sql).table(id));
+        }
+    }
+}
+
+/// The key of tombstones and stamps has the types of the table's key, also after those were altered.
+pub(super) fn key_type(
+    catalog: &CatalogTable,
+    found: &CatalogTable,
+    what: &'static str,
+    steps: &mut Vec<Step>,
+) {
     let id = &catalog.table.id;
     let (key, there) = (triggers::key(catalog), triggers::key(found));
     for (column, there) in key.iter().zip(&there) {
@@ -141,7 +176,7 @@ fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec
                 quote(&column.name),
                 triggers::definition(column)
             );
-            steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
+            steps.push(Step::new(TABLE, what, sql).table(id));
         }
     }
 }
@@ -149,7 +184,17 @@ fn tombstones_type(catalog: &CatalogTable, found: &CatalogTable, steps: &mut Vec
 /// Ours must be what this version would make, and the last of its moment.
 fn trigger_steps(scope: &Scope, state: &State, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
-    for trigger in triggers::triggers(scope, catalog, &state.triggers) {
+    let wanted = triggers::triggers(scope, catalog, &state.triggers);
+    for name in triggers::all_names(id) {
+        let is_old = wanted.iter().all(|trigger| trigger.trigger != name);
+        let is_it = |there: &Installed| there.table == *id && there.trigger == name;
+        if is_old && state.triggers.iter().any(is_it) {
+            let what = "removal of stamp triggers for stamps that stood elsewhere";
+            let drop = format!("DROP TRIGGER IF EXISTS {}.{}", quote(&id.schema), quote(&name));
+            steps.push(Step::new(TABLE, what, drop).table(id));
+        }
+    }
+    for trigger in wanted {
         let of_moment = || {
             state
                 .triggers

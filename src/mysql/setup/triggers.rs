@@ -5,10 +5,11 @@
 //! `mysql` program takes comments out of what it sends.
 
 use super::state::Installed;
+use super::versions;
 use crate::install::literal;
 use crate::install::{digest, render};
 use crate::model::schema::{Column, ColumnType, TableId};
-use crate::model::sync::{CatalogTable, Scope, object_name};
+use crate::model::sync::{CatalogTable, Scope, object_name, stamps_of};
 use crate::mysql::catalog::TRIGGER_PREFIX;
 use crate::mysql::sql::{quote, table};
 
@@ -23,7 +24,9 @@ pub(super) struct Trigger {
 }
 
 /// Moment, end of the trigger's name, text.
-const KINDS: [(&str, &str, &str); 3] = [
+type Kind = (&'static str, &'static str, &'static str);
+
+const KINDS: [Kind; 3] = [
     (
         "BEFORE INSERT",
         "bi",
@@ -41,8 +44,44 @@ const KINDS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-pub(super) fn names(id: &TableId) -> [String; 3] {
-    KINDS.map(|(_, end, _)| object_name(&format!("{TRIGGER_PREFIX}{end}"), id))
+/// Of tables that may not be altered.
+const BESIDE: [Kind; 3] = [
+    (
+        "AFTER INSERT",
+        "ai",
+        include_str!("../../../sql/mysql/beside_insert.sql"),
+    ),
+    (
+        "AFTER UPDATE",
+        "au",
+        include_str!("../../../sql/mysql/beside_update.sql"),
+    ),
+    (
+        "AFTER DELETE",
+        "ad",
+        include_str!("../../../sql/mysql/beside_delete.sql"),
+    ),
+];
+
+fn kinds(beside: bool) -> [Kind; 3] {
+    if beside { BESIDE } else { KINDS }
+}
+
+/// Of the triggers that the table is to have.
+pub(super) fn names(id: &TableId, beside: bool) -> [String; 3] {
+    kinds(beside).map(|kind| named(kind, id))
+}
+
+/// And of those that it has, or had with its stamps elsewhere.
+pub(super) fn all_names(id: &TableId) -> Vec<String> {
+    let mut names = [names(id, false), names(id, true)].concat();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn named((_, end, _): Kind, id: &TableId) -> String {
+    object_name(&format!("{TRIGGER_PREFIX}{end}"), id)
 }
 
 pub(super) fn tombstones_name(id: &TableId) -> String {
@@ -85,19 +124,31 @@ pub(super) fn definition(column: &Column) -> String {
 }
 
 pub(super) fn tombstones_id(id: &TableId) -> TableId {
-    TableId::new("tidelock", tombstones_name(id))
+    crate::model::sync::tombstones_of(id)
 }
 
 pub(super) fn tombstones_sql(id: &TableId, key: &[&Column]) -> String {
+    let template = include_str!("../../../sql/mysql/tombstones.sql");
+    keyed(template, ("tombstones", &tombstones_name(id)), id, key)
+}
+
+/// The stamps of a table that may not be altered.
+pub(super) fn stamps_sql(id: &TableId, key: &[&Column]) -> String {
+    let template = include_str!("../../../sql/mysql/stamps.sql");
+    keyed(template, ("stamps", &stamps_of(id).name), id, key)
+}
+
+/// A table of ours with the key of the user's.
+fn keyed(template: &str, own: (&str, &str), id: &TableId, key: &[&Column]) -> String {
     let definitions: Vec<String> = key
         .iter()
         .map(|column| format!("{} {}", quote(&column.name), definition(column)))
         .collect();
     render(
-        include_str!("../../../sql/mysql/tombstones.sql"),
+        template,
         &[
             ("table", &table(id).replace(['\n', '\r'], " ")),
-            ("tombstones", &tombstones_name(id)),
+            own,
             ("key_definitions", &definitions.join(",\n    ")),
             ("key", &list(key, "")),
         ],
@@ -107,50 +158,17 @@ pub(super) fn tombstones_sql(id: &TableId, key: &[&Column]) -> String {
 /// The three triggers of a merge table, each to run after the last of the user's for its moment.
 pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, installed: &[Installed]) -> [Trigger; 3] {
     let id = &catalog.table.id;
-    let key = key(catalog);
-    let rank = scope.rank.to_string();
-    let same = |columns: &[&Column]| {
-        let terms: Vec<String> = columns.iter().map(|column| unchanged(column)).collect();
-        terms.join("\n        AND ")
-    };
-    let written: Vec<&Column> = catalog
-        .table
-        .columns
-        .iter()
-        .filter(|column| !column.generated && !is_stamp(&column.name))
-        .collect();
-    let nothing_changed = format!(
-        "{}\n        AND NEW.tidelock_version <=> OLD.tidelock_version AND NEW.tidelock_origin <=> OLD.tidelock_origin",
-        same(&written)
-    );
-    let is_greater = format!(
-        "OLD.tidelock_version > tidelock_version OR (OLD.tidelock_version = tidelock_version AND {rank} > tidelock_origin)"
-    );
-    let (table, tombstones) = (table(id), tombstones_name(id));
-    let (schema_name, table_name) = (literal(&id.schema), literal(&id.name));
-    let (key_list, old_key, same_key) = (list(&key, ""), list(&key, "OLD."), same(&key));
-    let (row_key, tombstone_key) = (has_new_key(&key, "r"), has_new_key(&key, "d"));
-    let to_come = is_to_come(&key);
-    let mut names = names(id).into_iter();
-    KINDS.map(|(moment, _, template)| {
-        let trigger = names.next().unwrap_or_default();
+    let mapped = scope.mapped(id);
+    let values = values(scope, catalog, mapped.beside);
+    kinds(mapped.beside).map(|kind| {
+        let (moment, _, template) = kind;
+        let trigger = named(kind, id);
         let qualified = format!("{}.{}", quote(&id.schema), quote(&trigger));
-        let mut values: Vec<(&str, &str)> = vec![
-            ("trigger", &qualified),
-            ("table", &table),
-            ("tombstones", &tombstones),
-            ("schema_name", &schema_name),
-            ("table_name", &table_name),
-            ("rank", &rank),
-            ("key", &key_list),
-            ("old_key", &old_key),
-            ("same_key", &same_key),
-            ("nothing_changed", &nothing_changed),
-            ("is_greater", &is_greater),
-            ("row_has_new_key", &row_key),
-            ("tombstone_has_new_key", &tombstone_key),
-            ("key_is_to_come", &to_come),
-        ];
+        let mut values: Vec<(&str, &str)> = values
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .chain([("trigger", qualified.as_str())])
+            .collect();
         let mark = format!("tidelock_{VERSION}_{}", digest(&render(template, &values)));
         let follows = follows(id, moment, installed);
         values.extend([("mark", mark.as_str()), ("follows", follows.as_str())]);
@@ -162,6 +180,66 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, installed: &[Insta
             sql,
         }
     })
+}
+
+/// What the templates name, whichever of it they use.
+fn values(scope: &Scope, catalog: &CatalogTable, beside: bool) -> Vec<(&'static str, String)> {
+    let id = &catalog.table.id;
+    let key = key(catalog);
+    let rank = scope.rank.to_string();
+    let same = |columns: &[&Column]| {
+        let terms: Vec<String> = columns.iter().map(|column| unchanged(column, beside)).collect();
+        terms.join("\n        AND ")
+    };
+    let columns = catalog.table.columns.iter();
+    let written: Vec<&Column> = columns
+        .filter(|column| !column.generated && !is_stamp(&column.name))
+        .collect();
+    let (nothing_changed, old) = match beside {
+        true => (same(&written), versions::STOOD),
+        false => (
+            format!(
+                "{}\n        AND NEW.tidelock_version <=> OLD.tidelock_version AND NEW.tidelock_origin <=> OLD.tidelock_origin",
+                same(&written)
+            ),
+            versions::OLD,
+        ),
+    };
+    let source = scope.mapped(id).version;
+    let version = |old: &str| versions::expressions(&source, &catalog.table, old);
+    let anew = key.iter().map(|column| {
+        let name = quote(&column.name);
+        format!("{name} = VALUES({name})")
+    });
+    let versions = version(old);
+    vec![
+        ("table", table(id)),
+        ("tombstones", tombstones_name(id)),
+        ("stamps", stamps_of(id).name),
+        ("schema_name", literal(&id.schema)),
+        ("table_name", literal(&id.name)),
+        ("key", list(&key, "")),
+        ("old_key", list(&key, "OLD.")),
+        ("new_key", list(&key, "NEW.")),
+        ("key_anew", anew.collect::<Vec<_>>().join(", ")),
+        ("same_key", same(&key)),
+        ("nothing_changed", nothing_changed),
+        (
+            "is_greater",
+            format!("{old} > tidelock_version OR ({old} = tidelock_version AND {rank} > tidelock_origin)"),
+        ),
+        ("row_has_new_key", has_key(&key, "r.", "NEW")),
+        ("tombstone_has_new_key", has_key(&key, "d.", "NEW")),
+        ("stamp_has_new_key", has_key(&key, "s.", "NEW")),
+        ("stamp_has_old_key", has_key(&key, "s.", "OLD")),
+        ("has_old_key", has_key(&key, "", "OLD")),
+        ("key_is_to_come", is_to_come(&key)),
+        ("updated", versions.updated),
+        ("inserted", versions.inserted),
+        ("updated_standing", version(versions::STANDING).updated),
+        ("updated_unwritten", version(versions::UNWRITTEN).updated),
+        ("rank", rank),
+    ]
 }
 
 fn is_stamp(name: &str) -> bool {
@@ -180,8 +258,9 @@ fn follows(id: &TableId, moment: &str, installed: &[Installed]) -> String {
 }
 
 /// Are old and new cell the same to the byte? Plain comparison goes by collation, by number (0 = -0, JSON 1 = 1.0)
-/// and, for TIMESTAMP, by the session's zone, in which two moments can have one name.
-fn unchanged(column: &Column) -> String {
+/// and, for TIMESTAMP, by the session's zone, in which two moments can have one name. `as_logged`: as the server compares
+/// that writes no row of which nothing changed; documents it compares by their values.
+fn unchanged(column: &Column, as_logged: bool) -> String {
     let name = quote(&column.name);
     let by = |form: &str| {
         let (new, old) = (
@@ -192,6 +271,7 @@ fn unchanged(column: &Column) -> String {
     };
     match &column.ty {
         ColumnType::Text { .. } | ColumnType::Json { normalised: false } => by("CAST({} AS BINARY)"),
+        ColumnType::Json { normalised: true } if as_logged => by("{}"),
         ColumnType::Json { normalised: true } => by("CAST(CAST({} AS CHAR CHARACTER SET utf8mb4) AS BINARY)"),
         // The angle tells the two zeros apart.
         ColumnType::Float | ColumnType::Double => format!("{} AND {}", by("{}"), by("ATAN2({}, -1)")),
@@ -237,12 +317,13 @@ fn is_to_come(key: &[&Column]) -> String {
     }
 }
 
-fn has_new_key(key: &[&Column], alias: &str) -> String {
+/// `of`: the trigger's row.
+fn has_key(key: &[&Column], prefix: &str, of: &str) -> String {
     let terms: Vec<String> = key
         .iter()
         .map(|column| {
             let name = quote(&column.name);
-            format!("{alias}.{name} = NEW.{name}")
+            format!("{prefix}{name} = {of}.{name}")
         })
         .collect();
     terms.join(" AND ")

@@ -19,10 +19,12 @@ use super::super::wire::{Cursor, Gtid, MariaGtid, Query, kind, payload};
 use super::tables::{Facts, Mapped, Tables, marker};
 use super::transaction::{Ending, Event, Id, Open, Prepared, record, recorded};
 use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::joined::Joined;
 use crate::model::change::{Change, Head, Op, Part, Step, Writer};
+use crate::model::origin::{CONTROL, Guard};
 use crate::model::position::{FilePosition, Position};
 use crate::model::schema::{Table, TableId};
-use crate::model::sync::CatalogTable;
+use crate::model::sync::{CatalogTable, is_stamps};
 use crate::mysql::codec::Reader;
 use crate::spill::{self, Space, Spill};
 use std::collections::{HashMap, VecDeque};
@@ -45,6 +47,10 @@ fn new_copy_after(error: Error, mend: &str) -> Error {
 
 pub(super) struct Assembler {
     tables: Tables,
+    /// Which segments of ours are echoes, and, of a hub, in which the tombstones of the log are read.
+    guard: Option<Guard>,
+    /// Of tables whose stamps stand in tables of their own.
+    joins: Joined,
     position: Position,
     open: Option<Open>,
     ready: VecDeque<Step>,
@@ -80,6 +86,8 @@ impl Assembler {
     ) -> Self {
         Assembler {
             tables: Tables::new(tables, folds_case, matches!(position, Position::MariaGtid(_))),
+            guard: None,
+            joins: Joined::default(),
             position,
             open: None,
             ready: VecDeque::new(),
@@ -106,6 +114,18 @@ impl Assembler {
         self
     }
 
+    /// For the link that reads.
+    pub(super) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Rows with stamps that stand beside them.
+    pub(super) fn joining(mut self, joins: Joined) -> Self {
+        self.joins = joins;
+        self
+    }
+
     /// The format description has come.
     pub(super) fn has_started(&self) -> bool {
         self.has_started
@@ -123,6 +143,7 @@ impl Assembler {
 
     /// What is open never happened. Only for what [`Assembler::is_untold`].
     pub(super) fn forget_open(&mut self) {
+        self.joins.forget();
         self.open = None;
     }
 
@@ -249,10 +270,11 @@ impl Assembler {
 
     /// Brings what is held within its bounds. To be called after each event.
     pub(super) async fn settle(&mut self) -> Result<()> {
-        match self.open.as_mut().and_then(|open| open.held.as_mut()) {
-            Some(held) => held.settle().await,
-            None => Ok(()),
+        if let Some(held) = self.open.as_mut().and_then(|open| open.held.as_mut()) {
+            held.settle().await?;
         }
+        self.joins.settle().await?;
+        self.joined()
     }
 
     /// Reads one event that was held; `false`: there is none. No event may come meanwhile.
@@ -423,6 +445,9 @@ impl Assembler {
             None => return Err(malformed("a row event").why("its table was not described")),
         };
         let table = &reader.table;
+        if !is_checkpoint && table.id.schema == CONTROL && !self.is_read(&table.id, rows.verb)? {
+            return Ok(());
+        }
         if !rows.is_full || rows.width != reader.width() {
             let error = Error::definite(self.reading("a row event"))
                 .alone(&table.id)
@@ -446,6 +471,21 @@ impl Assembler {
         }
     }
 
+    /// Of our own tables: stamps of what is no echo, and tombstones that a hub passes on. A user's delete tells of itself.
+    fn is_read(&mut self, own: &TableId, verb: Verb) -> Result<bool> {
+        if is_stamps(own) {
+            return Ok(!self.is_echo()?);
+        }
+        let writer = self.open()?.writer.clone();
+        let is_passed_on = |guard: &Guard| guard.is_passed_on(&writer);
+        Ok(verb != Verb::Delete && self.guard.as_ref().is_some_and(is_passed_on))
+    }
+
+    fn is_echo(&mut self) -> Result<bool> {
+        let writer = self.open()?.writer.clone();
+        Ok(self.guard.as_ref().is_some_and(|guard| guard.is_echo(&writer)))
+    }
+
     /// Each row that a statement left in the checkpoint table opens a segment.
     fn markers(&mut self, rows: &Rows<'_>, reader: &Arc<Reader>) -> Result<()> {
         let mut cursor = Cursor::new(rows.images);
@@ -460,6 +500,7 @@ impl Assembler {
                 Verb::Delete => return Ok(()),
             };
             let writer = Writer::Tidelock(Arc::new(marker(&reader.table, &new)?));
+            self.joins.end()?;
             let open = self.open()?;
             let is_segment_to_tell = !open.changes.is_empty() || (open.has_marker && !open.has_part);
             if is_segment_to_tell {
@@ -492,6 +533,21 @@ impl Assembler {
 
     fn change(&mut self, table: Arc<Table>, op: Op) -> Result<()> {
         let change = Change { table, op };
+        // What is dropped as an echo is not looked at.
+        if !self.joins.has(&change.table.id) || self.is_echo()? {
+            return self.push(change);
+        }
+        self.joins.change(change)?;
+        self.joined()
+    }
+
+    /// What was joined with its stamps meanwhile.
+    fn joined(&mut self) -> Result<()> {
+        let joined = self.joins.take();
+        joined.into_iter().try_for_each(|change| self.push(change))
+    }
+
+    fn push(&mut self, change: Change) -> Result<()> {
         let open = self.open()?;
         open.bytes += change.bytes();
         open.changes.push(change);
@@ -618,6 +674,7 @@ impl Assembler {
         let open = self.open()?;
         if open.has_no_rows_told() || open.held.is_some() {
             open.clear();
+            self.joins.forget();
             return self.ends(Ending::Commit);
         }
         self.refuse_rollback()
@@ -625,7 +682,7 @@ impl Assembler {
 
     /// Logged only when the transaction also wrote to tables that cannot roll back.
     fn refuse_rollback(&mut self) -> Result<()> {
-        if self.open()?.count == 0 {
+        if self.open()?.count == 0 && self.joins.is_empty() {
             return Ok(());
         }
         Err(Error::definite(self.reading("an event"))

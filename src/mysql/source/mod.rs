@@ -37,17 +37,22 @@ mod tables;
 mod transaction;
 mod xa;
 
-use super::{Flavor, connect, fail, flavor, operations};
-use crate::access::{Access, SourceOptions as Options};
+use super::{Flavor, catalog, connect, fail, flavor, operations};
+use crate::access::{Access, SourceOptions as Options, own_missing};
 use crate::error::{Error, Reason, Result};
+use crate::joined::Joined;
 use crate::model::change::Step;
 use crate::model::position::Position;
+use crate::model::schema::TableId;
+use crate::model::sync::{CatalogTable, Mode, stamps_of, tombstones_of};
 use crate::mysql::wire::framing::{self, Item};
 use crate::mysql::wire::login;
 use assemble::Assembler;
 use dump::{Dump, Start};
 use futures_util::FutureExt;
+use mysql_async::Conn;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -94,13 +99,24 @@ impl Source {
         let folds_case = settings(&mut conn, flavor, &options).await?;
         preflight::serves(&mut conn, flavor, from).await?;
         let facts = preflight::facts(&mut conn, flavor, &options).await?;
+        let guard = options.guard();
+        let mut tables = options.tables.clone();
+        if guard.is_of_hub() {
+            tables.extend(own(&mut conn, &options.tables, tombstones_of).await?);
+        }
+        let beside = options.tables.iter().filter(|_| options.mode == Mode::Merge);
+        let beside: Vec<_> = beside.filter(|known| known.table.is_beside()).cloned().collect();
+        tables.extend(own(&mut conn, &beside, stamps_of).await?);
+        let joins = Joined::new(beside.iter().map(|known| &known.table), &options.spill);
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
         let _ = conn.disconnect().await;
         begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
             dump,
-            assembler: Assembler::new(&options.tables, from.clone(), folds_case, options.spill)
-                .knowing(facts),
+            assembler: Assembler::new(&tables, from.clone(), folds_case, options.spill)
+                .knowing(facts)
+                .guarded(guard)
+                .joining(joins),
             access: options.access,
             flavor,
             cut_at: None,
@@ -238,6 +254,19 @@ impl Source {
 
     /// Nothing to tell: the server keeps its log by age.
     pub fn confirm(&mut self, _position: &Position) {}
+}
+
+/// Our tables to these: tombstones, by which a hub tells of deletes, or stamps.
+async fn own(
+    conn: &mut Conn,
+    tables: &[Arc<CatalogTable>],
+    named: fn(&TableId) -> TableId,
+) -> Result<Vec<Arc<CatalogTable>>> {
+    let ids: Vec<TableId> = tables.iter().map(|known| named(&known.table.id)).collect();
+    let found = catalog::tables(conn, &ids).await?;
+    let there =
+        |(id, found): (&TableId, Option<CatalogTable>)| found.map(Arc::new).ok_or_else(|| own_missing(id));
+    ids.iter().zip(found).map(there).collect()
 }
 
 fn silent(limit: Duration) -> Error {

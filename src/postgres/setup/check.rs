@@ -2,6 +2,7 @@
 //!
 //! Owns: the findings and their codes, which `docs/errors.md` explains. Refuses: stopping at the first finding.
 
+use super::beside;
 use super::grants;
 use super::lost;
 use super::published;
@@ -40,6 +41,9 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
     findings.extend(tables::findings(scope, &state));
     findings.extend(tables::more(client, scope).await?);
     findings.extend(installed(client, scope, &state).await?);
+    if is_set_up {
+        findings.extend(beside::findings(client, scope, &state).await?);
+    }
     if !is_set_up {
         accounts(client, scope, &state, &mut findings).await?;
     }
@@ -162,11 +166,23 @@ fn wal_level(scope: &Scope, server: &Settings) -> Finding {
         .fix("ALTER SYSTEM SET wal_level = 'logical'; then restart the server")
 }
 
+/// How many more each link that reads this node needs, than are ours or free.
+fn lacking(scope: &Scope, own: i64, free: i64) -> Option<i64> {
+    let readers = i64::try_from(scope.readers).unwrap_or(i64::MAX);
+    Some(readers - own.max(0) - free.max(0)).filter(|lacking| *lacking > 0)
+}
+
 fn slots(scope: &Scope, server: &Settings) -> Finding {
-    if server.own_slots > 0 || server.used_slots < server.max_slots {
+    let Some(lacking) = lacking(scope, server.own_slots, server.max_slots - server.used_slots) else {
         return Finding::ok(&scope.node, "a replication slot is free");
-    }
-    let what = format!("all {} replication slots are taken", server.max_slots);
+    };
+    let what = match scope.readers {
+        0 | 1 => format!("all {} replication slots are taken", server.max_slots),
+        links => format!(
+            "of {} replication slots {} are taken, and {links} links read this node: {lacking} more are needed",
+            server.max_slots, server.used_slots
+        ),
+    };
     let fix = format!(
         "ALTER SYSTEM SET max_replication_slots = {}; then restart the server",
         server.max_slots + 5
@@ -175,10 +191,20 @@ fn slots(scope: &Scope, server: &Settings) -> Finding {
 }
 
 fn senders(scope: &Scope, server: &Settings) -> Finding {
-    if server.own_senders > 0 || server.used_senders < server.max_senders {
+    let Some(lacking) = lacking(
+        scope,
+        server.own_senders,
+        server.max_senders - server.used_senders,
+    ) else {
         return Finding::ok(&scope.node, "a WAL sender is free");
-    }
-    let what = format!("all {} WAL senders are taken", server.max_senders);
+    };
+    let what = match scope.readers {
+        0 | 1 => format!("all {} WAL senders are taken", server.max_senders),
+        links => format!(
+            "of {} WAL senders {} are taken, and {links} links read this node: {lacking} more are needed",
+            server.max_senders, server.used_senders
+        ),
+    };
     let fix = format!(
         "ALTER SYSTEM SET max_wal_senders = {}; then restart the server",
         server.max_senders + 5

@@ -10,12 +10,12 @@ use super::triggers;
 use crate::error::Result;
 use crate::install::literal;
 use crate::model::schema::TableId;
-use crate::model::sync::{Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::sync::{Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
 use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 11] = [
+pub(super) const CONTROL_TABLES: [&str; 14] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -25,8 +25,11 @@ pub(super) const CONTROL_TABLES: [&str; 11] = [
     "link_state",
     "out_of_sync",
     "held_table",
+    "parked",
+    "missed_bump",
     "audit",
     "published",
+    "collection",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.
@@ -143,6 +146,7 @@ fn control(scope: &Scope) -> Vec<(TableId, &'static str)> {
         .iter()
         .map(|name| TableId::new("tidelock", *name))
         .chain(tombstones)
+        .chain(scope.beside().map(stamps_of))
         .map(|id| (id, ALL))
         .collect()
 }

@@ -7,6 +7,7 @@
 //! under one lock per database, so that syncs set up at the same time do not meet.
 //! Fails: `Definite` with the SQL that mends it. Every statement may run again, so a failed setup is simply repeated.
 
+mod beside;
 mod check;
 mod grants;
 mod lost;
@@ -19,6 +20,7 @@ mod state;
 mod steps;
 mod tables;
 mod triggers;
+mod versions;
 
 use super::fail;
 use crate::error::{NEW_COPY, Reason, Result};

@@ -6,14 +6,14 @@
 
 use super::published;
 use super::state::{Control, State, cell, rows};
-use super::steps::TABLE;
+use super::steps::{COLLECTION, FULL_BEFORE, TABLE};
 use super::triggers;
 use crate::error::{Error, Reason, Result};
 use crate::install::recorded::{self, TableState};
 use crate::install::{self, Step, literal};
 use crate::mapping::FILTERED;
 use crate::model::schema::TableId;
-use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, slot_name};
+use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, slot_name, stamps_of};
 use crate::postgres::catalog;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
@@ -31,15 +31,16 @@ pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>>
         out.push(format!("DROP PUBLICATION IF EXISTS {}", quote(&publication)));
     }
     let merged = merged_tables(scope, &state);
-    for id in &merged {
-        out.extend(table_sql(&state, id));
-    }
     let whole: Vec<TableId> = merged
         .iter()
         .cloned()
         .chain(filtered_tables(scope, &state, &merged))
         .collect();
+    // What it was before is noted on the stamp table, which goes after it.
     identities(client, &whole, &mut out).await?;
+    for id in &merged {
+        out.extend(table_sql(&state, id));
+    }
     slots(client, scope, &state, &mut out).await?;
     stamp_columns(client, &merged, &mut out).await?;
     if state.control == Control::Ready {
@@ -93,7 +94,7 @@ fn filtered_tables(scope: &Scope, state: &State, merged: &[TableId]) -> Vec<Tabl
 /// Our objects on one table that are there.
 fn table_sql(state: &State, id: &TableId) -> Vec<String> {
     let mut out = Vec::new();
-    let names = triggers::names(id);
+    let names: Vec<_> = triggers::names(id).collect();
     for (trigger, _) in &names {
         if state
             .installed
@@ -112,9 +113,10 @@ fn table_sql(state: &State, id: &TableId) -> Vec<String> {
             out.push(format!("DROP FUNCTION IF EXISTS tidelock.{function}()"));
         }
     }
-    let tombstones = triggers::tombstones_name(id);
-    if state.control_tables.contains(&tombstones) {
-        out.push(format!("DROP TABLE IF EXISTS tidelock.{tombstones}"));
+    for own in [triggers::tombstones_name(id), stamps_of(id).name] {
+        if state.control_tables.contains(&own) {
+            out.push(format!("DROP TABLE IF EXISTS tidelock.{own}"));
+        }
     }
     out
 }
@@ -146,15 +148,20 @@ pub(super) fn dropped_tables(scope: &Scope, state: &State, steps: &mut Vec<Step>
 async fn identities(client: &Client, ids: &[TableId], out: &mut Vec<String>) -> Result<()> {
     let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
     let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let stamps: Vec<String> = ids.iter().map(|id| stamps_of(id).name).collect();
     let sql = "SELECT DISTINCT m.nspname::text, c.relname::text
-                 FROM unnest($1::text[], $2::text[]) AS want(schema, name)
+                 FROM unnest($1::text[], $2::text[], $3::text[]) AS want(schema, name, stamps)
                  JOIN pg_namespace n ON n.nspname = want.schema
                  JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = want.name
                 CROSS JOIN LATERAL (SELECT root.oid AS member
                                     UNION SELECT part.relid::oid FROM pg_partition_tree(root.oid) part) tree
                  JOIN pg_class c ON c.oid = tree.member JOIN pg_namespace m ON m.oid = c.relnamespace
-                WHERE c.relreplident = 'f' ORDER BY 1, 2";
-    for row in rows(client, sql, &[&schemas, &names]).await? {
+                WHERE c.relreplident = 'f'
+                  AND NOT EXISTS (SELECT FROM pg_class s JOIN pg_namespace k ON k.oid = s.relnamespace
+                                   WHERE k.nspname = 'tidelock' AND s.relname = want.stamps
+                                     AND obj_description(s.oid, 'pg_class') = $4)
+                ORDER BY 1, 2";
+    for row in rows(client, sql, &[&schemas, &names, &stamps, &FULL_BEFORE]).await? {
         let id = TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?);
         out.push(format!("ALTER TABLE {} REPLICA IDENTITY DEFAULT", table(&id)));
     }
@@ -192,7 +199,9 @@ async fn slots(client: &Client, scope: &Scope, state: &State, out: &mut Vec<Stri
 
 async fn stamp_columns(client: &Client, ids: &[TableId], out: &mut Vec<String>) -> Result<()> {
     for catalog in catalog::tables(client, ids).await?.into_iter().flatten() {
-        if catalog.table.column(VERSION_COLUMN).is_some() {
+        let column = |place: usize| &catalog.table.columns[place];
+        let version = catalog.table.column(VERSION_COLUMN).map(column);
+        if version.is_some_and(|version| !version.is_beside()) {
             out.push(format!(
                 "-- kept: stamp columns, which drop with: ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};",
                 table(&catalog.table.id).replace(['\n', '\r'], " ")
@@ -225,9 +234,15 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let published = published.iter().filter(|_| state.version >= published::VERSION);
     let held = ["held_table"];
     let held = held.iter().filter(|_| state.version >= 4);
+    let collection = ["collection"];
+    let collection = collection.iter().filter(|_| state.versions.contains(&COLLECTION));
+    let waiting = ["parked", "missed_bump"];
+    let waiting = waiting.iter().filter(|_| state.versions.contains(&6));
     for name in operations
         .chain(published)
         .chain(held)
+        .chain(waiting)
+        .chain(collection)
         .chain(&["checkpoint", "table_state", "node"])
     {
         out.push(format!(

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Scope, Server, slot_name};
+use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Scope, Server, slot_name, stamps_of};
 use crate::postgres::{catalog, fail, server};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
@@ -40,15 +40,21 @@ pub(super) struct State {
     pub control: Control,
     /// Of the control schema; 0 = there is none.
     pub version: i64,
+    /// Every one that ran.
+    pub versions: Vec<i64>,
     pub recorded: Recorded,
     /// In the scope's order.
     pub tables: Vec<Option<CatalogTable>>,
     /// Their tombstones, in the same order.
     pub tombstones: Vec<Option<CatalogTable>>,
+    /// The stamp tables of those that may not be altered, in the same order.
+    pub stamps: Vec<Option<CatalogTable>>,
     pub installed: Vec<Installed>,
     pub functions: Vec<(String, String)>,
     /// Tables in our schema.
     pub control_tables: Vec<String>,
+    /// Those of them with an index on the generation.
+    pub indexed: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,18 +111,22 @@ impl State {
         )
         .await?;
         let tombstones: Vec<TableId> = scope.tables.iter().map(triggers::tombstones_id).collect();
+        let stamps: Vec<TableId> = scope.tables.iter().map(stamps_of).collect();
         let mut state = State {
             server: server(client).await?,
             current_user: String::new(),
             run_user_exists: false,
             control: Control::Missing,
             version: 0,
+            versions: Vec::new(),
             recorded: Recorded::default(),
             tables: catalog::tables(client, &scope.tables).await?,
             tombstones: catalog::tables(client, &tombstones).await?,
+            stamps: catalog::tables(client, &stamps).await?,
             installed: Vec::new(),
             functions: Vec::new(),
             control_tables: Vec::new(),
+            indexed: Vec::new(),
         };
         for row in &found {
             state.current_user = cell(row, 0)?;
@@ -136,9 +146,10 @@ impl State {
     }
 
     async fn read_control(&mut self, client: &Client) -> Result<()> {
-        let version = "SELECT coalesce(max(version), 0)::bigint FROM tidelock.schema_version";
-        for row in rows(client, version, &[]).await? {
+        let versions = "SELECT version::bigint FROM tidelock.schema_version ORDER BY 1";
+        for row in rows(client, versions, &[]).await? {
             self.version = cell(&row, 0)?;
+            self.versions.push(self.version);
         }
         if self.version == 0 {
             self.control = Control::Missing;
@@ -194,6 +205,13 @@ impl State {
         for row in rows(client, tables, &[]).await? {
             self.control_tables.push(cell(&row, 0)?);
         }
+        let indexed = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+                         JOIN pg_namespace n ON n.oid = c.relnamespace
+                         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+                        WHERE n.nspname = 'tidelock' AND a.attname = $1 AND i.indisvalid";
+        for row in rows(client, indexed, &[&GENERATION_COLUMN]).await? {
+            self.indexed.push(cell(&row, 0)?);
+        }
         Ok(())
     }
 
@@ -207,6 +225,7 @@ impl State {
 
     pub(super) fn changed_key(&self) -> Option<Mismatch> {
         recorded::changed_key(&self.tables, &self.tombstones)
+            .or_else(|| recorded::changed_key(&self.tables, &self.stamps))
     }
 
     pub(super) fn is_run_user(&self, scope: &Scope) -> bool {

@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::install::{self, Step, literal, recorded};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name};
+use crate::model::sync::{
+    CatalogTable, GENERATION_COLUMN, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, publication_name, stamps_of,
+};
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
@@ -22,12 +24,16 @@ pub(super) const PUBLICATION: &str = "E404";
 pub(super) const GRANTS: &str = "E405";
 pub(super) const STAMP_FUNCTIONS: &str = "stamp functions";
 
+/// Of a stamp table: the log of its rows' table held whole old rows before setup.
+pub(super) const FULL_BEFORE: &str = "replica identity FULL before setup";
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 /// PostgreSQL 18 refuses updates of a table whose whole old rows are to be logged while its generated columns are not
 /// published. Older servers log them and never publish them.
 const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
+/// The control schema's version that brought the collection of tombstones.
+pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 5] = [
+pub const CONTROL_FILES: [(i64, &str); 8] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -36,6 +42,12 @@ pub const CONTROL_FILES: [(i64, &str); 5] = [
     ),
     (4, include_str!("../../../sql/postgres/004_held.sql")),
     (5, include_str!("../../../sql/postgres/005_lease_figures.sql")),
+    (6, include_str!("../../../sql/postgres/006_parked.sql")),
+    (
+        COLLECTION,
+        include_str!("../../../sql/postgres/007_collection.sql"),
+    ),
+    (8, include_str!("../../../sql/postgres/008_evidence.sql")),
 ];
 
 pub(super) async fn steps(
@@ -48,12 +60,15 @@ pub(super) async fn steps(
         Control::Ready => "control schema tidelock of this version",
         Control::Missing | Control::Closed => "control schema tidelock",
     };
-    let mut steps: Vec<Step> = install::control_steps(CONTROL, what, &CONTROL_FILES, state.version).collect();
+    let mut steps: Vec<Step> =
+        install::control_steps(CONTROL, what, &CONTROL_FILES, &state.versions).collect();
     nodes(scope, state, peers, &mut steps);
     let keys = triggers::keys(client, &scope.tables).await?;
-    for ((catalog, key), tombstones) in state.tables.iter().zip(&keys).zip(&state.tombstones) {
+    let own = state.tombstones.iter().zip(&state.stamps);
+    for ((catalog, key), (tombstones, stamps)) in state.tables.iter().zip(&keys).zip(own) {
         if let Some(catalog) = catalog {
-            table_steps(scope, state, catalog, key, tombstones.as_ref(), &mut steps);
+            let own = (tombstones.as_ref(), stamps.as_ref());
+            table_steps(scope, state, (catalog, key), own, &mut steps);
         }
     }
     identities(client, scope, &mut steps).await?;
@@ -91,44 +106,100 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
     }
 }
 
+/// `own`: its tombstones and its stamps, where those stand in a table of their own.
 fn table_steps(
     scope: &Scope,
     state: &State,
-    catalog: &CatalogTable,
-    key: &[KeyColumn],
-    tombstones: Option<&CatalogTable>,
+    (catalog, key): (&CatalogTable, &[KeyColumn]),
+    (tombstones, stamps): (Option<&CatalogTable>, Option<&CatalogTable>),
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
     let mut tombstones_name = None;
     if scope.mode == Mode::Merge {
-        let missing: Vec<String> = [
-            (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1"),
-            (ORIGIN_COLUMN, "smallint NOT NULL DEFAULT 0"),
-        ]
-        .iter()
-        .filter(|(name, _)| catalog.table.column(name).is_none())
-        .map(|(name, definition)| format!("ADD COLUMN IF NOT EXISTS {name} {definition}"))
-        .collect();
-        if !missing.is_empty() {
-            let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
-            steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+        match scope.mapped(id).beside {
+            true => stamps_beside(catalog, key, stamps, steps),
+            false => stamp_columns(catalog, steps),
         }
         match tombstones {
-            Some(found) => tombstones_type(catalog, key, found, steps),
+            Some(found) => key_type(catalog, key, found, "types of the tombstones' key", steps),
             None => {
                 let sql = triggers::tombstones_sql(id, key);
                 steps.push(Step::new(TABLE, "tombstones", sql).table(id));
             }
         }
+        generations(state, id, tombstones, steps);
         trigger_steps(scope, state, catalog, key, steps);
         tombstones_name = Some(triggers::tombstones_name(id));
     }
     table_state(scope, state, catalog, tombstones_name, steps);
 }
 
-/// The key of the tombstones has the types of the table's key, also after those were altered.
-fn tombstones_type(catalog: &CatalogTable, key: &[KeyColumn], found: &CatalogTable, steps: &mut Vec<Step>) {
+fn stamp_columns(catalog: &CatalogTable, steps: &mut Vec<Step>) {
+    let id = &catalog.table.id;
+    let missing: Vec<String> = [
+        (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1"),
+        (ORIGIN_COLUMN, "smallint NOT NULL DEFAULT 0"),
+    ]
+    .iter()
+    .filter(|(name, _)| catalog.table.column(name).is_none())
+    .map(|(name, definition)| format!("ADD COLUMN IF NOT EXISTS {name} {definition}"))
+    .collect();
+    if !missing.is_empty() {
+        let sql = format!("ALTER TABLE {} {}", table(id), missing.join(", "));
+        steps.push(Step::new(TABLE, "stamp columns", sql).table(id));
+    }
+}
+
+/// The log must tell what a stamp was before.
+fn stamps_beside(
+    catalog: &CatalogTable,
+    key: &[KeyColumn],
+    found: Option<&CatalogTable>,
+    steps: &mut Vec<Step>,
+) {
+    let id = &catalog.table.id;
+    if let Some(found) = found {
+        return key_type(catalog, key, found, "types of the stamps' key", steps);
+    }
+    let whole = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table(&stamps_of(id)));
+    // Teardown leaves the table as it was.
+    let note = format!(
+        "DO $tidelock$ BEGIN\n    IF (SELECT relreplident = 'f' FROM pg_class WHERE oid = {}::regclass) THEN\n        \
+         COMMENT ON TABLE {} IS {};\n    END IF;\nEND $tidelock$",
+        literal(&table(id)),
+        table(&stamps_of(id)),
+        literal(FULL_BEFORE)
+    );
+    for sql in [triggers::stamps_sql(id, key), whole, note] {
+        steps.push(Step::new(TABLE, "stamps beside the rows", sql).table(id));
+    }
+}
+
+/// Tombstones are marked, and found by their mark.
+fn generations(state: &State, id: &TableId, found: Option<&CatalogTable>, steps: &mut Vec<Step>) {
+    let stones = triggers::tombstones_id(id);
+    if found.is_some_and(|found| found.table.column(GENERATION_COLUMN).is_none()) {
+        let sql = format!(
+            "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {GENERATION_COLUMN} bigint",
+            table(&stones)
+        );
+        steps.push(Step::new(TABLE, "the tombstones' generation", sql).table(id));
+    }
+    if !state.indexed.contains(&stones.name) {
+        let sql = format!("CREATE INDEX ON {} ({GENERATION_COLUMN})", table(&stones));
+        steps.push(Step::new(TABLE, "the tombstones' index", sql).table(id));
+    }
+}
+
+/// The key of tombstones and stamps has the types of the table's key, also after those were altered.
+fn key_type(
+    catalog: &CatalogTable,
+    key: &[KeyColumn],
+    found: &CatalogTable,
+    what: &'static str,
+    steps: &mut Vec<Step>,
+) {
     let id = &catalog.table.id;
     for (column, &index) in key.iter().zip(&found.table.key) {
         let there = &found.table.columns[index];
@@ -143,7 +214,7 @@ fn tombstones_type(catalog: &CatalogTable, key: &[KeyColumn], found: &CatalogTab
                 quote(&column.name),
                 column.definition
             );
-            steps.push(Step::new(TABLE, "types of the tombstones' key", sql).table(id));
+            steps.push(Step::new(TABLE, what, sql).table(id));
         }
     }
 }
@@ -156,7 +227,23 @@ fn trigger_steps(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
-    for trigger in triggers::triggers(scope, catalog, key) {
+    let wanted = triggers::triggers(scope, catalog, key);
+    for (trigger, function) in
+        triggers::names(id).filter(|(name, _)| wanted.iter().all(|w| w.trigger != *name))
+    {
+        if state
+            .installed
+            .iter()
+            .any(|there| there.table == *id && there.trigger == trigger)
+        {
+            let what = "removal of stamp triggers for stamps that stood elsewhere";
+            let drop = format!("DROP TRIGGER IF EXISTS {} ON {}", quote(&trigger), table(id));
+            steps.push(Step::new(TABLE, what, drop).table(id));
+            let drop = format!("DROP FUNCTION IF EXISTS tidelock.{function}()");
+            steps.push(Step::new(TABLE, what, drop).table(id));
+        }
+    }
+    for trigger in wanted {
         let current = state
             .functions
             .iter()
@@ -242,7 +329,7 @@ pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<S
     Ok(())
 }
 
-/// Exactly the sync's tables, whole.
+/// Exactly the sync's tables, whole, a hub's tombstones, and stamps that stand in tables of their own.
 pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
     if !scope.is_source {
         return Ok(());
@@ -255,7 +342,8 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
                  FROM pg_publication p WHERE p.pubname = $1";
     let with_generated = !scope.whole_rows().is_empty() && publishes_generated(client).await?;
     let publish = format!("{PUBLISH}{}", if with_generated { PUBLISH_GENERATED } else { "" });
-    let tables: Vec<String> = scope.tables.iter().map(table).collect();
+    let wanted = published_tables(scope);
+    let tables: Vec<String> = wanted.iter().map(table).collect();
     let missing = |sql: String| Step::new(PUBLICATION, "publication of the sync's tables", sql);
     let create = format!(
         "CREATE PUBLICATION {} FOR TABLE {} WITH ({publish})",
@@ -288,7 +376,7 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
         there.push(TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?));
         whole &= cell::<bool>(&row, 2)?;
     }
-    let same = there.len() == scope.tables.len() && scope.tables.iter().all(|id| there.contains(id));
+    let same = there.len() == wanted.len() && wanted.iter().all(|id| there.contains(id));
     if !same || !whole {
         steps.push(missing(format!(
             "ALTER PUBLICATION {} SET TABLE {}",
@@ -297,6 +385,21 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
         )));
     }
     Ok(())
+}
+
+/// A hub's tombstones tell the others of what it deleted for one of them; the log of rows has no stamps where those are
+/// beside.
+fn published_tables(scope: &Scope) -> Vec<TableId> {
+    let tombstones = scope.tables.iter().filter(|_| scope.is_hub);
+    let tombstones = tombstones.map(triggers::tombstones_id);
+    let stamps = scope.beside().map(stamps_of);
+    scope
+        .tables
+        .iter()
+        .cloned()
+        .chain(tombstones)
+        .chain(stamps)
+        .collect()
 }
 
 async fn publishes_generated(client: &Client) -> Result<bool> {

@@ -4,9 +4,10 @@
 //! Refuses: the server's settings and what is installed (see `check`).
 
 use super::state::{State, cell, rows};
+use super::versions;
 use crate::error::Result;
 use crate::model::schema::{ColumnType, TableId};
-use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
 use crate::postgres::catalog::TRIGGER_PREFIX;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
@@ -28,6 +29,7 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         key(scope, catalog, &mut findings);
         foreign_triggers(scope, catalog, &mut findings);
         stamp_columns(scope, catalog, &mut findings);
+        versions::findings(scope, catalog, &mut findings);
         other_sync(scope, state, id, &mut findings);
         if findings.len() == before {
             findings.push(Finding::ok(&scope.node, "plain table with a primary key").table(id));
@@ -117,8 +119,9 @@ pub(super) fn of_partition(id: &TableId, on: &TableId) -> String {
 }
 
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    if scope.mode != Mode::Merge {
-        return;
+    let is_beside = scope.mapped(&catalog.table.id).beside;
+    if scope.mode != Mode::Merge || is_beside != catalog.table.is_beside() {
+        return elsewhere(scope, catalog, is_beside, findings);
     }
     for (name, bits, definition) in [(VERSION_COLUMN, 64, "bigint"), (ORIGIN_COLUMN, 16, "smallint")] {
         let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {
@@ -146,6 +149,30 @@ fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Findi
     }
 }
 
+/// Stamps that stand where this sync does not look for them.
+fn elsewhere(scope: &Scope, catalog: &CatalogTable, wanted: bool, findings: &mut Vec<Finding>) {
+    let id = &catalog.table.id;
+    let is_there = catalog.table.is_beside();
+    let (what, fix) = match (is_there, wanted && catalog.table.column(VERSION_COLUMN).is_some()) {
+        (true, _) => (
+            "its stamps stand in a table of their own, for a merge sync with stamps = \"beside\"",
+            format!(
+                "tear that sync down (tidelock teardown), or, if there is none: DROP TABLE {}",
+                table(&stamps_of(id))
+            ),
+        ),
+        (false, true) => (
+            "it has stamp columns, and stamps = \"beside\" keeps them in a table of their own",
+            format!(
+                "ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN}; or leave stamps out",
+                table(id)
+            ),
+        ),
+        (false, false) => return,
+    };
+    findings.push(Finding::blocker("E620", &scope.node, what).table(id).fix(fix));
+}
+
 fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
     let other = state.recorded.other_merge(&scope.sync, id);
     if let Some(other) = other.filter(|_| scope.mode == Mode::Merge) {
@@ -166,7 +193,8 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
                       (SELECT min(h.inhrelid)::regclass::text FROM pg_inherits h
                         WHERE h.inhparent = c.oid AND c.relkind = 'r'),
                       (SELECT min(r.rulename::text) FROM pg_rewrite r
-                        WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled IN ('A', 'R'))
+                        WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled IN ('A', 'R')),
+                      c.relreplident IN ('n', 'i')
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace n ON n.nspname = want.schema
                  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
@@ -194,6 +222,9 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
             );
             findings.push(Finding::blocker("E314", &scope.node, what).table(&id).fix(fix));
         }
+        if scope.mapped(&id).beside && cell::<bool>(&row, 8)? {
+            findings.push(other_identity(scope, &id));
+        }
         if scope.is_target {
             let (child, rule) = (cell::<Option<String>>(&row, 6)?, cell::<Option<String>>(&row, 7)?);
             findings.extend(child.map(|child| inherited(scope, &id, &child)));
@@ -211,6 +242,14 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
         }
     }
     Ok(findings)
+}
+
+/// Setup needs FULL, and teardown would not know what it was.
+fn other_identity(scope: &Scope, id: &TableId) -> Finding {
+    let what =
+        "its replica identity is NOTHING or an index, and stamps = \"beside\" promises to leave it as it was";
+    let fix = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table(id));
+    Finding::blocker("E621", &scope.node, what).table(id).fix(fix)
 }
 
 /// A statement that names a table reaches the rows of its children too, so one row would stand for several.

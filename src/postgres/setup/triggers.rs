@@ -4,11 +4,12 @@
 //! whether what is installed is what this version of Tidelock would install for the table as it is now.
 
 use super::state::{cell, rows};
+use super::versions;
 use crate::error::Result;
 use crate::install::literal;
 use crate::install::{digest, render};
 use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, Scope, object_name};
+use crate::model::sync::{CatalogTable, Scope, object_name, stamps_of};
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
@@ -78,7 +79,9 @@ pub(super) struct Trigger {
 }
 
 /// Event, end of the trigger's name, function's name, function's text.
-const KINDS: [(&str, &str, &str, &str); 3] = [
+type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+const KINDS: [Kind; 3] = [
     (
         "INSERT",
         "bi",
@@ -99,12 +102,38 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
     ),
 ];
 
-/// Names of the triggers and functions of a table.
-pub(super) fn names(id: &TableId) -> [(String, String); 3] {
-    KINDS.map(|(_, end, function, _)| {
-        let trigger = format!("{}{end}", crate::postgres::catalog::TRIGGER_PREFIX);
-        (object_name(&trigger, id), object_name(function, id))
-    })
+/// Of tables that may not be altered.
+const BESIDE: [Kind; 3] = [
+    (
+        "INSERT",
+        "ai",
+        "beside_insert",
+        include_str!("../../../sql/postgres/beside_insert.sql"),
+    ),
+    (
+        "UPDATE",
+        "au",
+        "beside_update",
+        include_str!("../../../sql/postgres/beside_update.sql"),
+    ),
+    (
+        "DELETE",
+        "ad",
+        "beside_delete",
+        include_str!("../../../sql/postgres/beside_delete.sql"),
+    ),
+];
+
+/// Names of the triggers and functions that a table has, or had with its stamps elsewhere.
+pub(super) fn names(id: &TableId) -> impl Iterator<Item = (String, String)> {
+    let of = |kind: &Kind| named(kind, id);
+    let names: Vec<_> = KINDS.iter().chain(&BESIDE).map(of).collect();
+    names.into_iter()
+}
+
+fn named((_, end, function, _): &Kind, id: &TableId) -> (String, String) {
+    let trigger = format!("{}{end}", crate::postgres::catalog::TRIGGER_PREFIX);
+    (object_name(&trigger, id), object_name(function, id))
 }
 
 pub(super) fn tombstones_name(id: &TableId) -> String {
@@ -112,19 +141,39 @@ pub(super) fn tombstones_name(id: &TableId) -> String {
 }
 
 pub(super) fn tombstones_id(id: &TableId) -> TableId {
-    TableId::new("tidelock", tombstones_name(id))
+    crate::model::sync::tombstones_of(id)
 }
 
 pub(super) fn tombstones_sql(id: &TableId, key: &[KeyColumn]) -> String {
+    keyed(
+        include_str!("../../../sql/postgres/tombstones.sql"),
+        "tombstones",
+        &tombstones_name(id),
+        (id, key),
+    )
+}
+
+/// The stamps of a table that may not be altered.
+pub(super) fn stamps_sql(id: &TableId, key: &[KeyColumn]) -> String {
+    keyed(
+        include_str!("../../../sql/postgres/stamps.sql"),
+        "stamps",
+        &stamps_of(id).name,
+        (id, key),
+    )
+}
+
+/// A table of ours with the key of the user's.
+fn keyed(template: &str, kind: &str, name: &str, (id, key): (&TableId, &[KeyColumn])) -> String {
     let definitions: Vec<String> = key
         .iter()
         .map(|column| format!("{} {} NOT NULL", quote(&column.name), column.definition))
         .collect();
     render(
-        include_str!("../../../sql/postgres/tombstones.sql"),
+        template,
         &[
             ("table", &one_line(&table(id))),
-            ("tombstones", &tombstones_name(id)),
+            (kind, name),
             ("key_definitions", &definitions.join(",\n    ")),
             ("key", &list(key, "")),
         ],
@@ -145,12 +194,17 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
         .collect();
     let tombstones = tombstones_name(id);
     let (key_list, new_key, old_key) = (list(key, ""), list(key, "NEW."), list(key, "OLD."));
-    let (row_key, tombstone_key) = (has_new_key(key, "r"), has_new_key(key, "d"));
-    let names = names(id);
-    let mut index = 0;
-    KINDS.map(|(event, _, _, template)| {
-        let (trigger, function) = names[index].clone();
-        index += 1;
+    let (row_key, tombstone_key) = (has_key(key, "r", "NEW"), has_key(key, "d", "NEW"));
+    let (stamp_key, stamp_old_key) = (has_key(key, "s", "NEW"), has_key(key, "s", "OLD"));
+    let (stamps, mapped) = (stamps_of(id).name, scope.mapped(id));
+    let (kinds, when, old) = match mapped.beside {
+        true => (BESIDE, "AFTER", versions::STOOD),
+        false => (KINDS, "BEFORE", versions::OLD),
+    };
+    let versions = versions::expressions(&mapped.version, &catalog.table, old);
+    kinds.map(|kind| {
+        let (event, _, _, template) = kind;
+        let (trigger, function) = named(&kind, id);
         let mut values: Vec<(&str, &str)> = vec![
             ("function", &function),
             ("table", &table),
@@ -163,7 +217,12 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
             ("old_key", &old_key),
             ("row_has_new_key", &row_key),
             ("tombstone_has_new_key", &tombstone_key),
+            ("stamps", &stamps),
+            ("stamp_has_new_key", &stamp_key),
+            ("stamp_has_old_key", &stamp_old_key),
             ("blank_generated", &blank),
+            ("updated", &versions.updated),
+            ("inserted", &versions.inserted),
         ];
         let body = render(template, &values);
         let mark = format!("tidelock {VERSION} {}", digest(&body));
@@ -174,6 +233,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
             include_str!("../../../sql/postgres/trigger.sql"),
             &[
                 ("trigger", &quote(&trigger)),
+                ("when", when),
                 ("event", event),
                 ("table", &table),
                 ("function", &function),
@@ -211,12 +271,13 @@ fn list(key: &[KeyColumn], prefix: &str) -> String {
     names.join(", ")
 }
 
-fn has_new_key(key: &[KeyColumn], alias: &str) -> String {
+/// `of`: the trigger's row.
+fn has_key(key: &[KeyColumn], alias: &str, of: &str) -> String {
     let terms: Vec<String> = key
         .iter()
         .map(|column| {
             let name = quote(&column.name);
-            format!("{alias}.{name} OPERATOR({}) NEW.{name}", column.equals)
+            format!("{alias}.{name} OPERATOR({}) {of}.{name}", column.equals)
         })
         .collect();
     terms.join(" AND ")

@@ -285,6 +285,13 @@ fn json_keeps_its_meaning_or_is_refused() {
     }
     refuses(doc(r#""\u0000""#), &mysql, &jsonb);
     back(doc(r#""\\u0000""#), &mysql, &jsonb, doc(r#""\\u0000""#));
+    // Numbers without a binary form have no minus zero, nor have MySQL's integers.
+    for zero in ["-0", "-0.0", "[-0e3]", "{\"a\":-0.00E-2}"] {
+        refuses(doc(zero), &plain, &jsonb);
+    }
+    refuses(doc("-0"), &plain, &mysql);
+    assert!(go(doc("-0.0"), &plain, &mysql).is_some());
+    assert!(go(doc("[-0.5,-10]"), &plain, &jsonb).is_some());
     let deep = |n: usize| doc(&format!("{}1{}", "[".repeat(n), "]".repeat(n)));
     back(deep(100), &jsonb, &mysql, deep(100));
     refuses(deep(101), &jsonb, &mysql);

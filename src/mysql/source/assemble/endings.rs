@@ -123,6 +123,7 @@ impl Assembler {
         let Some(open) = &self.open else {
             return self.open().map(|_| ());
         };
+        self.joins.end()?;
         let (id, decided, log_bytes) = (open.id.clone(), open.decided.clone(), open.log_bytes);
         let is_of_interest = open.count > 0 || open.has_marker;
         if is_of_interest {

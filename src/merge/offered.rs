@@ -1,0 +1,80 @@
+//! Which rules are offered where: those that the simulation beside this file shows to converge, and no others.
+//!
+//! Pure. Owns: [`refused`], with the reason and the way out. The configuration asks it, and the simulation takes from it
+//! what to try, so that neither knows of a combination that the other does not.
+
+use crate::model::rules::{Rule, TableRules};
+use crate::model::stamp::Rank;
+
+/// Where rules are to hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Around {
+    pub nodes: usize,
+    /// `None` with more than two nodes: a mesh.
+    pub hub: Option<Rank>,
+    /// The node that the first copy is taken from.
+    pub copied_from: Option<Rank>,
+    /// Only some of the table's rows are the sync's.
+    pub is_filtered: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    pub what: &'static str,
+    pub hint: &'static str,
+}
+
+/// Why these rules are not offered there.
+pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
+    if around.is_filtered {
+        return filtered(rules, around);
+    }
+    let (what, hint) = if rules.merges() && rules.row == Rule::Ask {
+        (
+            "columns cannot be merged in a table that asks",
+            "a person decides the whole row: take on_conflict off the columns, or use \"columns\"",
+        )
+    } else if rules.needs_order() && around.nodes > 2 && around.hub.is_none() {
+        (
+            "in a mesh of three nodes and more only \"newest\" is offered",
+            "a change can arrive before the one that it was based on, and would look like a conflict",
+        )
+    } else if rules.is_arbitrated() && around.hub.is_some_and(|hub| hub != rules.arbiter) {
+        (
+            "with a hub it is the hub that answers for the rules",
+            "what it passes on is based on what it has decided, so another node's answers come too late: name the \
+             hub as the arbiter and the source of truth",
+        )
+    } else if rules.merges() && around.copied_from.is_some_and(|node| node != rules.arbiter) {
+        (
+            "the first copy fills the arbiter, which merges columns",
+            "a change that is in the copy already would be merged again: copy from the arbiter, or name the \
+             copied node in arbiter",
+        )
+    } else {
+        return None;
+    };
+    Some(Refusal { what, hint })
+}
+
+fn filtered(rules: &TableRules, around: Around) -> Option<Refusal> {
+    let (what, hint) = match rules.row {
+        _ if around.nodes > 2 => (
+            "where in a merge of three and more nodes",
+            "a row outside of the filter is told by stamps that only two nodes can keep in step: a sync of two \
+             nodes may filter, and so may mode = \"transactional\"",
+        ),
+        _ if !rules.needs_order() => return None,
+        Rule::SourceOfTruth(_) => (
+            "a table with where cannot have a source of truth",
+            "a node would have to answer for rows that it does not have: use on_conflict = \"newest\" for this \
+             table, without rules of its columns or for deletes",
+        ),
+        Rule::Newest | Rule::Columns | Rule::Ask => (
+            "a table with where has no rule but \"newest\"",
+            "a node would have to answer for rows that it does not have: use on_conflict = \"newest\" for this \
+             table, without rules of its columns or for deletes",
+        ),
+    };
+    Some(Refusal { what, hint })
+}
