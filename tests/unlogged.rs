@@ -196,7 +196,7 @@ async fn noted(scene: &Scene) {
     let sql = "SELECT count(*) FROM pg_partition_tree('parts') t FULL JOIN
                       (SELECT * FROM tidelock.published WHERE table_name = 'parts' AND parent <> 0) p ON p.member = t.relid
                 WHERE t.level IS DISTINCT FROM 0 AND (p.member IS NULL OR t.relid IS NULL
-                      OR (t.isleaf AND (p.filenode <> pg_relation_filenode(t.relid)
+                      OR (t.isleaf AND (p.filenode <> pg_relation_filenode(t.relid) OR p.horizon <= p.entry::bigint
                                         OR p.filled <> (pg_relation_size(t.relid) > 0))))";
     eventually(LIMIT, "the partitions are noted", async || {
         scene.a.one(sql).await == "0"
@@ -213,7 +213,18 @@ async fn maintenance(pair: Pair) {
                    CREATE TABLE below PARTITION OF parts FOR VALUES FROM (1000) TO (2000) PARTITION BY RANGE (id);
                    BEGIN; CREATE TABLE below_0 PARTITION OF below FOR VALUES FROM (1000) TO (1100);
                    INSERT INTO parts VALUES (1001, 'two deep'); COMMIT";
+    // An older transaction is open while the new partitions are noted for the first time.
+    let mut older = scene.a.session().await;
+    older.exec("BEGIN").await;
+    older.exec("SELECT pg_current_xact_id()").await;
     scene.exec(Side::A, created).await;
+    let seen =
+        "SELECT count(*) FROM tidelock.published WHERE table_name = 'parts' AND parent <> 0 AND filled";
+    eventually(LIMIT, "the new partitions are noted", async || {
+        scene.a.one(seen).await == "3"
+    })
+    .await;
+    older.exec("COMMIT").await;
     noted(&scene).await;
     scene
         .exec(Side::A, "INSERT INTO parts VALUES (301, 'attached empty')")

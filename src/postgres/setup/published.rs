@@ -10,7 +10,7 @@
 //! - **A new partition** is harmless when it has no file blocks, or was made as a partition and has its first file. Then
 //!   its columns are older than its place in the table; ATTACH writes both with one command.
 //! - **A new file** is that of a rewrite (VACUUM FULL, CLUSTER, another tablespace) when it still holds a row from
-//!   before the record. TRUNCATE leaves none.
+//!   before the record. TRUNCATE leaves none. A partition younger than an open transaction is noted again when that is over.
 //!
 //! Fails: as the catalog does; a lock on a partition is waited for only so long.
 
@@ -113,6 +113,13 @@ impl Member {
     /// The file that a table is made with has its oid for a name; TRUNCATE gives it another.
     pub(super) fn is_in_first_file(&self) -> bool {
         self.filenode == self.oid
+    }
+
+    /// It was noted while a transaction was open that is older than this partition: none of its rows counts as old
+    /// until it is noted again.
+    fn is_young(&self) -> bool {
+        let horizon = (self.horizon & i64::from(u32::MAX)) as u32;
+        self.parent != 0 && self.entry.parse().is_ok_and(|made: u32| is_after(made, horizon))
     }
 }
 
@@ -269,7 +276,7 @@ impl Seen {
         self.recorded.get(&now.oid).is_none_or(|was| {
             let mut known = Member {
                 born: now.born,
-                horizon: now.horizon,
+                horizon: if was.is_young() { was.horizon } else { now.horizon },
                 ..was.clone()
             };
             if now.parent == 0 && rewritten::is_same(&known.bound, &now.bound) {
@@ -345,6 +352,11 @@ pub(super) async fn holds_old_row(
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Err(fail(DOING, error)),
         Err(_) => Ok(false),
     }
+}
+
+/// Transaction numbers go round: `a` is at or after `b` when it is less than half of them ahead.
+pub(super) fn is_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) < 1 << 31
 }
 
 fn finding(

@@ -15,7 +15,7 @@
 //! What is left: one that is made, filled and truncated in a single transaction, and filled again by a later one before
 //! the first is read. Fails: as the catalog does.
 
-use super::published::{Member, Seen, write};
+use super::published::{Member, Seen, is_after, write};
 use super::state::{cell, rows};
 use crate::error::Result;
 use crate::model::schema::TableId;
@@ -118,11 +118,6 @@ fn filled(member: &Member) -> Member {
         filled: true,
         ..member.clone()
     }
-}
-
-/// Transaction numbers go round: `a` is at or after `b` when it is less than half of them ahead.
-fn is_after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) < 1 << 31
 }
 
 /// Was the transaction over when what has this horizon was looked at?
