@@ -12,7 +12,7 @@ pub mod versions;
 use crate::error::{Error, NEW_COPY, Reason};
 use crate::model::operation::{HeldTable, OutOfSync};
 use crate::model::schema::TableId;
-use crate::model::sync::{Finding, Level, Scope};
+use crate::model::sync::{CatalogTable, Finding, Level, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
 use recorded::Mismatch;
 use std::borrow::Cow;
 
@@ -172,6 +172,34 @@ pub fn held(node: &str, held: &HeldTable) -> Finding {
         false => (format!("link {}: {}", held.link, held.told()), held.hint.clone()),
     };
     Finding::warning("W451", node, what).table(&held.table).fix(fix)
+}
+
+/// Stamps of a table that stand where the sync does not look for them. `quoted`: a table's name in the engine's dialect.
+pub fn stamps_elsewhere(
+    scope: &Scope,
+    catalog: &CatalogTable,
+    quoted: impl Fn(&TableId) -> String,
+) -> Option<Finding> {
+    let id = &catalog.table.id;
+    let has_columns = catalog.table.column(VERSION_COLUMN).is_some();
+    let (what, fix) = match (catalog.table.is_beside(), scope.mapped(id).beside) {
+        (true, false) => (
+            "its stamps stand in a table of their own, for a merge sync with stamps = \"beside\"",
+            format!(
+                "tear that sync down (tidelock teardown), or, if there is none: DROP TABLE {}",
+                quoted(&stamps_of(id))
+            ),
+        ),
+        (false, true) if has_columns => (
+            "it has stamp columns, and stamps = \"beside\" keeps them in a table of their own",
+            format!(
+                "ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN}; or leave stamps out",
+                quoted(id)
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Finding::blocker("E620", &scope.node, what).table(id).fix(fix))
 }
 
 /// What `teardown` leaves of a sync in a control schema that others use too.

@@ -10,7 +10,7 @@ use super::triggers;
 use crate::error::Result;
 use crate::install::Step;
 use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
+use crate::model::sync::{CatalogTable, Finding, ORIGIN_COLUMN, Scope, stamps_of};
 use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
@@ -31,33 +31,6 @@ pub(super) fn steps(catalog: &CatalogTable, found: Option<&CatalogTable>, steps:
             steps.push(Step::new(TABLE, "stamps beside the rows", sql).table(id));
         }
     }
-}
-
-/// Stamps that stand where this sync does not look for them.
-pub(super) fn elsewhere(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    let id = &catalog.table.id;
-    let (is_there, wanted) = (catalog.table.is_beside(), scope.mapped(id).beside);
-    if scope.mode != Mode::Merge && !is_there {
-        return;
-    }
-    let (what, fix) = match (is_there, wanted && catalog.table.column(VERSION_COLUMN).is_some()) {
-        (true, _) if !wanted => (
-            "its stamps stand in a table of their own, for a merge sync with stamps = \"beside\"",
-            format!(
-                "tear that sync down (tidelock teardown), or, if there is none: DROP TABLE {}",
-                table(&stamps_of(id))
-            ),
-        ),
-        (false, true) => (
-            "it has stamp columns, and stamps = \"beside\" keeps them in a table of their own",
-            format!(
-                "ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN}; or leave stamps out",
-                table(id)
-            ),
-        ),
-        _ => return,
-    };
-    findings.push(Finding::blocker("E620", &scope.node, what).table(id).fix(fix));
 }
 
 pub(super) async fn findings(conn: &mut Conn, scope: &Scope, state: &State) -> Result<Vec<Finding>> {

@@ -2,10 +2,10 @@
 //!
 //! Owns: judging what the catalog shows of a table. Refuses: the server's settings and what is installed (see `check`).
 
-use super::beside;
 use super::state::State;
 use super::triggers;
 use super::versions;
+use crate::install::stamps_elsewhere;
 use crate::model::schema::{ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::Flavor;
@@ -197,7 +197,7 @@ pub(super) fn foreign_trigger(scope: &Scope, id: &TableId, name: &str) -> Findin
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
     let is_beside = scope.mapped(&catalog.table.id).beside;
     if scope.mode != Mode::Merge || is_beside != catalog.table.is_beside() {
-        return beside::elsewhere(scope, catalog, findings);
+        return findings.extend(stamps_elsewhere(scope, catalog, table));
     }
     for (name, bits, definition) in [(VERSION_COLUMN, 64, "BIGINT"), (ORIGIN_COLUMN, 16, "SMALLINT")] {
         let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {

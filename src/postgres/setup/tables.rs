@@ -6,8 +6,9 @@
 use super::state::{State, cell, rows};
 use super::versions;
 use crate::error::Result;
+use crate::install::stamps_elsewhere;
 use crate::model::schema::{ColumnType, TableId};
-use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
+use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::postgres::catalog::TRIGGER_PREFIX;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
@@ -121,7 +122,7 @@ pub(super) fn of_partition(id: &TableId, on: &TableId) -> String {
 fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
     let is_beside = scope.mapped(&catalog.table.id).beside;
     if scope.mode != Mode::Merge || is_beside != catalog.table.is_beside() {
-        return elsewhere(scope, catalog, is_beside, findings);
+        return findings.extend(stamps_elsewhere(scope, catalog, table));
     }
     for (name, bits, definition) in [(VERSION_COLUMN, 64, "bigint"), (ORIGIN_COLUMN, 16, "smallint")] {
         let Some(column) = catalog.table.column(name).map(|i| &catalog.table.columns[i]) else {
@@ -147,30 +148,6 @@ fn stamp_columns(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Findi
             );
         }
     }
-}
-
-/// Stamps that stand where this sync does not look for them.
-fn elsewhere(scope: &Scope, catalog: &CatalogTable, wanted: bool, findings: &mut Vec<Finding>) {
-    let id = &catalog.table.id;
-    let is_there = catalog.table.is_beside();
-    let (what, fix) = match (is_there, wanted && catalog.table.column(VERSION_COLUMN).is_some()) {
-        (true, _) => (
-            "its stamps stand in a table of their own, for a merge sync with stamps = \"beside\"",
-            format!(
-                "tear that sync down (tidelock teardown), or, if there is none: DROP TABLE {}",
-                table(&stamps_of(id))
-            ),
-        ),
-        (false, true) => (
-            "it has stamp columns, and stamps = \"beside\" keeps them in a table of their own",
-            format!(
-                "ALTER TABLE {} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN}; or leave stamps out",
-                table(id)
-            ),
-        ),
-        (false, false) => return,
-    };
-    findings.push(Finding::blocker("E620", &scope.node, what).table(id).fix(fix));
 }
 
 fn other_sync(scope: &Scope, state: &State, id: &TableId, findings: &mut Vec<Finding>) {
