@@ -23,6 +23,7 @@ all_pairs! {
     the_arbiter_answers => the_arbiter_answers;
     the_tables_are_left_as_they_were => the_tables_are_left_as_they_were;
     versions_come_from_where_they_are_to => versions_come_from_where_they_are_to;
+    stamps_that_stand_elsewhere_are_told => stamps_that_stand_elsewhere_are_told;
 }
 
 pair_tests!(mysql_mariadb_only, scenario::FLAVORS, keys_in_another_case => keys_in_another_case; documents_of_one_value => documents_of_one_value;);
@@ -677,6 +678,29 @@ async fn versions_come_from_where_they_are_to(pair: Pair) {
         (Some("shipped"), Some("7"))
     );
     assert_eq!(stamp(&scene, Side::A, 1).await, (3 << 32, 1));
+}
+
+/// In columns where the configuration looks beside, and the other way round; and for a sync that needs none.
+async fn stamps_that_stand_elsewhere_are_told(pair: Pair) {
+    const BESIDE: &str = "\n[sync.table.item]\nstamps = \"beside\"\n";
+    for (first, then, words) in [
+        ("", BESIDE, "it has stamp columns"),
+        (BESIDE, "", "in a table of their own"),
+    ] {
+        let mut scene = Scene::new("b_elsewhere", pair, Way::Merge, &[ITEM]).await;
+        scene.configure("from:a", first);
+        scene.lock.ok(&["setup", "--execute"]).await;
+        scene.configure("from:a", then);
+        let mut said = scene.lock.run(&["check"]).await.stdout;
+        let found = |said: &str| said.matches("E620").count() == 2 && said.matches(words).count() == 2;
+        assert!(found(&said), "{said}");
+        if first == BESIDE {
+            scene.way = Way::AToB;
+            scene.configure("from:a", "");
+            said = scene.lock.run(&["check"]).await.stdout;
+            assert!(found(&said), "{said}");
+        }
+    }
 }
 
 const NAME: Table = Table {
