@@ -865,7 +865,9 @@ async fn ask_again(pair: Pair) {
     let rows = "INSERT INTO crew VALUES (1, 'ann', 'old'); INSERT INTO crew VALUES (2, 'bea', 'old')";
     let mut scene = agreed("p_askagain", pair, &[CREW], "on_conflict = \"ask\"", rows).await;
     let thrice = ["x", "y", "a"].map(|note| format!("UPDATE crew SET note = '{note}'"));
-    apart(&mut scene, &thrice.join("; "), "UPDATE crew SET note = 'first'").await;
+    // One transaction: the second one by itself would be above both sides, and end what the first one left open.
+    let thrice = format!("START TRANSACTION; {}; COMMIT", thrice.join("; "));
+    apart(&mut scene, &thrice, "UPDATE crew SET note = 'first'").await;
     // Above the change that waits, below what stands on a.
     scene
         .exec(

@@ -50,11 +50,15 @@ async fn ruled(hint: &str, shape: Shape, tables: &[Table], more: &str, rows: &st
 /// What users do on each node while Tidelock is away; returns when all of it has been met everywhere.
 async fn apart(net: &mut Net, on: [&str; 3]) {
     net.stop().await;
+    write(net, on).await;
+    net.run();
+    net.crossed().await;
+}
+
+async fn write(net: &Net, on: [&str; 3]) {
     for (node, statements) in on.into_iter().enumerate() {
         net.exec(node, statements).await;
     }
-    net.run();
-    net.crossed().await;
 }
 
 /// Three nodes write the same keys: first while Tidelock is away, then while it catches up, once through a kill.
@@ -291,8 +295,12 @@ async fn a_spoke_overrides_for_all(shape: Shape) {
     let rows = "INSERT INTO item VALUES (1, 'x', 0, 'old'); INSERT INTO item VALUES (2, 'x', 0, 'old'); \
                 INSERT INTO item VALUES (3, 'x', 0, 'old')";
     let mut net = ruled("h_over", shape, &[ITEM], "", rows).await;
-    apart(
-        &mut net,
+    // What n1 wrote comes by the hub to n2 before the hub has seen what n2 wrote, so n2 meets it.
+    net.stop().await;
+    let last = format!("{}/n2->n0", net.sync);
+    net.lock.ok(&["pause", &last]).await;
+    write(
+        &net,
         [
             "UPDATE item SET note = 'n0' WHERE id = 1",
             "UPDATE item SET note = 'n1' WHERE id = 1; UPDATE item SET n = 1 WHERE id = 2; DELETE FROM item WHERE id = 2; \
@@ -302,6 +310,16 @@ async fn a_spoke_overrides_for_all(shape: Shape) {
         ],
     )
     .await;
+    net.run();
+    let met = format!(
+        "tidelock.conflict WHERE sync = '{}' AND key_json = '[3]'",
+        net.sync
+    );
+    eventually(LIMIT, "n2 meets what n1 wrote", async || {
+        net.db(2).count(&met).await == 1
+    })
+    .await;
+    net.lock.ok(&["resume", &last]).await;
     net.wait_equal().await;
     net.everywhere("item WHERE id = 2", 0).await;
     net.age(2).await;

@@ -288,8 +288,8 @@ pub(super) async fn put_back(pair: Pair) {
     let mut scene = agreed("p_back", pair, &[CREW, SHIFT], rules, rows).await;
     apart(
         &mut scene,
-        "UPDATE shift SET crew = 2 WHERE id = 10; DELETE FROM crew WHERE id = 1; UPDATE shift SET day = 'su' WHERE id = 20; UPDATE shift SET day = 'sa' WHERE id = 20; DELETE FROM shift WHERE id = 20; DELETE FROM crew WHERE id = 3",
-        "UPDATE shift SET day = 'mo' WHERE id = 10; UPDATE shift SET day = 'tu' WHERE id = 10; UPDATE shift SET day = 'we' WHERE id = 20",
+        "START TRANSACTION; UPDATE shift SET crew = 2 WHERE id = 10; DELETE FROM crew WHERE id = 1; UPDATE shift SET day = 'su' WHERE id = 20; UPDATE shift SET day = 'sa' WHERE id = 20; DELETE FROM shift WHERE id = 20; DELETE FROM crew WHERE id = 3; COMMIT",
+        "START TRANSACTION; UPDATE shift SET day = 'mo' WHERE id = 10; UPDATE shift SET day = 'tu' WHERE id = 10; UPDATE shift SET day = 'we' WHERE id = 20; COMMIT",
     )
     .await;
     let orphans = "shift s WHERE crew IS NOT NULL AND NOT EXISTS (SELECT 1 FROM crew c WHERE c.id = s.crew)";
