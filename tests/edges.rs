@@ -9,8 +9,11 @@ use harness::{Kind, eventually};
 use scenario::{ITEM, LIMIT, Pair, SEAT, Scene, Side, Way, numbers};
 use std::time::Duration;
 
-pairs! {
+long_pairs! {
     a_signal_never_splits_a_large_transaction => a_signal_never_splits_a_large_transaction;
+}
+
+pairs! {
     a_refused_copy_leaves_nothing_to_replay => a_refused_copy_leaves_nothing_to_replay;
     half_a_proof_is_no_proof => half_a_proof_is_no_proof;
     the_truth_answers_though_its_value_is_taken => the_truth_answers_though_its_value_is_taken;

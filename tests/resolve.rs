@@ -8,9 +8,12 @@ use harness::{Output, eventually};
 use scenario::{ITEM, LIMIT, NEW, Pair, SEAT, Scene, Side, Table, Way};
 use serde_json::Value as Json;
 
+long_pairs! {
+    a_delete_is_taken_and_taken_back => a_delete_is_taken_and_taken_back;
+}
+
 pairs! {
     an_override_long_after_reaches_both_sides => an_override_long_after_reaches_both_sides;
-    a_delete_is_taken_and_taken_back => a_delete_is_taken_and_taken_back;
     a_merge_keeps_what_each_side_changed => a_merge_keeps_what_each_side_changed;
     a_row_that_moved_on_needs_consent => a_row_that_moved_on_needs_consent;
     a_unique_clash_is_resolved_for_either_side => a_unique_clash_is_resolved_for_either_side;

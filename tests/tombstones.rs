@@ -12,13 +12,16 @@ use tidelock::engine::Node;
 use tidelock::model::collection::{Batch, Dropped, Holder};
 use tidelock::model::schema::{Engine, TableId};
 
-pairs! {
-    collected_when_both_know => collected_when_both_know;
+long_pairs! {
     held_while_a_link_rests => held_while_a_link_rests;
     inserted_again_above_the_floor => inserted_again_above_the_floor;
-    killed_between_mark_and_drop => killed_between_mark_and_drop;
     an_idle_pair_writes_nothing => an_idle_pair_writes_nothing;
     raised_after_the_mark => raised_after_the_mark;
+}
+
+pairs! {
+    collected_when_both_know => collected_when_both_know;
+    killed_between_mark_and_drop => killed_between_mark_and_drop;
     a_row_below_its_tombstone_is_raised => a_row_below_its_tombstone_is_raised;
 }
 

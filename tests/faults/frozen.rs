@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::stage::Pair;
-use crate::{Scene, Side, on_both_pairs};
+use crate::{Scene, Side, long_on_both_pairs};
 
-on_both_pairs!(noticed_and_survived);
+long_on_both_pairs!(noticed_and_survived);
 
 /// Documented; and what a busy machine adds.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30 + 20);

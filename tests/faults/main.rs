@@ -36,6 +36,21 @@ macro_rules! on_both_pairs {
 }
 pub(crate) use on_both_pairs;
 
+/// Long ones: on the second pair in `make test-all` only.
+macro_rules! long_on_both_pairs {
+    ($($test:ident),+ $(,)?) => { $(
+        mod $test {
+            use crate::stage::{NEW, OLD};
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres18_mysql() { super::$test(NEW).await }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "make test-all"]
+            async fn postgres15_mariadb() { super::$test(OLD).await }
+        }
+    )+ };
+}
+pub(crate) use long_on_both_pairs;
+
 const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

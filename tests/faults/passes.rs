@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::harness::{Kind, Session, eventually};
 use crate::stage::Pair;
-use crate::{NOTICED, Scene, Side, cut, on_both_pairs};
+use crate::{NOTICED, Scene, Side, cut, long_on_both_pairs, on_both_pairs};
 
-on_both_pairs!(on_mysql, on_postgres);
+on_both_pairs!(on_mysql);
+// PostgreSQL stands in both pairs.
+long_on_both_pairs!(on_postgres);
 
 /// Provokes a fault on `side`, gives that side something to write, waits for the words, mends it, and finds both
 /// sides equal.

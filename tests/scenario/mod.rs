@@ -437,7 +437,16 @@ macro_rules! pairs {
     };
 }
 
-/// The same, and one test per pair of one kind and of MySQL with MariaDB, which only `make test-all` runs.
+/// Long ones: on the first pair, and on the second in `make test-all` only.
+#[macro_export]
+macro_rules! long_pairs {
+    ($($name:ident => $scenario:expr;)+) => {
+        $crate::pair_tests!(long_postgres18_mysql, scenario::NEW, $($name => $scenario;)+);
+        $crate::pair_tests!(long_postgres15_mariadb, scenario::OLD, #[ignore = "make test-all"] $($name => $scenario;)+);
+    };
+}
+
+/// As `pairs!`, and one test per pair of one kind and of MySQL with MariaDB, which only `make test-all` runs.
 #[macro_export]
 macro_rules! all_pairs {
     ($($name:ident => $scenario:expr;)+) => {
