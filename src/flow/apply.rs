@@ -16,6 +16,7 @@ mod waiting;
 
 use super::pulse::Conflicts;
 use super::spec::LinkSpec;
+use crate::chunk::Chunk;
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::model::conflict::{Conflict, ConflictKind, Local, Reason};
@@ -169,6 +170,12 @@ impl Applier {
             self.copied(layer).await?;
         }
         Ok(rows)
+    }
+
+    /// The chunk's rows are those of the open transaction.
+    pub(crate) async fn chunk_done(&mut self, chunk: &Chunk) -> Result<()> {
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        self.target.chunk_done(link, self.checkpoint.epoch, chunk).await
     }
 
     /// Keeps tombstones of a first copy.

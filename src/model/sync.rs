@@ -311,6 +311,14 @@ impl Checkpoint {
     }
 }
 
+/// A lane beside a link's first, in which a copy writes chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lane {
+    pub number: u16,
+    pub epoch: i64,
+    pub seq: i64,
+}
+
 /// What a target knows of a link that writes into it, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkStatus {
