@@ -16,7 +16,7 @@ macro_rules! on_target {
 mod copy;
 mod tombstones;
 
-pub use copy::{Snapshot, start_position};
+pub use copy::{Snapshot, settle_position, start_position};
 
 use crate::access::{Access, SourceOptions};
 use crate::error::{Halt, Result, of_sync};

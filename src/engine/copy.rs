@@ -3,7 +3,7 @@
 //! Owns, refuses, fails: as `engine`.
 
 use super::{Node, Target};
-use crate::access::SourceOptions;
+use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
 use crate::error::Result;
 use crate::model::position::Position;
@@ -49,6 +49,14 @@ impl Snapshot {
                 all(mysql::snapshot::Snapshot::resume(&options, from, count).await?)
             }
         })
+    }
+
+    /// The rows are of the moment of the start; else there is a settle position.
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.is_exact(),
+            Snapshot::Mysql(snapshot) => snapshot.is_exact(),
+        }
     }
 
     pub fn start(&self) -> &Position {
@@ -103,6 +111,14 @@ pub async fn start_position(engine: Engine, options: SourceOptions) -> Result<Po
     match engine {
         Engine::Postgres => postgres::snapshot::start_position(&options).await,
         Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options).await,
+    }
+}
+
+/// The position before which the log holds all that is visible now.
+pub async fn settle_position(engine: Engine, access: &Access) -> Result<Position> {
+    match engine {
+        Engine::Postgres => postgres::snapshot::settle_position(access).await,
+        Engine::Mysql | Engine::Mariadb => mysql::snapshot::settle_position(access).await,
     }
 }
 

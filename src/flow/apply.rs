@@ -12,6 +12,7 @@ mod contested;
 mod foreign;
 mod parking;
 mod reassert;
+mod renew;
 mod waiting;
 
 use super::pulse::Conflicts;
@@ -33,6 +34,7 @@ use contested::{Contested, Decided};
 use foldhash::{HashMap, HashSet};
 use foreign::Foreign;
 use parking::Ledger;
+use renew::Renewer;
 use std::sync::Arc;
 use waiting::Waiting;
 
@@ -65,6 +67,7 @@ pub(crate) struct Applier {
     waiting: Waiting,
     ledger: Ledger,
     foreign: Foreign,
+    renewer: Renewer,
     /// What is tried again in the open transaction.
     trying: HashSet<ParkedKey>,
     /// Of that, what is written although its parent waits, because that is tried too.
@@ -89,6 +92,7 @@ impl Applier {
             waiting: Waiting::default(),
             ledger: Ledger::default(),
             foreign: Foreign::default(),
+            renewer: Renewer::default(),
             trying: HashSet::default(),
             hoping: HashSet::default(),
             parent_keys: HashMap::default(),

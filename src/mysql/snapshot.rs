@@ -13,7 +13,7 @@ use super::codec::decode_select;
 use super::source::{Quiet, begun, current_position, serves, settings};
 use super::sql::{beside, quote, range, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
-use crate::access::SourceOptions as Options;
+use crate::access::{Access, SourceOptions as Options};
 use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
 use crate::model::origin::CONTROL;
@@ -132,6 +132,10 @@ impl Snapshot {
     /// Where streaming begins.
     pub fn start(&self) -> &Position {
         &self.start
+    }
+
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
     }
 
     /// The table before must have been read to its end.
@@ -340,6 +344,19 @@ async fn read_table(
         let _ = batches.send(Ok(batch)).await;
     }
     Ok(())
+}
+
+/// What is visible now is in the log before this.
+pub async fn settle_position(access: &Access) -> Result<Position> {
+    let read = async {
+        let mut conn = connect(access).await?;
+        let flavor = flavor(&mut conn).await?;
+        tokio::time::sleep(SETTLE_DELAY).await;
+        let end = current_position(&mut conn, flavor).await?;
+        let _ = conn.disconnect().await;
+        Ok(end)
+    };
+    read.await.map_err(|error: Error| error.node(&access.node))
 }
 
 /// Where streaming begins when no copy is wanted.

@@ -8,7 +8,7 @@
 use super::relation::decode_cell;
 use super::source::slot_of;
 use super::{connect, fail, slot, sql};
-use crate::access::SourceOptions;
+use crate::access::{Access, SourceOptions};
 use crate::chunk::Range;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
@@ -65,6 +65,10 @@ impl Snapshot {
     /// Where streaming begins: the slot's first position, of which the rows are.
     pub fn start(&self) -> &Position {
         &self.start
+    }
+
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
     }
 
     pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
@@ -215,6 +219,16 @@ async fn readers(
         begun.map_err(|error| fail("read by an exported snapshot", error))?;
     }
     Ok(clients)
+}
+
+/// What is visible now is in the log before this.
+pub async fn settle_position(access: &Access) -> Result<Position> {
+    let read = async {
+        let client = connect(access).await?;
+        slot::log_end(&client).await
+    };
+    let end: Result<u64> = read.await;
+    end.map(Position::Lsn).map_err(|error| error.node(&access.node))
 }
 
 /// Where a link starts whose tables are not copied. An existing slot stays: it may hold changes that are wanted.

@@ -265,7 +265,11 @@ impl Work {
             if applier.is_none() {
                 let (link, spec) = (&self.link, &self.link.target);
                 let target = Target::open(spec.engine, &spec.access, link.is_merge()).await?;
-                applier = Some(Applier::new(target, Arc::clone(link), checkpoint.clone()));
+                let mut lane = Applier::new(target, Arc::clone(link), checkpoint.clone());
+                if !reader.is_exact() {
+                    lane.copies_later_rows();
+                }
+                applier = Some(lane);
             }
             let Some(applier) = applier.as_mut() else { break };
             if !self.chunk(&mut reader, applier, chunk).await? {
