@@ -9,7 +9,7 @@ use super::{fail, sql};
 use crate::chunk::{Bound, Chunk, Range, from_json};
 use crate::error::{Error, Result};
 use crate::model::schema::TableId;
-use crate::model::sync::CatalogTable;
+use crate::model::sync::{CatalogTable, TableCopy};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, params};
 
@@ -29,23 +29,54 @@ pub async fn bounds(conn: &mut Conn, of: &CatalogTable, rows: u64) -> Result<Vec
     }
 }
 
+const DOING: &str = "read how far a copy is";
+
+async fn is_there(conn: &mut Conn) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM information_schema.tables
+                WHERE table_schema = 'tidelock' AND table_name = 'chunk'";
+    let count: Option<u64> = conn.query_first(sql).await.map_err(|error| fail(DOING, error))?;
+    Ok(count == Some(1))
+}
+
+fn unknown() -> Error {
+    Error::definite(DOING).why("a row of tidelock.chunk is of another version of Tidelock")
+}
+
+pub async fn progress(conn: &mut Conn, sync: &str, link: &str) -> Result<Vec<TableCopy>> {
+    if !is_there(conn).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT CONCAT(schema_name, '.', table_name), COUNT(*), CAST(SUM(state = 'done') AS SIGNED),
+                      CAST(SUM(copied_rows) AS SIGNED), CAST(SUM(estimated_rows) AS SIGNED),
+                      CAST(SUM(copied_bytes) AS SIGNED), CAST(SUM(estimated_bytes) AS SIGNED)
+                 FROM tidelock.chunk WHERE sync = :sync AND link = :link GROUP BY 1 ORDER BY 1";
+    let rows: Result<Vec<Row>, _> = conn.exec(sql, params! { sync, link }).await;
+    let table = |mut row: Row| {
+        Some(TableCopy {
+            table: take(&mut row, 0)?,
+            chunks: take(&mut row, 1)?,
+            chunks_done: take(&mut row, 2)?,
+            rows: take(&mut row, 3)?,
+            rows_estimated: take(&mut row, 4)?,
+            bytes: take(&mut row, 5)?,
+            bytes_estimated: take(&mut row, 6)?,
+        })
+    };
+    let rows = rows.map_err(|error| fail(DOING, error))?;
+    rows.into_iter()
+        .map(|row| table(row).ok_or_else(unknown))
+        .collect()
+}
+
 pub async fn chunks(conn: &mut Conn, sync: &str, link: &str) -> Result<Vec<Chunk>> {
-    let doing = "read how far a copy is";
-    let there: Result<Option<u64>, _> = conn
-        .query_first(
-            "SELECT COUNT(*) FROM information_schema.tables
-              WHERE table_schema = 'tidelock' AND table_name = 'chunk'",
-        )
-        .await;
-    if there.map_err(|error| fail(doing, error))? != Some(1) {
+    if !is_there(conn).await? {
         return Ok(Vec::new());
     }
     let sql = "SELECT schema_name, table_name, number, low_key, high_key, CAST(state = 'done' AS SIGNED),
                       estimated_rows, estimated_bytes, copied_rows, copied_bytes
                  FROM tidelock.chunk WHERE sync = :sync AND link = :link ORDER BY 1, 2, 3";
     let rows: Result<Vec<Row>, _> = conn.exec(sql, params! { sync, link }).await;
-    let unknown = || Error::definite(doing).why("a row of tidelock.chunk is of another version of Tidelock");
-    rows.map_err(|error| fail(doing, error))?
+    rows.map_err(|error| fail(DOING, error))?
         .into_iter()
         .map(|mut row| chunk(&mut row).ok_or_else(unknown))
         .collect()

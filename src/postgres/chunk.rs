@@ -8,7 +8,7 @@ use super::{fail, sql};
 use crate::chunk::{Bound, Chunk, Range, from_json};
 use crate::error::{Error, Result};
 use crate::model::schema::TableId;
-use crate::model::sync::CatalogTable;
+use crate::model::sync::{CatalogTable, TableCopy};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 /// The keys that cut the table into chunks of so many rows.
@@ -30,21 +30,52 @@ pub async fn bounds(client: &Client, of: &CatalogTable, rows: u64) -> Result<Vec
     }
 }
 
+const DOING: &str = "read how far a copy is";
+
+async fn is_there(client: &Client) -> Result<bool> {
+    let sql = "SELECT to_regclass('tidelock.chunk') IS NOT NULL";
+    let row = client.query_one(sql, &[]).await;
+    row.and_then(|row| row.try_get(0))
+        .map_err(|error| fail(DOING, error))
+}
+
+pub async fn progress(client: &Client, sync: &str, link: &str) -> Result<Vec<TableCopy>> {
+    if !is_there(client).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT schema_name || '.' || table_name, count(*), count(*) FILTER (WHERE state = 'done'),
+                      sum(copied_rows)::bigint, sum(estimated_rows)::bigint, sum(copied_bytes)::bigint,
+                      sum(estimated_bytes)::bigint
+                 FROM tidelock.chunk WHERE sync = $1 AND link = $2 GROUP BY 1 ORDER BY 1";
+    let rows = client.query(sql, &[&sync, &link]).await;
+    let table = |row: &Row| -> Result<TableCopy, tokio_postgres::Error> {
+        let count = |place| Ok::<_, tokio_postgres::Error>(row.try_get::<_, i64>(place)?.unsigned_abs());
+        Ok(TableCopy {
+            table: row.try_get(0)?,
+            chunks: count(1)?,
+            chunks_done: count(2)?,
+            rows: count(3)?,
+            rows_estimated: row.try_get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+            bytes: count(5)?,
+            bytes_estimated: count(6)?,
+        })
+    };
+    let rows = rows.map_err(|error| fail(DOING, error))?;
+    rows.iter()
+        .map(|row| table(row).map_err(|error| fail(DOING, error)))
+        .collect()
+}
+
 pub async fn chunks(client: &Client, sync: &str, link: &str) -> Result<Vec<Chunk>> {
-    let doing = "read how far a copy is";
-    let there = client
-        .query_one("SELECT to_regclass('tidelock.chunk') IS NOT NULL", &[])
-        .await;
-    let there = there.and_then(|row| row.try_get(0));
-    if !there.map_err(|error| fail(doing, error))? {
+    if !is_there(client).await? {
         return Ok(Vec::new());
     }
     let sql = "SELECT schema_name, table_name, number, low_key, high_key, state = 'done', estimated_rows,
                       estimated_bytes, copied_rows, copied_bytes
                  FROM tidelock.chunk WHERE sync = $1 AND link = $2 ORDER BY 1, 2, 3";
     let rows = client.query(sql, &[&sync, &link]).await;
-    let rows = rows.map_err(|error| fail(doing, error))?;
-    let chunk = |row: &Row| chunk(row).map_err(|error| fail(doing, error));
+    let rows = rows.map_err(|error| fail(DOING, error))?;
+    let chunk = |row: &Row| chunk(row).map_err(|error| fail(DOING, error));
     rows.iter().map(chunk).collect()
 }
 

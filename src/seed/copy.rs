@@ -223,12 +223,15 @@ impl Start {
     }
 }
 
-/// How much there is to copy, and how much of it is done, for whoever watches.
+/// How much this process has to copy, for whoever watches.
 fn show(pulse: &Pulse, chunks: &[Chunk]) {
-    let estimated = chunks.iter().filter_map(|chunk| chunk.estimated_rows).sum();
-    let copied = chunks.iter().map(|chunk| chunk.copied_rows).sum();
-    pulse.figures.copy_estimated.store(estimated, Relaxed);
-    pulse.figures.copied_rows.store(copied, Relaxed);
+    let open = || chunks.iter().filter(|chunk| !chunk.is_done);
+    let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
+    let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
+    pulse.figures.copy_estimated.store(rows, Relaxed);
+    pulse.figures.copy_bytes_estimated.store(bytes, Relaxed);
+    let count = open().count() as u64;
+    pulse.figures.copy_chunks_open.store(count, Relaxed);
 }
 
 impl Work {
@@ -304,12 +307,13 @@ impl Work {
             let layers = copied_rows(&passing.plan, rows, first)?;
             first += count;
             let written = applier.copy(&layers).await?;
-            self.pulse.copied(written);
+            self.pulse.copied(written, bytes as u64);
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
+        self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
         info!(
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
             conflicts = tally.conflicts, "chunk copied"
