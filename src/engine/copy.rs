@@ -153,6 +153,10 @@ impl Target {
         on_target!(self, target => target.open_lanes(link, count, seq).await)
     }
 
+    pub async fn close_lanes(&mut self, link: (&str, &str)) -> Result<()> {
+        on_target!(self, target => target.close_lanes(link).await)
+    }
+
     pub async fn lanes(&mut self, link: (&str, &str), epoch: i64) -> Result<Vec<Lane>> {
         on_target!(self, target => target.lanes(link, epoch).await)
     }

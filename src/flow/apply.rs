@@ -182,6 +182,13 @@ impl Applier {
         self.target.chunk_done(link, self.checkpoint.epoch, chunk).await
     }
 
+    /// Ends a first copy in the open transaction: until `settle` the stream may repeat what the copy holds.
+    pub(crate) async fn copied_all(&mut self, settle: Option<Position>) -> Result<()> {
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        self.target.close_lanes(link).await?;
+        self.settle(settle).await
+    }
+
     /// Keeps tombstones of a first copy.
     pub(crate) async fn bury(&mut self, buried: &[(Arc<Plan>, Planned)]) -> Result<()> {
         let Some((plan, _)) = buried.first() else {

@@ -215,7 +215,9 @@ impl Start {
                 (one, other) => one.or(other),
             };
         }
-        applier.settle(settle.filter(|settle| settle != start)).await?;
+        applier
+            .copied_all(settle.filter(|settle| settle != start))
+            .await?;
         applier.commit().await?;
         work.pulse.set(State::Starting, "");
         info!(link = %link.id, position = %start, "first copy committed");

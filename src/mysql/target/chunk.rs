@@ -27,6 +27,8 @@ const OPEN_LANE: &str = "INSERT IGNORE INTO tidelock.checkpoint (sync, link, lan
     origin, hop, segment, 0, config_hash, source_identity FROM tidelock.checkpoint \
     WHERE sync = :sync AND link = :link AND lane = 0";
 
+const CLOSE_LANES: &str = "DELETE FROM tidelock.checkpoint WHERE sync = :sync AND link = :link AND lane > 0";
+
 /// None where the link is not of that epoch any more.
 const LANES: &str = "SELECT c.lane, c.epoch, c.seq FROM tidelock.checkpoint AS c JOIN tidelock.checkpoint AS f \
     ON f.sync = c.sync AND f.link = c.link AND f.lane = 0 AND f.epoch = :epoch \
@@ -102,6 +104,13 @@ impl Target {
                 .await?;
         }
         Ok(())
+    }
+
+    /// In the open transaction, which ends the copy: only the link's first lane stays.
+    pub async fn close_lanes(&mut self, link: (&str, &str)) -> Result<()> {
+        let (sync, link) = link;
+        self.chunk_statement("close the lanes of a copy", CLOSE_LANES, params! { sync, link })
+            .await
     }
 
     /// The lanes of a link that is still of this epoch.

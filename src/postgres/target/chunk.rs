@@ -25,6 +25,8 @@ const OPEN_LANES: &str = "INSERT INTO tidelock.checkpoint (sync, link, lane, epo
     hop, segment, 0, config_hash, source_identity FROM tidelock.checkpoint, generate_series(1, $3::int2) AS n \
     WHERE sync = $1 AND link = $2 AND lane = 0 ON CONFLICT DO NOTHING";
 
+const CLOSE_LANES: &str = "DELETE FROM tidelock.checkpoint WHERE sync = $1 AND link = $2 AND lane > 0";
+
 /// None where the link is not of that epoch any more.
 const LANES: &str = "SELECT lane, epoch, seq FROM tidelock.checkpoint AS c WHERE sync = $1 AND link = $2 AND lane > 0 \
     AND EXISTS (SELECT FROM tidelock.checkpoint AS f WHERE f.sync = c.sync AND f.link = c.link AND f.lane = 0 \
@@ -86,6 +88,14 @@ impl Target {
     pub async fn open_lanes(&mut self, link: (&str, &str), count: i16, seq: i64) -> Result<()> {
         let (sync, link) = link;
         self.query("open lanes for a copy", OPEN_LANES, &[&sync, &link, &count, &seq])
+            .await
+            .map(|_| ())
+    }
+
+    /// In the open transaction, which ends the copy: only the link's first lane stays.
+    pub async fn close_lanes(&mut self, link: (&str, &str)) -> Result<()> {
+        let (sync, link) = link;
+        self.query("close the lanes of a copy", CLOSE_LANES, &[&sync, &link])
             .await
             .map(|_| ())
     }
