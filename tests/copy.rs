@@ -83,7 +83,11 @@ async fn done(scene: &Scene, to: Side) -> Rows {
 /// All chunks are done, and those that were done before are as they were.
 async fn assert_went_on(scene: &Scene, to: Side, before: &Rows) {
     let after = done(scene, to).await;
-    assert_eq!(after.len(), 11, "ten chunks of seats and one of probes");
+    assert_eq!(
+        after.len(),
+        12,
+        "ten chunks of seats, an empty last one, and one of probes"
+    );
     for chunk in before {
         assert!(after.contains(chunk), "done again: {chunk:?}, now {after:?}");
     }
@@ -104,6 +108,30 @@ const MEANWHILE: &str = "UPDATE seat SET place = 100005 WHERE id = 5; UPDATE sea
     DELETE FROM seat WHERE id = 10; INSERT INTO seat VALUES (10, 100010, 'again', 1);
     INSERT INTO seat VALUES (5000, 10, 'of ten', 1); DELETE FROM seat WHERE id = 5000; INSERT INTO seat VALUES (5001, 10, 'x', 1)";
 
+/// Seen by a second process: what is done, and how much there is.
+async fn assert_told(scene: &Scene) {
+    let told = scene.lock.run(&["status", "--json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let links = told["links"].as_array().unwrap();
+    let copies = links.iter().flat_map(|link| link["copy"].as_array().unwrap());
+    let seats: Vec<_> = copies
+        .filter(|copy| copy["table"].as_str().unwrap().ends_with(".seat"))
+        .collect();
+    assert_eq!(seats.len(), 1, "{told}");
+    let figure = |name: &str| seats[0][name].as_u64().unwrap_or_default();
+    assert_eq!(
+        (figure("chunks"), figure("chunks_done"), figure("rows")),
+        (11, 5, 500),
+        "{told}"
+    );
+    assert!(figure("bytes") > 500 * 3000, "{told}");
+    let shown = scene.lock.run(&["status"]).await.stdout;
+    assert!(
+        shown.contains("copied 500") && shown.contains("5 of 12 chunks"),
+        "{shown}"
+    );
+}
+
 async fn killed(pair: Pair, way: Way, from: Side) {
     let to = from.other();
     let mut scene = Scene::new("copykill", pair, way, &[SEAT]).await;
@@ -113,6 +141,7 @@ async fn killed(pair: Pair, way: Way, from: Side) {
     scene.lock.ok(&["setup", "--execute"]).await;
     let mut obstacle = obstacle(&scene, to).await;
     let before = run_into(&mut scene, to).await;
+    assert_told(&scene).await;
     scene.lock.kill9().await;
     scene.exec(from, MEANWHILE).await;
     obstacle.exec("ROLLBACK").await;
