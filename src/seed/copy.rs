@@ -80,16 +80,19 @@ impl Start {
         pulse.set(State::Copying, "");
         let mut ends = self.ends().await?;
         let noted = self.noted().await?;
-        let readers = self.readers(&ends, noted.as_ref()).await?;
+        let tables = self.tables(&mut ends)?;
+        let before = noted.as_ref().map_or(&[][..], |noted| &noted.chunks);
+        let planned = self.planned(&tables, before).await?;
+        let chunks = before.iter().chain(&planned);
+        let chunks = chunks.filter(|chunk| tables.contains_key(&chunk.table));
+        let chunks: Vec<Chunk> = chunks.cloned().collect();
+        let open = chunks.iter().filter(|chunk| !chunk.is_done).count();
+        let readers = self.readers(&ends, noted.as_ref(), open).await?;
         let first = readers.first().ok_or_else(|| Error::bug("open readers"))?;
         let start = first.start().clone();
-        let tables = self.tables(&mut ends)?;
-        let is_anew = noted.is_none();
-        let before = noted.map_or_else(Vec::new, |noted| noted.chunks);
-        let planned = self.planned(&tables, &before).await?;
-        let lanes = self.note(&ends, &start, readers.len(), &planned, is_anew).await?;
-        let chunks = before.into_iter().chain(planned);
-        let chunks: Vec<Chunk> = chunks.filter(|chunk| tables.contains_key(&chunk.table)).collect();
+        let lanes = self
+            .note(&ends, &start, readers.len(), &planned, noted.is_none())
+            .await?;
         show(pulse, &chunks);
         let work = Arc::new(Work {
             link: Arc::clone(&self.link),
@@ -105,9 +108,10 @@ impl Start {
         }
     }
 
-    async fn readers(&self, ends: &Ends, noted: Option<&Noted>) -> Result<Vec<Snapshot>> {
+    /// No more than there is to do.
+    async fn readers(&self, ends: &Ends, noted: Option<&Noted>, open: usize) -> Result<Vec<Snapshot>> {
         let (engine, options) = (self.link.source.engine, self.options(ends));
-        let count = self.link.limits.copy_workers;
+        let count = self.link.limits.copy_workers.min(open).max(1);
         let Some(noted) = noted else {
             self.refuse_rows(ends).await?;
             return Snapshot::open_all(engine, options, count).await;
