@@ -51,8 +51,11 @@ async fn fill(scene: &Scene, from: Side) {
 async fn obstacle(scene: &Scene, to: Side) -> Session {
     let mut session = scene.db(to).session().await;
     if !scene.db(to).kind().is_postgres() {
-        // No trigger of ours locks anything besides.
+        // Nothing but its row is locked, by no trigger of ours and by no gap.
         session.exec("SET @tidelock_apply = 1").await;
+        session
+            .exec("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            .await;
     }
     session.exec("BEGIN").await;
     session
