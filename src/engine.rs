@@ -4,7 +4,19 @@
 //! PostgreSQL no goodbye). Only this file names both. Refuses: everything else: a method is a match, and its contract
 //! stands at the engines' function of the same name. Fails: as that does.
 
+macro_rules! on_target {
+    ($self:ident, $target:ident => $call:expr) => {
+        match $self {
+            Target::Postgres($target) => $call,
+            Target::Mysql($target) => $call,
+        }
+    };
+}
+
+mod copy;
 mod tombstones;
+
+pub use copy::{Snapshot, settle_position, start_position};
 
 use crate::access::{Access, SourceOptions};
 use crate::error::{Halt, Result, of_sync};
@@ -14,7 +26,7 @@ use crate::model::log::{Distance, LogEnd, Place};
 use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
 use crate::model::parked::{MissedBump, Parked, ParkedKey};
 use crate::model::position::Position;
-use crate::model::schema::{Engine, ForeignKey, Table, TableId};
+use crate::model::schema::{Engine, ForeignKey, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server, Size};
 use crate::model::value::Row;
@@ -75,75 +87,9 @@ impl Source {
     }
 }
 
-pub enum Snapshot {
-    Postgres(Box<postgres::snapshot::Snapshot>),
-    Mysql(Box<mysql::snapshot::Snapshot>),
-}
-
-impl Snapshot {
-    /// Opens a consistent image and the point from which the log continues it.
-    pub async fn open(engine: Engine, options: SourceOptions) -> Result<Snapshot> {
-        Ok(match engine {
-            Engine::Postgres => {
-                Snapshot::Postgres(Box::new(postgres::snapshot::Snapshot::open(&options).await?))
-            }
-            Engine::Mysql | Engine::Mariadb => {
-                Snapshot::Mysql(Box::new(mysql::snapshot::Snapshot::open(&options).await?))
-            }
-        })
-    }
-
-    pub fn start(&self) -> &Position {
-        match self {
-            Snapshot::Postgres(snapshot) => snapshot.start(),
-            Snapshot::Mysql(snapshot) => snapshot.start(),
-        }
-    }
-
-    pub async fn open_table(&mut self, table: &Table) -> Result<()> {
-        match self {
-            Snapshot::Postgres(snapshot) => snapshot.open_table(table).await,
-            Snapshot::Mysql(snapshot) => snapshot.open_table(table).await,
-        }
-    }
-
-    /// Empty = the table is done.
-    pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
-        match self {
-            Snapshot::Postgres(snapshot) => snapshot.rows(rows_max).await,
-            Snapshot::Mysql(snapshot) => snapshot.rows(rows_max).await,
-        }
-    }
-
-    /// The settle position, where the image is not exact.
-    pub async fn close(self) -> Result<Option<Position>> {
-        match self {
-            Snapshot::Postgres(snapshot) => snapshot.close().await,
-            Snapshot::Mysql(snapshot) => snapshot.close().await,
-        }
-    }
-}
-
-/// Where a log stands now, kept from being removed (PostgreSQL: the slot is made).
-pub async fn start_position(engine: Engine, options: SourceOptions) -> Result<Position> {
-    match engine {
-        Engine::Postgres => postgres::snapshot::start_position(&options).await,
-        Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options).await,
-    }
-}
-
 pub enum Target {
     Postgres(Box<postgres::target::Target>),
     Mysql(Box<mysql::target::Target>),
-}
-
-macro_rules! on_target {
-    ($self:ident, $target:ident => $call:expr) => {
-        match $self {
-            Target::Postgres($target) => $call,
-            Target::Mysql($target) => $call,
-        }
-    };
 }
 
 impl Target {

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod batch;
+pub mod chunk;
 pub mod cli;
 pub mod compare;
 pub mod config;

@@ -1,31 +1,29 @@
 //! The first start of a sync: start positions, the first copy, and the proof that two sides are equal.
 //!
-//! The copy of a link is one target transaction: rows, checkpoint and marker become visible together or not at all,
-//! so a broken copy leaves nothing behind and is made again. It is handed over to the stream without a gap: the log
-//! is held (slot) or noted (GTID set) before the image is taken.
+//! The copy of a link ([`copy`]) goes chunk by chunk and on where it broke off; [`equal`] is the proof. A copy is handed
+//! over to the stream without a gap: the log is held (slot) or noted (GTID set) before the image is taken.
 //! Rows that a table's filter leaves out are neither copied nor compared.
 //! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
+
+mod copy;
+mod equal;
 
 use crate::access::SourceOptions;
 use crate::ddl;
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
-use crate::flow::pulse::{Live, Pulse, State, now_us};
+use crate::flow::pulse::Live;
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::flow::{self, Applier};
-use crate::model::change::Head;
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
-use crate::model::schema::{Column, Engine, Table, TableId};
-use crate::model::sync::{CatalogTable, ORIGIN_COLUMN, VERSION_COLUMN, tombstones_of};
-use crate::model::value::{Row, Value};
-use crate::plan::layer::Layers;
-use crate::plan::{Address, Move, Plan, PlannedOp};
-use crate::typemap;
+use crate::model::schema::TableId;
+use crate::model::sync::{CatalogTable, tombstones_of};
+use crate::plan::Move;
+use equal::prove_equal;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -93,15 +91,20 @@ async fn with_copies(
 ) -> Result<()> {
     let is_copied = |start: &Start| is_copy(sync, &start.link);
     let (mut copies, others): (Vec<Start>, Vec<Start>) = missing.into_iter().partition(is_copied);
-    // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the seeder too.
+    let mut empty: BTreeSet<String> = BTreeSet::new();
     for start in &mut copies {
+        // Its target holds our own rows, and its way back has begun: who reads from the source has read before.
+        if start.noted().await?.is_some() {
+            has_begun = true;
+            continue;
+        }
+        // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the seeder too.
         let ends = start.ends().await?;
         start.refuse_rows(&ends).await?;
+        empty.insert(start.link.target.name.clone());
     }
     // The ways back first: what users of the empty nodes write while those are filled is in the log already.
-    let targets = copies.iter().map(|start| start.link.target.name.as_str());
-    let empty: BTreeSet<&str> = targets.collect();
-    let leaves_empty = |start: &Start| empty.contains(start.link.source.name.as_str());
+    let leaves_empty = |start: &Start| empty.contains(&start.link.source.name);
     let mut ways_back = Vec::new();
     for start in unused.into_iter().filter(leaves_empty) {
         ways_back.push(start.anew().await?);
@@ -296,77 +299,6 @@ impl Start {
         Ok(())
     }
 
-    async fn copy(mut self, stop: &CancellationToken, pulse: &Pulse) -> Result<()> {
-        pulse.set(State::Copying, "");
-        let mut ends = self.ends().await?;
-        self.refuse_rows(&ends).await?;
-        self.estimate(pulse).await?;
-        let copies_tombstones = self.copies_tombstones;
-        let mut snapshot = Snapshot::open(self.link.source.engine, self.options(&ends)).await?;
-        let position = snapshot.start().clone();
-        if self
-            .target
-            .checkpoint(&self.link.sync, &self.link.id)
-            .await?
-            .is_none()
-        {
-            self.checkpoint(&position, None, COPY_PENDING, &ends.identity)
-                .await?;
-        }
-        let taken = self
-            .target
-            .take_over(&self.link.sync, &self.link.id, &self.link.instance)
-            .await?;
-        let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
-        checkpoint.source_identity = ends.identity.clone();
-        let link = Arc::clone(&self.link);
-        let mut applier = Applier::new(self.target, Arc::clone(&link), checkpoint);
-        applier.begin(&position).await?;
-        let mut copied = 0;
-        for table in &ends.source_tables {
-            let source = Arc::new(link.passage(&table.table.id).kept(&table.table));
-            let plan = ends.planner.plan(&source)?;
-            snapshot.open_table(&source).await?;
-            let mut first = 0;
-            loop {
-                if stop.is_cancelled() {
-                    return applier.rollback().await;
-                }
-                let rows = snapshot.rows(ROWS_MAX).await?;
-                if rows.is_empty() {
-                    break;
-                }
-                let layers = copied_rows(&plan, rows, first)?;
-                first += ROWS_MAX as u64;
-                let written = applier.copy(&layers).await?;
-                pulse.copied(written);
-                copied += written;
-            }
-            info!(link = %link.id, table = %source.id, "table copied");
-        }
-        if copies_tombstones {
-            for table in &ends.tombstones {
-                copy_tombstones(&mut snapshot, &mut applier, &mut ends.planner, table).await?;
-            }
-        }
-        let settle = snapshot.close().await?.filter(|settle| *settle != position);
-        applier.settle(settle).await?;
-        let tally = applier.commit().await?;
-        pulse.set(State::Starting, "");
-        info!(link = %link.id, rows = copied, conflicts = tally.conflicts, %position, "first copy committed");
-        Ok(())
-    }
-
-    /// How many rows there are to copy, for whoever watches.
-    async fn estimate(&self, pulse: &Pulse) -> Result<()> {
-        let source = &self.link.source;
-        let mut node = Node::connect(&source.access, source.engine).await?;
-        let sizes = node.sizes(&source.tables).await?;
-        let rows = sizes.into_iter().flatten().filter_map(|size| size.rows).sum();
-        pulse.figures.copy_estimated.store(rows, Relaxed);
-        Ok(())
-    }
-
     async fn ends(&mut self) -> Result<Ends> {
         let (link, source_spec, target_spec) = (&self.link, &self.link.source, &self.link.target);
         let mut source = Node::connect(&source_spec.access, source_spec.engine).await?;
@@ -427,8 +359,14 @@ impl Start {
         seq: i64,
         identity: &str,
     ) -> Result<()> {
+        let movement = self.movement(position, settle, seq, identity);
+        self.target.create_checkpoint(&movement).await
+    }
+
+    /// The link's first checkpoint, or a pending one that stays so.
+    fn movement(&self, position: &Position, settle: Option<&Position>, seq: i64, identity: &str) -> Move {
         let link = &self.link;
-        let movement = Move {
+        Move {
             marker: Marker {
                 sync: link.sync.clone(),
                 link: link.id.clone(),
@@ -444,8 +382,7 @@ impl Start {
             from_seq: seq,
             settle: settle.map(ToString::to_string),
             source_identity: identity.to_owned(),
-        };
-        self.target.create_checkpoint(&movement).await
+        }
     }
 
     async fn refuse_rows(&self, ends: &Ends) -> Result<()> {
@@ -465,208 +402,5 @@ impl Start {
             }
         }
         Ok(())
-    }
-}
-
-/// What was deleted at the source: another link may have told its target, and what this target's users insert under such
-/// a key must start above it.
-async fn copy_tombstones(
-    snapshot: &mut Snapshot,
-    applier: &mut Applier,
-    planner: &mut Planner,
-    table: &CatalogTable,
-) -> Result<()> {
-    snapshot.open_table(&table.table).await?;
-    let mut first = 0;
-    loop {
-        let rows = snapshot.rows(ROWS_MAX).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let head = copied_head();
-        let mut buried = Vec::with_capacity(rows.len());
-        for (ordinal, row) in (first..).zip(&rows) {
-            let address = Address {
-                head: Arc::clone(&head),
-                ordinal,
-            };
-            buried.extend(planner.copied_tombstone(&table.table, row, &address)?);
-        }
-        first += rows.len() as u64;
-        applier.bury(&buried).await?;
-    }
-}
-
-fn copied_head() -> Arc<Head> {
-    Arc::new(Head {
-        transaction: "first copy".to_owned(),
-        past: None,
-        committed_at_us: now_us(),
-    })
-}
-
-fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
-    let head = copied_head();
-    let mut layers = Layers::default();
-    for (ordinal, row) in (first..).zip(rows) {
-        if !plan.takes(&row)? {
-            continue;
-        }
-        let address = Address {
-            head: Arc::clone(&head),
-            ordinal,
-        };
-        layers.push(plan, plan.copied(&row, &address)?);
-    }
-    Ok(layers)
-}
-
-/// Both sides claim to hold the same rows: read both images and compare sums of row hashes, in the terms of the
-/// second side. Only then may both links have their checkpoints.
-async fn prove_equal(mut one: Start, mut other: Start) -> Result<[Begun; 2]> {
-    let (mut ends, other_ends) = (one.ends().await?, other.ends().await?);
-    let mut here = Snapshot::open(one.link.source.engine, one.options(&ends)).await?;
-    let mut there = Snapshot::open(other.link.source.engine, other.options(&other_ends)).await?;
-    for (table, peer) in ends.source_tables.iter().zip(&other_ends.source_tables) {
-        let passage = one.link.passage(&table.table.id);
-        let source = Arc::new(passage.kept(&table.table));
-        let plan = ends.planner.plan(&source)?;
-        let taken = |row: Row| match plan.takes(&row)? {
-            true => carried_over(&plan, row).map(Some),
-            false => Ok(None),
-        };
-        let ours = Sum::of(&mut here, &source, &plan, taken).await?;
-        let read = passage.back().kept(&peer.table);
-        let held = |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.holds(row)));
-        let theirs = Sum::of(&mut there, &read, &plan, held).await?;
-        if ours != theirs {
-            return Err(unequal(&one.link, (&source.id, &peer.table.id), &ours, &theirs));
-        }
-        info!(table = %source.id, rows = ours.rows, "both sides are equal");
-    }
-    let (start, other_start) = (here.start().clone(), there.start().clone());
-    let (settle, other_settle) = (here.close().await?, there.close().await?);
-    Ok([
-        one.at(start, settle, ends.identity),
-        other.at(other_start, other_settle, other_ends.identity),
-    ])
-}
-
-/// The row with the places of the whole table, where what was not read is missing.
-fn whole(row: Row, read: &Table, table: &Table) -> Row {
-    let place = |column: &Column| {
-        read.column(&column.name)
-            .and_then(|place| row.get(place).cloned())
-    };
-    table.columns.iter().map(place).collect()
-}
-
-/// Rows of equal content under different stamps are not equal: their next change would look contested.
-fn unequal(link: &LinkSpec, (table, peer): (&TableId, &TableId), ours: &Sum, theirs: &Sum) -> Error {
-    let error = Error::definite("start with seed = \"none\"")
-        .table(table)
-        .reason(Reason::Refused);
-    let (sync, source, target) = (&link.sync, &link.source.name, &link.target.name);
-    if (ours.rows, ours.contents) == (theirs.rows, theirs.contents) {
-        return error
-            .why(format!(
-                "{source} and {target} hold the same rows, but some were written on one side since `tidelock setup`"
-            ))
-            .hint(format!(
-                "while nobody writes: tidelock teardown --sync {sync} --execute; on {source} {} on {target} {} tidelock \
-                 setup --sync {sync} --execute",
-                drop_stamps(table, link.source.engine),
-                drop_stamps(peer, link.target.engine)
-            ));
-    }
-    error
-        .why(format!(
-            "{source} holds {} rows and {target} holds {}, and they are not the same rows",
-            ours.rows, theirs.rows
-        ))
-        .hint(format!(
-            "make them equal while nobody writes; or empty {target} and set seed = \"from:{source}\", \
-             or empty {source} and set seed = \"from:{target}\""
-        ))
-}
-
-fn drop_stamps(table: &TableId, engine: Engine) -> String {
-    let table = ddl::table_name(table, engine);
-    format!("ALTER TABLE {table} DROP COLUMN {VERSION_COLUMN}, DROP COLUMN {ORIGIN_COLUMN};")
-}
-
-/// A table's rows regardless of their order.
-#[derive(Debug, PartialEq, Eq, Default)]
-struct Sum {
-    rows: u64,
-    hashes: u128,
-    /// Without the stamps.
-    contents: u128,
-}
-
-impl Sum {
-    async fn of(
-        snapshot: &mut Snapshot,
-        table: &crate::model::schema::Table,
-        plan: &Plan,
-        as_target: impl Fn(Row) -> Result<Option<Row>>,
-    ) -> Result<Sum> {
-        let mut sum = Sum::default();
-        let stamps = plan.shape.stamps.as_ref();
-        let is_stamp = |place| stamps.is_some_and(|stamps| place == stamps.version || place == stamps.origin);
-        snapshot.open_table(table).await?;
-        let mut bytes = Vec::new();
-        loop {
-            let rows = snapshot.rows(ROWS_MAX).await?;
-            if rows.is_empty() {
-                return Ok(sum);
-            }
-            for row in rows {
-                let Some(row) = as_target(row)? else { continue };
-                let mut hash = |stamped: bool| {
-                    bytes.clear();
-                    for place in plan.carried().filter(|place| stamped || !is_stamp(*place)) {
-                        comparable(row.get(place).unwrap_or(&Value::Null)).key_bytes(&mut bytes);
-                    }
-                    xxhash_rust::xxh3::xxh3_128(&bytes)
-                };
-                sum.rows += 1;
-                sum.hashes = sum.hashes.wrapping_add(hash(true));
-                sum.contents = sum.contents.wrapping_add(hash(false));
-            }
-        }
-    }
-}
-
-fn carried_over(plan: &Plan, row: Row) -> Result<Row> {
-    let head = Arc::new(Head {
-        transaction: "comparison".to_owned(),
-        past: None,
-        committed_at_us: 0,
-    });
-    match plan.copied(&row, &Address { head, ordinal: 0 })?.op {
-        PlannedOp::Insert { row, .. } => Ok(row),
-        PlannedOp::Refused { why, .. } => Err(Error::definite("compare the two sides")
-            .table(&plan.source.id)
-            .why(format!("column {:?}: {}", why.column, why.why))
-            .reason(Reason::Refused)),
-        PlannedOp::Update { .. } | PlannedOp::Delete { .. } => Err(Error::bug("plan a copied row")),
-    }
-}
-
-/// Each engine writes JSON in its own way: compare what it says.
-fn comparable(value: &Value) -> Value {
-    match value {
-        // Where reading it would fold numbers or keys, its text has to be the same.
-        Value::Json(text) if typemap::is_plain_json(text) => {
-            match serde_json::from_str::<serde_json::Value>(text) {
-                Ok(mut json) => {
-                    json.sort_all_objects();
-                    Value::Json(json.to_string().into())
-                }
-                Err(_) => value.clone(),
-            }
-        }
-        _ => value.clone(),
     }
 }

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("error", 0),
     ("model", 0),
     ("batch", 1),
+    ("chunk", 1),
     ("compare", 1),
     ("ddl", 1),
     ("expr", 1),

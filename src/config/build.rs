@@ -24,6 +24,8 @@ pub(super) const NAME_CHARS_MAX: usize = 32;
 pub(super) const RANK_MAX: i64 = 32_767;
 /// A group is one target transaction in memory: enough to pay for a COMMIT, little enough to hold locks briefly.
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
+const COPY_WORKERS: (usize, usize) = (1, 64);
+const CHUNK_ROWS: (usize, usize) = (1, 50_000);
 const PARKED_ROWS: (usize, usize) = (1, 1_000_000);
 const PARKED_BYTES: (usize, usize) = (1 << 20, 4 << 30);
 /// Shorter, and a busy machine loses it all the time.
@@ -515,6 +517,7 @@ impl Builder<'_> {
     fn limits(&mut self, file: LimitsFile) -> Limits {
         let usual = Limits::default();
         let (rows, bytes) = (usual.group_rows_max, usual.group_bytes_max);
+        let chunk = usize::try_from(usual.chunk_rows_max).unwrap_or(1);
         let usual_ttl = usize::try_from(usual.lease_ttl.as_secs()).unwrap_or(1);
         let ttl = self.bounded("limits.lease_ttl_s", file.lease_ttl_s, usual_ttl, LEASE_TTL_S);
         let usual_wait = usize::try_from(usual.once_wait.as_secs()).unwrap_or(0);
@@ -526,6 +529,14 @@ impl Builder<'_> {
             group_bytes_max: self.bounded("limits.group_bytes_max", file.group_bytes_max, bytes, GROUP_BYTES),
             spill: self.spill(file.spill_dir, file.spill_bytes_max),
             stream: self.switch("limits.stream", file.stream, usual.stream),
+            copy_workers: self.bounded(
+                "limits.copy_workers",
+                file.copy_workers,
+                usual.copy_workers,
+                COPY_WORKERS,
+            ),
+            chunk_rows_max: self.bounded("limits.chunk_rows_max", file.chunk_rows_max, chunk, CHUNK_ROWS)
+                as u64,
             parked_rows_max: self.bounded(
                 "limits.parked_rows_max",
                 file.parked_rows_max,

@@ -224,6 +224,8 @@ pub(super) struct LimitsFile {
     pub group_bytes_max: Option<Spanned<i64>>,
     pub lease_ttl_s: Option<Spanned<i64>>,
     pub once_wait_s: Option<Spanned<i64>>,
+    pub copy_workers: Option<Spanned<i64>>,
+    pub chunk_rows_max: Option<Spanned<i64>>,
     pub parked_rows_max: Option<Spanned<i64>>,
     pub parked_bytes_max: Option<Spanned<i64>>,
     pub stream: Option<Spanned<bool>>,

@@ -12,10 +12,12 @@ mod contested;
 mod foreign;
 mod parking;
 mod reassert;
+mod renew;
 mod waiting;
 
 use super::pulse::Conflicts;
 use super::spec::LinkSpec;
+use crate::chunk::Chunk;
 use crate::engine::Target;
 use crate::error::{Error, Result};
 use crate::model::conflict::{Conflict, ConflictKind, Local, Reason};
@@ -32,6 +34,7 @@ use contested::{Contested, Decided};
 use foldhash::{HashMap, HashSet};
 use foreign::Foreign;
 use parking::Ledger;
+use renew::Renewer;
 use std::sync::Arc;
 use waiting::Waiting;
 
@@ -64,6 +67,7 @@ pub(crate) struct Applier {
     waiting: Waiting,
     ledger: Ledger,
     foreign: Foreign,
+    renewer: Renewer,
     /// What is tried again in the open transaction.
     trying: HashSet<ParkedKey>,
     /// Of that, what is written although its parent waits, because that is tried too.
@@ -88,6 +92,7 @@ impl Applier {
             waiting: Waiting::default(),
             ledger: Ledger::default(),
             foreign: Foreign::default(),
+            renewer: Renewer::default(),
             trying: HashSet::default(),
             hoping: HashSet::default(),
             parent_keys: HashMap::default(),
@@ -169,6 +174,19 @@ impl Applier {
             self.copied(layer).await?;
         }
         Ok(rows)
+    }
+
+    /// The chunk's rows are those of the open transaction.
+    pub(crate) async fn chunk_done(&mut self, chunk: &Chunk) -> Result<()> {
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        self.target.chunk_done(link, self.checkpoint.epoch, chunk).await
+    }
+
+    /// Ends a first copy in the open transaction: until `settle` the stream may repeat what the copy holds.
+    pub(crate) async fn copied_all(&mut self, settle: Option<Position>) -> Result<()> {
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        self.target.close_lanes(link).await?;
+        self.settle(settle).await
     }
 
     /// Keeps tombstones of a first copy.

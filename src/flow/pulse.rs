@@ -229,6 +229,11 @@ pub struct Counters {
     pub copied_rows: AtomicU64,
     /// Rows of the first copy by the source's statistics; zero = not known, or none was needed.
     pub copy_estimated: AtomicU64,
+    pub copied_bytes: AtomicU64,
+    /// Of the source's tables, by its statistics.
+    pub copy_bytes_estimated: AtomicU64,
+    /// Chunks that are still to be done.
+    pub copy_chunks_open: AtomicU64,
     /// Changes that were answered by writes of our own on the target.
     pub answers: AtomicU64,
     /// Updates that did not raise their version, and rows touched because they stood below what the other node had.
@@ -472,8 +477,9 @@ impl Pulse {
         locked(&self.rate).1
     }
 
-    pub fn copied(&self, rows: u64) {
+    pub fn copied(&self, rows: u64, bytes: u64) {
         self.figures.copied_rows.fetch_add(rows, Relaxed);
+        self.figures.copied_bytes.fetch_add(bytes, Relaxed);
     }
 
     /// The end of the source's log; `bytes` only ever grows.

@@ -51,6 +51,9 @@ pub struct Limits {
     pub once_wait: Duration,
     /// Receive large transactions while they run, where the engine can send them.
     pub stream: bool,
+    /// Sessions on each side that copy chunks at once, and rows of a chunk.
+    pub copy_workers: usize,
+    pub chunk_rows_max: u64,
     /// Changes of one link that may wait at once, and what their cells take: beyond it the link stops.
     pub parked_rows_max: usize,
     pub parked_bytes_max: usize,
@@ -69,6 +72,9 @@ impl Default for Limits {
             // It is started again by whoever started it; it waits for a hiccup, not for an outage.
             once_wait: Duration::from_secs(10),
             stream: true,
+            // More share the same disk; each holds a session on both servers.
+            copy_workers: 4,
+            chunk_rows_max: 50_000,
             // Far more than a person settles one by one, and far less than a node that takes nothing would leave.
             parked_rows_max: 10_000,
             parked_bytes_max: 64 << 20,

@@ -414,6 +414,19 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     let estimated = count(links, |figures| &figures.copy_estimated);
     let help = "Rows of the first copy by the source's statistics; 0 when this process made none";
     out.gauge(("copy_rows_estimated", help), estimated)?;
+    let copied = count(links, |figures| &figures.copied_bytes);
+    out.counter(
+        ("copy_bytes", "Bytes of first copies, as their cells are held"),
+        copied,
+    )?;
+    let estimated = count(links, |figures| &figures.copy_bytes_estimated);
+    let help = "Bytes of the first copy's tables on the source; 0 when this process made none";
+    out.gauge(("copy_bytes_estimated", help), estimated)?;
+    let open = count(links, |figures| &figures.copy_chunks_open);
+    out.gauge(
+        ("copy_chunks_open", "Chunks of the first copy that are not done"),
+        open,
+    )?;
     troubles(out, links)
 }
 

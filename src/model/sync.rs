@@ -311,6 +311,28 @@ impl Checkpoint {
     }
 }
 
+/// A lane beside a link's first, in which a copy writes chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lane {
+    pub number: u16,
+    pub epoch: i64,
+    pub seq: i64,
+}
+
+/// How far the first copy of one table is. An estimate where the source's statistics are asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableCopy {
+    /// By the source's name.
+    pub table: String,
+    pub chunks: u64,
+    pub chunks_done: u64,
+    pub rows: u64,
+    /// `None`: the server has never counted.
+    pub rows_estimated: Option<u64>,
+    pub bytes: u64,
+    pub bytes_estimated: u64,
+}
+
 /// What a target knows of a link that writes into it, for `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkStatus {
@@ -334,6 +356,8 @@ pub struct LinkStatus {
     pub stop: Option<Stop>,
     pub out_of_sync: Vec<OutOfSync>,
     pub held: Vec<HeldTable>,
+    /// While the first copy is not done.
+    pub copies: Vec<TableCopy>,
     /// Of the target's tables; `None`: the sync keeps none.
     pub tombstones: Option<TombstoneFigures>,
 }

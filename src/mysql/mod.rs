@@ -8,6 +8,7 @@
 
 mod anew;
 pub mod catalog;
+pub mod chunk;
 pub mod codec;
 pub mod evidence;
 mod fault;

@@ -3,15 +3,18 @@
 //! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the position
 //! *before* the snapshot, and until the position *after* it (the settle position) changes may already be in the copy.
 //!
-//! A task owns the session and streams one table after the other; the channel between bounds what is in memory.
+//! A copy that broke off goes on with images of a later moment, and so has a settle position on each.
+//!
+//! A task owns each session and streams one table after the other; the channel between bounds what is in memory.
 //! Rows come by the binary protocol, since the text protocol rounds FLOAT.
 //! Refuses: tables of engines without snapshots; to begin while XA transactions stand prepared.
 
 use super::codec::decode_select;
-use super::source::{Quiet, begun, current_position, settings};
-use super::sql::{beside, quote, table as quoted_table};
+use super::source::{Quiet, begun, current_position, serves, settings};
+use super::sql::{beside, quote, range, table as quoted_table};
 use super::{Flavor, connect, fail, flavor};
-use crate::access::SourceOptions as Options;
+use crate::access::{Access, SourceOptions as Options};
+use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
@@ -34,9 +37,11 @@ const SETTLE_DELAY: Duration = Duration::from_millis(200);
 
 pub struct Snapshot {
     start: Position,
+    /// The rows are of the moment of `start`; else of a later one.
+    is_exact: bool,
     flavor: Flavor,
     node: String,
-    requests: mpsc::Sender<Table>,
+    requests: mpsc::Sender<(Table, Range)>,
     batches: mpsc::Receiver<Result<Vec<Row>>>,
     task: JoinHandle<Conn>,
     rest: VecDeque<Row>,
@@ -44,55 +49,84 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub async fn open(options: &Options) -> Result<Snapshot> {
-        Self::start_reading(options)
+        let readers = Self::open_all(options, 1).await?;
+        let first = readers.into_iter().next();
+        first.ok_or_else(|| Error::bug("open a snapshot").node(&options.access.node))
+    }
+
+    /// At most so many, with one start. No server shares an image between sessions: MySQL's differ a little, and of
+    /// MariaDB's only those are used that are of the same moment.
+    pub async fn open_all(options: &Options, count: usize) -> Result<Vec<Snapshot>> {
+        Self::start_reading(options, count)
             .await
             .map_err(|error| error.node(&options.access.node))
     }
 
-    async fn start_reading(options: &Options) -> Result<Snapshot> {
-        for table in &options.tables {
-            if !table.storage.eq_ignore_ascii_case("InnoDB") {
-                return Err(Error::definite("copy a table consistently")
-                    .reason(Reason::Blocked)
-                    .table(&table.table.id)
-                    .why(format!("its storage engine is {:?}", table.storage))
-                    .hint(format!(
-                        "ALTER TABLE {} ENGINE = InnoDB;",
-                        quoted_table(&table.table.id)
-                    )));
-            }
-        }
+    /// So many that read images of now, where streaming is to begin earlier.
+    pub async fn resume(options: &Options, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+        Self::go_on_reading(options, from, count)
+            .await
+            .map_err(|error| error.node(&options.access.node))
+    }
+
+    async fn start_reading(options: &Options, count: usize) -> Result<Vec<Snapshot>> {
+        refuse_unfit(options)?;
         let mut conn = connect(&options.access).await?;
         let flavor = flavor(&mut conn).await?;
         settings(&mut conn, flavor, options).await?;
         forget_tombstones(&mut conn, options).await?;
         let before = current_position(&mut conn, flavor).await?;
         let quiet = Quiet::begin(&mut conn, flavor, matches!(before, Position::Gtid(_))).await?;
-        for statement in [
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "START TRANSACTION WITH CONSISTENT SNAPSHOT",
-        ] {
-            conn.query_drop(statement)
-                .await
-                .map_err(|error| fail("open a consistent snapshot", error))?;
-        }
+        begin(&mut conn).await?;
         let start = match flavor {
             Flavor::Mysql => begun(&conn, &options.access, before).await?,
             Flavor::Mariadb => snapshot_position(&mut conn).await?,
         };
         quiet.confirm(&mut conn).await?;
+        let mut readers = vec![Self::reader(options, conn, flavor, start.clone(), true)];
+        while readers.len() < count {
+            let mut conn = connect(&options.access).await?;
+            begin(&mut conn).await?;
+            // An exact image is worth more than another reader.
+            if flavor == Flavor::Mariadb && snapshot_position(&mut conn).await? != start {
+                break;
+            }
+            readers.push(Self::reader(options, conn, flavor, start.clone(), true));
+        }
+        Ok(readers)
+    }
+
+    async fn go_on_reading(options: &Options, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+        refuse_unfit(options)?;
+        let mut readers = Vec::with_capacity(count);
+        while readers.len() < count {
+            let mut conn = connect(&options.access).await?;
+            let flavor = flavor(&mut conn).await?;
+            if readers.is_empty() {
+                settings(&mut conn, flavor, options).await?;
+                serves(&mut conn, flavor, from).await?;
+            }
+            begin(&mut conn).await?;
+            readers.push(Self::reader(options, conn, flavor, from.clone(), false));
+        }
+        Ok(readers)
+    }
+
+    fn reader(options: &Options, conn: Conn, flavor: Flavor, start: Position, is_exact: bool) -> Snapshot {
         let (requests, wanted) = mpsc::channel(1);
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
         let task = tokio::spawn(read_tables(conn, wanted, sender));
-        Ok(Snapshot {
+        Snapshot {
             start,
+            // MySQL's start is from before its image.
+            is_exact: is_exact && flavor == Flavor::Mariadb,
             flavor,
             node: options.access.node.clone(),
             requests,
             batches,
             task,
             rest: VecDeque::new(),
-        })
+        }
     }
 
     /// Where streaming begins.
@@ -100,9 +134,13 @@ impl Snapshot {
         &self.start
     }
 
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
     /// The table before must have been read to its end.
-    pub async fn open_table(&mut self, table: &Table) -> Result<()> {
-        let asked = self.requests.send(table.clone()).await;
+    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
+        let asked = self.requests.send((table.clone(), range.clone())).await;
         asked.map_err(|_| self.task_ended())
     }
 
@@ -122,9 +160,10 @@ impl Snapshot {
             .why("the session that reads it has ended")
     }
 
-    /// Ends the snapshot. On MySQL: the position until which changes may already be in the copy.
+    /// Ends the snapshot. Where it was not exact: the position until which changes may already be in the copy.
     pub async fn close(self) -> Result<Option<Position>> {
         let Snapshot {
+            is_exact,
             flavor,
             node,
             requests,
@@ -140,9 +179,9 @@ impl Snapshot {
             conn.query_drop("COMMIT")
                 .await
                 .map_err(|error| fail("close a snapshot", error))?;
-            let settle = match flavor {
-                Flavor::Mariadb => None,
-                Flavor::Mysql => {
+            let settle = match is_exact {
+                true => None,
+                false => {
                     tokio::time::sleep(SETTLE_DELAY).await;
                     Some(current_position(&mut conn, flavor).await?)
                 }
@@ -152,6 +191,34 @@ impl Snapshot {
         };
         close.await.map_err(|error: Error| error.node(node))
     }
+}
+
+fn refuse_unfit(options: &Options) -> Result<()> {
+    for table in &options.tables {
+        if !table.storage.eq_ignore_ascii_case("InnoDB") {
+            return Err(Error::definite("copy a table consistently")
+                .reason(Reason::Blocked)
+                .table(&table.table.id)
+                .why(format!("its storage engine is {:?}", table.storage))
+                .hint(format!(
+                    "ALTER TABLE {} ENGINE = InnoDB;",
+                    quoted_table(&table.table.id)
+                )));
+        }
+    }
+    Ok(())
+}
+
+async fn begin(conn: &mut Conn) -> Result<()> {
+    for statement in [
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    ] {
+        conn.query_drop(statement)
+            .await
+            .map_err(|error| fail("open a consistent snapshot", error))?;
+    }
+    Ok(())
 }
 
 /// The exact position of this session's snapshot.
@@ -189,11 +256,11 @@ async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
 /// Reads the wanted tables one by one; an empty batch ends each. Ends when nobody asks any more.
 async fn read_tables(
     mut conn: Conn,
-    mut wanted: mpsc::Receiver<Table>,
+    mut wanted: mpsc::Receiver<(Table, Range)>,
     batches: mpsc::Sender<Result<Vec<Row>>>,
 ) -> Conn {
-    while let Some(table) = wanted.recv().await {
-        let last = match read_table(&mut conn, &table, &batches).await {
+    while let Some((table, range)) = wanted.recv().await {
+        let last = match read_table(&mut conn, (&table, &range), &batches).await {
             Ok(()) => Ok(Vec::new()),
             Err(error) => Err(error.table(&table.id)),
         };
@@ -220,7 +287,11 @@ fn more_than_text(value: &Value) -> Value {
 }
 
 /// Stops early, and quietly, when the reader is gone.
-async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Result<Vec<Row>>>) -> Result<()> {
+async fn read_table(
+    conn: &mut Conn,
+    (table, range): (&Table, &Range),
+    batches: &mpsc::Sender<Result<Vec<Row>>>,
+) -> Result<()> {
     let failed = |error| fail("copy a table", error);
     let cell: fn(&Column) -> String = match table.is_beside() {
         true => beside::copied_cell,
@@ -233,8 +304,13 @@ async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Resul
         format!("{name} = CAST(CAST({name} AS CHAR) AS JSON)")
     }));
     let sql = match table.is_beside() {
-        true => beside::copied(table, &columns),
-        false => format!("SELECT {} FROM {}", columns.join(", "), quoted_table(&table.id)),
+        true => beside::copied(table, &columns, range),
+        false => format!(
+            "SELECT {} FROM {} AS t{}",
+            columns.join(", "),
+            quoted_table(&table.id),
+            range::within(table, range)
+        ),
     };
     let mut result = conn.exec_iter(sql, ()).await.map_err(failed)?;
     let mut batch = Vec::new();
@@ -268,6 +344,19 @@ async fn read_table(conn: &mut Conn, table: &Table, batches: &mpsc::Sender<Resul
         let _ = batches.send(Ok(batch)).await;
     }
     Ok(())
+}
+
+/// What is visible now is in the log before this.
+pub async fn settle_position(access: &Access) -> Result<Position> {
+    let read = async {
+        let mut conn = connect(access).await?;
+        let flavor = flavor(&mut conn).await?;
+        tokio::time::sleep(SETTLE_DELAY).await;
+        let end = current_position(&mut conn, flavor).await?;
+        let _ = conn.disconnect().await;
+        Ok(end)
+    };
+    read.await.map_err(|error: Error| error.node(&access.node))
 }
 
 /// Where streaming begins when no copy is wanted.

@@ -12,6 +12,7 @@ pub mod beside;
 pub mod foreign;
 mod held;
 pub mod parked;
+pub mod range;
 
 use super::Flavor;
 use super::codec::literal;

@@ -106,6 +106,13 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         // What is missing there is told by `check`.
         status.tombstones = super::tombstones::figures(conn, sync).await.unwrap_or_default();
         status.parked = super::parked::counts(conn, sync, link).await?;
+        if status
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.seq < 0)
+        {
+            status.copies = super::chunk::progress(conn, sync, link).await?;
+        }
     }
     Ok(status)
 }

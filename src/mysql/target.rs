@@ -8,6 +8,7 @@
 //! There is no RETURNING: an attempt is applied whole, which the counts of rows found say, or not at all.
 
 mod beside;
+mod chunk;
 mod foreign;
 mod look;
 mod parked;

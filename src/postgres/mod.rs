@@ -5,6 +5,7 @@
 //! Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`. Fails: by [`fail`].
 
 pub mod catalog;
+pub mod chunk;
 pub mod codec;
 pub mod evidence;
 mod fault;

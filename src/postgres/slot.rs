@@ -125,9 +125,9 @@ impl Slot {
     }
 }
 
-/// A checkpoint past the end of the server's log is one of another server, or of this one before it was restored.
-pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> {
-    const DOING: &str = "compare the checkpoint with the end of the server's log";
+/// What is visible now was logged before it.
+pub(super) async fn log_end(client: &Client) -> Result<u64> {
+    const DOING: &str = "read where the server's log ends";
     let row = client
         .query_one(
             "SELECT coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
@@ -137,16 +137,25 @@ pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> 
         .await
         .map_err(|error| fail(DOING, error))?;
     let end = row.try_get::<_, &str>(0).map_err(|error| fail(DOING, error))?;
-    if parse_lsn(end).is_some_and(|end| end >= from) {
+    parse_lsn(end).ok_or_else(|| Error::bug(DOING).why("the server's answer is no position"))
+}
+
+/// A checkpoint past the end of the server's log is one of another server, or of this one before it was restored.
+pub(super) async fn check_log_reaches(client: &Client, from: u64) -> Result<()> {
+    let end = log_end(client).await?;
+    if end >= from {
         return Ok(());
     }
-    Err(Error::definite(DOING)
-        .reason(Reason::PositionLost)
-        .why(format!(
-            "the checkpoint stands at {} and the log ends at {end}: was the server restored from a backup?",
-            lsn_text(from)
-        ))
-        .hint(NEW_COPY))
+    Err(
+        Error::definite("compare the checkpoint with the end of the server's log")
+            .reason(Reason::PositionLost)
+            .why(format!(
+                "the checkpoint stands at {} and the log ends at {}: was the server restored from a backup?",
+                lsn_text(from),
+                lsn_text(end)
+            ))
+            .hint(NEW_COPY),
+    )
 }
 
 /// The oids of the tables. One outside the publication would silently not be replicated, and where a link has

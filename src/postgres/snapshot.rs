@@ -1,13 +1,15 @@
-//! The first copy's side that reads: rows of exactly the moment from which the stream goes on.
+//! The first copy's side that reads: rows of exactly the moment from which the stream goes on, and, where a copy that
+//! broke off goes on, rows of a later one.
 //!
-//! Owns: creating the slot with the snapshot exported at its start, and one transaction that reads by it.
+//! Owns: creating the slot with the snapshot exported at its start, and the transactions that read by it.
 //! Refuses: keeping a slot of an earlier attempt: without a checkpoint nobody knows what was copied by it, so it is
 //! dropped and made again. Fails: transient while somebody reads the slot or old transactions keep it from starting.
 
 use super::relation::decode_cell;
 use super::source::slot_of;
 use super::{connect, fail, slot, sql};
-use crate::access::SourceOptions;
+use crate::access::{Access, SourceOptions};
+use crate::chunk::Range;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
@@ -28,6 +30,8 @@ pub struct Snapshot {
     options: SourceOptions,
     client: Client,
     start: Position,
+    /// The rows are of the moment of `start`; else of a later one.
+    is_exact: bool,
     open: Option<OpenTable>,
 }
 
@@ -39,7 +43,21 @@ struct OpenTable {
 
 impl Snapshot {
     pub async fn open(options: &SourceOptions) -> Result<Snapshot> {
-        Box::pin(open(options))
+        let readers = Self::open_all(options, 1).await?;
+        let first = readers.into_iter().next();
+        first.ok_or_else(|| Error::bug("open a snapshot").node(&options.access.node))
+    }
+
+    /// So many that read the same image.
+    pub async fn open_all(options: &SourceOptions, count: usize) -> Result<Vec<Snapshot>> {
+        Box::pin(open(options, count))
+            .await
+            .map_err(|error| error.node(&options.access.node))
+    }
+
+    /// So many that read one image of now, where streaming is to begin earlier: the slot is there since then.
+    pub async fn resume(options: &SourceOptions, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+        Box::pin(resume(options, from, count))
             .await
             .map_err(|error| error.node(&options.access.node))
     }
@@ -49,26 +67,32 @@ impl Snapshot {
         &self.start
     }
 
-    pub async fn open_table(&mut self, table: &Table) -> Result<()> {
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
+    }
+
+    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
         if self.open.is_some() {
             return Err(self.error(Error::bug("read two tables at once").table(&table.id)));
         }
-        let columns: Vec<String> = carried(table).map(|column| sql::quote(&column.name)).collect();
-        // Children by inheritance are tables of their own in the log; partitions are their table.
-        let partitioned = self
-            .options
-            .tables
-            .iter()
-            .any(|known| known.table.id == table.id && known.storage == "p");
-        let only = if partitioned { "" } else { "ONLY " };
+        let columns: Vec<String> = carried(table)
+            .map(|column| format!("t.{}", sql::quote(&column.name)))
+            .collect();
+        let mut known = self.options.tables.iter();
+        let known = known.find(|known| known.table.id == table.id);
+        let only = known.map_or("ONLY ", |known| sql::range::only(known));
         let select = match table.is_beside() {
-            true => sql::beside::copied(table, only),
+            true => sql::beside::copied(table, only, range),
             false => format!(
-                "SELECT {} FROM {only}{}",
+                "SELECT {} FROM {only}{} AS t{}",
                 columns.join(", "),
-                sql::table(&table.id)
+                sql::table(&table.id),
+                sql::range::within(table, range)
             ),
         };
+        // Whatever the statistics say, a range is found by its key.
+        let scans = if range.is_whole() { "on" } else { "off" };
+        let select = format!("SET LOCAL enable_seqscan = {scans}; {select}");
         // The simple protocol gives each cell as the server's text, which is what the codec reads.
         let rows = self.client.simple_query_raw(&select).await;
         let rows = rows.map_err(|error| self.error(fail(DOING, error).table(&table.id)))?;
@@ -97,11 +121,16 @@ impl Snapshot {
         Ok(rows)
     }
 
-    /// The snapshot was exact, so there is no settle position.
+    /// Where the snapshot was not exact: the position until which changes may already be in the copy.
     pub async fn close(self) -> Result<Option<Position>> {
         let ended = self.client.batch_execute("COMMIT").await;
         ended.map_err(|error| self.error(fail("end the snapshot", error)))?;
-        Ok(None)
+        if self.is_exact {
+            return Ok(None);
+        }
+        let end = slot::log_end(&self.client).await;
+        end.map(|end| Some(Position::Lsn(end)))
+            .map_err(|error| self.error(error))
     }
 
     fn error(&self, error: Error) -> Error {
@@ -109,7 +138,7 @@ impl Snapshot {
     }
 }
 
-async fn open(options: &SourceOptions) -> Result<Snapshot> {
+async fn open(options: &SourceOptions, count: usize) -> Result<Vec<Snapshot>> {
     let name = slot_of(options);
     let client = connect(&options.access).await?;
     slot::published(&client, &options.sync, &options.tables, false).await?;
@@ -122,22 +151,84 @@ async fn open(options: &SourceOptions) -> Result<Snapshot> {
     let snapshot = created
         .snapshot
         .ok_or_else(|| Error::bug(doing).why("the server exported none"))?;
+    let readers = readers(options, client, count, &snapshot).await?;
+    // From here on our own transactions hold the snapshot; the exporting session may go.
+    drop(created.connection);
+    let reader = |client| Snapshot {
+        options: options.clone(),
+        client,
+        start: Position::Lsn(created.start),
+        is_exact: true,
+        open: None,
+    };
+    Ok(readers.into_iter().map(reader).collect())
+}
+
+async fn resume(options: &SourceOptions, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+    let Position::Lsn(start) = from else {
+        return Err(Error::bug("go on with a copy").why(format!("position {from} is of another engine")));
+    };
+    let name = slot_of(options);
+    let client = connect(&options.access).await?;
+    slot::published(&client, &options.sync, &options.tables, true).await?;
+    let slot = slot::find(&client, &name).await?;
+    let slot = slot.ok_or_else(|| slot::missing(&name))?;
+    slot.usable()?;
+    slot.serves(*start)?;
+    slot::check_log_reaches(&client, *start).await?;
+    let doing = "export a snapshot to read by";
+    let begun = client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await;
+    begun.map_err(|error| fail(doing, error))?;
+    let exported = client.query_one("SELECT pg_export_snapshot()", &[]).await;
+    let exported: String = exported
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| fail(doing, error))?;
+    let others = connect(&options.access).await?;
+    let clients = readers(options, others, count, &exported).await?;
+    let ended = client.batch_execute("COMMIT").await;
+    ended.map_err(|error| fail(doing, error))?;
+    let reader = |client| Snapshot {
+        options: options.clone(),
+        client,
+        start: from.clone(),
+        is_exact: false,
+        open: None,
+    };
+    Ok(clients.into_iter().map(reader).collect())
+}
+
+/// Sessions that read by an exported snapshot; `first` is to be one of them.
+async fn readers(
+    options: &SourceOptions,
+    first: Client,
+    count: usize,
+    snapshot: &str,
+) -> Result<Vec<Client>> {
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'",
         snapshot.replace('\'', "''")
     );
-    client
-        .batch_execute(&begin)
-        .await
-        .map_err(|error| fail(doing, error))?;
-    // From here on our own transaction holds the snapshot; the exporting session may go.
-    drop(created.connection);
-    Ok(Snapshot {
-        options: options.clone(),
-        client,
-        start: Position::Lsn(created.start),
-        open: None,
-    })
+    let mut clients = vec![first];
+    while clients.len() < count {
+        clients.push(connect(&options.access).await?);
+    }
+    for client in &clients {
+        let begun = client.batch_execute(&begin).await;
+        begun.map_err(|error| fail("read by an exported snapshot", error))?;
+    }
+    Ok(clients)
+}
+
+/// What is visible now is in the log before this.
+pub async fn settle_position(access: &Access) -> Result<Position> {
+    let read = async {
+        let client = connect(access).await?;
+        slot::log_end(&client).await
+    };
+    let end: Result<u64> = read.await;
+    end.map(Position::Lsn).map_err(|error| error.node(&access.node))
 }
 
 /// Where a link starts whose tables are not copied. An existing slot stays: it may hold changes that are wanted.

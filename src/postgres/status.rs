@@ -139,6 +139,13 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         // What is missing there is told by `check`.
         status.tombstones = super::tombstones::figures(client, sync).await.unwrap_or_default();
         status.parked = super::parked::counts(client, sync, link).await?;
+        if status
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.seq < 0)
+        {
+            status.copies = super::chunk::progress(client, sync, link).await?;
+        }
     }
     Ok(status)
 }

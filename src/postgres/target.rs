@@ -5,6 +5,7 @@
 //! Fails: what the data caused is an answer (`false`, [`Written`]) and undone by a savepoint; everything else is an
 //! error by [`fail`], after which the caller rolls back. A COMMIT without an answer is ambiguous.
 
+mod chunk;
 mod foreign;
 mod parked;
 mod trade;

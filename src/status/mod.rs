@@ -13,7 +13,7 @@ use crate::flow::figures::{Figures, moment};
 use crate::flow::spec::{Seed, SyncSpec};
 use crate::model::operation::{HeldTable, Lease, Pause, Stop};
 use crate::model::position::Position;
-use crate::model::sync::Retention;
+use crate::model::sync::{Retention, TableCopy};
 use facts::{Facts, Oldest, Word};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,9 @@ pub struct Report {
     /// Tables that wait while the others go on, each with why, since when and what is to be done.
     #[serde(default)]
     pub held: Vec<Held>,
+    /// How far the first copy is, table by table, while it is not done.
+    #[serde(default)]
+    pub copy: Vec<Copied>,
     /// Stamps of deleted rows that the target keeps until every node knows of the deletes; merge only.
     #[serde(default)]
     pub tombstones: Option<Tombstones>,
@@ -109,6 +112,18 @@ pub struct Report {
     pub live: Option<Figures>,
     #[serde(skip)]
     pub(crate) next: Option<String>,
+}
+
+/// A table of a first copy. `*_estimated`: by the source's statistics; no rows where it has none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Copied {
+    pub table: String,
+    pub chunks: u64,
+    pub chunks_done: u64,
+    pub rows: u64,
+    pub rows_estimated: Option<u64>,
+    pub bytes: u64,
+    pub bytes_estimated: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -199,6 +214,7 @@ impl Report {
             report.parked.clone_from(&target.parked);
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
+            report.copy = target.copies.iter().map(copied).collect();
             report.tombstones = target.tombstones.as_ref().map(|figures| Tombstones {
                 count: figures.count,
                 oldest_ms: figures.oldest_ms,
@@ -284,6 +300,30 @@ impl Report {
         (self.lag_ms, self.oldest_unapplied_ms) = (Some(age), Some(age));
     }
 
+    /// How far the first copy is, in all and of the tables that are under way.
+    fn copied(&self) -> Option<String> {
+        let sum = |of: fn(&Copied) -> u64| self.copy.iter().map(of).sum::<u64>();
+        let (chunks, done) = (sum(|copied| copied.chunks), sum(|copied| copied.chunks_done));
+        let rows: Option<u64> = self.copy.iter().map(|copied| copied.rows_estimated).sum();
+        let so_far = told_rows(sum(|copied| copied.rows), rows);
+        let is_begun = |copied: &&Copied| copied.chunks_done > 0 && copied.chunks_done < copied.chunks;
+        let begun = self.copy.iter().filter(is_begun);
+        let begun: Vec<String> = begun
+            .map(|copied| {
+                format!(
+                    "{} {}",
+                    copied.table,
+                    told_rows(copied.rows, copied.rows_estimated)
+                )
+            })
+            .collect();
+        let begun = match begun.is_empty() {
+            true => String::new(),
+            false => format!(": {}", begun.join(", ")),
+        };
+        (chunks > 0).then(|| format!("copied {so_far}, {done} of {chunks} chunks{begun}"))
+    }
+
     /// Why nothing moves, with whoever stands in the way.
     pub fn reason(&self) -> String {
         let why = match (&self.blocked_by, self.why.is_empty()) {
@@ -293,6 +333,7 @@ impl Report {
         };
         // Tables that lack something are told whatever else there is to say.
         let mut parts: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
+        parts.extend(self.copied());
         parts.extend(self.held.iter().map(Held::told));
         if !self.out_of_sync.is_empty() {
             parts.push(format!("out of sync: {}", self.out_of_sync.join(", ")));
@@ -404,6 +445,25 @@ fn not_begun(seed: &Seed) -> Verdict {
             let why = "no run has made a checkpoint yet";
             verdict("never started", why, Some(RUN))
         }
+    }
+}
+
+fn told_rows(rows: u64, estimated: Option<u64>) -> String {
+    match estimated {
+        Some(estimated) => format!("{rows} of ~{} rows", estimated.max(rows)),
+        None => format!("{rows} rows"),
+    }
+}
+
+fn copied(copy: &TableCopy) -> Copied {
+    Copied {
+        table: copy.table.clone(),
+        chunks: copy.chunks,
+        chunks_done: copy.chunks_done,
+        rows: copy.rows,
+        rows_estimated: copy.rows_estimated,
+        bytes: copy.bytes,
+        bytes_estimated: copy.bytes_estimated,
     }
 }
 

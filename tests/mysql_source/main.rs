@@ -146,7 +146,10 @@ fn changes(parts: &[Part]) -> Vec<Change> {
 }
 
 async fn copy(snapshot: &mut Snapshot, options: &Options, table: usize) -> Vec<Row> {
-    snapshot.open_table(&options.tables[table].table).await.unwrap();
+    snapshot
+        .open_table(&options.tables[table].table, &Default::default())
+        .await
+        .unwrap();
     let mut all = Vec::new();
     loop {
         let rows = snapshot.rows(70).await.unwrap();

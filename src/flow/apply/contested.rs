@@ -4,6 +4,7 @@
 //! `flow::decision` and `merge` do. Fails: `Transient` when others keep changing the rows under us.
 
 use super::parking::park_key;
+use super::renew::Stuck;
 use super::{Applier, inserted, own_of};
 use crate::error::{Error, Result};
 use crate::flow::decision::{Meeting, Merged};
@@ -38,6 +39,7 @@ pub(super) struct Decided<'a> {
 struct Sorted<'a> {
     writes: Vec<Decided<'a>>,
     answers: Vec<Answered<'a>>,
+    stuck: Vec<Stuck<'a>>,
 }
 
 /// A change to be answered by a write of our own.
@@ -87,6 +89,7 @@ impl Applier {
             self.sort(plan, contested, decision, &mut sorted, conflicts)?;
         }
         let lost = self.write_decided(plan, sorted.writes, conflicts).await?;
+        self.renew(plan, sorted.stuck, conflicts).await?;
         self.answer_all(plan, sorted.answers, conflicts).await?;
         Ok(lost)
     }
@@ -112,10 +115,11 @@ impl Applier {
                         reason,
                     });
                 }
-                None => {
-                    let kinds = (ConflictKind::UpdateMissing, ParkKind::NotWhole);
-                    self.open(plan, &contested, kinds, Reason::Incomplete.text(), conflicts)?;
-                }
+                None => sorted.stuck.push(Stuck {
+                    contested,
+                    kinds: (ConflictKind::UpdateMissing, ParkKind::NotWhole),
+                    why: Reason::Incomplete.text().to_owned(),
+                }),
             },
             Decision::Keep { conflict, reason } => {
                 self.tally.noops += u64::from(conflict.is_none_or(|_| overlap));
@@ -203,7 +207,7 @@ impl Applier {
         }
         let writes: Vec<Write> = decided.iter().map(|decided| decided.write.clone()).collect();
         let written = self.target.write(&plan.shape, &writes).await?;
-        let mut lost = Vec::new();
+        let (mut lost, mut stuck) = (Vec::new(), Vec::new());
         for (decided, written) in decided.into_iter().zip(written) {
             let Decided {
                 contested,
@@ -220,17 +224,18 @@ impl Applier {
                     conflicts.push(self.record(plan, &contested, kind, Outcome::Applied, reason.text()));
                 }
                 (Written::Lost, _) => lost.push(contested.change),
-                (Written::UniqueTaken(key), _) => {
-                    let why = format!("another row holds a value of unique key {key}");
-                    let kinds = (ConflictKind::MultipleUniqueConflicts, ParkKind::Unique);
-                    self.open(plan, &contested, kinds, &why, conflicts)?;
-                }
+                (Written::UniqueTaken(key), _) => stuck.push(Stuck {
+                    contested,
+                    kinds: (ConflictKind::MultipleUniqueConflicts, ParkKind::Unique),
+                    why: format!("another row holds a value of unique key {key}"),
+                }),
                 (Written::Refused(why), _) => {
                     let kinds = (ConflictKind::ValueRefused, ParkKind::Refused);
                     self.open(plan, &contested, kinds, &why, conflicts)?;
                 }
             }
         }
+        self.renew(plan, stuck, conflicts).await?;
         Ok(lost)
     }
 
@@ -254,7 +259,7 @@ impl Applier {
     /// already: finding them there is no conflict, unless this node's own users wrote the row.
     fn is_overlap(&self, contested: &Contested<'_>) -> bool {
         let me = self.spec.target.rank;
-        self.checkpoint.settle.is_some()
+        self.is_unsettled()
             && contested.local.row_stamp.is_none_or(|stamp| stamp.origin != me)
             && contested.local.tombstone.is_none_or(|stamp| stamp.origin != me)
     }

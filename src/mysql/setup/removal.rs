@@ -153,12 +153,14 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let collection = collection.iter().filter(|_| state.versions.contains(&COLLECTION));
     let waiting = ["parked", "missed_bump"];
     let waiting = waiting.iter().filter(|_| state.versions.contains(&5));
-    for name in
-        operations
-            .chain(held)
-            .chain(waiting)
-            .chain(collection)
-            .chain(&["checkpoint", "table_state", "node"])
+    let chunk = ["chunk"];
+    let chunk = chunk.iter().filter(|_| state.versions.contains(&8));
+    for name in operations
+        .chain(held)
+        .chain(chunk)
+        .chain(waiting)
+        .chain(collection)
+        .chain(&["checkpoint", "table_state", "node"])
     {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",

@@ -8,6 +8,7 @@ use super::{
     Flavor, RowText, Rows, Sql, Verb, batch, key_columns, numbered_rows, push, quote, separated, table,
 };
 use crate::batch::Group;
+use crate::chunk::Range;
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Table, TableId};
 use crate::model::sync::{ORIGIN_COLUMN, TOUCHED_COLUMN, VERSION_COLUMN, stamps_of};
@@ -195,15 +196,16 @@ pub fn is_stamped(shape: &Shape, beside: &Beside, key: &Key, version: i64) -> Sq
     out
 }
 
-/// Of a first copy: all rows of a table with the stamps that they have or count as. `cells`: of the table's own columns,
+/// Of a first copy: the rows of a range with the stamps that they have or count as. `cells`: of the table's own columns,
 /// in its order, and what else is asked of a row `t`.
-pub fn copied(of: &Table, cells: &[String]) -> String {
+pub fn copied(of: &Table, cells: &[String], range: &Range) -> String {
     format!(
-        "SELECT {} FROM {} AS t LEFT JOIN {} AS x ON {}",
+        "SELECT {} FROM {} AS t LEFT JOIN {} AS x ON {}{}",
         cells.join(", "),
         table(&of.id),
         table(&stamps_of(&of.id)),
         same_key(of),
+        super::range::within(of, range),
     )
 }
 

@@ -12,6 +12,19 @@ use crate::plan::Key;
 use crate::typemap::Refusal;
 
 impl Plan {
+    /// The way back of the same rows, without stamps.
+    pub fn back(&self, passage: &Passage) -> Result<Plan> {
+        let (source, target) = (&self.shape.table, &self.source);
+        Plan::compile(
+            source,
+            self.target_engine,
+            target,
+            self.source_engine,
+            false,
+            &passage.back(),
+        )
+    }
+
     /// Columns whose values no record may hold, by their places in source and target.
     pub fn masked(&self) -> &[(Option<usize>, Option<usize>)] {
         &self.masked

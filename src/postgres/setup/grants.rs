@@ -15,7 +15,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 14] = [
+pub(super) const CONTROL_TABLES: [&str; 15] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -30,6 +30,7 @@ pub(super) const CONTROL_TABLES: [&str; 14] = [
     "audit",
     "published",
     "collection",
+    "chunk",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.

@@ -238,8 +238,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let collection = collection.iter().filter(|_| state.versions.contains(&COLLECTION));
     let waiting = ["parked", "missed_bump"];
     let waiting = waiting.iter().filter(|_| state.versions.contains(&6));
+    let chunk = ["chunk"];
+    let chunk = chunk.iter().filter(|_| state.versions.contains(&9));
     for name in operations
         .chain(published)
+        .chain(chunk)
         .chain(held)
         .chain(waiting)
         .chain(collection)

@@ -33,7 +33,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 8] = [
+pub const CONTROL_FILES: [(i64, &str); 9] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -48,6 +48,7 @@ pub const CONTROL_FILES: [(i64, &str); 8] = [
         include_str!("../../../sql/postgres/007_collection.sql"),
     ),
     (8, include_str!("../../../sql/postgres/008_evidence.sql")),
+    (9, include_str!("../../../sql/postgres/009_chunk.sql")),
 ];
 
 pub(super) async fn steps(

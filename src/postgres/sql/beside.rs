@@ -5,6 +5,7 @@
 //! again at what the statement locks, and at nothing else. The stamp comes first in the log (see `sidecar`).
 
 use super::{cast, key_columns, list, matches, quote, rows, table};
+use crate::chunk::Range;
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Table, TableId};
 use crate::model::sync::{ORIGIN_COLUMN, TOUCHED_COLUMN, VERSION_COLUMN, stamps_of};
@@ -210,8 +211,8 @@ pub fn raise(of: &Table) -> String {
     )
 }
 
-/// Of a first copy: all rows of a table with the stamps that they have or count as.
-pub fn copied(of: &Table, only: &str) -> String {
+/// Of a first copy: the rows of a range with the stamps that they have or count as.
+pub fn copied(of: &Table, only: &str, range: &Range) -> String {
     let columns = of.columns.iter().filter(|column| !column.generated);
     let cells = columns.map(
         |column| match (column.is_beside(), column.name == VERSION_COLUMN) {
@@ -225,10 +226,11 @@ pub fn copied(of: &Table, only: &str) -> String {
         format!("x.{name} {} t.{name}", super::equals(&column.ty))
     });
     format!(
-        "SELECT {} FROM {only}{} AS t LEFT JOIN {} AS x ON {}",
+        "SELECT {} FROM {only}{} AS t LEFT JOIN {} AS x ON {}{}",
         list(cells),
         table(&of.id),
         table(&stamps_of(&of.id)),
         keys.collect::<Vec<_>>().join(" AND "),
+        super::range::within(of, range),
     )
 }

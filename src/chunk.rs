@@ -1,0 +1,205 @@
+//! Chunks: ranges of a table's key, the unit in which a table is copied.
+//!
+//! Owns: [`Chunk`] and [`Range`], how large a chunk is, which keys can be cut, and the form in which bounds are kept.
+//! Refuses: finding the bounds (see each engine's `chunk`), statement text and I/O. Pure.
+//!
+//! The ranges of a table cover every key there can be, also those that come later: the first has no lower bound and
+//! the last no upper one. The server that finds the bounds compares with them as well, so any order will do that it
+//! keeps to; a key without such an order makes the table one chunk.
+
+use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
+use crate::model::sync::Size;
+
+/// A chunk is one target transaction and what is done again after a crash: some seconds' work.
+const ROWS_MAX: u64 = 50_000;
+const BYTES_MAX: u64 = 16 << 20;
+
+/// One text per column of the key.
+pub type Bound = Vec<String>;
+
+/// Keys above `low`, up to and with `high`. `None`: no bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Range {
+    pub low: Option<Bound>,
+    pub high: Option<Bound>,
+}
+
+impl Range {
+    pub fn is_whole(&self) -> bool {
+        self.low.is_none() && self.high.is_none()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// As the source calls it.
+    pub table: TableId,
+    pub number: i64,
+    pub range: Range,
+    pub is_done: bool,
+    /// `None`: the server has never counted the table.
+    pub estimated_rows: Option<u64>,
+    pub estimated_bytes: u64,
+    pub copied_rows: u64,
+    pub copied_bytes: u64,
+}
+
+/// How many rows a chunk holds.
+pub fn rows(size: Option<Size>, rows_max: u64) -> u64 {
+    let rows_max = rows_max.clamp(1, ROWS_MAX);
+    let Some((rows, bytes)) = size.and_then(|size| size.rows.map(|rows| (rows, size.bytes))) else {
+        return rows_max;
+    };
+    let row = (bytes / rows.max(1)).max(1);
+    (BYTES_MAX / row).clamp(1, rows_max)
+}
+
+/// The chunks of a table between these bounds, each with its part of the table's size.
+pub fn between(table: &TableId, bounds: Vec<Bound>, size: Option<Size>) -> Vec<Chunk> {
+    let count = bounds.len() as u64 + 1;
+    let lows = std::iter::once(None).chain(bounds.iter().cloned().map(Some));
+    let highs = bounds.iter().cloned().map(Some).chain(std::iter::once(None));
+    let chunk = |(number, (low, high))| Chunk {
+        table: table.clone(),
+        number,
+        range: Range { low, high },
+        is_done: false,
+        estimated_rows: size.and_then(|size| size.rows).map(|rows| rows / count),
+        estimated_bytes: size.map_or(0, |size| size.bytes / count),
+        copied_rows: 0,
+        copied_bytes: 0,
+    };
+    (0..).zip(lows.zip(highs)).map(chunk).collect()
+}
+
+/// Does the server keep one order of the key, in its index and in a comparison with a bound's text?
+pub fn is_ordered(engine: Engine, table: &Table) -> bool {
+    let mut key = table.key.iter().map(|place| table.columns.get(*place));
+    !table.key.is_empty() && key.all(|column| column.is_some_and(|column| is_comparable(engine, column)))
+}
+
+fn is_comparable(engine: Engine, column: &Column) -> bool {
+    match (&column.ty, engine) {
+        // Of an extension: its operators are not where sessions look, and another type's would be found.
+        (ColumnType::Opaque { name }, Engine::Postgres) => !name.contains('.') && name != "citext",
+        (ColumnType::Enum { .. } | ColumnType::Set { .. }, Engine::Mysql | Engine::Mariadb) => {
+            // Ordered by number, and compared with a text by text.
+            false
+        }
+        // No text that a comparison reads back as just the value.
+        (
+            ColumnType::Float
+            | ColumnType::Double
+            | ColumnType::Bit { .. }
+            | ColumnType::Json { .. }
+            | ColumnType::Interval
+            | ColumnType::Opaque { .. },
+            Engine::Mysql | Engine::Mariadb,
+        ) => false,
+        (_, Engine::Postgres | Engine::Mysql | Engine::Mariadb) => true,
+    }
+}
+
+/// As it is kept. Texts only, so that it cannot fail.
+pub fn to_json(bound: &Bound) -> String {
+    serde_json::to_string(bound).unwrap_or_default()
+}
+
+pub fn from_json(text: &str) -> Option<Bound> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(rows: Option<u64>, bytes: u64) -> Option<Size> {
+        Some(Size { rows, bytes })
+    }
+
+    #[test]
+    fn chunks_are_bounded_in_rows_and_bytes_and_never_empty() {
+        for (size, rows_max, expected) in [
+            (None, u64::MAX, ROWS_MAX),
+            (size(None, 1 << 40), u64::MAX, ROWS_MAX),
+            (size(Some(0), 0), u64::MAX, ROWS_MAX),
+            (size(Some(1_000_000), 100_000_000), u64::MAX, ROWS_MAX),
+            (size(Some(1_000), 1_000 << 20), u64::MAX, 16),
+            (size(Some(10), 10 << 30), u64::MAX, 1),
+            (size(Some(1_000_000), 100_000_000), 100, 100),
+            (None, 0, 1),
+        ] {
+            assert_eq!(rows(size, rows_max), expected, "{size:?} {rows_max}");
+        }
+    }
+
+    #[test]
+    fn ranges_meet_and_leave_nothing_out() {
+        let bound = |text: &str| vec![text.to_owned()];
+        let id = TableId::new("s", "t");
+        let chunks = between(&id, vec![bound("5"), bound("9")], size(Some(30), 300));
+        let ranges: Vec<_> = chunks.iter().map(|chunk| chunk.range.clone()).collect();
+        let range = |low: Option<&str>, high: Option<&str>| Range {
+            low: low.map(bound),
+            high: high.map(bound),
+        };
+        assert_eq!(
+            ranges,
+            [
+                range(None, Some("5")),
+                range(Some("5"), Some("9")),
+                range(Some("9"), None)
+            ]
+        );
+        assert_eq!((chunks[2].number, chunks[2].estimated_rows), (2, Some(10)));
+        assert!(between(&id, Vec::new(), None)[0].range.is_whole());
+    }
+
+    #[test]
+    fn bounds_are_kept_exactly() {
+        let bound = vec!["a\"b\\\u{0}é🌊".to_owned(), String::new()];
+        assert_eq!(from_json(&to_json(&bound)), Some(bound));
+        assert_eq!(from_json("1"), None);
+    }
+
+    #[test]
+    fn keys_that_are_compared_in_another_order_are_not_cut() {
+        let table = |ty: ColumnType| Table {
+            id: TableId::new("s", "t"),
+            columns: vec![Column {
+                name: "id".to_owned(),
+                ty,
+                sql_type: String::new(),
+                collation: String::new(),
+                nullable: false,
+                generated: false,
+                has_default: false,
+            }],
+            key: vec![0],
+            uniques: Vec::new(),
+        };
+        let labels = vec!["b".to_owned(), "a".to_owned()];
+        let opaque = |name: &str| ColumnType::Opaque {
+            name: name.to_owned(),
+        };
+        for (ty, postgres, mysql) in [
+            (ColumnType::Uuid, true, true),
+            (ColumnType::Date, true, true),
+            (ColumnType::Double, true, false),
+            (ColumnType::Enum { labels }, true, false),
+            (opaque("inet"), true, false),
+            (opaque("public.citext"), false, false),
+        ] {
+            let table = table(ty);
+            assert_eq!(is_ordered(Engine::Postgres, &table), postgres, "{table:?}");
+            for engine in [Engine::Mysql, Engine::Mariadb] {
+                assert_eq!(is_ordered(engine, &table), mysql, "{table:?}");
+            }
+        }
+        let keyless = Table {
+            key: Vec::new(),
+            ..table(ColumnType::Uuid)
+        };
+        assert!(!is_ordered(Engine::Postgres, &keyless));
+    }
+}

@@ -1,0 +1,163 @@
+//! What a first copy asks of a node of either engine: images of its rows, and how far the copy is.
+//!
+//! Owns, refuses, fails: as `engine`.
+
+use super::{Node, Target};
+use crate::access::{Access, SourceOptions};
+use crate::chunk::{Bound, Chunk, Range};
+use crate::error::Result;
+use crate::model::position::Position;
+use crate::model::schema::{Engine, Table};
+use crate::model::sync::{CatalogTable, Lane};
+use crate::model::value::Row;
+use crate::{mysql, postgres};
+
+pub enum Snapshot {
+    Postgres(Box<postgres::snapshot::Snapshot>),
+    Mysql(Box<mysql::snapshot::Snapshot>),
+}
+
+impl Snapshot {
+    /// Opens a consistent image and the point from which the log continues it.
+    pub async fn open(engine: Engine, options: SourceOptions) -> Result<Snapshot> {
+        Ok(match engine {
+            Engine::Postgres => postgres::snapshot::Snapshot::open(&options).await?.into(),
+            Engine::Mysql | Engine::Mariadb => mysql::snapshot::Snapshot::open(&options).await?.into(),
+        })
+    }
+
+    /// So many readers with one point from which the log continues what all of them read.
+    pub async fn open_all(engine: Engine, options: SourceOptions, count: usize) -> Result<Vec<Snapshot>> {
+        Ok(match engine {
+            Engine::Postgres => all(postgres::snapshot::Snapshot::open_all(&options, count).await?),
+            Engine::Mysql | Engine::Mariadb => {
+                all(mysql::snapshot::Snapshot::open_all(&options, count).await?)
+            }
+        })
+    }
+
+    /// So many readers of what is there now, where the log is to be read from an earlier point, which it must serve.
+    pub async fn resume(
+        engine: Engine,
+        options: SourceOptions,
+        from: &Position,
+        count: usize,
+    ) -> Result<Vec<Snapshot>> {
+        Ok(match engine {
+            Engine::Postgres => all(postgres::snapshot::Snapshot::resume(&options, from, count).await?),
+            Engine::Mysql | Engine::Mariadb => {
+                all(mysql::snapshot::Snapshot::resume(&options, from, count).await?)
+            }
+        })
+    }
+
+    /// The rows are of the moment of the start; else there is a settle position.
+    pub fn is_exact(&self) -> bool {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.is_exact(),
+            Snapshot::Mysql(snapshot) => snapshot.is_exact(),
+        }
+    }
+
+    pub fn start(&self) -> &Position {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.start(),
+            Snapshot::Mysql(snapshot) => snapshot.start(),
+        }
+    }
+
+    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.open_table(table, range).await,
+            Snapshot::Mysql(snapshot) => snapshot.open_table(table, range).await,
+        }
+    }
+
+    /// Empty = the range is done.
+    pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.rows(rows_max).await,
+            Snapshot::Mysql(snapshot) => snapshot.rows(rows_max).await,
+        }
+    }
+
+    /// The settle position, where the image is not exact.
+    pub async fn close(self) -> Result<Option<Position>> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.close().await,
+            Snapshot::Mysql(snapshot) => snapshot.close().await,
+        }
+    }
+}
+
+fn all<T: Into<Snapshot>>(readers: Vec<T>) -> Vec<Snapshot> {
+    readers.into_iter().map(Into::into).collect()
+}
+
+impl From<postgres::snapshot::Snapshot> for Snapshot {
+    fn from(snapshot: postgres::snapshot::Snapshot) -> Self {
+        Snapshot::Postgres(Box::new(snapshot))
+    }
+}
+
+impl From<mysql::snapshot::Snapshot> for Snapshot {
+    fn from(snapshot: mysql::snapshot::Snapshot) -> Self {
+        Snapshot::Mysql(Box::new(snapshot))
+    }
+}
+
+/// Where a log stands now, kept from being removed (PostgreSQL: the slot is made).
+pub async fn start_position(engine: Engine, options: SourceOptions) -> Result<Position> {
+    match engine {
+        Engine::Postgres => postgres::snapshot::start_position(&options).await,
+        Engine::Mysql | Engine::Mariadb => mysql::snapshot::start_position(&options).await,
+    }
+}
+
+/// The position before which the log holds all that is visible now.
+pub async fn settle_position(engine: Engine, access: &Access) -> Result<Position> {
+    match engine {
+        Engine::Postgres => postgres::snapshot::settle_position(access).await,
+        Engine::Mysql | Engine::Mariadb => mysql::snapshot::settle_position(access).await,
+    }
+}
+
+impl Node {
+    /// The keys that cut a table into chunks of so many rows.
+    pub async fn bounds(&mut self, table: &CatalogTable, rows: u64) -> Result<Vec<Bound>> {
+        match self {
+            Node::Postgres(client) => postgres::chunk::bounds(client, table, rows).await,
+            Node::Mysql(conn) => mysql::chunk::bounds(conn, table, rows).await,
+        }
+    }
+
+    /// How far the copy of a link that writes into this node is.
+    pub async fn chunks(&mut self, sync: &str, link: &str) -> Result<Vec<Chunk>> {
+        match self {
+            Node::Postgres(client) => postgres::chunk::chunks(client, sync, link).await,
+            Node::Mysql(conn) => mysql::chunk::chunks(conn, sync, link).await,
+        }
+    }
+}
+
+impl Target {
+    pub async fn plan_chunks(&mut self, link: (&str, &str), chunks: &[Chunk], anew: bool) -> Result<()> {
+        on_target!(self, target => target.plan_chunks(link, chunks, anew).await)
+    }
+
+    pub async fn chunk_done(&mut self, link: (&str, &str), epoch: i64, chunk: &Chunk) -> Result<()> {
+        on_target!(self, target => target.chunk_done(link, epoch, chunk).await)
+    }
+
+    pub async fn open_lanes(&mut self, link: (&str, &str), count: i16, seq: i64) -> Result<()> {
+        on_target!(self, target => target.open_lanes(link, count, seq).await)
+    }
+
+    pub async fn close_lanes(&mut self, link: (&str, &str)) -> Result<()> {
+        on_target!(self, target => target.close_lanes(link).await)
+    }
+
+    pub async fn lanes(&mut self, link: (&str, &str), epoch: i64) -> Result<Vec<Lane>> {
+        on_target!(self, target => target.lanes(link, epoch).await)
+    }
+}

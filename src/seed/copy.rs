@@ -1,0 +1,384 @@
+//! The copy of one link: chunks of the source's tables, several at once, that lasts through the death of anything.
+//!
+//! Owns: the plan of chunks, which lies in the target before the first is copied; the workers, each with a reader, a
+//! session and a lane of the checkpoint; and the end, when the link begins to stream. A chunk's rows, its being done and
+//! its marker are one target transaction, which the lane's checkpoint fences. What is done is never done again.
+//! Refuses: tables that hold rows before the first chunk, and a start that the source cannot serve any more.
+//!
+//! The link streams from where its start was noted before any chunk was read, and no change is left out because a chunk
+//! holds it. What is before the start is visible in every later image, so nothing falls between the two. As long as all
+//! readers share one image of the start the copy is exact; chunks that are read later, after something died, may hold
+//! later changes: the log as it ended then is the settle position, up to which finding them is no conflict.
+
+use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
+use crate::chunk::{self, Chunk};
+use crate::engine::{Node, Snapshot, Target};
+use crate::error::{Error, Result};
+use crate::flow::planner::Planner;
+use crate::flow::pulse::{Pulse, State, now_us};
+use crate::flow::spec::LinkSpec;
+use crate::flow::{self, Applier};
+use crate::model::change::Head;
+use crate::model::position::Position;
+use crate::model::schema::{Table, TableId};
+use crate::model::sync::{CatalogTable, Checkpoint, Lane, Size};
+use crate::model::value::Row;
+use crate::plan::layer::Layers;
+use crate::plan::{Address, Plan};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Seqs of the lanes begin here, so that the greatest seq of the link is always its first lane's.
+const LANE_SEQ: i64 = i64::MIN / 2;
+
+/// A table of the source and how its rows become the target's.
+struct Passing {
+    source: Arc<Table>,
+    plan: Arc<Plan>,
+    catalog: CatalogTable,
+}
+
+/// What the workers share.
+struct Work {
+    link: Arc<LinkSpec>,
+    start: Position,
+    tables: HashMap<TableId, Passing>,
+    open: Mutex<VecDeque<Chunk>>,
+    pulse: Arc<Pulse>,
+    stop: CancellationToken,
+}
+
+/// A worker's end: its reader, when nothing was left to do.
+type Ended = Option<Snapshot>;
+
+/// The copy as the target has noted it.
+pub(super) struct Noted {
+    checkpoint: Checkpoint,
+    chunks: Vec<Chunk>,
+}
+
+impl Start {
+    /// A copy of this link that broke off, and of which a part is done.
+    pub(super) async fn noted(&mut self) -> Result<Option<Noted>> {
+        let (sync, link) = (&self.link.sync, &self.link.id);
+        let checkpoint = self.target.checkpoint(sync, link).await?;
+        let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.seq == COPY_PENDING) else {
+            return Ok(None);
+        };
+        let spec = &self.link.target;
+        let mut node = Node::connect(&spec.access, spec.engine).await?;
+        let chunks = node.chunks(sync, link).await?;
+        let is_begun = chunks.iter().any(|chunk| chunk.is_done);
+        Ok(is_begun.then_some(Noted { checkpoint, chunks }))
+    }
+
+    pub(super) async fn copy(mut self, stop: &CancellationToken, pulse: &Arc<Pulse>) -> Result<()> {
+        pulse.set(State::Copying, "");
+        let mut ends = self.ends().await?;
+        let noted = self.noted().await?;
+        let tables = self.tables(&mut ends)?;
+        let before = noted.as_ref().map_or(&[][..], |noted| &noted.chunks);
+        let planned = self.planned(&tables, before).await?;
+        let chunks = before.iter().chain(&planned);
+        let chunks = chunks.filter(|chunk| tables.contains_key(&chunk.table));
+        let chunks: Vec<Chunk> = chunks.cloned().collect();
+        let open = chunks.iter().filter(|chunk| !chunk.is_done).count();
+        let readers = self.readers(&ends, noted.as_ref(), open).await?;
+        let first = readers.first().ok_or_else(|| Error::bug("open readers"))?;
+        let start = first.start().clone();
+        let lanes = self
+            .note(&ends, &start, readers.len(), &planned, noted.is_none())
+            .await?;
+        show(pulse, &chunks);
+        let work = Arc::new(Work {
+            link: Arc::clone(&self.link),
+            start,
+            tables,
+            open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
+            pulse: Arc::clone(pulse),
+            stop: stop.clone(),
+        });
+        match work.all(readers, lanes, &ends.identity).await? {
+            Some(readers) => self.end(&work, readers, &mut ends).await,
+            None => Ok(()),
+        }
+    }
+
+    /// No more than there is to do.
+    async fn readers(&self, ends: &Ends, noted: Option<&Noted>, open: usize) -> Result<Vec<Snapshot>> {
+        let (engine, options) = (self.link.source.engine, self.options(ends));
+        let count = self.link.limits.copy_workers.min(open).max(1);
+        let Some(noted) = noted else {
+            self.refuse_rows(ends).await?;
+            return Snapshot::open_all(engine, options, count).await;
+        };
+        flow::same_server(&self.link, &noted.checkpoint, &ends.identity)?;
+        let start = &noted.checkpoint.position;
+        info!(link = %self.link.id, position = %start, "going on with the first copy");
+        Snapshot::resume(engine, options, start, count).await
+    }
+
+    fn tables(&self, ends: &mut Ends) -> Result<HashMap<TableId, Passing>> {
+        let mut tables = HashMap::with_capacity(ends.source_tables.len());
+        for known in &ends.source_tables {
+            let source = Arc::new(self.link.passage(&known.table.id).kept(&known.table));
+            let plan = ends.planner.plan(&source)?;
+            let catalog = CatalogTable {
+                table: Table::clone(&source),
+                ..CatalogTable::clone(known)
+            };
+            let passing = Passing {
+                source,
+                plan,
+                catalog,
+            };
+            tables.insert(known.table.id.clone(), passing);
+        }
+        Ok(tables)
+    }
+
+    /// The chunks of tables that have none yet.
+    async fn planned(&self, tables: &HashMap<TableId, Passing>, before: &[Chunk]) -> Result<Vec<Chunk>> {
+        let source = &self.link.source;
+        let known: BTreeSet<&TableId> = before.iter().map(|chunk| &chunk.table).collect();
+        let mut node = Node::connect(&source.access, source.engine).await?;
+        let engine = node.engine().await?;
+        let sizes: Vec<Option<Size>> = node.sizes(&source.tables).await?;
+        let mut chunks = Vec::new();
+        for (id, size) in source.tables.iter().zip(sizes) {
+            let Some(passing) = tables.get(id).filter(|_| !known.contains(id)) else {
+                continue;
+            };
+            let bounds = match chunk::is_ordered(engine, &passing.source) {
+                true => {
+                    let rows = chunk::rows(size, self.link.limits.chunk_rows_max);
+                    node.bounds(&passing.catalog, rows).await?
+                }
+                false => Vec::new(),
+            };
+            chunks.extend(chunk::between(id, bounds, size));
+        }
+        node.close().await;
+        Ok(chunks)
+    }
+
+    /// Makes the link ours, and has the target know where it starts, what is to be copied, and so many lanes.
+    async fn note(
+        &mut self,
+        ends: &Ends,
+        start: &Position,
+        lanes: usize,
+        planned: &[Chunk],
+        is_anew: bool,
+    ) -> Result<Vec<Lane>> {
+        let (sync, id) = (self.link.sync.clone(), self.link.id.clone());
+        let link = (sync.as_str(), id.as_str());
+        if self.target.checkpoint(&sync, &id).await?.is_none() {
+            self.checkpoint(start, None, COPY_PENDING, &ends.identity).await?;
+        }
+        let count = i16::try_from(lanes).map_err(|error| Error::bug("open lanes").because(error))?;
+        self.target.open_lanes(link, count, LANE_SEQ).await?;
+        let taken = self.target.take_over(&sync, &id, &self.link.instance).await?;
+        let taken = taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))?;
+        let mut pending = self.movement(start, None, COPY_PENDING, &ends.identity);
+        pending.epoch = taken.epoch;
+        self.target.begin(&pending).await?;
+        self.target.plan_chunks(link, planned, is_anew).await?;
+        self.target.commit().await?;
+        let mut open = self.target.lanes(link, taken.epoch).await?;
+        open.truncate(lanes);
+        match open.len() == lanes {
+            true => Ok(open),
+            false => Err(Error::transient("open lanes for a copy")
+                .node(&self.link.target.name)
+                .why("the link was taken over at this moment")),
+        }
+    }
+
+    /// All chunks are done: the link has its checkpoint.
+    async fn end(self, work: &Work, mut readers: Vec<Snapshot>, ends: &mut Ends) -> Result<()> {
+        let (link, start) = (&work.link, &work.start);
+        let mut target = self.target;
+        let pending = target.checkpoint(&link.sync, &link.id).await?;
+        let pending = pending.ok_or_else(|| Error::bug("read back the checkpoint of a copy"))?;
+        let mut applier = Applier::new(target, Arc::clone(link), pending);
+        applier.begin(start).await?;
+        if let Some(reader) = readers.first_mut() {
+            for table in &ends.tombstones {
+                copy_tombstones(reader, &mut applier, &mut ends.planner, table).await?;
+            }
+        }
+        let mut settle: Option<Position> = None;
+        for reader in readers {
+            settle = match (settle, reader.close().await?) {
+                (Some(one), Some(other)) => Some(later(one, &other)?),
+                (one, other) => one.or(other),
+            };
+        }
+        applier
+            .copied_all(settle.filter(|settle| settle != start))
+            .await?;
+        applier.commit().await?;
+        work.pulse.set(State::Starting, "");
+        info!(link = %link.id, position = %start, "first copy committed");
+        Ok(())
+    }
+}
+
+/// How much this process has to copy, for whoever watches.
+fn show(pulse: &Pulse, chunks: &[Chunk]) {
+    let open = || chunks.iter().filter(|chunk| !chunk.is_done);
+    let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
+    let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
+    pulse.figures.copy_estimated.store(rows, Relaxed);
+    pulse.figures.copy_bytes_estimated.store(bytes, Relaxed);
+    let count = open().count() as u64;
+    pulse.figures.copy_chunks_open.store(count, Relaxed);
+}
+
+impl Work {
+    /// Copies what is open. `None`: told to stop before all of it was.
+    async fn all(
+        self: &Arc<Self>,
+        readers: Vec<Snapshot>,
+        lanes: Vec<Lane>,
+        identity: &str,
+    ) -> Result<Option<Vec<Snapshot>>> {
+        let mut workers: JoinSet<Result<Ended>> = JoinSet::new();
+        for (reader, lane) in readers.into_iter().zip(lanes) {
+            let checkpoint = Checkpoint {
+                lane: lane.number,
+                epoch: lane.epoch,
+                seq: lane.seq,
+                position: self.start.clone(),
+                settle: None,
+                source_identity: identity.to_owned(),
+            };
+            workers.spawn(Arc::clone(self).one(reader, checkpoint));
+        }
+        let mut ended = Vec::new();
+        while let Some(worker) = workers.join_next().await {
+            ended.push(worker.map_err(|error| Error::bug("copy chunks").because(error))??);
+        }
+        Ok(ended.into_iter().collect())
+    }
+
+    /// A worker: one chunk after the other.
+    async fn one(self: Arc<Self>, mut reader: Snapshot, checkpoint: Checkpoint) -> Result<Ended> {
+        let mut applier = None;
+        while let Some(chunk) = self.next() {
+            if applier.is_none() {
+                let (link, spec) = (&self.link, &self.link.target);
+                let target = Target::open(spec.engine, &spec.access, link.is_merge()).await?;
+                let mut lane = Applier::new(target, Arc::clone(link), checkpoint.clone());
+                if !reader.is_exact() {
+                    lane.copies_later_rows();
+                }
+                applier = Some(lane);
+            }
+            let Some(applier) = applier.as_mut() else { break };
+            if !self.chunk(&mut reader, applier, chunk).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(reader))
+    }
+
+    fn next(&self) -> Option<Chunk> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.pop_front()
+    }
+
+    /// `false`: told to stop before it was done.
+    async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, mut chunk: Chunk) -> Result<bool> {
+        let passing = self.tables.get(&chunk.table);
+        let passing = passing.ok_or_else(|| Error::bug("copy a table of the sync").table(&chunk.table))?;
+        applier.begin(&self.start).await?;
+        reader.open_table(&passing.source, &chunk.range).await?;
+        let mut first = 0;
+        loop {
+            if self.stop.is_cancelled() {
+                return applier.rollback().await.map(|()| false);
+            }
+            let rows = reader.rows(ROWS_MAX).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let bytes: usize = rows.iter().map(Row::bytes).sum();
+            let count = rows.len() as u64;
+            let layers = copied_rows(&passing.plan, rows, first)?;
+            first += count;
+            let written = applier.copy(&layers).await?;
+            self.pulse.copied(written, bytes as u64);
+            chunk.copied_rows += written;
+            chunk.copied_bytes += bytes as u64;
+        }
+        applier.chunk_done(&chunk).await?;
+        let tally = applier.commit().await?;
+        self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
+        info!(
+            link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
+            conflicts = tally.conflicts, "chunk copied"
+        );
+        Ok(true)
+    }
+}
+
+/// What was deleted at the source: another link may have told its target, and what this target's users insert under such
+/// a key must start above it.
+async fn copy_tombstones(
+    snapshot: &mut Snapshot,
+    applier: &mut Applier,
+    planner: &mut Planner,
+    table: &CatalogTable,
+) -> Result<()> {
+    snapshot
+        .open_table(&table.table, &chunk::Range::default())
+        .await?;
+    let mut first = 0;
+    loop {
+        let rows = snapshot.rows(ROWS_MAX).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let head = copied_head();
+        let mut buried = Vec::with_capacity(rows.len());
+        for (ordinal, row) in (first..).zip(&rows) {
+            let address = Address {
+                head: Arc::clone(&head),
+                ordinal,
+            };
+            buried.extend(planner.copied_tombstone(&table.table, row, &address)?);
+        }
+        first += rows.len() as u64;
+        applier.bury(&buried).await?;
+    }
+}
+
+fn copied_head() -> Arc<Head> {
+    Arc::new(Head {
+        transaction: "first copy".to_owned(),
+        past: None,
+        committed_at_us: now_us(),
+    })
+}
+
+fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
+    let head = copied_head();
+    let mut layers = Layers::default();
+    for (ordinal, row) in (first..).zip(rows) {
+        if !plan.takes(&row)? {
+            continue;
+        }
+        let address = Address {
+            head: Arc::clone(&head),
+            ordinal,
+        };
+        layers.push(plan, plan.copied(&row, &address)?);
+    }
+    Ok(layers)
+}
