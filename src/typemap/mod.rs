@@ -6,12 +6,14 @@
 //! Refuses: every value that the target could not give back. A value is never rounded, cut, padded or folded.
 //! Fails: with a [`Refusal`], which names the column, both types and the limit, and never holds the value.
 
+mod address;
 mod calendar;
 mod cast;
 mod decimal;
 mod describe;
 mod interval;
 mod json;
+mod literal;
 mod rule;
 mod text;
 mod verdict;
@@ -21,6 +23,7 @@ mod properties;
 #[cfg(test)]
 mod table;
 
+pub use address::mariadb_inet6;
 pub use cast::cast;
 pub use json::same_json;
 pub use verdict::verdict;
@@ -63,8 +66,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Types known only as text whose output function gives equal values one text. Between two engines such a type is
-/// refused anyway.
+/// Types known only as text whose output function gives equal values one text.
 fn has_one_text(name: &str, engine: Engine) -> bool {
     match engine {
         Engine::Postgres => match name.strip_suffix("[]") {

@@ -137,6 +137,18 @@ impl Limits {
         }
     }
 
+    /// The digits of a bit string.
+    pub(super) fn bits(ty: &ColumnType) -> Limits {
+        let chars = match ty {
+            ColumnType::Bit { len, .. } => *len,
+            _ => None,
+        };
+        Limits {
+            chars,
+            ..Limits::ascii(0)
+        }
+    }
+
     /// Any text without NUL, as a JSON document is.
     pub(super) const DOCUMENT: Limits = Limits {
         chars: None,

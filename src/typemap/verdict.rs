@@ -17,7 +17,7 @@ pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Ve
         return refused(why, (source, from), (target, to));
     }
     // The name of such a type does not hold its limits: numeric(10,2)[] would be rounded by numeric(10,1)[].
-    let opaque = matches!(source.ty, ColumnType::Opaque { .. });
+    let opaque = matches!(source.ty, ColumnType::Opaque { .. }) && rule == Rule::Move;
     let known = !source.sql_type.is_empty() && !target.sql_type.is_empty();
     if opaque && known && source.sql_type != target.sql_type {
         let why = "a type that is only known as text must be declared alike at both ends";
@@ -63,6 +63,11 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         Rule::BytesExactly(len) => vec![format!("exactly {len} bytes (a shorter value would be padded)")],
         Rule::BitsAtMost(limit) => vec![format!("at most {limit} bits")],
         Rule::BitsExactly(len) => vec![format!("exactly {len} bits")],
+        Rule::OpaqueToText(limits) => limits.words(&text::Limits::DOCUMENT),
+        Rule::BitsToText(limits) => limits.words(&text::Limits::bits(&source.ty)),
+        Rule::TextToOpaque(_) => vec![format!("as {to} prints a value of that type")],
+        Rule::TextToBits { len, varying } => vec![bit_words(len, varying)],
+        Rule::InetToMariadb(family) => vec![family.words().to_owned()],
         Rule::TextToUuid => vec!["uuids in lower case with hyphens".to_owned()],
         Rule::Moment { calendar, fraction } => {
             moment((calendar, fraction), (&source.ty, from), (&target.ty, to))
@@ -99,7 +104,16 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::UuidToBytes
         | Rule::BytesToUuid
         | Rule::UuidToText(_)
+        | Rule::MariadbToInet
         | Rule::No(_) => Vec::new(),
+    }
+}
+
+fn bit_words(len: Option<u32>, varying: bool) -> String {
+    match (len, varying) {
+        (Some(len), false) => format!("exactly {len} digits 0 and 1"),
+        (Some(len), true) => format!("at most {len} digits 0 and 1"),
+        (None, _) => "digits 0 and 1".to_owned(),
     }
 }
 
