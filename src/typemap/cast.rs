@@ -90,7 +90,6 @@ fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> 
         Rule::OpaqueToText(_)
         | Rule::TextToOpaque(_)
         | Rule::InetToMariadb(_)
-        | Rule::MariadbToInet
         | Rule::BitsToText(_)
         | Rule::TextToBits { .. } => only_text(value, rule),
         Rule::Text(_)
@@ -347,12 +346,12 @@ fn only_text(value: Value, rule: Rule<'_>) -> Fit {
         (Rule::TextToOpaque(_), Value::Text(_)) => {
             Err("the value is not a text that the target's type would print as it is")
         }
-        (Rule::InetToMariadb(family), Value::Opaque(text)) => address::to_mariadb(&text, family)
-            .map(|text| Value::Opaque(text.into()))
-            .ok_or("the address has a mask, or is of the other family"),
-        (Rule::MariadbToInet, Value::Opaque(text)) => address::to_postgres(&text)
-            .map(|text| Value::Opaque(text.into()))
-            .ok_or(NOT_ITS_TYPE),
+        (Rule::InetToMariadb(family), Value::Opaque(text)) if address::is_of_mariadb(&text, family) => {
+            Ok(Value::Opaque(text))
+        }
+        (Rule::InetToMariadb(_), Value::Opaque(_)) => {
+            Err("the address has a mask, or is of the other family")
+        }
         (Rule::TextToBits { len, varying }, Value::Text(text)) => {
             let fits = len.is_none_or(|len| match varying {
                 true => text.len() as u64 <= u64::from(len),

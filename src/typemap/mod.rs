@@ -23,7 +23,7 @@ mod properties;
 #[cfg(test)]
 mod table;
 
-pub use address::mariadb_inet6;
+pub use address::inet6;
 pub use cast::cast;
 pub use json::same_json;
 pub use verdict::verdict;

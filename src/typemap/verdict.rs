@@ -17,7 +17,7 @@ pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Ve
         return refused(why, (source, from), (target, to));
     }
     // The name of such a type does not hold its limits: numeric(10,2)[] would be rounded by numeric(10,1)[].
-    let opaque = matches!(source.ty, ColumnType::Opaque { .. }) && rule == Rule::Move;
+    let opaque = matches!(source.ty, ColumnType::Opaque { .. }) && from == to;
     let known = !source.sql_type.is_empty() && !target.sql_type.is_empty();
     if opaque && known && source.sql_type != target.sql_type {
         let why = "a type that is only known as text must be declared alike at both ends";
@@ -104,7 +104,6 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::UuidToBytes
         | Rule::BytesToUuid
         | Rule::UuidToText(_)
-        | Rule::MariadbToInet
         | Rule::No(_) => Vec::new(),
     }
 }

@@ -15,7 +15,7 @@ use crate::mysql::wire::Cursor;
 use crate::mysql::wire::alteration::Stood;
 use crate::mysql::wire::rows::is_set;
 use crate::mysql::wire::table_map::{Description, LogColumn, Meta, column_type as ty};
-use crate::typemap::mariadb_inet6;
+use crate::typemap::inet6;
 use bytestring::ByteString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -418,7 +418,7 @@ fn cell(form: &Form, cursor: &mut Cursor<'_>) -> Option<Value> {
                 .into(),
         ),
         Form::Address(_) => {
-            Value::Opaque(mariadb_inet6(Ipv6Addr::from(unpadded::<16>(prefixed(cursor, 1)?)?)).into())
+            Value::Opaque(inet6(Ipv6Addr::from(unpadded::<16>(prefixed(cursor, 1)?)?)).into())
         }
         Form::Bit(bits) => Value::Bit(bit_text(cursor.take(bits.div_ceil(8) as usize)?, Some(*bits))?),
         Form::Date => Value::Date(binary::date(cursor)?),

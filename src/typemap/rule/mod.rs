@@ -137,7 +137,6 @@ pub(super) enum Rule<'a> {
     OpaqueToText(text::Limits),
     TextToOpaque(Literal),
     InetToMariadb(Family),
-    MariadbToInet,
     BitsToText(text::Limits),
     TextToBits {
         len: Option<u32>,
@@ -203,7 +202,7 @@ pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to
 fn addresses<'a>((name, from): (&str, Engine), (other, to): (&str, Engine)) -> Rule<'a> {
     match (from, Family::of(name), to, Family::of(other)) {
         (Engine::Postgres, _, Engine::Mariadb, Some(family)) if name == "inet" => Rule::InetToMariadb(family),
-        (Engine::Mariadb, Some(_), Engine::Postgres, _) if other == "inet" => Rule::MariadbToInet,
+        (Engine::Mariadb, Some(_), Engine::Postgres, _) if other == "inet" => Rule::Move,
         (_, _, _, _) => Rule::No(NO_PAIR),
     }
 }
