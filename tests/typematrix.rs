@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+#[path = "typematrix/lossy.rs"]
+mod lossy;
 #[path = "typematrix/page.rs"]
 mod page;
 mod scenario;

@@ -81,7 +81,7 @@ proptest! {
         let said = verdict(&here, from, &there, to);
         let done = cast(value.clone(), &source, from, &there, to);
         match (&said, done) {
-            (Verdict::Refused(_), done) => prop_assert!(done.is_err(), "refused in words only"),
+            (Verdict::Refused(_) | Verdict::Lossy(_), done) => prop_assert!(done.is_err(), "refused in words only"),
             (Verdict::Exact, Err(refusal)) => prop_assert!(false, "called exact, but: {refusal}"),
             (Verdict::ExactIf(_), Err(_)) => {}
             (Verdict::Exact | Verdict::ExactIf(_), Ok(carried)) => {
