@@ -162,6 +162,7 @@ fn table(
                 from,
                 to,
                 back: &back,
+                merges: two_way.is_some(),
             },
             &forth,
             target,
@@ -171,6 +172,7 @@ fn table(
                 from: to,
                 to: from,
                 back: passage,
+                merges: true,
             },
             &home,
             source,
@@ -468,6 +470,8 @@ struct Way<'a> {
     to: &'a End<'a>,
     /// What the sending node calls the other's columns.
     back: &'a Passage,
+    /// There is a way back, by which what was lost would come.
+    merges: bool,
 }
 
 impl Way<'_> {
@@ -483,7 +487,14 @@ impl Way<'_> {
                 Some(counterpart) if counterpart.generated => {}
                 Some(counterpart) if is_sent(column, from.engine) => {
                     settable(to, target, counterpart, findings);
-                    self.pair(column, counterpart, findings);
+                    let is_key = target
+                        .key
+                        .iter()
+                        .any(|place| target.columns[*place].name == column.name);
+                    match self.back.losses().any(|(name, _)| name == column.name) {
+                        true => findings.push(self.consented(column, counterpart, is_key)),
+                        false => self.pair(column, counterpart, findings),
+                    }
                 }
                 Some(counterpart) => unfilled(from, to, counterpart, findings),
             }
@@ -563,6 +574,11 @@ impl Way<'_> {
                     findings.push(to.warning("W512", what, self.hold_both(column)));
                 }
             }
+            Verdict::Lossy(why) => {
+                let what = format!("column {name:?} would lose what node {} has: {why}", from.node);
+                let mend = self.mend(column, counterpart);
+                findings.push(to.blocker("E509", what, self.consent(column, &mend)));
+            }
             Verdict::Refused(why) => {
                 let what = format!(
                     "column {name:?} cannot take the values of node {}: {why}",
@@ -575,6 +591,58 @@ impl Way<'_> {
             let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
             findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
         }
+    }
+
+    /// The line that consents, where no merge forbids it, beside the statement that makes it needless.
+    fn consent(&self, column: &Column, mend: &str) -> String {
+        if self.merges {
+            return mend.to_owned();
+        }
+        let columns = &self.back.mapping().columns;
+        let named = columns
+            .iter()
+            .find(|known| known.names.get(self.back.source()) == Some(&column.name));
+        let name = toml::Value::from(named.map_or(column.name.as_str(), |known| known.name.as_str()));
+        let (table, plain) = (&self.back.table, |c: char| {
+            c.is_ascii_alphanumeric() || c == '_' || c == '-'
+        });
+        let bare = |name: &str| !name.is_empty() && name.chars().all(plain);
+        let key = match name.as_str().filter(|name| bare(name)) {
+            Some(name) => name.to_owned(),
+            None => name.to_string(),
+        };
+        let section = if bare(table) {
+            table.clone()
+        } else {
+            format!("{table:?}")
+        };
+        format!(
+            "consent to it in the configuration: [sync.table.{section}] column.{key} = {{ lossy = true }} -- or: {mend}"
+        )
+    }
+
+    /// A column with `lossy = true`.
+    fn consented(&self, column: &Column, counterpart: &Column, is_key: bool) -> Finding {
+        let (from, to, name) = (self.from, self.to, &column.name);
+        let why = match typemap::loss(&column.ty, from.engine, counterpart, to.engine) {
+            Some(_) if self.merges => "in a merge, where what was lost would come back as a change",
+            Some(_) if is_key => "as part of the key: two rows could become one",
+            Some(loss) => {
+                let what = format!(
+                    "column {name:?} may lose what node {} has: {}",
+                    from.node,
+                    loss.words()
+                );
+                return Finding::ok(to.node, what).table(to.id);
+            }
+            None => "and nothing that it has may be lost on the way",
+        };
+        let what = format!("column {name:?} is lossy, {why}");
+        let fix = format!(
+            "take lossy out of the section [sync.table] of {} in the configuration",
+            self.back.table
+        );
+        to.blocker("E509", what, fix)
     }
 
     /// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.

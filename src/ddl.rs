@@ -21,30 +21,15 @@ pub fn ddl_type(ty: &ColumnType, engine: Engine) -> String {
     }
 }
 
-/// Has the other engine any type that could hold this one's values?
-fn has_counterpart(ty: &ColumnType, from: Engine, to: Engine) -> bool {
-    match ty {
-        ColumnType::Opaque { .. } => from == to,
-        ColumnType::Bit { len, varying } => {
-            to == Engine::Postgres || (!varying && len.is_some_and(|len| len <= 64))
-        }
-        ColumnType::Bool
-        | ColumnType::Int { .. }
-        | ColumnType::Float
-        | ColumnType::Double
-        | ColumnType::Decimal { .. }
-        | ColumnType::Text { .. }
-        | ColumnType::Bytes { .. }
-        | ColumnType::Date
-        | ColumnType::Time { .. }
-        | ColumnType::Timestamp { .. }
-        | ColumnType::TimestampTz { .. }
-        | ColumnType::Year
-        | ColumnType::Uuid
-        | ColumnType::Json { .. }
-        | ColumnType::Enum { .. }
-        | ColumnType::Set { .. }
-        | ColumnType::Interval => true,
+/// Where the other engine keeps a type that only one has: as its text, addresses as addresses.
+fn opaque_type(name: &str, from: Engine, to: Engine) -> Option<&'static str> {
+    let is_address = matches!(name, "inet4" | "inet6");
+    match (from, to) {
+        (Engine::Postgres, Engine::Mysql | Engine::Mariadb) => Some("longtext"),
+        (Engine::Mariadb, Engine::Postgres) if is_address => Some("inet"),
+        // The longest is an IPv6 address with an IPv4 address in it.
+        (Engine::Mariadb, Engine::Mysql) if is_address => Some("varchar(45)"),
+        (_, _) => None,
     }
 }
 
@@ -212,7 +197,11 @@ pub fn table_name(id: &TableId, engine: Engine) -> String {
 /// A column of one engine as a column of another: name, type, NOT NULL. `None`: `to` has no such type.
 fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> Option<String> {
     let mut ty = type_for(column, from, to)?;
-    let text = matches!(column.ty, ColumnType::Text { .. });
+    let text = match column.ty {
+        ColumnType::Text { .. } => true,
+        ColumnType::Opaque { .. } => from != to,
+        _ => false,
+    };
     if to != Engine::Postgres && in_key && text {
         if ty.ends_with("text") {
             ty = format!("varchar({MYSQL_KEY_CHARS})");
@@ -255,7 +244,10 @@ pub fn type_for(column: &Column, from: Engine, to: Engine) -> Option<String> {
     if from == to && !column.sql_type.is_empty() {
         return Some(column.sql_type.clone());
     }
-    has_counterpart(&column.ty, from, to).then(|| ddl_type(&column.ty, to))
+    match &column.ty {
+        ColumnType::Opaque { name } if from != to => opaque_type(name, from, to).map(str::to_owned),
+        ty => Some(ddl_type(ty, to)),
+    }
 }
 
 /// A collation in which two texts are equal only when their bytes are.

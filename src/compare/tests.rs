@@ -225,6 +225,58 @@ fn a_type_that_cannot_hold_the_values_is_named_with_the_one_that_can() {
     );
 }
 
+/// What would lose blocks with the line that consents; consent is taken where something is lost, one way, and not of a key.
+#[test]
+fn a_loss_needs_consent() {
+    let sides = |from: Vec<Column>, to: Vec<Column>| (table("public", &[0], from), table("shop", &[0], to));
+    let number = || {
+        let ty = ColumnType::Decimal {
+            precision: None,
+            scale: 0,
+            unsigned: false,
+        };
+        column("n", ty, "numeric")
+    };
+    let double = || column("n", ColumnType::Double, "double");
+    let found = |(from, to): (Option<CatalogTable>, Option<CatalogTable>), two_way: bool, lossy: &str| {
+        let losses = if lossy.is_empty() {
+            vec![]
+        } else {
+            vec![vec![lossy.to_owned(); 2]]
+        };
+        let mapping = Mapping {
+            losses,
+            ..Mapping::default()
+        };
+        let passage = Passage::new(&Arc::new(mapping), 0, 1, "public.t");
+        let told = told(from, to, two_way, &[passage]);
+        let plain = |finding: Finding| (finding.node, finding.code, finding.fix.unwrap_or_default());
+        told.into_iter().map(plain).collect::<Vec<_>>()
+    };
+    let pair = || sides(vec![int("id"), number()], vec![int("id"), double()]);
+    let blocked = found(pair(), false, "");
+    assert_eq!(codes(&blocked), ["my E509"]);
+    assert!(
+        blocked[0]
+            .2
+            .contains("[sync.table.\"public.t\"] column.n = { lossy = true }"),
+        "{blocked:?}"
+    );
+    assert!(found(pair(), false, "n").is_empty());
+    assert!(codes(&found(pair(), true, "n")).contains(&"my E509".to_owned()));
+    let same = sides(vec![int("id"), int("n")], vec![int("id"), int("n")]);
+    assert_eq!(codes(&found(same, false, "n")), ["my E509"]);
+    let key = sides(
+        vec![column(
+            "id",
+            ColumnType::Timestamp { fraction: 6 },
+            "timestamp(6)",
+        )],
+        vec![column("id", ColumnType::Timestamp { fraction: 0 }, "datetime")],
+    );
+    assert_eq!(codes(&found(key, false, "id")), ["my E509"]);
+}
+
 #[test]
 fn a_column_that_takes_no_null_is_a_warning() {
     let stricter = found(
@@ -269,6 +321,7 @@ fn renamed() -> Passage {
     let mapping = Mapping {
         beside: false,
         masks: Vec::new(),
+        losses: Vec::new(),
         columns: vec![
             column(["here", "there"], false),
             column(["secret", "secret"], true),

@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Word {
             type Value = Word;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a column's name, or skip = true")
+                f.write_str("a column's name, or skip, mask or lossy = true")
             }
 
             fn visit_bool<E>(self, known: bool) -> Result<Word, E> {

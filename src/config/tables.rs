@@ -298,7 +298,8 @@ pub(super) fn mappings(
         let (columns, rules) = columns(builder, around, key.get_ref(), file);
         let rules = given.section(builder, key, file, rules);
         let filter = filter(builder, around, key.get_ref(), file, &columns, &rules);
-        let masks = masks(builder, around, key.get_ref(), file);
+        let masks = marked(builder, around, key, file, "mask");
+        let losses = marked(builder, around, key, file, "lossy");
         let named = (key.get_ref().as_str(), key.span());
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
@@ -306,6 +307,7 @@ pub(super) fn mappings(
             columns,
             filter,
             masks,
+            losses,
             beside,
         };
         out.push(Section {
@@ -450,8 +452,8 @@ fn column(
                 let problem = Problem::new("skip is true or false");
                 builder.problem(problem.hint("write skip = true").at(word.span()));
             }
-            // See `masks`.
-            ("mask", _) => {}
+            // See `marked`.
+            ("mask" | "lossy", _) => {}
             ("on_conflict", Word::Text(text)) => {
                 let key = format!("{prefix}.on_conflict");
                 rule = rules::column(builder, around, &key, text, word.span());
@@ -483,22 +485,31 @@ fn column(
     }
 }
 
-/// The columns whose values are shown nowhere: their names by node.
-fn masks(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, file: &TableFile) -> Vec<Vec<String>> {
-    let mut masks = Vec::new();
+/// The columns with this word (`mask`, `lossy`): their names by node.
+fn marked(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    table: &Spanned<String>,
+    file: &TableFile,
+    mark: &str,
+) -> Vec<Vec<String>> {
+    let mut marked = Vec::new();
     for (name, words) in &file.column {
         let mut names = vec![name.get_ref().clone(); around.nodes.len()];
-        let mut masked = false;
+        let mut is_marked = false;
         for (key, word) in words.get_ref() {
             match (key.get_ref().as_str(), word.get_ref()) {
-                ("mask", Word::Bool(mask)) => {
-                    let shown = format!("table.{table}.column.{}.mask", name.get_ref());
-                    builder.show(&around.key(&shown), mask, Some(word.span()));
-                    masked = *mask;
+                (key, Word::Bool(given)) if key == mark => {
+                    let shown = format!("table.{}.column.{}.{mark}", table.get_ref(), name.get_ref());
+                    builder.show(&around.key(&shown), given, Some(word.span()));
+                    is_marked = *given;
+                    if mark == "lossy" && is_marked && around.mode == Some(Mode::Merge) {
+                        builder.problem(lossy_in_merge().at(word.span()));
+                    }
                 }
-                ("mask", Word::Text(_)) => {
-                    let problem = Problem::new("mask is true or false");
-                    builder.problem(problem.hint("write mask = true").at(word.span()));
+                (key, Word::Text(_)) if key == mark => {
+                    let problem = Problem::new(format!("{mark} is true or false"));
+                    builder.problem(problem.hint(format!("write {mark} = true")).at(word.span()));
                 }
                 (node, Word::Text(text)) => {
                     if let Some(index) = around.node(node) {
@@ -508,11 +519,18 @@ fn masks(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, file: &Tab
                 (_, Word::Bool(_)) => {}
             }
         }
-        if masked {
-            masks.push(names);
+        if is_marked {
+            marked.push(names);
         }
     }
-    masks
+    marked
+}
+
+fn lossy_in_merge() -> Problem {
+    Problem::new("a column that may lose, in a merge").hint(
+        "what was lost on one node would come back to the other with the next change of its row: give both nodes types \
+         that hold the same values, or use mode = \"transactional\"",
+    )
 }
 
 fn filter(

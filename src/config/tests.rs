@@ -481,6 +481,14 @@ fn every_wrong_mapping_has_its_message() {
         (section("skip = [\"\"]"), "a name is not empty"),
         (section("column.a = { skip = \"yes\" }"), "skip is true or false"),
         (
+            section("column.a = { lossy = \"yes\" }"),
+            "lossy is true or false",
+        ),
+        (
+            section("column.a = { lossy = true }"),
+            "a column that may lose, in a merge",
+        ),
+        (
             section("column.a = { my = true }"),
             "a node is given the column's name",
         ),

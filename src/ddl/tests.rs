@@ -169,12 +169,14 @@ fn no_type_is_named_where_the_other_engine_has_none() {
     let bit = |len, varying| ColumnType::Bit { len, varying };
     let (pg, my, maria) = (Engine::Postgres, Engine::Mysql, Engine::Mariadb);
     for (ty, from, to, named) in [
-        (opaque("int4range"), pg, my, None),
+        (opaque("int4range"), pg, my, Some("longtext")),
+        (opaque("inet6"), maria, pg, Some("inet")),
+        (opaque("inet6"), maria, my, Some("varchar(45)")),
         (opaque("geometry"), my, maria, None),
         (opaque("geometry"), my, pg, None),
-        (bit(Some(65), false), pg, my, None),
-        (bit(Some(8), true), pg, maria, None),
-        (bit(None, true), pg, my, None),
+        (bit(Some(65), false), pg, my, Some("varchar(65)")),
+        (bit(Some(8), true), pg, maria, Some("varchar(8)")),
+        (bit(None, true), pg, my, Some("longtext")),
         (bit(Some(64), false), pg, my, Some("bit(64)")),
         (opaque("point"), pg, pg, Some("point")),
         (int(64, true), my, pg, Some("numeric(20,0)")),

@@ -22,6 +22,8 @@ pub struct Mapping {
     pub filter: Option<RowFilter>,
     /// Columns whose values no record, screen or export may show: their names by node, in the order of the sync.
     pub masks: Vec<Vec<String>>,
+    /// Columns that may lose what the other node's type does not keep: their names by node.
+    pub losses: Vec<Vec<String>>,
     /// The table may not be altered: the stamps of its rows stand in a table of their own.
     pub beside: bool,
 }
@@ -283,6 +285,14 @@ impl Passage {
             .filter_map(|names| Some((names.get(self.source)?.as_str(), names.get(self.target)?.as_str())))
     }
 
+    /// Names on the source and on the target of each column that may lose.
+    pub fn losses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.mapping
+            .losses
+            .iter()
+            .filter_map(|names| Some((names.get(self.source)?.as_str(), names.get(self.target)?.as_str())))
+    }
+
     /// Rows that leave the filter stay at the peer.
     pub fn keeps(&self) -> bool {
         self.mapping.filter.as_ref().is_some_and(|filter| filter.keep)
@@ -304,6 +314,7 @@ mod tests {
             columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
             filter: None,
             masks: Vec::new(),
+            losses: Vec::new(),
         })
     }
 
@@ -333,6 +344,7 @@ mod tests {
             columns,
             filter: None,
             masks: Vec::new(),
+            losses: Vec::new(),
         });
         assert_eq!((mapping.skipped(0).len(), mapping.skipped(1).len()), (1, 0));
         let there = Passage::new(&mapping, 0, 1, "t");

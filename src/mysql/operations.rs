@@ -132,38 +132,66 @@ pub async fn release_lease(conn: &mut Conn, sync: &str, link: &str, instance: &s
 /// Notes the session, so that another copy can end it. Where that fails (the server takes no writes, say), taking
 /// over has to wait for the server to notice that this session is dead; the epoch protects the rows all the same.
 pub(super) async fn note_session(conn: &mut Conn, name: &SessionName) {
-    if let Err(error) = conn.query_drop(note(name)).await {
+    let id = u64::from(conn.id());
+    let noted = async {
+        let found = seen(conn).await?;
+        match found.into_iter().find(|(other, _)| *other == id) {
+            Some((_, address)) => {
+                let [sync, link, instance] = [&name.sync, &name.link, &name.instance].map(|text| hex(text));
+                let address = hex(&address);
+                let note = format!(
+                    "REPLACE INTO tidelock.session (id, address, sync, link, instance) VALUES ({id}, {address}, {sync}, {link}, {instance})"
+                );
+                conn.query_drop(note).await
+            }
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = noted.await {
         tracing::debug!(link = name.link, %error, "a session could not be noted");
     }
 }
 
-/// Notes the session it runs in. Right whatever that session takes a backslash for.
+/// Notes the session it runs in, which reads no answers. MySQL fails where at that moment it shows the account a
+/// statement with a 4-byte character: see [`seen`].
 pub(super) fn note(name: &SessionName) -> String {
-    let text = |text: &str| {
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-        format!("CONVERT(X'{hex}' USING utf8mb4)")
-    };
     format!(
         "REPLACE INTO tidelock.session (id, address, sync, link, instance) \
          SELECT id, host, {}, {}, {} FROM information_schema.processlist WHERE id = CONNECTION_ID()",
-        text(&name.sync),
-        text(&name.link),
-        text(&name.instance)
+        hex(&name.sync),
+        hex(&name.link),
+        hex(&name.instance)
     )
+}
+
+/// Right whatever a session takes a backslash for.
+fn hex(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("CONVERT(X'{hex}' USING utf8mb4)")
+}
+
+/// Numbers and addresses of the sessions that the server shows to this account. Not from
+/// `information_schema.processlist`: MySQL answers error 3854 there while any of them runs a statement with a 4-byte
+/// character, which its column for statements cannot hold.
+async fn seen(conn: &mut Conn) -> mysql_async::Result<Vec<(u64, String)>> {
+    let rows: Vec<mysql_async::Row> = conn.query("SHOW PROCESSLIST").await?;
+    let session = |row: &mysql_async::Row| Some((row.get_opt("Id")?.ok()?, row.get_opt("Host")?.ok()?));
+    Ok(rows.iter().filter_map(session).collect())
 }
 
 /// Ends what other copies left open for this link: a frozen one holds locks. Returns how many there were.
 pub async fn end_sessions(conn: &mut Conn, sync: &str, link: &str, instance: &str) -> Result<u64> {
     let doing = format!("end the sessions of another copy of {link}");
-    let find = "SELECT s.id FROM tidelock.session s JOIN information_schema.processlist p
-                    ON p.id = s.id AND p.host = s.address AND p.user = SUBSTRING_INDEX(USER(), '@', 1)
-                 WHERE s.sync = :sync AND s.link = :link AND s.instance <> :instance";
+    let seen = seen(conn).await.map_err(|error| fail(&*doing, error))?;
+    let find = "SELECT id, address FROM tidelock.session WHERE sync = :sync AND link = :link AND instance <> :instance";
     let values = params! { sync, link, instance };
-    let found: Vec<u64> = conn
+    let mut found: Vec<(u64, String)> = conn
         .exec(find, values.clone())
         .await
         .map_err(|error| fail(&*doing, error))?;
-    for id in &found {
+    // A number comes again after a restart of the server; the address behind it is another then.
+    found.retain(|noted| seen.contains(noted));
+    for (id, _) in &found {
         match conn.query_drop(format!("KILL CONNECTION {id}")).await {
             Ok(()) => {}
             Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_SESSION => {}
@@ -171,9 +199,13 @@ pub async fn end_sessions(conn: &mut Conn, sync: &str, link: &str, instance: &st
         }
     }
     // What is left of sessions that ended, of ours too.
-    let forget = "DELETE FROM tidelock.session WHERE sync = :sync AND link = :link
-                     AND (instance <> :instance OR id NOT IN (SELECT id FROM information_schema.processlist))";
-    execute(conn, &doing, forget, values).await?;
+    let alive: Vec<String> = seen.iter().map(|(id, _)| id.to_string()).collect();
+    let forget = format!(
+        "DELETE FROM tidelock.session WHERE sync = :sync AND link = :link
+            AND (instance <> :instance OR id NOT IN ({}))",
+        alive.join(", ")
+    );
+    execute(conn, &doing, &forget, values).await?;
     Ok(found.len() as u64)
 }
 

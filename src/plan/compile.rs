@@ -79,6 +79,8 @@ pub enum PlannedOp {
 struct Carried {
     source: usize,
     target: usize,
+    /// Its owner has consented.
+    may_lose: bool,
 }
 
 /// Who wrote a change.
@@ -537,7 +539,11 @@ impl Plan {
                 why: typemap::SQL_IN_JSON.to_owned(),
             });
         }
-        typemap::cast(
+        let cast = match carried.may_lose {
+            true => typemap::cast_with_loss,
+            false => typemap::cast,
+        };
+        cast(
             value.clone(),
             &source.ty,
             self.source_engine,
@@ -611,17 +617,19 @@ fn carried(
         if counterpart.generated {
             continue;
         }
-        if let Verdict::Refused(why) = typemap::verdict(
-            column,
-            differing.source_engine,
-            counterpart,
-            differing.target_engine,
-        ) {
-            return Err(differing.refused(column, counterpart, &why));
+        let may_lose = passage.losses().any(|(name, _)| name == column.name);
+        let (from, to) = (differing.source_engine, differing.target_engine);
+        match typemap::verdict(column, from, counterpart, to) {
+            Verdict::Exact | Verdict::ExactIf(_) => {}
+            Verdict::Lossy(_) if may_lose => {}
+            Verdict::Lossy(why) | Verdict::Refused(why) => {
+                return Err(differing.refused(column, counterpart, &why));
+            }
         }
         columns.push(Carried {
             source: index,
             target: place,
+            may_lose,
         });
     }
     Ok((columns, skipped))

@@ -90,6 +90,18 @@ fn in_epoch(text: &str) -> bool {
             .is_some_and(|second| second <= EPOCH_LAST)
 }
 
+/// The text without the digits of a second behind the first `limit`.
+pub(super) fn cut_fraction(text: ByteString, limit: u8) -> ByteString {
+    let Some(point) = text.find('.') else { return text };
+    let digits = text[point + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    let (kept, end) = (point + 1 + digits.min(usize::from(limit)), point + 1 + digits);
+    if kept == end {
+        return text;
+    }
+    let kept = text[..kept].trim_end_matches('0').trim_end_matches('.');
+    format!("{kept}{}", &text[end..]).into()
+}
+
 /// The text with no more than `limit` digits of a second; `None` where that would drop one that counts.
 pub(super) fn fit_fraction(text: ByteString, limit: u8) -> Option<ByteString> {
     let Some(point) = text.find('.') else {

@@ -4,7 +4,7 @@
 //! Refuses: any value the target would change. The refusal names the limit and never the value.
 
 use super::rule::{Range, Reals, Rule, Span, YEARS, rule};
-use super::{Refusal, calendar, decimal, describe, interval, json, text};
+use super::{Refusal, address, calendar, decimal, describe, interval, json, text};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::model::value::Value;
 use bytes::Bytes;
@@ -87,6 +87,11 @@ fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> 
         | Rule::TimeToInterval(_)
         | Rule::IntervalToTime { .. }
         | Rule::Interval(_) => time(value, rule, &target.ty),
+        Rule::OpaqueToText(_)
+        | Rule::TextToOpaque(_)
+        | Rule::InetToMariadb(_)
+        | Rule::BitsToText(_)
+        | Rule::TextToBits { .. } => only_text(value, rule),
         Rule::Text(_)
         | Rule::UuidToText(_)
         | Rule::TextToUuid
@@ -324,6 +329,38 @@ fn textual(value: Value, rule: Rule<'_>) -> Fit {
                 return Err("the value is not an interval as PostgreSQL prints it (ISO 8601)");
             }
             into_interval(text, smallest)
+        }
+        (_, _) => Err(NOT_ITS_TYPE),
+    }
+}
+
+/// Types that the other engine knows as text only.
+fn only_text(value: Value, rule: Rule<'_>) -> Fit {
+    match (rule, value) {
+        (Rule::OpaqueToText(limits), Value::Opaque(text)) | (Rule::BitsToText(limits), Value::Bit(text)) => {
+            limits.check(&text).map(|()| Value::Text(text))
+        }
+        (Rule::TextToOpaque(literal), Value::Text(text)) if literal.is_printed(&text) => {
+            Ok(Value::Opaque(text))
+        }
+        (Rule::TextToOpaque(_), Value::Text(_)) => {
+            Err("the value is not a text that the target's type would print as it is")
+        }
+        (Rule::InetToMariadb(family), Value::Opaque(text)) if address::is_of_mariadb(&text, family) => {
+            Ok(Value::Opaque(text))
+        }
+        (Rule::InetToMariadb(_), Value::Opaque(_)) => {
+            Err("the address has a mask, or is of the other family")
+        }
+        (Rule::TextToBits { len, varying }, Value::Text(text)) => {
+            let fits = len.is_none_or(|len| match varying {
+                true => text.len() as u64 <= u64::from(len),
+                false => text.len() as u64 == u64::from(len),
+            });
+            match fits && text.bytes().all(|digit| matches!(digit, b'0' | b'1')) {
+                true => Ok(Value::Bit(text)),
+                false => Err("the value is not a string of 0 and 1 of the target's length"),
+            }
         }
         (_, _) => Err(NOT_ITS_TYPE),
     }

@@ -93,6 +93,31 @@ impl Limits {
     }
 }
 
+/// The number rounded to so many digits after the point, halves away from zero as the servers do; NaN and infinities
+/// stay.
+pub(super) fn rounded(text: ByteString, scale: usize) -> ByteString {
+    let Some(number) = Digits::of(&text).filter(|number| number.fraction.len() > scale) else {
+        return text;
+    };
+    let (kept, lost) = number.fraction.split_at(scale);
+    let mut digits: Vec<u8> = number.whole.bytes().chain(kept.bytes()).collect();
+    if lost.as_bytes()[0] >= b'5' {
+        let nines = digits.iter().rev().take_while(|digit| **digit == b'9').count();
+        let at = digits.len() - nines;
+        digits[at..].fill(b'0');
+        match at {
+            0 => digits.insert(0, b'1'),
+            at => digits[at - 1] += 1,
+        }
+    }
+    let is_zero = digits.iter().all(|digit| *digit == b'0');
+    let sign = if number.negative && !is_zero { "-" } else { "" };
+    let digits = String::from_utf8_lossy(&digits);
+    let (whole, kept) = digits.split_at(digits.len() - scale);
+    let point = if scale > 0 { "." } else { "" };
+    format!("{sign}{whole}{point}{kept}").into()
+}
+
 /// `[-]whole[.fraction]`, cut at the point.
 struct Digits<'a> {
     negative: bool,

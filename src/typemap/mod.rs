@@ -3,15 +3,19 @@
 //! Owns: the table of pairs (`rule`), its words (`verdict`) and its work on values (`cast`). Words and work come
 //! from one rule, so they cannot disagree: a pair that is refused at `check` refuses every value, and a pair that is
 //! called exact refuses none but NULL into NOT NULL.
-//! Refuses: every value that the target could not give back. A value is never rounded, cut, padded or folded.
+//! Refuses: every value that the target could not give back. A value is never rounded, cut, padded or folded, but in a
+//! column whose owner has consented (`loss`).
 //! Fails: with a [`Refusal`], which names the column, both types and the limit, and never holds the value.
 
+mod address;
 mod calendar;
 mod cast;
 mod decimal;
 mod describe;
 mod interval;
 mod json;
+mod literal;
+mod loss;
 mod rule;
 mod text;
 mod verdict;
@@ -21,8 +25,10 @@ mod properties;
 #[cfg(test)]
 mod table;
 
+pub use address::inet6;
 pub use cast::cast;
 pub use json::same_json;
+pub use loss::{Loss, cast_with_loss, loss};
 pub use verdict::verdict;
 
 use crate::model::schema::{ColumnType, Engine};
@@ -44,6 +50,8 @@ pub enum Verdict {
     Exact,
     /// The condition in words; each value is held against it, and one that fails is refused.
     ExactIf(String),
+    /// What every value may lose, and none does without the owner's written consent.
+    Lossy(String),
     /// Why not, and which type would do.
     Refused(String),
 }
@@ -63,8 +71,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Types known only as text whose output function gives equal values one text. Between two engines such a type is
-/// refused anyway.
+/// Types known only as text whose output function gives equal values one text.
 fn has_one_text(name: &str, engine: Engine) -> bool {
     match engine {
         Engine::Postgres => match name.strip_suffix("[]") {

@@ -96,6 +96,10 @@ fn is_latin1(c: char) -> bool {
     c.is_ascii() || ('\u{a0}'..='\u{ff}').contains(&c) || HIGH.contains(c)
 }
 
+/// Most bytes of a cell of PostgreSQL, and of MySQL's and MariaDB's longest text.
+pub(super) const CELL_MAX: u64 = (1 << 30) - 1;
+const LONGTEXT_MAX: u64 = (1 << 32) - 1;
+
 /// What a text column takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -137,10 +141,36 @@ impl Limits {
         }
     }
 
+    /// As the limits of a source: a cell of PostgreSQL has less than a gibibyte.
+    pub(super) fn as_source(self, engine: Engine) -> Limits {
+        let most = if engine.is_postgres() {
+            Some(CELL_MAX)
+        } else {
+            None
+        };
+        Limits {
+            bytes: self.bytes.or(most),
+            ..self
+        }
+    }
+
+    /// The digits of a bit string.
+    pub(super) fn bits(ty: &ColumnType) -> Limits {
+        let chars = match ty {
+            ColumnType::Bit { len, .. } => *len,
+            _ => None,
+        };
+        Limits {
+            chars,
+            bytes: Some(CELL_MAX),
+            ..Limits::ascii(0)
+        }
+    }
+
     /// Any text without NUL, as a JSON document is.
     pub(super) const DOCUMENT: Limits = Limits {
         chars: None,
-        bytes: None,
+        bytes: Some(LONGTEXT_MAX),
         charset: Charset::Unicode,
         blanks: true,
         nul: false,

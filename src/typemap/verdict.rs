@@ -1,11 +1,11 @@
-//! A pair of columns in words: exact, exact under a condition, or refused with the type that would do.
+//! A pair of columns in words: exact, exact under a condition, lossy, or refused with the type that would do.
 //!
 //! Owns: the words for each [`Rule`], and whether the source's own limits already keep its condition.
 
 use super::calendar::Calendar;
 use super::interval::Smallest;
 use super::rule::{ROUNDS, Range, Rule, Span, decimal_limits, rounds, rule};
-use super::{Verdict, decimal, describe, json, text};
+use super::{Loss, Verdict, decimal, describe, json, loss, text};
 use crate::ddl;
 use crate::model::schema::{Column, ColumnType, Engine};
 
@@ -13,11 +13,14 @@ use crate::model::schema::{Column, ColumnType, Engine};
 /// What holds for every pair (NULL into NOT NULL) is checked by value and not said here.
 pub fn verdict(source: &Column, from: Engine, target: &Column, to: Engine) -> Verdict {
     let rule = rule(&source.ty, from, target, to);
+    if let Some(Loss::Nearest) = loss(&source.ty, from, target, to) {
+        return Verdict::Lossy(Loss::Nearest.words());
+    }
     if let Rule::No(why) = rule {
         return refused(why, (source, from), (target, to));
     }
     // The name of such a type does not hold its limits: numeric(10,2)[] would be rounded by numeric(10,1)[].
-    let opaque = matches!(source.ty, ColumnType::Opaque { .. });
+    let opaque = matches!(source.ty, ColumnType::Opaque { .. }) && from == to;
     let known = !source.sql_type.is_empty() && !target.sql_type.is_empty();
     if opaque && known && source.sql_type != target.sql_type {
         let why = "a type that is only known as text must be declared alike at both ends";
@@ -59,10 +62,16 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::Float(_)
         | Rule::Widen(_)
         | Rule::Narrow(_) => number(rule, &source.ty, from).into_iter().collect(),
+        Rule::BytesAtMost(limit) if from.is_postgres() && limit >= text::CELL_MAX => Vec::new(),
         Rule::BytesAtMost(limit) => vec![format!("at most {limit} bytes")],
         Rule::BytesExactly(len) => vec![format!("exactly {len} bytes (a shorter value would be padded)")],
         Rule::BitsAtMost(limit) => vec![format!("at most {limit} bits")],
         Rule::BitsExactly(len) => vec![format!("exactly {len} bits")],
+        Rule::OpaqueToText(limits) => limits.words(&text::Limits::DOCUMENT),
+        Rule::BitsToText(limits) => limits.words(&text::Limits::bits(&source.ty)),
+        Rule::TextToOpaque(_) => vec![format!("as {to} prints a value of that type")],
+        Rule::TextToBits { len, varying } => vec![bit_words(len, varying)],
+        Rule::InetToMariadb(family) => vec![family.words().to_owned()],
         Rule::TextToUuid => vec!["uuids in lower case with hyphens".to_owned()],
         Rule::Moment { calendar, fraction } => {
             moment((calendar, fraction), (&source.ty, from), (&target.ty, to))
@@ -100,6 +109,14 @@ fn conditions(rule: Rule<'_>, source: &Column, from: Engine, target: &Column, to
         | Rule::BytesToUuid
         | Rule::UuidToText(_)
         | Rule::No(_) => Vec::new(),
+    }
+}
+
+fn bit_words(len: Option<u32>, varying: bool) -> String {
+    match (len, varying) {
+        (Some(len), false) => format!("exactly {len} digits 0 and 1"),
+        (Some(len), true) => format!("at most {len} digits 0 and 1"),
+        (None, _) => "digits 0 and 1".to_owned(),
     }
 }
 
@@ -144,7 +161,7 @@ fn textual(rule: Rule<'_>, source: &Column, from: Engine) -> Vec<String> {
     let index_zero = matches!(source.ty, ColumnType::Enum { .. }) && !from.is_postgres();
     match rule {
         Rule::Text(limits) => text::Limits::of(&source.ty, &source.collation, from)
-            .map_or_else(none, |given| limits.words(&given)),
+            .map_or_else(none, |given| limits.words(&given.as_source(from))),
         Rule::JsonToText(limits) => limits.words(&text::Limits::DOCUMENT),
         Rule::IntervalToText(limits) => limits.words(&text::Limits::ascii(64)),
         Rule::LabelToText(limits) if labels.iter().all(|label| limits.check(label).is_ok()) => none(),

@@ -67,6 +67,7 @@ fn compiled(filter: Option<&str>) -> Arc<Plan> {
         columns: Vec::new(),
         filter,
         masks: Vec::new(),
+        losses: Vec::new(),
         beside: false,
     });
     let passage = Passage::new(&mapping, 0, 1, "t");

@@ -15,6 +15,7 @@ use crate::mysql::wire::Cursor;
 use crate::mysql::wire::alteration::Stood;
 use crate::mysql::wire::rows::is_set;
 use crate::mysql::wire::table_map::{Description, LogColumn, Meta, column_type as ty};
+use crate::typemap::inet6;
 use bytestring::ByteString;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -416,7 +417,9 @@ fn cell(form: &Form, cursor: &mut Cursor<'_>) -> Option<Value> {
                 .to_string()
                 .into(),
         ),
-        Form::Address(_) => Value::Opaque(inet6_text(unpadded(prefixed(cursor, 1)?)?)),
+        Form::Address(_) => {
+            Value::Opaque(inet6(Ipv6Addr::from(unpadded::<16>(prefixed(cursor, 1)?)?)).into())
+        }
         Form::Bit(bits) => Value::Bit(bit_text(cursor.take(bits.div_ceil(8) as usize)?, Some(*bits))?),
         Form::Date => Value::Date(binary::date(cursor)?),
         Form::Time(digits) => Value::Time(binary::time(cursor, *digits)?),
@@ -449,15 +452,6 @@ fn set_text(bits: u64, labels: &[ByteString]) -> Option<ByteString> {
         .map(|(_, label)| &**label)
         .collect();
     Some(chosen.join(",").into())
-}
-
-/// As MariaDB prints it: an IPv4 address in the last four bytes of an otherwise empty one keeps its dots.
-fn inet6_text(bytes: [u8; 16]) -> ByteString {
-    let is_compatible = bytes[..12] == [0; 12] && bytes[12..14] != [0, 0];
-    match is_compatible {
-        true => format!("::{}", Ipv4Addr::new(bytes[12], bytes[13], bytes[14], bytes[15])).into(),
-        false => Ipv6Addr::from(bytes).to_string().into(),
-    }
 }
 
 #[cfg(test)]

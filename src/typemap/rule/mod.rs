@@ -10,8 +10,10 @@ mod time;
 
 pub(super) use number::{ROUNDS, decimal_limits, rounds};
 
+use super::address::Family;
 use super::calendar::Calendar;
 use super::interval::Smallest;
+use super::literal::Literal;
 use super::{decimal, json, text};
 use crate::model::schema::{Column, ColumnType, Engine};
 
@@ -131,16 +133,28 @@ pub(super) enum Rule<'a> {
     Interval(Smallest),
     IntervalToText(text::Limits),
     TextToInterval(Smallest),
+    /// Types only known as text, into text of another engine and back.
+    OpaqueToText(text::Limits),
+    TextToOpaque(Literal),
+    InetToMariadb(Family),
+    BitsToText(text::Limits),
+    TextToBits {
+        len: Option<u32>,
+        varying: bool,
+    },
     /// The reason; which type would do is `describe`'s to say.
     No(&'static str),
 }
 
+const SAME_TYPE: &str =
+    "a type that is only known as text passes between the same types of one engine, and as text to another";
 const NO_PAIR: &str = "the two types do not mean the same";
 
 pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engine) -> Rule<'a> {
     use ColumnType as T;
     match (source, &target.ty) {
         (T::Bool, T::Bool) | (T::Date, T::Date) if from.is_postgres() == to.is_postgres() => Rule::Move,
+        (T::Bit { .. }, T::Text { .. }) => into_text(source, from, target, to),
         (T::Bool | T::Int { .. } | T::Decimal { .. } | T::Year | T::Float | T::Double | T::Bit { .. }, _) => {
             number::number(source, from, target, to)
         }
@@ -149,7 +163,7 @@ pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to
             T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } | T::Interval,
         ) => time::time(source, from, target, to),
         (_, T::Text { .. }) => into_text(source, from, target, to),
-        (T::Text { .. }, _) => from_text(target, to),
+        (T::Text { .. }, _) => from_text(from, target, to),
         (
             T::Bytes { limit, fixed },
             T::Bytes {
@@ -178,10 +192,18 @@ pub(super) fn rule<'a>(source: &ColumnType, from: Engine, target: &'a Column, to
         (T::Enum { .. }, T::Enum { labels }) => Rule::Label(labels),
         (T::Set { .. }, T::Set { labels }) => Rule::Set(labels),
         (T::Opaque { name }, T::Opaque { name: same }) if from == to && name == same => Rule::Move,
-        (T::Opaque { .. }, _) | (_, T::Opaque { .. }) => {
-            Rule::No("a type that is only known as text passes between the same types of one engine only")
-        }
+        (T::Opaque { name }, T::Opaque { name: other }) if from != to => addresses((name, from), (other, to)),
+        (T::Opaque { .. }, _) | (_, T::Opaque { .. }) => Rule::No(SAME_TYPE),
         (_, _) => Rule::No(NO_PAIR),
+    }
+}
+
+/// PostgreSQL's inet and MariaDB's addresses are the only types of this kind that two engines have.
+fn addresses<'a>((name, from): (&str, Engine), (other, to): (&str, Engine)) -> Rule<'a> {
+    match (from, Family::of(name), to, Family::of(other)) {
+        (Engine::Postgres, _, Engine::Mariadb, Some(family)) if name == "inet" => Rule::InetToMariadb(family),
+        (Engine::Mariadb, Some(_), Engine::Postgres, _) if other == "inet" => Rule::Move,
+        (_, _, _, _) => Rule::No(NO_PAIR),
     }
 }
 
@@ -239,17 +261,18 @@ fn into_text<'a>(source: &ColumnType, from: Engine, target: &'a Column, to: Engi
         T::Date | T::Time { .. } | T::Timestamp { .. } | T::TimestampTz { .. } => {
             Rule::No("a date or time as text would not be compared or checked as one")
         }
-        T::Opaque { .. } => {
-            Rule::No("the source's type is only known as text, which other types cannot give back")
-        }
+        // Between two servers of one engine the type itself is what to use.
+        T::Opaque { .. } if from == to => Rule::No(SAME_TYPE),
+        T::Opaque { .. } if from.is_postgres() => Rule::OpaqueToText(limits),
+        T::Opaque { name } if Family::of(name).is_some() => Rule::OpaqueToText(limits),
+        T::Opaque { .. } => Rule::No("the source's type is only known by its bytes, which are no text"),
+        T::Bit { .. } => Rule::BitsToText(limits),
         T::Bytes { .. } => Rule::No("bytes need not be text"),
-        T::Bool | T::Int { .. } | T::Float | T::Double | T::Decimal { .. } | T::Bit { .. } | T::Year => {
-            Rule::No(NO_PAIR)
-        }
+        T::Bool | T::Int { .. } | T::Float | T::Double | T::Decimal { .. } | T::Year => Rule::No(NO_PAIR),
     }
 }
 
-fn from_text(target: &Column, to: Engine) -> Rule<'_> {
+fn from_text(from: Engine, target: &Column, to: Engine) -> Rule<'_> {
     use ColumnType as T;
     match &target.ty {
         T::Uuid => Rule::TextToUuid,
@@ -261,6 +284,23 @@ fn from_text(target: &Column, to: Engine) -> Rule<'_> {
         T::Enum { labels } => Rule::Label(labels),
         T::Set { labels } => Rule::TextToSet(labels),
         T::Interval => Rule::TextToInterval(Smallest::of(&target.sql_type)),
+        T::Bit { len, varying } => Rule::TextToBits {
+            len: *len,
+            varying: *varying,
+        },
+        T::Opaque { .. } if from == to => Rule::No(SAME_TYPE),
+        T::Opaque { name } => {
+            let literal = match to {
+                Engine::Postgres => Literal::of_postgres(name, &target.sql_type),
+                Engine::Mysql | Engine::Mariadb => Family::of(name).map(Literal::Address),
+            };
+            literal.map_or(
+                Rule::No(
+                    "nothing tells here whether the server would print the text as it is, and not otherwise",
+                ),
+                Rule::TextToOpaque,
+            )
+        }
         T::Bool
         | T::Int { .. }
         | T::Float
@@ -268,12 +308,10 @@ fn from_text(target: &Column, to: Engine) -> Rule<'_> {
         | T::Decimal { .. }
         | T::Text { .. }
         | T::Bytes { .. }
-        | T::Bit { .. }
         | T::Date
         | T::Time { .. }
         | T::Timestamp { .. }
         | T::TimestampTz { .. }
-        | T::Year
-        | T::Opaque { .. } => Rule::No("text need not have the form of the target's type"),
+        | T::Year => Rule::No("text need not have the form of the target's type"),
     }
 }

@@ -229,5 +229,19 @@ fn bits_have_one_length() {
         Value::Bit("0101".into()),
     );
     refuses(Value::Bit("101".into()), &varying, &bit(4, Mysql));
+    back(
+        Value::Bit("0101".into()),
+        &varying,
+        &text(None, Mysql),
+        txt("0101"),
+    );
+    back(
+        Value::Bit("0101".into()),
+        &bit(4, Postgres),
+        &chars(4, false, Mysql),
+        txt("0101"),
+    );
+    refuses(txt("01"), &text(None, Mysql), &bit(4, Postgres));
+    refuses(txt("012"), &text(None, Mysql), &varying);
     is_refused(&bit(4, Postgres), &bit(5, Mysql));
 }
