@@ -9,6 +9,7 @@
 mod anew;
 pub mod catalog;
 pub mod codec;
+pub mod definition;
 pub mod evidence;
 mod fault;
 pub mod held;

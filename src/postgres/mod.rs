@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod codec;
+pub mod definition;
 pub mod evidence;
 mod fault;
 pub mod held;
