@@ -253,7 +253,7 @@ async fn json_columns(
 pub(super) async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
     let id = TableId::new(scope.schema, table);
     let sql = format!(
-        "SET STATEMENT sql_quote_show_create = 1 FOR SHOW CREATE TABLE {}",
+        "/*M! SET STATEMENT sql_quote_show_create = 1 FOR */ SHOW CREATE TABLE {}",
         super::sql::table(&id)
     );
     let row: Result<Option<Row>, mysql_async::Error> = scope.conn.query_first(sql).await;

@@ -24,7 +24,7 @@ pub enum Expression {
     Text(String),
     Bool(bool),
     Null,
-    /// Digits 0 and 1.
+    /// Digits 0 and 1, without leading zeros.
     Bits(String),
     /// As hexadecimal digits.
     Bytes(String),
@@ -86,6 +86,12 @@ impl Expression {
             other => vec![other],
         };
         Expression::All(parts.into_iter().flat_map(flat).collect())
+    }
+
+    /// MySQL prints no leading zeros.
+    fn bits(digits: &str) -> Expression {
+        let bits = digits.trim_start_matches('0');
+        Expression::Bits(if bits.is_empty() { "0" } else { bits }.to_owned())
     }
 
     fn any(parts: Vec<Expression>) -> Expression {
@@ -277,7 +283,7 @@ impl Reader {
         Some(match value {
             Value::Number(digits, _) => Expression::Number(canonical(digits)),
             Value::SingleQuotedString(text) => Expression::Text(text.clone()),
-            Value::SingleQuotedByteStringLiteral(bits) => Expression::Bits(bits.clone()),
+            Value::SingleQuotedByteStringLiteral(bits) => Expression::bits(bits),
             Value::HexStringLiteral(hex) if !self.engine.is_postgres() => {
                 Expression::Bytes(hex.to_ascii_lowercase())
             }
@@ -439,6 +445,7 @@ fn literal(text: String, ty: &str) -> Expression {
     .any(|number| ty.starts_with(number));
     let digits = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
     match text.strip_prefix("\\x") {
+        _ if ty.starts_with("bit") => Expression::bits(&text),
         Some(hex) if ty == "bytea" => Expression::Bytes(hex.to_owned()),
         _ if is_number && !text.is_empty() && text.chars().all(digits) => {
             Expression::Number(canonical(&text))
@@ -461,6 +468,7 @@ mod tests {
             (Postgres, "'-5'::integer", Mysql, Some("-5")),
             (Postgres, "(0)::numeric", Mysql, Some("0")),
             (Postgres, "B'101'::\"bit\"", Mysql, Some("b'101'")),
+            (Postgres, "'0101'::\"bit\"", Mysql, Some("b'101'")),
             (Postgres, "'\\x00ff'::bytea", Mysql, Some("x'00ff'")),
             (Postgres, "(qty >= 0)", Mysql, Some("(`qty` >= 0)")),
             (Postgres, "(price > (0)::numeric)", Mysql, Some("(`price` > 0)")),

@@ -77,6 +77,9 @@ impl Translation<'_> {
         if let Some((_, ty)) = self.meant(source) {
             column.ty = ty;
         }
+        if let Some(ty) = self.told_by_default(source, detail) {
+            column.ty = ty;
+        }
         let unsigned = ColumnType::Int {
             bits: 64,
             unsigned: true,
@@ -120,6 +123,30 @@ impl Translation<'_> {
             column.collation.clear();
         }
         Some((column, made))
+    }
+
+    /// MySQL has no uuid and no moments but TIMESTAMP: the default tells what sixteen bytes and a date and time are.
+    fn told_by_default(&self, column: &Column, detail: &Detail) -> Option<ColumnType> {
+        let text = detail
+            .default
+            .as_deref()
+            .filter(|_| self.crosses() && !self.from.is_postgres())?;
+        match (Expression::read(text, self.from)?, &column.ty) {
+            (
+                Expression::Uuid,
+                ColumnType::Bytes {
+                    limit: Some(16),
+                    fixed: true,
+                },
+            ) => Some(ColumnType::Uuid),
+            (Expression::Moment(Moment::Utc), ColumnType::Timestamp { fraction }) => {
+                Some(ColumnType::TimestampTz {
+                    fraction: *fraction,
+                    epoch: false,
+                })
+            }
+            _ => None,
+        }
     }
 
     /// Does the database count this column, or the one it refers to?
@@ -372,6 +399,10 @@ fn write_default(read: &Expression, ty: &ColumnType, from: Engine, to: Engine) -
         {
             return None;
         }
+        (Expression::Bits(bits), ColumnType::Bit { len: Some(len), .. }) => {
+            let width = usize::try_from(*len).unwrap_or(usize::MAX);
+            format!("b'{bits:0>width$}'")
+        }
         (_, ColumnType::Interval) => return None,
         (Expression::Text(_) | Expression::Number(_) | Expression::Bits(_) | Expression::Bytes(_), _) => {
             match is_long(ty) && !to.is_postgres() {
@@ -423,6 +454,7 @@ fn moment_default(moment: Moment, ty: &ColumnType, from: Engine, to: Engine) -> 
             let moment = match ty {
                 ColumnType::Date => Moment::Today,
                 ColumnType::Time { .. } => Moment::Time,
+                ColumnType::TimestampTz { .. } => Moment::Now,
                 _ => moment,
             };
             match to.is_postgres() {
