@@ -38,7 +38,7 @@ async fn create(lock: &Tidelock, on: &str) -> Value {
     .await
 }
 
-/// `kind severity table: what`, without what is named by `except`.
+/// `severity node kind: other-node table: what`
 fn differences(document: &Value) -> Vec<String> {
     let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
     let lines = document["differences"].as_array().unwrap().iter();
@@ -91,6 +91,7 @@ async fn carry(lock: &Tidelock, a: &Db, b: &Db, tables: &[shop::Columns]) {
         assert!(a.count(table).await > 0, "{table} is empty");
         equal(a, b, table, key, columns).await;
     }
+    lock.ok(&["teardown", "--execute"]).await;
 }
 
 #[tokio::test]

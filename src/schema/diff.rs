@@ -411,8 +411,8 @@ fn is_type(wanted: &Column, own: &Column, engine: Engine) -> bool {
         .next()
         .unwrap_or_default();
     let bare = bare.split(" COLLATE ").next().unwrap_or_default();
-    let labels = matches!(wanted.ty, ColumnType::Enum { .. }) && wanted.ty == own.ty;
-    labels || bare == own.sql_type || bare == ddl::ddl_type(&own.ty, engine)
+    let is_alike = !matches!(wanted.ty, ColumnType::Opaque { .. }) && wanted.ty == own.ty;
+    is_alike || bare == own.sql_type || bare == ddl::ddl_type(&own.ty, engine)
 }
 
 /// Do two expressions of one engine mean the same? The server prints its own spelling.

@@ -90,7 +90,7 @@ impl Translation<'_> {
     fn note(&self, wanted: &mut Wanted, code: &'static str, what: String) {
         let fix = match code {
             Note::LEFT => format!(
-                "make on node's table {} by hand what is to take its place, if anything",
+                "give table {} by hand what is to take its place, if anything",
                 self.pair.target
             ),
             _ => "nothing, if that will do; else make the table by hand".to_owned(),
