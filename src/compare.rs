@@ -13,6 +13,7 @@ use crate::ddl;
 use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Counter, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::schema::create;
 use crate::typemap::{self, Verdict};
 use std::collections::BTreeSet;
 
@@ -348,17 +349,21 @@ fn every_nth(end: &End<'_>, counter: &Counter, step: usize, first: usize) -> Str
 
 /// `present` is as the node that lacks it would call it.
 fn missing(there: &End<'_>, present: &Table, here: &End<'_>) -> Finding {
-    let stamps = [VERSION_COLUMN, ORIGIN_COLUMN];
-    let create = ddl::create_table(present, there.engine, here.id, here.engine, &stamps);
+    let create = create::plain(present, there.engine, here.id, here.engine);
+    let fix = match create {
+        Some(create) => format!(
+            "{create} -- with defaults, indexes and all else: tidelock schema create --on {}",
+            here.node
+        ),
+        None => format!(
+            "give {} on node {} a key of types that {} also has",
+            there.id, there.node, here.engine
+        ),
+    };
     here.blocker(
         "E302",
         format!("the table is missing; node {} has it", there.node),
-        create.unwrap_or_else(|| {
-            format!(
-                "give {} on node {} a key of types that {} also has",
-                there.id, there.node, here.engine
-            )
-        }),
+        fix,
     )
 }
 

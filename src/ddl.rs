@@ -3,7 +3,7 @@
 //! Owns: which type of an engine holds a [`ColumnType`] exactly, and the statements around it.
 //! Refuses: naming a type where none of the engine fits (types of one engine only).
 
-use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
+use crate::model::schema::{Column, ColumnType, Engine, TableId};
 
 /// A MySQL row holds 65,535 bytes: a longer text or binary column has to be of the TEXT or BLOB family.
 const MYSQL_VARYING_MAX: u64 = 16_383;
@@ -182,6 +182,20 @@ fn quoted(labels: &[String]) -> String {
     labels.join(",")
 }
 
+/// A text as a literal. In MySQL's and MariaDB's sessions, ours and those of `script`, a backslash is a backslash.
+pub fn literal(text: &str, engine: Engine) -> String {
+    let escape = if engine.is_postgres() && text.contains('\\') {
+        "E"
+    } else {
+        ""
+    };
+    let text = match escape {
+        "" => text.to_owned(),
+        _ => text.replace('\\', "\\\\"),
+    };
+    format!("{escape}'{}'", text.replace('\'', "''"))
+}
+
 /// The engines' own quoting is theirs alone; this text is for people to run, and covers both.
 pub fn quote(name: &str, engine: Engine) -> String {
     match engine {
@@ -195,18 +209,29 @@ pub fn table_name(id: &TableId, engine: Engine) -> String {
 }
 
 /// A column of one engine as a column of another: name, type, NOT NULL. `None`: `to` has no such type.
-fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> Option<String> {
+fn column(column: &Column, from: Engine, to: Engine) -> Option<String> {
+    let ty = whole_type(column, from, to, false)?;
+    let null = if column.nullable || column.generated {
+        ""
+    } else {
+        " NOT NULL"
+    };
+    Some(format!("{} {ty}{null}", quote(&column.name, to)))
+}
+
+/// The type with its character set and collation; `keyed`: two values that differ must stay two in an index.
+pub fn whole_type(column: &Column, from: Engine, to: Engine, keyed: bool) -> Option<String> {
     let mut ty = type_for(column, from, to)?;
     let text = match column.ty {
         ColumnType::Text { .. } => true,
         ColumnType::Opaque { .. } => from != to,
         _ => false,
     };
-    if to != Engine::Postgres && in_key && text {
+    if to != Engine::Postgres && from != to && keyed && text {
         if ty.ends_with("text") {
             ty = format!("varchar({MYSQL_KEY_CHARS})");
         }
-        if from == Engine::Postgres {
+        if from == Engine::Postgres || column.collation.ends_with("_bin") {
             // Two keys of PostgreSQL that differ in case or trailing blanks stay two.
             ty = format!("{ty} CHARACTER SET utf8mb4 COLLATE {}", exact_collation(to));
         }
@@ -214,12 +239,7 @@ fn column(column: &Column, from: Engine, to: Engine, in_key: bool) -> Option<Str
     if from == to && to != Engine::Postgres && text {
         ty.push_str(&collate(column));
     }
-    let null = if (column.nullable || column.generated) && !in_key {
-        ""
-    } else {
-        " NOT NULL"
-    };
-    Some(format!("{} {ty}{null}", quote(&column.name, to)))
+    Some(ty)
 }
 
 /// What MySQL's and MariaDB's type text leaves out, and without which a column gets its table's collation.
@@ -259,57 +279,6 @@ pub fn exact_collation(engine: Engine) -> &'static str {
     }
 }
 
-/// The whole table as the other engine would hold it. Stamp columns are left to `setup`; a generated column becomes a
-/// plain one where its values are sent (binlogs), and stays away where they are not (PostgreSQL). What the other engine
-/// has no type for is left out and named; `None`: it is part of the key.
-pub fn create_table(
-    table: &Table,
-    from: Engine,
-    id: &TableId,
-    to: Engine,
-    skipped: &[&str],
-) -> Option<String> {
-    let (mut lines, mut without) = (Vec::new(), Vec::new());
-    for (index, wanted) in table.columns.iter().enumerate() {
-        let is_key = table.key.contains(&index);
-        let unsent = wanted.generated && from == Engine::Postgres;
-        if unsent || skipped.contains(&wanted.name.as_str()) {
-            continue;
-        }
-        match column(wanted, from, to, is_key) {
-            Some(line) => lines.push(format!("    {line}")),
-            None if is_key => return None,
-            None => without.push(wanted.name.as_str()),
-        }
-    }
-    if !table.key.is_empty() {
-        lines.push(format!("    PRIMARY KEY ({})", names(table, &table.key, to)));
-    }
-    let engine = if to == Engine::Postgres {
-        ""
-    } else {
-        " ENGINE=InnoDB"
-    };
-    let mut sql = format!(
-        "CREATE TABLE {} (\n{}\n){engine};",
-        table_name(id, to),
-        lines.join(",\n")
-    );
-    if !without.is_empty() {
-        sql.push_str(&format!(" -- {to} has no type for {}", without.join(", ")).replace(['\n', '\r'], " "));
-    }
-    Some(sql)
-}
-
-fn names(table: &Table, columns: &[usize], engine: Engine) -> String {
-    let names: Vec<String> = columns
-        .iter()
-        .filter_map(|index| table.columns.get(*index))
-        .map(|column| quote(&column.name, engine))
-        .collect();
-    names.join(", ")
-}
-
 /// `None`: `to` has no type for it.
 pub fn add_column(id: &TableId, wanted: &Column, from: Engine, to: Engine) -> Option<String> {
     let nullable = Column {
@@ -317,7 +286,7 @@ pub fn add_column(id: &TableId, wanted: &Column, from: Engine, to: Engine) -> Op
         ..wanted.clone()
     };
     // Without NOT NULL: the table may hold rows.
-    let column = column(&nullable, from, to, false)?;
+    let column = column(&nullable, from, to)?;
     Some(format!("ALTER TABLE {} ADD COLUMN {column};", table_name(id, to)))
 }
 

@@ -19,7 +19,7 @@ mod tombstones;
 pub use copy::{Snapshot, settle_position, start_position};
 
 use crate::access::{Access, SourceOptions};
-use crate::error::{Halt, Result, of_sync};
+use crate::error::{Error, Halt, Result, of_sync};
 use crate::model::change::Step;
 use crate::model::conflict::{Conflict, ConflictFilter, Local, Settling, StoredConflict};
 use crate::model::log::{Distance, LogEnd, Place};
@@ -31,6 +31,7 @@ use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server, Size};
 use crate::model::value::Row;
 use crate::plan::{Key, Move, Shape, Write, Written};
+use crate::schema::Definition;
 use crate::{mysql, postgres};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -318,6 +319,30 @@ impl Node {
         match self {
             Node::Postgres(client) => postgres::catalog::tables(client, tables).await,
             Node::Mysql(conn) => mysql::catalog::tables(conn, tables).await,
+        }
+    }
+
+    /// The tables with all that stands around their columns.
+    pub async fn definitions(&mut self, tables: &[TableId]) -> Result<Vec<Option<Definition>>> {
+        match self {
+            Node::Postgres(client) => postgres::definition::definitions(client, tables).await,
+            Node::Mysql(conn) => mysql::definition::definitions(conn, tables).await,
+        }
+    }
+
+    /// ENUM types that exist, in all schemas; only PostgreSQL has such.
+    pub async fn enums(&mut self) -> Result<Vec<(TableId, Vec<String>)>> {
+        match self {
+            Node::Postgres(client) => postgres::definition::enums(client).await,
+            Node::Mysql(..) => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs the owner's statements: all of them or none, where the engine can.
+    pub async fn make(&mut self, statements: &[String]) -> Result<(), (usize, Error)> {
+        match self {
+            Node::Postgres(client) => postgres::definition::make(client, statements).await,
+            Node::Mysql(conn) => mysql::definition::make(conn, statements).await,
         }
     }
 

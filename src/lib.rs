@@ -24,6 +24,7 @@ pub mod mysql;
 pub mod plan;
 pub mod playground;
 pub mod postgres;
+pub mod schema;
 pub mod seed;
 pub mod sidecar;
 pub mod spill;

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("mapping", 1),
     ("merge", 1),
     ("plan", 1),
+    ("schema", 1),
     ("typemap", 1),
     ("sidecar", 1),
     ("version", 1),

@@ -15,6 +15,7 @@ mod plan;
 mod reload;
 mod render;
 mod run;
+mod schema;
 mod setup;
 mod status;
 
@@ -39,7 +40,7 @@ const EXAMPLES: &str = "Examples:
 ";
 
 const EXIT_CODES: &str = "Exit codes:
-  0 fine, 1 failure, 2 usage, 3 check found a blocker, 4 plan --exit-code found something to do,
+  0 fine, 1 failure, 2 usage, 3 check found a blocker, 4 plan --exit-code found something to do, schema diff a difference,
   5 refused by a safety gate,
   6 database unreachable or login failed, 7 position lost (a new copy is needed),
   8 another instance runs the link, 78 invalid configuration, 130 interrupted
@@ -102,6 +103,9 @@ enum Command {
     /// Rows that both sides changed
     #[command(subcommand)]
     Conflicts(conflicts::Command),
+    /// Make the tables that a node lacks; compare those of all nodes
+    #[command(subcommand)]
+    Schema(schema::Command),
     /// The configuration as it is understood
     #[command(subcommand)]
     Config(config::Command),
@@ -261,6 +265,7 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Resume(options) => operate::resume(face, &options).await?,
         Command::Skip(options) => operate::skip(face, &options).await?,
         Command::Conflicts(command) => conflicts::run(face, &command).await?,
+        Command::Schema(command) => schema::run(face, &command).await?,
         Command::Config(command) => config::run(face, &command)?,
         Command::Demo(options) => return demonstrate(face, &options).await,
     }

@@ -121,46 +121,6 @@ fn plain(name: &str, ty: ColumnType, sql_type: &str, nullable: bool) -> Column {
 }
 
 #[test]
-fn a_table_is_written_for_the_other_engine() {
-    let table = Table {
-        id: TableId::new("public", "item"),
-        columns: vec![
-            plain("code", text(None, None, false), "text", false),
-            plain("price", decimal(Some(10), 2), "numeric(10,2)", true),
-            plain("tidelock_version", int(64, false), "bigint", false),
-        ],
-        key: vec![0],
-        uniques: Vec::new(),
-    };
-    let id = TableId::new("shop", "item");
-    assert_eq!(
-        create_table(
-            &table,
-            Engine::Postgres,
-            &id,
-            Engine::Mysql,
-            &["tidelock_version"]
-        )
-        .unwrap(),
-        "CREATE TABLE `shop`.`item` (\n    \
-         `code` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,\n    \
-         `price` decimal(10,2),\n    PRIMARY KEY (`code`)\n) ENGINE=InnoDB;"
-    );
-    assert_eq!(
-        create_table(
-            &table,
-            Engine::Postgres,
-            &id,
-            Engine::Postgres,
-            &["tidelock_version"]
-        )
-        .unwrap(),
-        "CREATE TABLE \"shop\".\"item\" (\n    \"code\" text NOT NULL,\n    \"price\" numeric(10,2),\n    \
-         PRIMARY KEY (\"code\")\n);"
-    );
-}
-
-#[test]
 fn no_type_is_named_where_the_other_engine_has_none() {
     let id = TableId::new("s", "t");
     let opaque = |name: &str| ColumnType::Opaque {
@@ -187,18 +147,6 @@ fn no_type_is_named_where_the_other_engine_has_none() {
             add_column(&id, &column, from, to).is_some(),
             named.is_some(),
             "{ty:?}"
-        );
-        let table = |key: Vec<usize>| Table {
-            id: id.clone(),
-            columns: vec![plain("k", int(32, false), "", false), column.clone()],
-            key,
-            uniques: Vec::new(),
-        };
-        let made = create_table(&table(vec![0]), from, &id, to, &[]).unwrap();
-        assert_eq!(made.contains("has no type for c"), named.is_none(), "{made}");
-        assert_eq!(
-            create_table(&table(vec![1]), from, &id, to, &[]).is_some(),
-            named.is_some()
         );
     }
 }

@@ -142,15 +142,15 @@ async fn read_schema(
 }
 
 /// Some tables of one database.
-struct Scope<'a> {
-    conn: &'a mut Conn,
-    schema: &'a str,
-    names: &'a [&'a str],
+pub(super) struct Scope<'a> {
+    pub(super) conn: &'a mut Conn,
+    pub(super) schema: &'a str,
+    pub(super) names: &'a [&'a str],
 }
 
 impl Scope<'_> {
     /// `select` ends with a condition on the database, `?`; the column `table` is then compared with the names.
-    async fn rows(&mut self, select: &str, table: &str, order: &str) -> Result<Vec<Row>> {
+    pub(super) async fn rows(&mut self, select: &str, table: &str, order: &str) -> Result<Vec<Row>> {
         let marks = vec!["?"; self.names.len()].join(", ");
         let sql = format!("{select} AND {table} IN ({marks}) {order}");
         let values = std::iter::once(self.schema).chain(self.names.iter().copied());
@@ -170,7 +170,7 @@ impl Scope<'_> {
     }
 }
 
-fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
+pub(super) fn cell<T: FromValue>(row: &Row, index: usize) -> Result<T> {
     let malformed = || {
         Error::definite(DOING).why(format!(
             "column {index} of the answer is not what it was asked for"
@@ -250,10 +250,10 @@ async fn json_columns(
     Ok(json)
 }
 
-async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
+pub(super) async fn definition(scope: &mut Scope<'_>, table: &str) -> Result<String> {
     let id = TableId::new(scope.schema, table);
     let sql = format!(
-        "SET STATEMENT sql_quote_show_create = 1 FOR SHOW CREATE TABLE {}",
+        "/*M! SET STATEMENT sql_quote_show_create = 1 FOR */ SHOW CREATE TABLE {}",
         super::sql::table(&id)
     );
     let row: Result<Option<Row>, mysql_async::Error> = scope.conn.query_first(sql).await;

@@ -10,6 +10,7 @@ mod anew;
 pub mod catalog;
 pub mod chunk;
 pub mod codec;
+pub mod definition;
 pub mod evidence;
 mod fault;
 pub mod held;

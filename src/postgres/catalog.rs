@@ -132,7 +132,7 @@ async fn query(client: &Client, sql: &str, oids: &[u32]) -> Result<Vec<Row>> {
         .map_err(|error| fail(DOING, error))
 }
 
-fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
+pub(super) fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
     row.try_get(index).map_err(|error| fail(DOING, error))
 }
 

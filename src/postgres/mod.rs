@@ -7,6 +7,7 @@
 pub mod catalog;
 pub mod chunk;
 pub mod codec;
+pub mod definition;
 pub mod evidence;
 mod fault;
 pub mod held;
