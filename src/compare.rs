@@ -157,29 +157,18 @@ fn table(
     keys(from, source, &forth, to, target, &home, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
+    let merges = two_way.is_some();
+    let way = |from, to, back| Way {
+        from,
+        to,
+        back,
+        merges,
+    };
     let ways = [
-        (
-            Way {
-                from,
-                to,
-                back: &back,
-                merges: two_way.is_some(),
-            },
-            &forth,
-            target,
-        ),
-        (
-            Way {
-                from: to,
-                to: from,
-                back: passage,
-                merges: true,
-            },
-            &home,
-            source,
-        ),
+        (way(from, to, &back), &forth, target),
+        (way(to, from, passage), &home, source),
     ];
-    for (way, sent, there) in ways.iter().take(if two_way.is_some() { 2 } else { 1 }) {
+    for (way, sent, there) in ways.iter().take(if merges { 2 } else { 1 }) {
         way.columns(sent, there, findings);
     }
     uniques(from, &forth, to, target, &back, findings);

@@ -54,7 +54,9 @@ pub fn loss(source: &ColumnType, from: Engine, target: &Column, to: Engine) -> O
         Rule::Narrow(_) => Some(Loss::Single),
         Rule::InetToMariadb(_) => Some(Loss::Mask),
         Rule::No(why) if why != ROUNDS && !rounds(target, to) => match (source, &target.ty) {
-            (T::Decimal { .. } | T::Int { .. }, T::Float | T::Double) => Some(Loss::Nearest),
+            (T::Decimal { .. }, T::Float | T::Double) => Some(Loss::Nearest),
+            // A shorter one would come whole, and has a type of its own there.
+            (T::Int { bits: 64, .. }, T::Float | T::Double) => Some(Loss::Nearest),
             (_, _) => None,
         },
         _ => None,
@@ -78,11 +80,11 @@ pub fn cast_with_loss(
     target: &Column,
     to: Engine,
 ) -> Result<Value, Refusal> {
-    let Some(loss) = loss(source, from, target, to).filter(|_| !value.is_null()) else {
-        return cast(value, source, from, target, to);
-    };
-    if loss != Loss::Nearest {
-        return cast(lose(value, loss), source, from, target, to);
+    match loss(source, from, target, to) {
+        None => return cast(value, source, from, target, to),
+        Some(Loss::Nearest) if value.is_null() => return cast(value, &ColumnType::Double, from, target, to),
+        Some(Loss::Nearest) => {}
+        Some(loss) => return cast(lose(value, loss), source, from, target, to),
     }
     let nearest = nearest(&value).ok_or_else(|| Refusal {
         column: target.name.clone(),
