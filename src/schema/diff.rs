@@ -155,7 +155,7 @@ impl Look<'_> {
         }
         let verdict = typemap::verdict(origin, self.sides.from, own, self.sides.to);
         let severity = match verdict {
-            Verdict::Refused(_) => Severity::Blocks,
+            Verdict::Refused(_) | Verdict::Lossy(_) => Severity::Blocks,
             Verdict::ExactIf(_) => Severity::Refuses,
             Verdict::Exact => Severity::Cosmetic,
         };
