@@ -2,7 +2,7 @@
 //! there to a second one of the first, through the first copy and through the stream.
 //!
 //! What comes back is held against what was written as the two servers of one engine print it, so no meaning of a value
-//! is written down here. The table between is what `ddl` makes of the first one. What the engine between cannot hold is
+//! is written down here. The table between is what `schema::create` makes of the first one. What the engine between cannot hold is
 //! an open refusal that names the column, and no other row is missing.
 #![allow(clippy::unwrap_used)]
 
@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use harness::{Db, Kind, Tidelock, access, database, eventually, peer};
-use tidelock::ddl;
 use tidelock::model::schema::{Engine, Table, TableId};
+use tidelock::schema::create;
 use tidelock::{mysql, postgres};
 use types::{MARIADB, MYSQL, ONLY_MYSQL, POSTGRES, PRELUDE, Same, Type};
 
@@ -155,13 +155,7 @@ impl Way {
             ))
             .await;
         }
-        let made = ddl::create_table(
-            &table(&way.a).await,
-            engine(from),
-            &id(&way.b),
-            engine(through),
-            &[],
-        );
+        let made = create::plain(&table(&way.a).await, engine(from), &id(&way.b), engine(through));
         way.b.exec(&made.unwrap()).await;
         way
     }

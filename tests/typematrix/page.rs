@@ -6,11 +6,11 @@ use super::{access, database, engine, mysql, postgres, types_of};
 use crate::harness::{Db, Kind};
 use crate::types::{NOWHERE, PRELUDE};
 use std::collections::BTreeSet;
-use tidelock::ddl;
 use tidelock::model::schema::{Column, Engine, Table, TableId};
+use tidelock::schema::create;
 use tidelock::typemap::{Verdict, verdict};
 
-/// Pairs that are not what `ddl` would make, and that people have: type, and type there.
+/// Pairs that are not what `schema::create` would make, and that people have: type, and type there.
 const OTHERS: &[(&str, &str)] = &[
     ("numeric", "double"),
     ("bigint", "double"),
@@ -147,9 +147,7 @@ async fn section(table: &Table, source: &Db, target: &Db, name: &str) -> String 
     let (from, to) = (engine(source.kind()), engine(target.kind()));
     let schema = if to.is_postgres() { "public" } else { target.name() };
     let id = TableId::new(schema, name);
-    target
-        .exec(&ddl::create_table(table, from, &id, to, &[]).unwrap())
-        .await;
+    target.exec(&create::plain(table, from, &id, to).unwrap()).await;
     let there = catalog(target, name).await;
     let mut lines =
         format!("\n## {from} to {to}\n\n| {from} | type there | there | back |\n|---|---|---|---|\n");
