@@ -409,6 +409,11 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         ),
         rows,
     )?;
+    copies(out, links)?;
+    troubles(out, links)
+}
+
+fn copies(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     let copied = count(links, |figures| &figures.copied_rows);
     out.counter(("copy_rows", "Rows of first copies"), copied)?;
     let estimated = count(links, |figures| &figures.copy_estimated);
@@ -426,8 +431,7 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     out.gauge(
         ("copy_chunks_open", "Chunks of the first copy that are not done"),
         open,
-    )?;
-    troubles(out, links)
+    )
 }
 
 fn troubles(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
