@@ -191,6 +191,11 @@ async fn same_engine(kind: Kind, sql: &str, rows: &str, tables: &[&str], carried
     assert_eq!(findings(&made), [""; 0]);
     let differs = document(&lock, &["schema", "diff"], 0).await;
     assert_eq!(differences(&differs), [""; 0]);
+    if !kind.is_postgres() {
+        let sql = "SELECT TABLE_NAME, COLUMN_NAME, COLLATION_NAME, COLUMN_TYPE, COLUMN_DEFAULT, EXTRA, COLUMN_COMMENT
+                     FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1, ORDINAL_POSITION";
+        assert_eq!(a.rows(sql).await, b.rows(sql).await);
+    }
     carry(&lock, &a, &b, carried).await;
 }
 

@@ -264,6 +264,7 @@ fn take_written(definition: &mut Definition, text: &str) {
     let mut lines = text.lines();
     for line in lines.by_ref() {
         if line.starts_with(')') {
+            definition.charset = charset(line);
             break;
         }
         let line = line.trim().trim_end_matches(',');
@@ -291,9 +292,40 @@ fn take_written(definition: &mut Definition, text: &str) {
     }
 }
 
+/// In the line of the table's options; a column's definition names its own only where it differs.
+fn charset(options: &str) -> String {
+    let words = options
+        .split(' ')
+        .skip_while(|word| !word.starts_with("CHARSET="));
+    let words: Vec<&str> = words.take(2).filter(|word| word.starts_with("C")).collect();
+    match words.as_slice() {
+        [charset, collate] if collate.starts_with("COLLATE=") => format!("DEFAULT {charset} {collate}"),
+        [charset, ..] => format!("DEFAULT {charset}"),
+        [] => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_keeps_its_character_set() {
+        for (options, kept) in [
+            (
+                ") ENGINE=InnoDB AUTO_INCREMENT=8 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin COMMENT='a'",
+                "DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+            ),
+            (") ENGINE=InnoDB DEFAULT CHARSET=latin1", "DEFAULT CHARSET=latin1"),
+            (
+                ") ENGINE=InnoDB DEFAULT CHARSET=latin1 COMMENT='COLLATE=x'",
+                "DEFAULT CHARSET=latin1",
+            ),
+            (") ENGINE=InnoDB", ""),
+        ] {
+            assert_eq!(charset(options), kept);
+        }
+    }
 
     #[test]
     fn mysql_shows_literals_by_their_value_and_texts_escaped() {

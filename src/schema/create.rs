@@ -96,7 +96,11 @@ fn create_table(definition: &Definition, engine: Engine) -> String {
         lines.join(",\n    ")
     );
     if !engine.is_postgres() {
-        sql.push_str(" ENGINE=InnoDB DEFAULT CHARSET=utf8mb4");
+        let charset = match definition.charset.as_str() {
+            "" => "DEFAULT CHARSET=utf8mb4",
+            charset => charset,
+        };
+        sql.push_str(&format!(" ENGINE=InnoDB {charset}"));
         if !definition.comment.is_empty() {
             sql.push_str(&format!(" COMMENT={}", literal(&definition.comment, engine)));
         }

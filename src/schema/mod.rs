@@ -24,6 +24,8 @@ pub struct Definition {
     pub foreign: Vec<Foreign>,
     pub checks: Vec<Check>,
     pub comment: String,
+    /// MySQL and MariaDB: the character set and collation that columns have which name none, as the server prints them.
+    pub charset: String,
     /// The clause behind the closing bracket, where the table is partitioned.
     pub partition: String,
     /// PostgreSQL: the table's partitions, each with its bounds.
@@ -158,6 +160,7 @@ impl Definition {
             foreign: Vec::new(),
             checks: Vec::new(),
             comment: String::new(),
+            charset: String::new(),
             partition: String::new(),
             parts: Vec::new(),
             peculiar: Vec::new(),

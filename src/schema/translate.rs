@@ -50,6 +50,9 @@ pub fn translate(pairs: &[Pair], place: usize, from: Engine, to: Engine) -> Resu
     };
     wanted.definition.table.id = pair.target.clone();
     wanted.definition.comment.clone_from(&pair.source.comment);
+    if table.is_same() {
+        wanted.definition.charset.clone_from(&pair.source.charset);
+    }
     table.columns(&mut wanted)?;
     table.indexes(&mut wanted);
     table.checks(&mut wanted);

@@ -140,7 +140,8 @@ CREATE TABLE copies (
   number int NOT NULL,
   note varchar(40) COMMENT 'by hand',
   PRIMARY KEY (film, number),
-  CONSTRAINT fk_film FOREIGN KEY (film) REFERENCES film (id) ON DELETE CASCADE)";
+  CONSTRAINT fk_film FOREIGN KEY (film) REFERENCES film (id) ON DELETE CASCADE)
+  COLLATE utf8mb4_bin";
 
 pub(crate) const MYSQL_ROWS: &str = "
 INSERT INTO category (code, parent) VALUES ('a', NULL), ('A', 'a');
