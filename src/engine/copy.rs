@@ -141,6 +141,18 @@ impl Node {
 }
 
 impl Target {
+    /// For reading alone: the server may be one that takes no writes.
+    pub async fn open_to_read(engine: Engine, access: &Access) -> Result<Target> {
+        Ok(match engine {
+            Engine::Postgres => {
+                Target::Postgres(Box::new(postgres::target::Target::open_to_read(access).await?))
+            }
+            Engine::Mysql | Engine::Mariadb => {
+                Target::Mysql(Box::new(mysql::target::Target::open_to_read(access).await?))
+            }
+        })
+    }
+
     pub async fn plan_chunks(&mut self, link: (&str, &str), chunks: &[Chunk], anew: bool) -> Result<()> {
         on_target!(self, target => target.plan_chunks(link, chunks, anew).await)
     }

@@ -140,9 +140,8 @@ impl Applier {
         let spec = &self.spec.source;
         let source = match &mut self.renewer.source {
             Some(source) => source,
-            none => none.insert(Target::open_as_user(spec.engine, &spec.access).await?),
+            none => none.insert(Target::open_to_read(spec.engine, &spec.access).await?),
         };
-        source.start().await?;
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let mut cells: Vec<Option<Value>> = vec![None; plan.shape.table.columns.len()];
@@ -161,7 +160,6 @@ impl Applier {
             }
             found.push(planned);
         }
-        source.rollback().await?;
         Ok(found)
     }
 

@@ -16,20 +16,25 @@ use mysql_async::prelude::Queryable;
 
 impl Target {
     pub async fn open_as_user(access: &Access) -> Result<Target> {
+        let mut target = Self::open_to_read(access).await?;
+        target.refuse_unfit(true).await?;
+        Ok(target)
+    }
+
+    /// For reading alone: the server may be one that takes no writes.
+    pub async fn open_to_read(access: &Access) -> Result<Target> {
         let mut conn = connect(access).await?;
         let flavor = flavor(&mut conn)
             .await
             .map_err(|error| error.node(&access.node))?;
-        let mut target = Target {
+        Ok(Target {
             conn,
             node: access.node.clone(),
             flavor,
             packet_max: 0,
             is_whole: false,
             writes_as: Author::User,
-        };
-        target.refuse_unfit(true).await?;
-        Ok(target)
+        })
     }
 
     /// Opens a transaction that moves no checkpoint.

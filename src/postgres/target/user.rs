@@ -22,14 +22,19 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTR
 
 impl Target {
     pub async fn open_as_user(access: &Access) -> Result<Target> {
-        let target = Target {
+        let target = Self::open_to_read(access).await?;
+        target.refuse_unfit(true).await?;
+        Ok(target)
+    }
+
+    /// For reading alone: the server may be one that takes no writes.
+    pub async fn open_to_read(access: &Access) -> Result<Target> {
+        Ok(Target {
             client: connect(access).await?,
             node: access.node.clone(),
             statements: HashMap::new(),
             is_user: true,
-        };
-        target.refuse_unfit(true).await?;
-        Ok(target)
+        })
     }
 
     /// Opens a transaction that moves no checkpoint.
