@@ -6,7 +6,7 @@ use super::{access, database, engine, mysql, postgres, types_of};
 use crate::harness::{Db, Kind};
 use crate::types::{NOWHERE, PRELUDE};
 use std::collections::BTreeSet;
-use tidelock::model::schema::{Column, Engine, Table, TableId};
+use tidelock::model::schema::{Column, ColumnType, Engine, Table, TableId};
 use tidelock::schema::create;
 use tidelock::typemap::{Verdict, verdict};
 
@@ -171,7 +171,12 @@ fn line(column: &Column, from: Engine, there: &Table, to: Engine) -> String {
     };
     let forth = words(verdict(column, from, counterpart, to));
     let back = words(verdict(counterpart, to, column, from));
-    format!("| `{kind}` | `{}` | {forth} | {back} |\n", shown(counterpart))
+    let there = match (&counterpart.ty, to.is_postgres() && !from.is_postgres()) {
+        // Named after the table and the column.
+        (ColumnType::Enum { .. }, true) => "an enum type of its own".to_owned(),
+        _ => format!("`{}`", shown(counterpart)),
+    };
+    format!("| `{kind}` | {there} | {forth} | {back} |\n")
 }
 
 /// The type, and the character set where it is not the usual one.
