@@ -67,7 +67,7 @@ fn a_column_without_a_counterpart_is_named_and_a_key_without_one_refused() {
     };
     let id = TableId::new("s", "t");
     for (name, from, to, there) in [
-        ("int4range", Postgres, Mysql, false),
+        ("int4range", Postgres, Mysql, true),
         ("geometry", Mysql, Mariadb, false),
         ("geometry", Mysql, Postgres, false),
         ("point", Postgres, Postgres, true),
