@@ -13,6 +13,8 @@ use crate::model::sync::Size;
 /// A chunk is one target transaction and what is done again after a crash: some seconds' work.
 const ROWS_MAX: u64 = 50_000;
 const BYTES_MAX: u64 = 16 << 20;
+/// Whatever a row's size by the statistics: a count that is far too low must not make a chunk of every row.
+const ROWS_MIN: u64 = 16;
 
 /// One text per column of the key.
 pub type Bound = Vec<String>;
@@ -47,11 +49,13 @@ pub struct Chunk {
 /// How many rows a chunk holds.
 pub fn rows(size: Option<Size>, rows_max: u64) -> u64 {
     let rows_max = rows_max.clamp(1, ROWS_MAX);
-    let Some((rows, bytes)) = size.and_then(|size| size.rows.map(|rows| (rows, size.bytes))) else {
+    // Bytes of no rows: the count is from before the table was filled.
+    let known = size.and_then(|size| size.rows.map(|rows| (rows, size.bytes)));
+    let Some((rows, bytes)) = known.filter(|(rows, _)| *rows > 0) else {
         return rows_max;
     };
-    let row = (bytes / rows.max(1)).max(1);
-    (BYTES_MAX / row).clamp(1, rows_max)
+    let row = (bytes / rows).max(1);
+    (BYTES_MAX / row).clamp(ROWS_MIN.min(rows_max), rows_max)
 }
 
 /// The chunks of a table between these bounds, each with its part of the table's size.
@@ -125,7 +129,9 @@ mod tests {
             (size(Some(0), 0), u64::MAX, ROWS_MAX),
             (size(Some(1_000_000), 100_000_000), u64::MAX, ROWS_MAX),
             (size(Some(1_000), 1_000 << 20), u64::MAX, 16),
-            (size(Some(10), 10 << 30), u64::MAX, 1),
+            (size(Some(10), 10 << 30), u64::MAX, ROWS_MIN),
+            (size(Some(0), 10 << 30), u64::MAX, ROWS_MAX),
+            (size(Some(10), 10 << 30), 1, 1),
             (size(Some(1_000_000), 100_000_000), 100, 100),
             (None, 0, 1),
         ] {

@@ -300,12 +300,16 @@ impl Checkpoint {
         settle: Option<&str>,
         source_identity: String,
     ) -> Result<Checkpoint, super::position::PositionError> {
+        let position: Position = position.parse()?;
+        let settle: Option<Position> = settle.map(str::parse).transpose()?;
+        // It goes from the row with the move after the one that covered it.
+        let is_ahead = |settle: &Position| position.covers(settle).is_ok_and(|covers| !covers);
         Ok(Checkpoint {
             lane: u16::try_from(lane).unwrap_or_default(),
             epoch,
             seq,
-            position: position.parse()?,
-            settle: settle.map(str::parse).transpose()?,
+            settle: settle.filter(is_ahead),
+            position,
             source_identity,
         })
     }

@@ -13,7 +13,7 @@
 use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
@@ -65,15 +65,45 @@ impl Start {
     /// A copy of this link that broke off, and of which a part is done.
     pub(super) async fn noted(&mut self) -> Result<Option<Noted>> {
         let (sync, link) = (&self.link.sync, &self.link.id);
+        let is_pending = |checkpoint: &Checkpoint| checkpoint.seq == COPY_PENDING;
         let checkpoint = self.target.checkpoint(sync, link).await?;
-        let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.seq == COPY_PENDING) else {
+        if !checkpoint.as_ref().is_some_and(is_pending) {
             return Ok(None);
+        }
+        // What another attempt has still under way is over before its chunks are read.
+        let taken = self.target.take_over(sync, link, &self.link.instance).await?;
+        let Some(checkpoint) = taken.filter(is_pending) else {
+            return Err(Error::transient("go on with a first copy")
+                .node(&self.link.target.name)
+                .why("it has ended at this moment"));
         };
         let spec = &self.link.target;
         let mut node = Node::connect(&spec.access, spec.engine).await?;
         let chunks = node.chunks(sync, link).await?;
         let is_begun = chunks.iter().any(|chunk| chunk.is_done);
         Ok(is_begun.then_some(Noted { checkpoint, chunks }))
+    }
+
+    /// Rows of chunks that are done are not copied again, so they must be there. In a merge this node's users may have
+    /// deleted them, and the way back tells.
+    async fn refuse_emptied(&self, ends: &Ends, noted: &Noted) -> Result<()> {
+        if self.link.is_merge() {
+            return Ok(());
+        }
+        let spec = &self.link.target;
+        let mut target = Node::connect(&spec.access, spec.engine).await?;
+        for (source, table) in ends.source_tables.iter().zip(&ends.target_tables) {
+            let is_filled = |chunk: &Chunk| chunk.table == source.table.id && chunk.copied_rows > 0;
+            if noted.chunks.iter().any(is_filled) && !target.has_rows(&table.table.id).await? {
+                return Err(Error::definite("go on with a first copy")
+                    .node(&spec.name)
+                    .table(&table.table.id)
+                    .why("rows were copied into it before the copy broke off, and it is empty")
+                    .hint(new_copy(&self.link.sync))
+                    .reason(Reason::Refused));
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn copy(mut self, stop: &CancellationToken, pulse: &Arc<Pulse>) -> Result<()> {
@@ -90,7 +120,7 @@ impl Start {
         let readers = self.readers(&ends, noted.as_ref(), open).await?;
         let first = readers.first().ok_or_else(|| Error::bug("open readers"))?;
         let start = first.start().clone();
-        let lanes = self
+        let (epoch, lanes) = self
             .note(&ends, &start, readers.len(), &planned, noted.is_none())
             .await?;
         show(pulse, &chunks);
@@ -103,7 +133,7 @@ impl Start {
             stop: stop.clone(),
         });
         match work.all(readers, lanes, &ends.identity).await? {
-            Some(readers) => self.end(&work, readers, &mut ends).await,
+            Some(readers) => self.end(&work, epoch, readers, &mut ends).await,
             None => Ok(()),
         }
     }
@@ -117,6 +147,7 @@ impl Start {
             return Snapshot::open_all(engine, options, count).await;
         };
         flow::same_server(&self.link, &noted.checkpoint, &ends.identity)?;
+        self.refuse_emptied(ends, noted).await?;
         let start = &noted.checkpoint.position;
         info!(link = %self.link.id, position = %start, "going on with the first copy");
         Snapshot::resume(engine, options, start, count).await
@@ -166,7 +197,8 @@ impl Start {
         Ok(chunks)
     }
 
-    /// Makes the link ours, and has the target know where it starts, what is to be copied, and so many lanes.
+    /// Makes the link ours, and has the target know where it starts, what is to be copied, and so many lanes. Returns the
+    /// epoch of the link with them.
     async fn note(
         &mut self,
         ends: &Ends,
@@ -174,7 +206,7 @@ impl Start {
         lanes: usize,
         planned: &[Chunk],
         is_anew: bool,
-    ) -> Result<Vec<Lane>> {
+    ) -> Result<(i64, Vec<Lane>)> {
         let (sync, id) = (self.link.sync.clone(), self.link.id.clone());
         let link = (sync.as_str(), id.as_str());
         if self.target.checkpoint(&sync, &id).await?.is_none() {
@@ -192,19 +224,24 @@ impl Start {
         let mut open = self.target.lanes(link, taken.epoch).await?;
         open.truncate(lanes);
         match open.len() == lanes {
-            true => Ok(open),
+            true => Ok((taken.epoch, open)),
             false => Err(Error::transient("open lanes for a copy")
                 .node(&self.link.target.name)
                 .why("the link was taken over at this moment")),
         }
     }
 
-    /// All chunks are done: the link has its checkpoint.
-    async fn end(self, work: &Work, mut readers: Vec<Snapshot>, ends: &mut Ends) -> Result<()> {
+    /// All chunks are done: the link has its checkpoint. Not where another copy of the program has taken it since.
+    async fn end(self, work: &Work, epoch: i64, mut readers: Vec<Snapshot>, ends: &mut Ends) -> Result<()> {
         let (link, start) = (&work.link, &work.start);
         let mut target = self.target;
         let pending = target.checkpoint(&link.sync, &link.id).await?;
         let pending = pending.ok_or_else(|| Error::bug("read back the checkpoint of a copy"))?;
+        let pending = Checkpoint {
+            epoch,
+            seq: COPY_PENDING,
+            ..pending
+        };
         let mut applier = Applier::new(target, Arc::clone(link), pending);
         applier.begin(start).await?;
         if let Some(reader) = readers.first_mut() {

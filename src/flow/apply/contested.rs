@@ -243,7 +243,8 @@ impl Applier {
     fn meeting<'m>(&'m self, plan: &'m Plan, contested: &'m Contested<'_>) -> Meeting<'m> {
         Meeting {
             plan,
-            rules: self.rules(plan),
+            // What the copy holds already is no conflict to be asked about: the greater stamp is the later one.
+            rules: self.rules(plan).filter(|_| !self.is_overlap(contested)),
             me: self.spec.target.rank,
             op: &contested.change.op,
             is_blended: contested.change.is_blended,

@@ -11,6 +11,7 @@ use super::contested::{Contested, tradable};
 use super::{Applier, inserted};
 use crate::engine::{self, Target};
 use crate::error::{Error, Result};
+use crate::flow::spec::LinkSpec;
 use crate::model::conflict::{Conflict, ConflictKind, Local};
 use crate::model::parked::ParkKind;
 use crate::model::schema::Table;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 
 /// How often rows are read again because one more was found in their way.
 const ROUNDS_MAX: usize = 16;
+
+/// Of rows from before Tidelock was enabled.
+const NOBODY: Rank = 0;
 
 /// Reads single rows of the source again.
 #[derive(Default)]
@@ -89,7 +93,7 @@ impl Applier {
             let locals = self.target.read(&plan.shape, &keys).await?;
             let (mut writes, mut left) = (Vec::new(), Vec::new());
             for (key, (there, local)) in keys.iter().zip(there.into_iter().zip(locals)) {
-                match renewed(plan, self.spec.target.rank, key, there, local) {
+                match renewed(plan, &self.spec, key, there, local) {
                     Renewed::Write(write) => writes.push(write),
                     Renewed::Gone => {}
                     Renewed::Left => left.push(key.clone()),
@@ -190,9 +194,9 @@ impl Applier {
     }
 }
 
-fn renewed(plan: &Plan, me: Rank, key: &Key, there: Option<Planned>, local: Local) -> Renewed {
+fn renewed(plan: &Plan, link: &LinkSpec, key: &Key, there: Option<Planned>, local: Local) -> Renewed {
     let standing = local.row_stamp.max(local.tombstone);
-    if standing.is_some_and(|stamp| stamp.origin == me) {
+    if standing.is_some_and(|stamp| stamp.origin == link.target.rank) {
         return Renewed::Left;
     }
     let write = |op| Renewed::Write(Write { key: key.clone(), op });
@@ -207,6 +211,12 @@ fn renewed(plan: &Plan, me: Rank, key: &Key, there: Option<Planned>, local: Loca
             row: inserted(&row, None),
         }),
         (Some(_), _) => Renewed::Left,
+        // It came from a third node, which has not told the source yet.
+        (None, Some(_))
+            if standing.is_some_and(|stamp| ![link.source.rank, NOBODY].contains(&stamp.origin)) =>
+        {
+            Renewed::Left
+        }
         (None, Some(_)) => write(WriteOp::Delete {
             base: None,
             tombstone: None,
