@@ -6,7 +6,7 @@
 
 use super::expression::Expression;
 use super::translate::{Pair, Wanted};
-use super::{Definition, Detail, Foreign, Index, create};
+use super::{Action, Definition, Detail, Foreign, Index, create};
 use crate::ddl::{self, quote, table_name};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::typemap::{self, Verdict};
@@ -362,6 +362,17 @@ impl Look<'_> {
         }
     }
 
+    /// RESTRICT and NO ACTION are two in PostgreSQL only.
+    fn acts_alike(&self, own: &Foreign, other: &Foreign) -> bool {
+        let is_one = self.sides.from != self.sides.to;
+        let plain = |action| match action {
+            Action::Restrict if is_one => Action::Refuse,
+            action => action,
+        };
+        let acts = |foreign: &Foreign| (plain(foreign.on_delete), plain(foreign.on_update));
+        acts(own) == acts(other) && own.sets == other.sets
+    }
+
     fn foreign(&mut self) {
         for foreign in &self.wanted.foreign {
             let own = self
@@ -379,8 +390,7 @@ impl Look<'_> {
                     fix,
                 ),
                 Some(own)
-                    if self.sides.first
-                        && (own.on_delete, own.on_update) != (foreign.on_delete, foreign.on_update) =>
+                    if self.sides.first && !self.acts_alike(own, foreign) =>
                 {
                     let what = format!(
                         "the foreign key {to} has ON DELETE {} ON UPDATE {}, on the other side {} and {}",
