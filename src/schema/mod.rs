@@ -10,6 +10,7 @@ pub mod diff;
 pub mod expression;
 pub mod ranges;
 pub mod translate;
+mod written;
 
 use crate::model::schema::{ForeignKey, Table, TableId};
 

@@ -340,10 +340,10 @@ fn all_refused(mut refused: Vec<(String, Error)>, count: usize, made: &[String],
     }
     hint.push_str(&already(made));
     let what = render::count(count, "statement", "statements");
-    Error::definite(format!("make the foreign keys: {what} refused"))
+    Error::definite("make the foreign keys")
         .node(node)
         .reason(error.reason_kind())
-        .why(format!("at {words:?}"))
+        .why(format!("{what} refused, at {words:?}"))
         .hint(hint)
         .because(error)
 }
