@@ -182,18 +182,14 @@ fn quoted(labels: &[String]) -> String {
     labels.join(",")
 }
 
-/// A text as a literal. In MySQL's and MariaDB's sessions, ours and those of `script`, a backslash is a backslash.
+/// A text as a literal. For MySQL and MariaDB as an ordinary session takes it, in which a backslash escapes.
 pub fn literal(text: &str, engine: Engine) -> String {
     let escape = if engine.is_postgres() && text.contains('\\') {
         "E"
     } else {
         ""
     };
-    let text = match escape {
-        "" => text.to_owned(),
-        _ => text.replace('\\', "\\\\"),
-    };
-    format!("{escape}'{}'", text.replace('\'', "''"))
+    format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The engines' own quoting is theirs alone; this text is for people to run, and covers both.

@@ -45,14 +45,26 @@ pub async fn definitions(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
+/// Definitions are printed with backslashes escaped, whatever the session's mode. Where backslashes are none, MySQL reads
+/// its own print of an expression wrongly: a quote in it is an error, a backslash becomes two.
+pub const MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,\
+     ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)";
+
 /// Runs the statements one by one: each commits by itself here, and a table is a single one. Fails: with the statement's
 /// place.
 pub async fn make(conn: &mut Conn, statements: &[String]) -> Result<(), (usize, Error)> {
+    let failed = |place| move |error| (place, fail("run the statement", error));
+    conn.query_drop(MODE).await.map_err(failed(0))?;
+    let mut done = Ok(());
     for (place, statement) in statements.iter().enumerate() {
-        let done = conn.query_drop(statement).await;
-        done.map_err(|error| (place, fail("run the statement", error)))?;
+        done = conn.query_drop(statement).await.map_err(failed(place));
+        if done.is_err() {
+            break;
+        }
     }
-    Ok(())
+    let back = conn.query_drop(super::SQL_MODE).await;
+    // The first error is the one that tells.
+    done.and_then(|()| back.map_err(failed(statements.len().saturating_sub(1))))
 }
 
 fn of<'f>(scope: &Scope<'_>, found: &'f mut Found, name: &str) -> Option<&'f mut Definition> {
@@ -125,7 +137,7 @@ fn literal(text: String, ty: &ColumnType) -> String {
     };
     match is_bare {
         true => text,
-        false => format!("'{}'", text.replace('\'', "''")),
+        false => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
     }
 }
 
@@ -235,6 +247,7 @@ async fn foreign(scope: &mut Scope<'_>, found: &mut Found) -> Result<()> {
             },
             on_delete: Action::named(&cell::<String>(&row, 6)?),
             on_update: Action::named(&cell::<String>(&row, 7)?),
+            sets: Vec::new(),
             more: Vec::new(),
         });
     }
@@ -335,6 +348,7 @@ mod tests {
         };
         assert_eq!(literal("7".into(), &int), "7");
         assert_eq!(literal("it's".into(), &ColumnType::Date), "'it''s'");
+        assert_eq!(literal(r"C:\temp".into(), &ColumnType::Date), r"'C:\\temp'");
         assert_eq!(
             plain(r"(`a` = _utf8mb4\'x\')".into(), Flavor::Mysql),
             "(`a` = _utf8mb4'x')"

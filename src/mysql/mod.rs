@@ -49,11 +49,13 @@ const PINS: [&str; 5] = [
      idle_write_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, */ autocommit = 1",
     "SET SESSION time_zone = '+00:00', net_read_timeout = 3600, net_write_timeout = 3600, \
      wait_timeout = 86400, interactive_timeout = 86400, group_concat_max_len = 1073741824",
-    // MariaDB's GRANT would make an account that is not there, without a password; MySQL does not know that mode.
-    "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
-     ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)",
+    SQL_MODE,
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
+
+/// MariaDB's GRANT would make an account that is not there, without a password; MySQL does not know that mode.
+const SQL_MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
+     ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)";
 
 const IS_IT_THERE: &str = "check host, port and firewall; is the server running?";
 

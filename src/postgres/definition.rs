@@ -30,6 +30,9 @@ pub async fn definitions(client: &Client, ids: &[TableId]) -> Result<Vec<Option<
                         || CASE WHEN EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND NOT c.relispartition)
                                 THEN ARRAY['INHERITS'] ELSE ARRAY[]::text[] END
                         || CASE WHEN c.relrowsecurity THEN ARRAY['row level security'] ELSE ARRAY[]::text[] END
+                        || CASE WHEN EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'
+                                                                           AND k.condeferrable)
+                                THEN ARRAY['DEFERRABLE of the primary key'] ELSE ARRAY[]::text[] END
                  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
                  JOIN pg_namespace n ON n.nspname = want.schema
                  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = want.name
@@ -117,14 +120,30 @@ impl Tables {
     }
 }
 
-/// A serial column is one whose default is the next number of a sequence and nothing else.
+/// A serial column is one whose default is the next number of its own sequence and nothing else. How the numbers run is
+/// given in words where it is not 1, 2, 3.
 const COLUMNS: &str = "
     SELECT a.attrelid, a.attname::text, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text,
            coalesce(col_description(a.attrelid, a.attnum), ''),
            CASE WHEN t.typtype = 'e' THEN n.nspname::text END, t.typname::text,
            coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\(''([^'']|'''')*''::regclass\\)$', false)
+             AND EXISTS (SELECT FROM pg_depend u JOIN pg_depend o ON o.classid = u.refclassid AND o.objid = u.refobjid
+                          WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid
+                            AND u.refclassid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass
+                            AND o.refobjid = a.attrelid AND o.refobjsubid = a.attnum AND o.deptype = 'a'),
+           CASE WHEN a.attcollation NOT IN (0, t.typcollation)
+                THEN 'COLLATE ' || quote_ident(ln.nspname) || '.' || quote_ident(l.collname) END,
+           (SELECT 'START ' || s.seqstart || ' INCREMENT ' || s.seqincrement || ' MINVALUE ' || s.seqmin
+                   || ' MAXVALUE ' || s.seqmax || CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END
+              FROM pg_depend o JOIN pg_sequence s ON s.seqrelid = o.objid
+             WHERE o.classid = 'pg_class'::regclass AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')
+               AND o.refobjid = a.attrelid AND o.refobjsubid = a.attnum
+               AND (s.seqstart <> 1 OR s.seqincrement <> 1 OR s.seqmin <> 1 OR s.seqcycle
+                    OR s.seqmax NOT IN (32767, 2147483647, 9223372036854775807))
+             ORDER BY s.seqrelid LIMIT 1)
       FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+      LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_namespace ln ON ln.oid = l.collnamespace
      WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped";
 
 async fn columns(client: &Client, tables: &mut Tables) -> Result<()> {
@@ -144,6 +163,11 @@ async fn columns(client: &Client, tables: &mut Tables) -> Result<()> {
             "d" => Some(Counting::ByDefault),
             _ => is_serial.then_some(Counting::ByDefault),
         };
+        let (collation, numbering): (Option<String>, Option<String>) = (cell(row, 9)?, cell(row, 10)?);
+        let numbering = numbering.filter(|_| counter.is_some());
+        for words in [collation, numbering].into_iter().flatten() {
+            definition.peculiar.push(format!("{words} of column {name}"));
+        }
         let named: Option<String> = cell(row, 6)?;
         definition.details[place] = Detail {
             default: expression
@@ -167,15 +191,21 @@ async fn columns(client: &Client, tables: &mut Tables) -> Result<()> {
     Ok(())
 }
 
-/// An index of an exclusion constraint is its constraint's.
+/// An index of an exclusion constraint is its constraint's. A unique constraint that can be deferred is printed as one.
 const INDEXES: &str = "
-    SELECT i.indrelid, c.relname::text, i.indisunique, m.amname::text, pg_get_indexdef(i.indexrelid),
+    SELECT i.indrelid, c.relname::text, i.indisunique, m.amname::text,
+           CASE WHEN con.condeferrable THEN pg_get_constraintdef(con.oid) ELSE pg_get_indexdef(i.indexrelid) END,
            ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts::int) k),
            ARRAY(SELECT i.indkey[k - 1] <> 0 FROM generate_series(1, i.indnkeyatts::int) k),
            ARRAY(SELECT (i.indoption[k - 1] & 1) = 1 FROM generate_series(1, i.indnkeyatts::int) k),
            i.indnullsnotdistinct,
-           pg_get_expr(i.indpred, i.indrelid), i.indnatts > i.indnkeyatts, coalesce(con.condeferrable, false)
+           pg_get_expr(i.indpred, i.indrelid), i.indnatts > i.indnkeyatts, coalesce(con.condeferrable, false),
+           CASE WHEN con.condeferrable THEN ''
+                ELSE 'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(c.relname)
+                  || ' ON ' || CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END
+                  || quote_ident(n.nspname) || '.' || quote_ident(t.relname) || ' USING ' END
       FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+      JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
       LEFT JOIN pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('u', 'p')
      WHERE i.indrelid = ANY($1::oid[]) AND NOT i.indisprimary AND NOT i.indisexclusion AND i.indislive
      ORDER BY i.indrelid, i.indexrelid";
@@ -202,16 +232,19 @@ async fn indexes(client: &Client, tables: &mut Tables) -> Result<()> {
                 more.push(words.to_owned());
             }
         }
-        let whole: String = cell(row, 4)?;
+        let (name, whole, head): (String, String, String) = (cell(row, 1)?, cell(row, 4)?, cell(row, 12)?);
+        // A name may hold " USING " and whatever else: only the whole head is taken off.
+        let Some(written) = whole.strip_prefix(&head) else {
+            definition.peculiar.push(format!("index {name}: {whole}"));
+            continue;
+        };
         definition.indexes.push(Index {
-            name: cell(row, 1)?,
+            name,
             unique: cell(row, 2)?,
             parts: parts.collect(),
             method: cell(row, 3)?,
             more,
-            written: whole
-                .split_once(" USING ")
-                .map_or(String::new(), |(_, rest)| rest.to_owned()),
+            written: written.to_owned(),
         });
     }
     Ok(())
@@ -250,7 +283,9 @@ const FOREIGN: &str = "
                    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.at),
            ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(num, at)
                    JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.at),
-           k.condeferrable, k.condeferred, k.confmatchtype::text = 'f'
+           k.condeferrable, k.condeferred, k.confmatchtype::text = 'f',
+           ARRAY(SELECT a.attname::text FROM unnest(k.confdelsetcols) WITH ORDINALITY u(num, at)
+                   JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.at)
       FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace n ON n.oid = p.relnamespace
      WHERE k.contype = 'f' AND k.conrelid = ANY($1::oid[]) AND k.conparentid = 0
      ORDER BY k.conrelid, k.conname";
@@ -276,6 +311,7 @@ async fn foreign(client: &Client, tables: &mut Tables) -> Result<()> {
             },
             on_delete: action(cell(row, 4)?),
             on_update: action(cell(row, 5)?),
+            sets: cell(row, 11)?,
             more,
         });
     }
@@ -287,6 +323,7 @@ fn action(code: &str) -> Action {
         "c" => Action::Cascade,
         "n" => Action::SetNull,
         "d" => Action::SetDefault,
+        "r" => Action::Restrict,
         _ => Action::Refuse,
     }
 }

@@ -190,9 +190,11 @@ pub(super) fn create_index(definition: &Definition, index: &Index, engine: Engin
         quote(&index.name, engine),
         table_name(&definition.table.id, engine),
     );
-    match engine.is_postgres() && !index.written.is_empty() {
-        true => format!("CREATE {unique}INDEX {name} ON {table} USING {}", index.written),
-        false => format!(
+    let is_deferrable = index.more.iter().any(|more| more == "DEFERRABLE");
+    match (engine.is_postgres() && !index.written.is_empty(), is_deferrable) {
+        (true, true) => format!("ALTER TABLE {table} ADD CONSTRAINT {name} {}", index.written),
+        (true, false) => format!("CREATE {unique}INDEX {name} ON {table} USING {}", index.written),
+        (false, _) => format!(
             "CREATE {unique}INDEX {name} ON {table} ({})",
             parts(index, engine)
         ),
@@ -252,18 +254,17 @@ pub(super) fn same_reference(a: &Foreign, b: &Foreign) -> bool {
     a.key.parent == b.key.parent && pairs(a) == pairs(b)
 }
 
-/// MySQL and MariaDB go on above what was inserted by themselves.
+/// MySQL and MariaDB go on above what was inserted by themselves. A sequence that was used already, or that does not
+/// count 1, 2, 3, has a range of its own beside another node's: it stays where it is.
 fn next_number(id: &TableId, column: &str) -> String {
     let engine = Engine::Postgres;
     let (table, name) = (table_name(id, engine), quote(column, engine));
-    let sequence = format!(
-        "pg_get_serial_sequence({}, {})",
+    format!(
+        "SELECT setval(s.seqrelid, m.number) FROM pg_sequence s, (SELECT max({name}) AS number FROM {table}) m \
+         WHERE s.seqrelid = pg_get_serial_sequence({}, {})::regclass AND s.seqincrement = 1 AND s.seqstart = 1 \
+         AND pg_sequence_last_value(s.seqrelid) IS NULL AND m.number BETWEEN s.seqmin AND s.seqmax",
         literal(&table, engine),
         literal(column, engine)
-    );
-    format!(
-        "SELECT setval({sequence}, max({name})) FROM {table} \
-         HAVING max({name}) > coalesce(pg_sequence_last_value({sequence}::regclass), 0)"
     )
 }
 
@@ -285,6 +286,9 @@ pub(super) fn add_foreign(foreign: &Foreign, engine: Engine) -> String {
     for (event, action) in [("DELETE", foreign.on_delete), ("UPDATE", foreign.on_update)] {
         if action != super::Action::Refuse {
             sql.push_str(&format!(" ON {event} {}", action.words()));
+        }
+        if event == "DELETE" && !foreign.sets.is_empty() {
+            sql.push_str(&format!(" ({})", list(&foreign.sets)));
         }
     }
     for words in ["DEFERRABLE", "INITIALLY DEFERRED"] {

@@ -6,7 +6,8 @@
 
 use super::expression::Expression;
 use super::translate::{Pair, Wanted};
-use super::{Definition, Detail, Foreign, Index, create};
+use super::written::Written;
+use super::{Action, Definition, Detail, Foreign, Index, create};
 use crate::ddl::{self, quote, table_name};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::typemap::{self, Verdict};
@@ -97,7 +98,10 @@ impl Look<'_> {
             kind,
             severity,
             what,
-            fix: format!("{};", fix.trim_end_matches(';')),
+            fix: match fix.starts_with("-- ") {
+                true => fix,
+                false => format!("{};", fix.trim_end_matches(';')),
+            },
         });
     }
 
@@ -106,6 +110,23 @@ impl Look<'_> {
             "ALTER TABLE {} {rest}",
             table_name(&self.present.table.id, self.sides.to)
         )
+    }
+
+    /// Of MySQL and MariaDB: the column as it is, but for what is changed.
+    fn modify(&self, own: &Column, change: impl FnOnce(&mut Written)) -> String {
+        let present = self.present.detail(&own.name);
+        let written = present.map_or("", |detail| detail.written.as_str());
+        let mut written = Written::read(if written.is_empty() {
+            &own.sql_type
+        } else {
+            written
+        });
+        change(&mut written);
+        self.alter(&format!(
+            "MODIFY COLUMN {} {}",
+            quote(&own.name, self.sides.to),
+            written.text()
+        ))
     }
 
     fn columns(&mut self) {
@@ -132,7 +153,7 @@ impl Look<'_> {
                 self.null_differs(column, own);
                 self.comment_differs(column, own, detail, own_detail);
             }
-            self.default_differs(column, detail, own_detail);
+            self.default_differs(column, detail, own, own_detail);
         }
     }
 
@@ -163,7 +184,10 @@ impl Look<'_> {
             "column {name} is {}, and made from the other side it would be {}",
             own.sql_type, column.sql_type
         );
-        let fix = ddl::change_type(&self.present.table.id, own, &column.sql_type, self.sides.to);
+        let fix = match self.sides.to.is_postgres() {
+            true => ddl::change_type(&self.present.table.id, own, &column.sql_type, self.sides.to),
+            false => self.modify(own, |written| written.set_type(&column.sql_type)),
+        };
         self.say("type", severity, what, fix);
     }
 
@@ -172,23 +196,14 @@ impl Look<'_> {
             return;
         }
         let (table, to) = (&self.present.table.id, self.sides.to);
-        let (what, fix) = match column.nullable {
-            true => (
-                "takes no NULL, and the other side does",
-                ddl::allow_null(table, own, to),
-            ),
-            false if to.is_postgres() => (
-                "takes NULL, and the other side does not",
-                self.alter(&format!("ALTER COLUMN {} SET NOT NULL", quote(&own.name, to))),
-            ),
-            false => (
-                "takes NULL, and the other side does not",
-                self.alter(&format!(
-                    "MODIFY COLUMN {} {} NOT NULL",
-                    quote(&own.name, to),
-                    own.sql_type
-                )),
-            ),
+        let what = match column.nullable {
+            true => "takes no NULL, and the other side does",
+            false => "takes NULL, and the other side does not",
+        };
+        let fix = match (column.nullable, to.is_postgres()) {
+            (true, true) => ddl::allow_null(table, own, to),
+            (false, true) => self.alter(&format!("ALTER COLUMN {} SET NOT NULL", quote(&own.name, to))),
+            (nullable, false) => self.modify(own, |written| written.set_null(nullable)),
         };
         self.say(
             "not_null",
@@ -210,14 +225,7 @@ impl Look<'_> {
                 table_name(&self.present.table.id, to),
                 quote(&own.name, to)
             ),
-            false => {
-                let null = if own.nullable { "NULL" } else { "NOT NULL" };
-                self.alter(&format!(
-                    "MODIFY COLUMN {} {} {null} COMMENT {text} -- and what else it has, which MODIFY drops",
-                    quote(&own.name, to),
-                    own.sql_type
-                ))
-            }
+            false => self.modify(own, |written| written.put(&format!("COMMENT {text}"))),
         };
         self.say(
             "comment",
@@ -239,7 +247,7 @@ impl Look<'_> {
         }
     }
 
-    fn default_differs(&mut self, column: &Column, detail: &Detail, own: &Detail) {
+    fn default_differs(&mut self, column: &Column, detail: &Detail, there: &Column, own: &Detail) {
         let (name, to) = (&column.name, self.sides.to);
         if detail.counter.is_some() && own.counter.is_none() {
             let fix = match to.is_postgres() {
@@ -247,18 +255,23 @@ impl Look<'_> {
                     "ALTER COLUMN {} ADD GENERATED BY DEFAULT AS IDENTITY",
                     quote(name, to)
                 )),
-                false => self.alter(&format!(
-                    "MODIFY COLUMN {} {} NOT NULL AUTO_INCREMENT",
-                    quote(name, to),
-                    column.sql_type
-                )),
+                false => self.modify(there, |written| {
+                    written.drop_default();
+                    written.set_null(false);
+                    written.put("AUTO_INCREMENT");
+                }),
             };
             let what = format!("column {name} is given no number here");
             return self.say("auto_increment", Severity::Cosmetic, what, fix);
         }
         if detail.on_update && !own.on_update {
-            let line = create::column_line(&self.wanted.table, column, detail, to);
-            let fix = self.alter(&format!("MODIFY COLUMN {line}"));
+            let fix = match there.ty {
+                ColumnType::Timestamp { fraction } | ColumnType::TimestampTz { fraction, .. } => {
+                    let clause = format!("ON UPDATE CURRENT_TIMESTAMP({fraction})");
+                    self.modify(there, |written| written.put(&clause))
+                }
+                _ => format!("-- by hand: {} takes no such clause", there.sql_type),
+            };
             self.say(
                 "default",
                 Severity::Cosmetic,
@@ -268,8 +281,8 @@ impl Look<'_> {
         }
         if let Some(generated) = detail.generated.as_ref().filter(|_| own.generated.is_none()) {
             let what = format!("column {name} is not generated as {}", generated.expression);
-            let line = create::column_line(&self.wanted.table, column, detail, to);
-            let fix = self.alter(&format!("DROP COLUMN {0}, ADD COLUMN {line}", quote(name, to)));
+            // Its values may be its own, and no statement that drops them is printed.
+            let fix = "-- by hand, once its values are known to be what the expression gives".to_owned();
             return self.say("generated", Severity::Cosmetic, what, fix);
         }
         let Some(default) = &detail.default else {
@@ -362,6 +375,17 @@ impl Look<'_> {
         }
     }
 
+    /// RESTRICT and NO ACTION are two in PostgreSQL only.
+    fn acts_alike(&self, own: &Foreign, other: &Foreign) -> bool {
+        let is_one = self.sides.from != self.sides.to;
+        let plain = |action| match action {
+            Action::Restrict if is_one => Action::Refuse,
+            action => action,
+        };
+        let acts = |foreign: &Foreign| (plain(foreign.on_delete), plain(foreign.on_update));
+        acts(own) == acts(other) && own.sets == other.sets
+    }
+
     fn foreign(&mut self) {
         for foreign in &self.wanted.foreign {
             let own = self
@@ -378,10 +402,7 @@ impl Look<'_> {
                     format!("no foreign key {to}"),
                     fix,
                 ),
-                Some(own)
-                    if self.sides.first
-                        && (own.on_delete, own.on_update) != (foreign.on_delete, foreign.on_update) =>
-                {
+                Some(own) if self.sides.first && !self.acts_alike(own, foreign) => {
                     let what = format!(
                         "the foreign key {to} has ON DELETE {} ON UPDATE {}, on the other side {} and {}",
                         own.on_delete.words(),

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod expression;
 pub mod ranges;
 pub mod translate;
+mod written;
 
 use crate::model::schema::{ForeignKey, Table, TableId};
 
@@ -72,7 +73,7 @@ pub struct Index {
     pub method: String,
     /// Why it is more than its columns: a predicate, NULLS NOT DISTINCT, and the like; empty for a plain index.
     pub more: Vec<String>,
-    /// As its server prints it, from the method or the kind of key on.
+    /// As its server prints it, from the method or the kind of key on; PostgreSQL: a constraint that can be deferred, whole.
     pub written: String,
 }
 
@@ -91,14 +92,18 @@ pub struct Foreign {
     pub key: ForeignKey,
     pub on_delete: Action,
     pub on_update: Action,
+    /// PostgreSQL: the columns that ON DELETE SET NULL or SET DEFAULT writes; empty: all of the key.
+    pub sets: Vec<String>,
     /// What the other engines lack: DEFERRABLE, MATCH FULL; empty for a plain one.
     pub more: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// NO ACTION and RESTRICT, which differ only where a check is deferred.
+    /// NO ACTION, and RESTRICT of MySQL and MariaDB, where they are one.
     Refuse,
+    /// PostgreSQL: at once, even where the check is deferred.
+    Restrict,
     Cascade,
     SetNull,
     SetDefault,
@@ -118,6 +123,7 @@ impl Action {
     pub fn words(self) -> &'static str {
         match self {
             Action::Refuse => "NO ACTION",
+            Action::Restrict => "RESTRICT",
             Action::Cascade => "CASCADE",
             Action::SetNull => "SET NULL",
             Action::SetDefault => "SET DEFAULT",

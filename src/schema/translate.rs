@@ -273,6 +273,12 @@ impl Translation<'_> {
                 Place::Skipped | Place::Taken(_) => None,
             });
         let stays = || "a column of it stays behind".to_owned();
+        if !foreign.sets.is_empty() && !self.to.is_postgres() {
+            let (action, sets) = (foreign.on_delete.words(), foreign.sets.join(", "));
+            return Err(format!("{} has no ON DELETE {action} of ({sets}) only", self.to));
+        }
+        let sets = foreign.sets.iter().map(|column| self.name(column));
+        let sets = sets.collect::<Option<Vec<_>>>().ok_or_else(stays)?;
         let columns = columns.collect::<Option<Vec<_>>>().ok_or_else(stays)?;
         let references = references.collect::<Option<Vec<_>>>().ok_or_else(stays)?;
         if columns
@@ -289,6 +295,7 @@ impl Translation<'_> {
                 parent: parent.target.clone(),
                 references,
             },
+            sets,
             more: if self.is_same() {
                 foreign.more.clone()
             } else {

@@ -309,21 +309,54 @@ async fn execute(face: &Face, held: &mut Held<'_>, plan: &mut SyncPlan, options:
         return Ok(());
     }
     // One by one: a key that rows contradict leaves the others standing.
+    let mut refused = Vec::new();
     for statement in &plan.after_copy {
-        let done = held.nodes[on].make(std::slice::from_ref(statement)).await;
-        done.map_err(|failed| {
-            failure(
-                failed,
-                std::slice::from_ref(statement),
-                &made,
-                "make the foreign keys",
-                &options.on,
-            )
-        })?;
-        made.push(render::cut(&plain(first_line(statement)), 100));
+        let words = render::cut(&plain(first_line(statement)), 100);
+        match held.nodes[on].make(std::slice::from_ref(statement)).await {
+            Ok(()) => made.push(words),
+            Err((_, error)) => refused.push((words, error)),
+        }
     }
-    plan.after_copy_done = true;
-    Ok(())
+    plan.after_copy_done = refused.is_empty();
+    match refused.len() {
+        0 => Ok(()),
+        count => Err(all_refused(refused, count, &made, &options.on)),
+    }
+}
+
+/// All foreign keys and next numbers that the server refused.
+fn all_refused(mut refused: Vec<(String, Error)>, count: usize, made: &[String], node: &str) -> Error {
+    let (words, error) = refused.remove(0);
+    let others: Vec<String> = refused
+        .iter()
+        .map(|(words, error)| format!("at {words:?}: {error}"))
+        .collect();
+    let mut hint = String::new();
+    if !others.is_empty() {
+        hint = format!("refused too, {}. ", others.join(", "));
+    }
+    if let Some(first) = error.hint_text() {
+        hint.push_str(&format!("{first}; "));
+    }
+    hint.push_str(&already(made));
+    let what = render::count(count, "statement", "statements");
+    Error::definite("make the foreign keys")
+        .node(node)
+        .reason(error.reason_kind())
+        .why(format!("{what} refused, at {words:?}"))
+        .hint(hint)
+        .because(error)
+}
+
+fn already(made: &[String]) -> String {
+    let already = match made {
+        [] => "nothing is made so far".to_owned(),
+        made => format!("already made: {}", made.join(", ")),
+    };
+    format!(
+        "{already}. Mend what the server says, or make this one by hand, and run the same command again: it goes on with \
+         what is missing"
+    )
 }
 
 /// Which statement, why, what is there already, and that running it again goes on.
@@ -337,14 +370,7 @@ fn failure(
     let statement = statements
         .get(place)
         .map_or("", |statement| first_line(statement));
-    let already = match made {
-        [] => "nothing is made so far".to_owned(),
-        made => format!("already made: {}", made.join(", ")),
-    };
-    let hint = format!(
-        "{already}. Mend what the server says, or make this one by hand, and run the same command again: it goes on with \
-         what is missing"
-    );
+    let hint = already(made);
     let hint = match error.hint_text() {
         Some(first) => format!("{first}; {hint}"),
         None => hint,
@@ -415,5 +441,5 @@ fn text(held: &Held<'_>, plan: &SyncPlan) -> String {
         ));
         statements.extend(plan.after_copy.iter().cloned());
     }
-    held.nodes[node].script(&statements)
+    held.nodes[node].make_script(&statements)
 }

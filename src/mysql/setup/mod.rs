@@ -78,13 +78,15 @@ async fn run(conn: &mut Conn, scope: &Scope, statements: Result<Vec<String>>) ->
 
 /// Statements as a script that the `mysql` and `mariadb` programs run.
 pub fn script(statements: &[String]) -> String {
+    script_in(super::SQL_MODE, statements)
+}
+
+/// After the statement that sets the mode that they are written for.
+pub fn script_in(mode: &str, statements: &[String]) -> String {
     if statements.iter().all(|sql| install::is_remark(sql)) {
         return statements.iter().map(|remark| format!("{remark}\n\n")).collect();
     }
-    let mut out = "SET NAMES utf8mb4;\n\
-         SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
-         ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */);\n\n"
-        .to_owned();
+    let mut out = format!("SET NAMES utf8mb4;\n{mode};\n\n");
     for statement in statements {
         if install::is_remark(statement) {
             out.push_str(&format!("{statement}\n\n"));
