@@ -206,7 +206,7 @@ pub fn table_name(id: &TableId, engine: Engine) -> String {
 
 /// A column of one engine as a column of another: name, type, NOT NULL. `None`: `to` has no such type.
 fn column(column: &Column, from: Engine, to: Engine) -> Option<String> {
-    let ty = whole_type(column, from, to, false)?;
+    let ty = whole_type(column, from, to, Distinct::No)?;
     let null = if column.nullable || column.generated {
         ""
     } else {
@@ -215,27 +215,48 @@ fn column(column: &Column, from: Engine, to: Engine) -> Option<String> {
     Some(format!("{} {ty}{null}", quote(&column.name, to)))
 }
 
-/// The type with its character set and collation; `keyed`: two values that differ must stay two in an index.
-pub fn whole_type(column: &Column, from: Engine, to: Engine, keyed: bool) -> Option<String> {
+/// Must two texts of a column that differ stay two?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distinct {
+    No,
+    /// In a comparison of the table's own.
+    Compared,
+    /// In an index.
+    Keyed,
+}
+
+/// The type with its character set and collation.
+pub fn whole_type(column: &Column, from: Engine, to: Engine, distinct: Distinct) -> Option<String> {
     let mut ty = type_for(column, from, to)?;
     let text = match column.ty {
         ColumnType::Text { .. } => true,
         ColumnType::Opaque { .. } => from != to,
         _ => false,
     };
-    if to != Engine::Postgres && from != to && keyed && text {
-        if ty.ends_with("text") {
+    if to == Engine::Postgres || !text {
+        return Some(ty);
+    }
+    if from == to {
+        ty.push_str(&collate(column));
+    } else if distinct != Distinct::No {
+        if ty.ends_with("text") && distinct == Distinct::Keyed {
             ty = format!("varchar({MYSQL_KEY_CHARS})");
         }
-        if from == Engine::Postgres || column.collation.ends_with("_bin") {
-            // Two keys of PostgreSQL that differ in case or trailing blanks stay two.
-            ty = format!("{ty} CHARACTER SET utf8mb4 COLLATE {}", exact_collation(to));
-        }
-    }
-    if from == to && to != Engine::Postgres && text {
-        ty.push_str(&collate(column));
+        // Two keys that differ in case or trailing blanks at home stay two.
+        let collation = match is_shared(&column.collation) {
+            true => column.collation.as_str(),
+            false => exact_collation(to),
+        };
+        ty = format!("{ty} CHARACTER SET utf8mb4 COLLATE {collation}");
     }
     Some(ty)
+}
+
+/// Do MySQL and MariaDB both know this collation?
+fn is_shared(collation: &str) -> bool {
+    let shared = ["bin", "general_ci", "unicode_ci", "unicode_520_ci"];
+    let name = collation.strip_prefix("utf8mb4_");
+    name.is_some_and(|name| shared.contains(&name))
 }
 
 /// What MySQL's and MariaDB's type text leaves out, and without which a column gets its table's collation.

@@ -317,7 +317,8 @@ async fn names_and_skipped_columns_of_the_mapping_hold() {
 #[tokio::test]
 async fn what_cannot_be_made_is_said() {
     let [a, b] = two([Kind::Mysql, Kind::Postgres18], "schemabad").await;
-    a.exec("CREATE TABLE fine (id int PRIMARY KEY, spot point)").await;
+    a.exec("CREATE TABLE fine (id int PRIMARY KEY, spot point, n int, CONSTRAINT loose CHECK (n > 0) NOT ENFORCED)")
+        .await;
     let lock = Tidelock::new("");
     configure(&lock, [("a", &a), ("b", &b)], &["fine", "nowhere"], "");
     let made = document(&lock, &["schema", "create", "--on", "b", "--execute"], 3).await;
@@ -325,6 +326,7 @@ async fn what_cannot_be_made_is_said() {
         findings(&made),
         [
             "W701 fine: left out: column spot: PostgreSQL has no type for point",
+            "W701 fine: left out: check loose ((`n` > 0)), which is NOT ENFORCED",
             "E302 nowhere: no node that it could be made from has the table",
         ]
     );

@@ -186,13 +186,14 @@ async fn indexes(scope: &mut Scope<'_>, flavor: Flavor, found: &mut Found) -> Re
 async fn checks(scope: &mut Scope<'_>, flavor: Flavor, found: &mut Found) -> Result<()> {
     let select = match flavor {
         Flavor::Mysql => {
-            "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, c.CHECK_CLAUSE FROM information_schema.TABLE_CONSTRAINTS t
+            "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, c.CHECK_CLAUSE, t.ENFORCED = 'YES'
+               FROM information_schema.TABLE_CONSTRAINTS t
                JOIN information_schema.CHECK_CONSTRAINTS c
                  ON c.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND c.CONSTRAINT_NAME = t.CONSTRAINT_NAME
               WHERE t.CONSTRAINT_TYPE = 'CHECK' AND t.TABLE_SCHEMA = ?"
         }
         Flavor::Mariadb => {
-            "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, t.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS t
+            "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, t.CHECK_CLAUSE, 1 FROM information_schema.CHECK_CONSTRAINTS t
               WHERE t.CONSTRAINT_SCHEMA = ?"
         }
     };
@@ -207,10 +208,13 @@ async fn checks(scope: &mut Scope<'_>, flavor: Flavor, found: &mut Found) -> Res
         if columns.any(|column| matches!(column.ty, ColumnType::Json { .. }) && is_of_type(&column.name)) {
             continue;
         }
-        definition.checks.push(Check {
-            name: cell(&row, 1)?,
-            expression,
-        });
+        let name: String = cell(&row, 1)?;
+        match cell::<i64>(&row, 3)? == 1 {
+            true => definition.checks.push(Check { name, expression }),
+            false => definition
+                .peculiar
+                .push(format!("check {name} ({expression}), which is NOT ENFORCED")),
+        }
     }
     Ok(())
 }

@@ -266,12 +266,12 @@ async fn constraints(client: &Client, tables: &mut Tables) -> Result<()> {
             continue;
         };
         let (name, expression): (String, Option<String>) = (cell(row, 1)?, cell(row, 3)?);
-        match expression {
+        let whole: String = cell(row, 4)?;
+        // Rows that contradict such a check may be there.
+        let is_loose = whole.ends_with(" NOT VALID") || whole.ends_with(" NOT ENFORCED");
+        match expression.filter(|_| !is_loose) {
             Some(expression) => definition.checks.push(Check { name, expression }),
-            None => {
-                let whole: String = cell(row, 4)?;
-                definition.peculiar.push(format!("constraint {name} {whole}"));
-            }
+            None => definition.peculiar.push(format!("constraint {name} {whole}")),
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! Refuses: everything whose meaning differs between the engines or that only one of them has (division of integers,
 //! regular expressions, `concat` of PostgreSQL, which takes NULL for nothing): `None`, and the caller names it. Pure.
 
+use super::kind::{self, Known};
 use crate::ddl;
 use crate::model::schema::Engine;
 use sqlparser::ast::{
@@ -66,18 +67,18 @@ const COMMON: [&str; 8] = [
 ];
 
 impl Expression {
+    /// By its looks, to be compared with another one: which cast changes a value is not asked.
     pub fn read(text: &str, engine: Engine) -> Option<Expression> {
-        let dialect: &dyn Dialect = match engine {
-            Engine::Postgres => &PostgreSqlDialect {},
-            Engine::Mysql | Engine::Mariadb => &MySqlDialect {},
+        Reader { engine, known: None }.whole(text)
+    }
+
+    /// To be written for another table: a cast that may change a value is not passed over.
+    pub fn read_of(text: &str, known: Known<'_>) -> Option<Expression> {
+        let reader = Reader {
+            engine: known.engine,
+            known: Some(known),
         };
-        let mut parser = Parser::new(dialect)
-            .with_recursion_limit(DEPTH_MAX)
-            .try_with_sql(text)
-            .ok()?;
-        let expr = parser.parse_expr().ok()?;
-        let ends = parser.peek_token().token == Token::EOF;
-        Reader { engine }.read(&expr).filter(|_| ends)
+        reader.whole(text)
     }
 
     pub fn all(parts: Vec<Expression>) -> Expression {
@@ -121,7 +122,7 @@ impl Expression {
         }
     }
 
-    fn parts(&self) -> Vec<&Expression> {
+    pub(super) fn parts(&self) -> Vec<&Expression> {
         match self {
             Expression::All(parts)
             | Expression::Any(parts)
@@ -138,16 +139,6 @@ impl Expression {
     pub fn is_fixed(&self) -> bool {
         !matches!(self, Expression::Moment(_) | Expression::Uuid)
             && self.parts().into_iter().all(Expression::is_fixed)
-    }
-
-    /// The expressions whose value is text put together; PostgreSQL takes nothing but text there without a cast.
-    pub fn concatenated(&self) -> Vec<&Expression> {
-        let own: Vec<&Expression> = match self {
-            Expression::Concat(parts) => parts.iter().collect(),
-            _ => Vec::new(),
-        };
-        let below = self.parts().into_iter().flat_map(Expression::concatenated);
-        own.into_iter().chain(below).collect()
     }
 
     /// With other names of columns; `None`: one of them has none.
@@ -220,11 +211,26 @@ impl Moment {
     }
 }
 
-struct Reader {
+struct Reader<'a> {
     engine: Engine,
+    known: Option<Known<'a>>,
 }
 
-impl Reader {
+impl Reader<'_> {
+    fn whole(&self, text: &str) -> Option<Expression> {
+        let dialect: &dyn Dialect = match self.engine {
+            Engine::Postgres => &PostgreSqlDialect {},
+            Engine::Mysql | Engine::Mariadb => &MySqlDialect {},
+        };
+        let mut parser = Parser::new(dialect)
+            .with_recursion_limit(DEPTH_MAX)
+            .try_with_sql(text)
+            .ok()?;
+        let expr = parser.parse_expr().ok()?;
+        let ends = parser.peek_token().token == Token::EOF;
+        self.read(&expr).filter(|_| ends)
+    }
+
     fn read(&self, expr: &Expr) -> Option<Expression> {
         match expr {
             Expr::Nested(inner) => self.read(inner),
@@ -343,15 +349,26 @@ impl Reader {
     fn cast(&self, expr: &Expr, ty: &str) -> Option<Expression> {
         let inner = self.read(expr)?;
         let ty = ty.trim_matches('"');
-        match inner {
-            Expression::Text(text) => Some(literal(text, ty)),
-            Expression::Number(_) | Expression::Bits(_) | Expression::Null | Expression::Bool(_) => {
-                Some(inner)
+        match &inner {
+            // With a length it cuts.
+            Expression::Text(_) | Expression::Number(_) | Expression::Bits(_) if ty.contains('(') => None,
+            Expression::Text(text) => Some(literal(text.clone(), ty)),
+            Expression::Number(digits) => {
+                let is_whole = INTEGERS.contains(&ty) && !digits.contains(['.', 'e', 'E']);
+                (is_whole || FRACTIONS.contains(&ty)).then_some(inner)
             }
+            Expression::Bits(_) => ty.starts_with("bit").then_some(inner),
+            Expression::Bool(_) => (ty == "boolean").then_some(inner),
+            Expression::Null => Some(inner),
             Expression::Moment(Moment::Now) if ty == "date" => Some(Expression::Moment(Moment::Today)),
             Expression::Uuid => None,
-            _ if WIDER.contains(&ty) => Some(inner),
-            _ => None,
+            other => {
+                let widens = match self.known {
+                    Some(known) => kind::widens(other, ty, known),
+                    None => WIDER.contains(&ty),
+                };
+                widens.then_some(inner)
+            }
         }
     }
 
@@ -415,6 +432,9 @@ const WIDER: [&str; 8] = [
     "integer",
 ];
 
+const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
+const FRACTIONS: [&str; 3] = ["numeric", "real", "double precision"];
+
 fn concat(parts: Vec<Expression>) -> Expression {
     let flat = |part| match part {
         Expression::Concat(parts) => parts,
@@ -433,16 +453,7 @@ fn canonical(digits: &str) -> String {
 
 /// A literal that PostgreSQL prints as text with its type behind.
 fn literal(text: String, ty: &str) -> Expression {
-    let is_number = [
-        "smallint",
-        "integer",
-        "bigint",
-        "numeric",
-        "real",
-        "double precision",
-    ]
-    .iter()
-    .any(|number| ty.starts_with(number));
+    let is_number = INTEGERS.contains(&ty) || FRACTIONS.contains(&ty);
     let digits = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
     match text.strip_prefix("\\x") {
         _ if ty.starts_with("bit") => Expression::bits(&text),

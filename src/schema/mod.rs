@@ -8,6 +8,7 @@
 pub mod create;
 pub mod diff;
 pub mod expression;
+pub mod kind;
 pub mod ranges;
 pub mod translate;
 mod written;

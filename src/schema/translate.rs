@@ -7,6 +7,7 @@
 mod columns;
 
 use super::expression::Expression;
+use super::kind::{Kind, Known, compared, kind, of_type};
 use super::{Action, Check, Definition, Foreign, Index, Note, Part};
 use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, ColumnType, Engine, ForeignKey, TableId};
@@ -37,12 +38,16 @@ pub struct Wanted {
 /// The table at `place`; the others are what its foreign keys refer to. Without a definition: why not, in the notes.
 pub fn translate(pairs: &[Pair], place: usize, from: Engine, to: Engine) -> Result<Wanted, Note> {
     let pair = &pairs[place];
-    let table = Translation {
+    let mut table = Translation {
         pairs,
         pair,
         from,
         to,
+        known: Vec::new(),
+        compared: Vec::new(),
     };
+    table.known = table.known();
+    table.compared = table.compared();
     let mut wanted = Wanted {
         definition: Definition::bare(&pair.passage.there(&pair.source.table)),
         enums: Vec::new(),
@@ -74,6 +79,10 @@ struct Translation<'a> {
     pair: &'a Pair,
     from: Engine,
     to: Engine,
+    /// The source's columns, as what they mean.
+    known: Vec<Column>,
+    /// Those of them that a check or a generated column compares with something.
+    compared: Vec<String>,
 }
 
 impl Translation<'_> {
@@ -121,9 +130,39 @@ impl Translation<'_> {
         columns.all(|column| self.name(&column.name).as_deref() == Some(column.name.as_str()))
     }
 
-    /// An expression of the source's columns in the target's dialect and names.
-    fn expression(&self, text: &str) -> Option<Expression> {
-        Expression::read(text, self.from)?.renamed(&|name| self.name(name))
+    /// The source's expression, where it certainly means the same at the target.
+    fn sound(&self, text: &str, wanted: Kind) -> Option<Expression> {
+        if !self.crosses() && !self.from.is_postgres() {
+            return Expression::read(text, self.from);
+        }
+        let known = Known {
+            columns: &self.known,
+            engine: self.from,
+        };
+        let read = Expression::read_of(text, known)?;
+        let found = kind(&read, known)?;
+        wanted.takes(found).then_some(read)
+    }
+
+    /// An expression of the source's columns in the target's names.
+    fn expression(&self, text: &str, wanted: Kind) -> Option<Expression> {
+        self.sound(text, wanted)?.renamed(&|name| self.name(name))
+    }
+
+    fn compared(&self) -> Vec<String> {
+        if !self.crosses() {
+            return Vec::new();
+        }
+        let source = &self.pair.source;
+        let checks = source.checks.iter();
+        let checks = checks.filter_map(|check| self.sound(&check.expression, Kind::Bool));
+        let computed = self.known.iter().zip(&source.details);
+        let computed = computed.filter_map(|(column, detail)| {
+            self.sound(&detail.generated.as_ref()?.expression, of_type(&column.ty)?)
+        });
+        let all: Vec<Expression> = checks.chain(computed).collect();
+        let names = all.iter().flat_map(compared);
+        names.map(str::to_owned).collect()
     }
 
     /// Index names belong to their schema in PostgreSQL, names of constraints to their database in MySQL: there the
@@ -199,7 +238,7 @@ impl Translation<'_> {
             true => None,
             false => part.prefix.or(needed_prefix(column)),
         };
-        if self.crosses() && unique && prefix.is_some() {
+        if unique && part.prefix.is_none() && prefix.is_some() {
             return Err(format!("{} keeps no column as long as {name} unique", self.to));
         }
         if !self.to.is_postgres() && matches!(column.ty, ColumnType::Json { .. }) {
@@ -237,7 +276,7 @@ impl Translation<'_> {
             return Ok(check.expression.clone());
         }
         let lacks = || format!("{} has no like of it, or a column of it is not there", self.to);
-        let expression = self.expression(&check.expression).ok_or_else(lacks)?;
+        let expression = self.expression(&check.expression, Kind::Bool).ok_or_else(lacks)?;
         let definition = &wanted.definition;
         for name in expression.columns() {
             let detail = definition.detail(name).ok_or_else(lacks)?;

@@ -3,9 +3,10 @@
 //! Fails: with the note of a key column that the other engine has no type for.
 
 use super::{Translation, Wanted};
-use crate::ddl;
+use crate::ddl::{self, Distinct};
 use crate::model::schema::{Column, ColumnType, Engine, TableId};
 use crate::schema::expression::{Expression, Moment};
+use crate::schema::kind::of_type;
 use crate::schema::{Check, Counting, Definition, Detail, Generated, Note, ranges};
 
 /// How far a counted key is followed through foreign keys.
@@ -66,13 +67,8 @@ impl Translation<'_> {
         found.next()
     }
 
-    fn column(
-        &self,
-        source: &Column,
-        detail: &Detail,
-        name: &str,
-        wanted: &mut Wanted,
-    ) -> Option<(Column, Detail)> {
+    /// With the type that it stands for.
+    fn meaning(&self, source: &Column, detail: &Detail) -> Column {
         let mut column = source.clone();
         if let Some((_, ty)) = self.meant(source) {
             column.ty = ty;
@@ -80,6 +76,25 @@ impl Translation<'_> {
         if let Some(ty) = self.told_by_default(source, detail) {
             column.ty = ty;
         }
+        column
+    }
+
+    pub(super) fn known(&self) -> Vec<Column> {
+        let source = &self.pair.source;
+        let columns = source.table.columns.iter().zip(&source.details);
+        columns
+            .map(|(column, detail)| self.meaning(column, detail))
+            .collect()
+    }
+
+    fn column(
+        &self,
+        source: &Column,
+        detail: &Detail,
+        name: &str,
+        wanted: &mut Wanted,
+    ) -> Option<(Column, Detail)> {
+        let mut column = self.meaning(source, detail);
         let unsigned = ColumnType::Int {
             bits: 64,
             unsigned: true,
@@ -186,17 +201,7 @@ impl Translation<'_> {
             _ => None,
         };
         let Some(labels) = labels else {
-            let keyed = self.is_keyed(&column.name);
-            let ty = ddl::whole_type(column, self.from, self.to, keyed)?;
-            if keyed
-                && self.crosses()
-                && matches!(&column.ty, ColumnType::Text { chars: None, .. })
-                && !self.to.is_postgres()
-            {
-                let what = format!("column {name} is {ty}: a key holds no longer text there");
-                self.note(wanted, Note::OTHERWISE, what);
-            }
-            return Some(ty);
+            return self.unlabelled_type(column, name, wanted);
         };
         // A domain over an ENUM keeps its own name, which has to be there.
         let target = &self.pair.target;
@@ -211,6 +216,28 @@ impl Translation<'_> {
         let ty = ddl::table_name(&id, self.to);
         if !wanted.enums.iter().any(|(known, _)| *known == id) {
             wanted.enums.push((id, labels.clone()));
+        }
+        Some(ty)
+    }
+
+    fn unlabelled_type(&self, column: &Column, name: &str, wanted: &mut Wanted) -> Option<String> {
+        let keyed = self.is_keyed(&column.name);
+        let distinct = match (keyed, self.compared.contains(&column.name)) {
+            (true, _) => Distinct::Keyed,
+            (false, true) => Distinct::Compared,
+            (false, false) => Distinct::No,
+        };
+        let ty = ddl::whole_type(column, self.from, self.to, distinct)?;
+        if self.is_same() || self.to.is_postgres() || !keyed {
+            return Some(ty);
+        }
+        let whole = ddl::type_for(column, self.from, self.to).unwrap_or_default();
+        if whole.ends_with("text") && ty.starts_with("varchar") {
+            let what = format!("column {name} is {ty}: a key holds no longer text there");
+            self.note(wanted, Note::OTHERWISE, what);
+        } else if !self.crosses() && ty.contains(" COLLATE ") && !ty.ends_with(&column.collation) {
+            let what = format!("column {name} is {ty}, not in collation {}", column.collation);
+            self.note(wanted, Note::OTHERWISE, what);
         }
         Some(ty)
     }
@@ -285,8 +312,9 @@ impl Translation<'_> {
         if self.is_same() && self.is_plain() {
             return Some(Some(generated.clone()));
         }
-        let expression = self
-            .expression(&generated.expression)
+        let meant = self.meaning(column, detail);
+        let expression = of_type(&meant.ty)
+            .and_then(|kind| self.expression(&generated.expression, kind))
             .filter(|read| self.is_computable(read));
         if let Some(expression) = expression {
             return Some(Some(Generated {
@@ -308,31 +336,15 @@ impl Translation<'_> {
         Some(None)
     }
 
+    /// MySQL computes nothing from a column that it counts.
     fn is_computable(&self, expression: &Expression) -> bool {
-        let table = &self.pair.source.table;
-        let original = |name: &&str| {
-            let own = table
-                .columns
-                .iter()
-                .find(|column| self.name(&column.name).as_deref() == Some(*name));
-            own.map(|column| column.name.clone())
-        };
-        let is_text = |part: &&Expression| match part {
-            Expression::Text(_) => true,
-            Expression::Column(name) => original(&name.as_str())
-                .and_then(|own| table.column(&own))
-                .is_some_and(|place| matches!(table.columns[place].ty, ColumnType::Text { .. })),
-            Expression::Call(function, _) => ["lower", "upper", "coalesce"].contains(function),
-            _ => false,
-        };
+        let source = &self.pair.source;
         let counted = |name: &str| {
-            let own = original(&name);
-            own.and_then(|own| self.pair.source.detail(&own))
-                .is_some_and(|detail| detail.counter.is_some())
+            let columns = source.table.columns.iter().zip(&source.details);
+            let mut counted = columns.filter(|(_, detail)| detail.counter.is_some());
+            counted.any(|(column, _)| self.name(&column.name).as_deref() == Some(name))
         };
-        expression.is_fixed()
-            && expression.concatenated().iter().all(is_text)
-            && (self.to.is_postgres() || !expression.columns().into_iter().any(counted))
+        expression.is_fixed() && (self.to.is_postgres() || !expression.columns().into_iter().any(counted))
     }
 
     fn default(&self, column: &Column, detail: &Detail, name: &str, made: &mut Detail, wanted: &mut Wanted) {
@@ -399,9 +411,15 @@ fn write_default(read: &Expression, ty: &ColumnType, from: Engine, to: Engine) -
         {
             return None;
         }
-        (Expression::Bits(bits), ColumnType::Bit { len: Some(len), .. }) => {
-            let width = usize::try_from(*len).unwrap_or(usize::MAX);
-            format!("b'{bits:0>width$}'")
+        (Expression::Bits(bits), ColumnType::Bit { len, varying }) => {
+            let width = usize::try_from((*len).filter(|_| !varying)?).ok()?;
+            let digits = format!("{bits:0>width$}");
+            match *len {
+                // A text there.
+                Some(65..) if !to.is_postgres() && is_long(ty) => format!("('{digits}')"),
+                Some(65..) if !to.is_postgres() => format!("'{digits}'"),
+                _ => format!("b'{digits}'"),
+            }
         }
         (_, ColumnType::Interval) => return None,
         (Expression::Text(_) | Expression::Number(_) | Expression::Bits(_) | Expression::Bytes(_), _) => {
@@ -422,7 +440,8 @@ fn is_long(ty: &ColumnType) -> bool {
     match ty {
         ColumnType::Text { chars, .. } => chars.is_none_or(|chars| chars > 16_383),
         ColumnType::Bytes { limit, .. } => limit.is_none_or(|limit| limit > 16_383),
-        ColumnType::Json { .. } => true,
+        ColumnType::Bit { len, .. } => len.is_none_or(|len| len > 16_383),
+        ColumnType::Json { .. } | ColumnType::Opaque { .. } => true,
         _ => false,
     }
 }
