@@ -4,6 +4,8 @@
 mod harness;
 #[path = "schema/shop.rs"]
 mod shop;
+#[path = "schema/texts.rs"]
+mod texts;
 
 use harness::{Db, Kind, Tidelock, database, equal, peer};
 use serde_json::Value;

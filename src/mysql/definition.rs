@@ -18,6 +18,14 @@ type Found = HashMap<TableId, Definition>;
 
 /// The tables in the order asked for.
 pub async fn definitions(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Definition>>> {
+    let failed = |error| fail("set the mode to read definitions in", error);
+    conn.query_drop(MODE).await.map_err(failed)?;
+    let found = in_mode(conn, ids).await;
+    let back = conn.query_drop(super::SQL_MODE).await;
+    found.and_then(|found| back.map_err(failed).map(|()| found))
+}
+
+async fn in_mode(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Definition>>> {
     let flavor = flavor(conn).await?;
     let catalogs = tables(conn, ids).await?;
     // Views and sequences are no tables.
@@ -45,7 +53,7 @@ pub async fn definitions(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
-/// Definitions are printed with backslashes escaped, whatever the session's mode. Where backslashes are none, MySQL reads
+/// Definitions are printed with backslashes escaped, whatever the session's mode. In a session without escapes MySQL reads
 /// its own print of an expression wrongly: a quote in it is an error, a backslash becomes two.
 pub const MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,\
      ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)";

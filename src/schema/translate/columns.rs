@@ -122,7 +122,7 @@ impl Translation<'_> {
             generated,
             ..Detail::default()
         };
-        if self.is_same() {
+        if self.is_same() && (self.is_plain() || !names_columns(&detail.written)) {
             made.written.clone_from(&detail.written);
         }
         self.default(&column, detail, name, &mut made, wanted);
@@ -484,4 +484,12 @@ fn moment_default(moment: Moment, ty: &ColumnType, from: Engine, to: Engine) -> 
         _ => return None,
     };
     Some(text)
+}
+
+/// May what the server prints of a column hold an expression, and so names of other columns?
+fn names_columns(written: &str) -> bool {
+    let written = written.to_uppercase();
+    [" AS (", " CHECK ", " DEFAULT ("]
+        .iter()
+        .any(|word| written.contains(word))
 }
