@@ -18,6 +18,7 @@ pub mod fit;
 mod group;
 pub mod hold;
 pub mod instance;
+mod joining;
 mod keeping;
 pub mod lag;
 mod lease;
