@@ -16,7 +16,7 @@ use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
-use crate::flow::{self, Applier, Uniting};
+use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
 use crate::model::position::Position;
 use crate::model::schema::{Table, TableId};
@@ -62,6 +62,7 @@ pub(super) struct Work {
     tables: HashMap<TableId, Passing>,
     open: Mutex<VecDeque<Chunk>>,
     pulse: Arc<Pulse>,
+    throttle: Throttle,
     stop: CancellationToken,
 }
 
@@ -316,6 +317,7 @@ impl Work {
             tables,
             open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
             pulse: Arc::clone(pulse),
+            throttle: Throttle::new(link.limits.copy_bytes_per_second),
             stop: stop.clone(),
         }
     }
@@ -401,6 +403,7 @@ impl Work {
                 How::Bury => applier.bury(&layers).await?,
             };
             self.pulse.copied(written, bytes as u64);
+            self.throttle.spend(bytes as u64).await;
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
         }
