@@ -127,13 +127,18 @@ pub async fn mark(conn: &mut Conn, name: &str, number: i64) -> Result<u64> {
     execute(conn, "mark tombstones", &sql, params! { number }).await
 }
 
-/// Checkpoints and held tables of one moment: a table is as far as its link unless it is held.
+/// Checkpoints and held tables of one moment: a table is as far as its link unless it is held, lacks what was skipped, or is
+/// to be copied anew.
 pub async fn reach(conn: &mut Conn, sync: &str) -> Result<Reach> {
     type Found = (String, String, i64, Option<String>, Option<String>);
     let doing = "read how far the links are";
     let sql = "SELECT link, position, seq, NULL AS s, NULL AS t FROM tidelock.checkpoint WHERE sync = :sync
                 UNION ALL SELECT link, position, 0, schema_name, table_name
                             FROM tidelock.held_table WHERE sync = :sync
+                UNION ALL SELECT link, '', 0, schema_name, table_name
+                            FROM tidelock.out_of_sync WHERE sync = :sync
+                UNION ALL SELECT link, '', 0, schema_name, table_name
+                            FROM tidelock.resync WHERE sync = :sync
                 ORDER BY 3";
     let rows: Vec<Found> = conn
         .exec(sql, params! { sync })

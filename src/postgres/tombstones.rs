@@ -162,7 +162,8 @@ async fn snapshot(client: &Client, end: &str) -> Result<u64> {
         .map_err(|_| Error::bug(doing).why(format!("{text:?} is no transaction's number")))
 }
 
-/// Checkpoints and held tables of one moment: a table is as far as its link unless it is held.
+/// Checkpoints and held tables of one moment: a table is as far as its link unless it is held, lacks what was skipped, or is
+/// to be copied anew.
 pub async fn reach(client: &Client, sync: &str) -> Result<Reach> {
     let doing = "read how far the links are";
     let wrong = |error| fail(doing, error);
@@ -170,6 +171,10 @@ pub async fn reach(client: &Client, sync: &str) -> Result<Reach> {
         "SELECT link::text, position, seq, NULL::text, NULL::text FROM tidelock.checkpoint WHERE sync = $1
                 UNION ALL SELECT link::text, position, 0, schema_name::text, table_name::text
                             FROM tidelock.held_table WHERE sync = $1
+                UNION ALL SELECT link::text, '', 0, schema_name::text, table_name::text
+                            FROM tidelock.out_of_sync WHERE sync = $1
+                UNION ALL SELECT link::text, '', 0, schema_name::text, table_name::text
+                            FROM tidelock.resync WHERE sync = $1
                 ORDER BY 3";
     let mut reach = Reach::default();
     for row in client.query(sql, &[&sync]).await.map_err(wrong)? {
