@@ -8,6 +8,9 @@
 //! |---|---|---|---|
 //! | `status` | generation | rank of the status, 0 = not in the list | counter |
 
+use crate::model::value::Value;
+use crate::model::version::VersionSource;
+
 /// Statuses in a list, so that a rank fits its bits.
 pub const STATUSES_MAX: usize = 255;
 
@@ -25,6 +28,37 @@ pub enum Brings {
     Moment(i64),
     /// `status`: the place of the row's status in the list, from 1; 0 = it is not in the list.
     Status(u8),
+}
+
+/// What a row that was there before it had a version brings along, by this column of it.
+pub fn brought(source: &VersionSource, value: &Value) -> Brings {
+    match source {
+        VersionSource::Counter | VersionSource::Clock => Brings::Nothing,
+        VersionSource::Column(_) => Brings::Moment(moment(value).unwrap_or(0).max(0)),
+        VersionSource::Status { order, .. } => Brings::Status(status(order, value).unwrap_or(0)),
+    }
+}
+
+/// `None`: NULL, infinity and dates that are none.
+fn moment(value: &Value) -> Option<i64> {
+    let (Value::Timestamp(text) | Value::TimestampTz(text)) = value else {
+        return None;
+    };
+    let text = text.trim_end_matches("+00").trim_end_matches('Z');
+    let civil: jiff::civil::DateTime = text.parse().ok()?;
+    let moment = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(moment.timestamp().as_microsecond())
+}
+
+fn status(order: &[String], value: &Value) -> Option<u8> {
+    let text = match value {
+        Value::Text(text) => text.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::UInt(number) => number.to_string(),
+        _ => return None,
+    };
+    let place = order.iter().position(|status| *status == text)?;
+    u8::try_from(place + 1).ok()
 }
 
 /// The version of a row that has `old` and is changed.
@@ -168,5 +202,31 @@ mod tests {
             let at = moved(old, seen, brings);
             assert!(at > old && at > seen, "{old} {seen} {brings:?}");
         }
+    }
+
+    #[test]
+    fn rows_from_before_are_told_by_their_column() {
+        let by_column = VersionSource::Column("at".to_owned());
+        let at = |text: &str| brought(&by_column, &Value::Timestamp(text.into()));
+        assert_eq!(at("1970-01-01 00:00:01.5"), Brings::Moment(1_500_000));
+        assert_eq!(at("1969-01-01 00:00:00"), Brings::Moment(0));
+        assert_eq!(at("infinity"), Brings::Moment(0));
+        assert_eq!(brought(&by_column, &Value::Null), Brings::Moment(0));
+        let zoned = brought(&by_column, &Value::TimestampTz("1970-01-01 00:00:02+00".into()));
+        assert_eq!(zoned, Brings::Moment(2_000_000));
+        let order = vec!["new".to_owned(), "paid".to_owned()];
+        let by_status = VersionSource::Status {
+            column: "s".to_owned(),
+            order,
+        };
+        assert_eq!(
+            brought(&by_status, &Value::Text("paid".into())),
+            Brings::Status(2)
+        );
+        assert_eq!(
+            brought(&by_status, &Value::Text("lost".into())),
+            Brings::Status(0)
+        );
+        assert_eq!(brought(&VersionSource::Counter, &Value::Int(5)), Brings::Nothing);
     }
 }

@@ -5,13 +5,14 @@ mod harness;
 mod scenario;
 
 use harness::eventually;
-use scenario::{ITEM, LIMIT, Pair, SEAT, Scene, Side, Way, numbers};
+use scenario::{ITEM, LIMIT, Pair, SEAT, Scene, Side, Table, Way, numbers};
 
 pairs! {
     rows_of_both_sides_are_one_set => rows_of_both_sides_are_one_set;
     what_happened_since_setup_counts => what_happened_since_setup_counts;
     a_killed_union_goes_on_under_load => a_killed_union_goes_on_under_load;
     values_that_both_sides_hold_wait => values_that_both_sides_hold_wait;
+    the_later_by_its_own_column_wins => the_later_by_its_own_column_wins;
     rows_of_nobody_are_refused => rows_of_nobody_are_refused;
 }
 
@@ -37,12 +38,16 @@ async fn united(hint: &str, pair: Pair, more: &str) -> Scene {
     scene
 }
 
-/// Of `item`: only on A, only on B, same, newer on A, newer on B, tie.
+/// Of a table: only on A, only on B, same, newer on A, newer on B, tie.
 async fn preview(scene: &Scene) -> [u64; 6] {
+    preview_of(scene, "item").await
+}
+
+async fn preview_of(scene: &Scene, name: &str) -> [u64; 6] {
     let told = scene.lock.ok(&["plan", "--preview", "--json"]).await;
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let tables = told["syncs"][0]["preview"].as_array().unwrap();
-    let is_item = |table: &&serde_json::Value| table["table"].as_str().unwrap().ends_with("item");
+    let is_item = |table: &&serde_json::Value| table["table"].as_str().unwrap().ends_with(name);
     let item = tables.iter().find(is_item).unwrap();
     [
         "only_here",
@@ -168,6 +173,64 @@ async fn values_that_both_sides_hold_wait(pair: Pair) {
         .await;
     scene.wait_equal().await;
     assert_eq!(scene.a.count("seat").await, 3);
+}
+
+const DATED: Table = Table {
+    name: "dated",
+    body: "id int NOT NULL PRIMARY KEY, n int NOT NULL, at {moment} NULL, state varchar(20) NULL",
+    key: &["id"],
+    columns: &["n", "state"],
+};
+
+/// Rows of before `setup` have no versions yet, but a column that tells which is the newer.
+async fn the_later_by_its_own_column_wins(pair: Pair) {
+    for (version, counted) in [
+        ("version = \"timestamp:at\"", [1, 1, 1, 1, 1, 2]),
+        (
+            "version = { status = \"state\", order = [\"new\", \"paid\"] }",
+            [1, 1, 1, 1, 1, 2],
+        ),
+    ] {
+        let mut scene = Scene::new("union_dated", pair, Way::Merge, &[Table { body: "", ..DATED }]).await;
+        for side in [Side::A, Side::B] {
+            let moment = if scene.db(side).kind().is_postgres() {
+                "timestamp(6)"
+            } else {
+                "datetime(6)"
+            };
+            let body = DATED.body.replace("{moment}", moment);
+            scene.exec(side, &format!("CREATE TABLE dated ({body})")).await;
+        }
+        // Only here or there, the same, newer on A, newer on B, and twice neither.
+        let of_a = "(1, 1, '2020-01-01 00:00:00', 'new'), (3, 3, '2020-01-01 00:00:00', 'new'),
+            (4, 4, '2022-01-01 00:00:00.5', 'paid'), (5, 5, '2020-01-01 00:00:00', 'new'),
+            (6, 6, NULL, NULL), (7, 7, '2020-01-01 00:00:00', 'new')";
+        let of_b = "(2, 2, '2020-01-01 00:00:00', 'new'), (3, 3, '2020-01-01 00:00:00', 'new'),
+            (4, -4, '2022-01-01 00:00:00.4', 'new'), (5, -5, '2021-01-01 00:00:00', 'paid'),
+            (6, -6, NULL, NULL), (7, -7, '2020-01-01 00:00:00', 'new')";
+        scene
+            .exec(Side::A, &format!("INSERT INTO dated VALUES {of_a}"))
+            .await;
+        scene
+            .exec(Side::B, &format!("INSERT INTO dated VALUES {of_b}"))
+            .await;
+        scene.configure(
+            "union",
+            &format!("{version}\n[sync.table.probe]\nversion = \"counter\""),
+        );
+        scene.lock.ok(&["setup", "--execute"]).await;
+        assert_eq!(preview_of(&scene, "dated").await, counted, "{version}");
+        scene.run().await;
+        scene.streaming().await;
+        scene.wait_equal().await;
+        let values = scene.a.rows("SELECT n FROM dated ORDER BY id").await;
+        let values: Vec<&str> = values.iter().map(|row| row[0].as_deref().unwrap()).collect();
+        assert_eq!(values, ["1", "2", "3", "4", "-5", "-6", "-7"], "{version}");
+        scene.exec(Side::A, "UPDATE dated SET n = n * 10").await;
+        scene.wait_equal().await;
+        assert_eq!(scene.conflicts(Side::A).await.len(), 4, "{version}");
+        assert_eq!(scene.conflicts(Side::B).await.len(), 4, "{version}");
+    }
 }
 
 /// Rows with stamps of a sync that was not set up for it do not say whose they are.

@@ -158,14 +158,12 @@ async fn look(link: &LinkSpec, place: usize) -> Result<Copy> {
             .why(why)
             .hint(hint)
     };
-    match status.checkpoint.filter(|checkpoint| checkpoint.seq >= 0) {
-        None => {
-            return Err(refused(
-                "the link has not started, or its first copy is not over",
-                "`tidelock run` copies every table",
-            ));
-        }
-        Some(_) => {}
+    let has_started = status.checkpoint.is_some_and(|checkpoint| checkpoint.seq >= 0);
+    if !has_started {
+        return Err(refused(
+            "the link has not started, or its first copy is not over",
+            "`tidelock run` copies every table",
+        ));
     }
     let (source, target) = (&link.source, &link.target);
     let mut node = Node::connect(&source.access, source.engine).await?;

@@ -37,7 +37,7 @@ use foreign::Foreign;
 use parking::Ledger;
 use renew::Renewer;
 use std::sync::Arc;
-pub(crate) use unite::Uniting;
+pub(crate) use unite::{Uniting, first_stamp};
 use waiting::Waiting;
 
 #[cfg(test)]

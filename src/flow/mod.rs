@@ -38,7 +38,7 @@ pub mod spec;
 mod throttle;
 mod turn;
 
-pub(crate) use apply::{Applier, Uniting};
+pub(crate) use apply::{Applier, Uniting, first_stamp};
 pub(crate) use link::same_server;
 pub(crate) use onward::buried;
 pub(crate) use planner::Described;

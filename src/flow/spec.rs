@@ -174,6 +174,8 @@ pub struct LinkSpec {
     pub target: NodeSpec,
     /// By the target's name; their columns too.
     pub rules: HashMap<TableId, TableRules>,
+    /// The same.
+    pub versions: HashMap<TableId, VersionSource>,
     /// By the source's name.
     pub passages: HashMap<TableId, Passage>,
     /// The source is a hub: what it applied of others goes on to the target, which has this rank.
@@ -234,6 +236,9 @@ impl SyncSpec {
         let passage = |(name, mapping): &(String, Arc<Mapping>)| Passage::new(mapping, from, to, name);
         let rules = self.rules.iter().zip(&self.mappings);
         let rules = rules.map(|(rules, (_, mapping))| rules.renamed(|column| mapping.name_on(to, column)));
+        let versions = self.versions.iter().zip(&self.mappings);
+        let versions = versions
+            .map(|(version, (_, mapping))| version.called(|column| mapping.name_on(to, column).to_owned()));
         Arc::new(LinkSpec {
             onward: (self.hub == Some(from)).then_some(target.rank),
             sync: self.name.clone(),
@@ -241,6 +246,7 @@ impl SyncSpec {
             mode: self.mode,
             on_stop: self.on_stop,
             rules: target.tables.iter().cloned().zip(rules).collect(),
+            versions: target.tables.iter().cloned().zip(versions).collect(),
             passages: source
                 .tables
                 .iter()

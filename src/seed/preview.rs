@@ -11,10 +11,10 @@ use crate::batch;
 use crate::chunk::Range;
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
-use crate::flow::spec::SyncSpec;
+use crate::flow::first_stamp;
+use crate::flow::spec::{LinkSpec, SyncSpec};
 use crate::model::schema::Table;
 use crate::model::sync::CatalogTable;
-use crate::model::value::Row;
 use crate::plan::{Address, Key, Plan, PlannedOp};
 use foldhash::HashMap;
 use std::cmp::Ordering;
@@ -99,8 +99,14 @@ pub async fn preview(sync: &SyncSpec) -> Result<Vec<Preview>> {
         let parts = u128::from(rows / KEYS_MAX + 1);
         for part in 0..parts {
             let is_meant = |key: u128| key % parts == part;
-            let seen = ours_of(&mut one, &plan, is_meant, (part == 0).then_some(&mut preview)).await?;
-            meet(&mut other, &plan, is_meant, seen, &mut preview).await?;
+            let seen = ours_of(
+                &mut one,
+                (&link, &plan),
+                is_meant,
+                (part == 0).then_some(&mut preview),
+            )
+            .await?;
+            meet(&mut other, (&link, &plan), is_meant, seen, &mut preview).await?;
         }
         previews.push(preview);
     }
@@ -116,7 +122,7 @@ fn not_set_up(error: Error, sync: &str) -> Error {
 /// `counts`: where refused rows are counted, once.
 async fn ours_of(
     side: &mut Side<'_>,
-    plan: &Arc<Plan>,
+    (link, plan): (&LinkSpec, &Arc<Plan>),
     is_meant: impl Fn(u128) -> bool,
     mut counts: Option<&mut Preview>,
 ) -> Result<HashMap<u128, Seen>> {
@@ -140,7 +146,7 @@ async fn ours_of(
             match planned.op {
                 PlannedOp::Insert { row, stamp, .. } if is_meant(key) => {
                     let content = hash(plan, &row, false, &mut bytes);
-                    let version = stamp.map_or(0, |stamp| stamp.version);
+                    let version = stamp.map_or(0, |stamp| first_stamp(link, plan, &row, stamp).version);
                     seen.insert(key, Seen { content, version });
                 }
                 PlannedOp::Refused { .. } => {
@@ -157,7 +163,7 @@ async fn ours_of(
 /// Holds the rows of the other side against those of this one.
 async fn meet(
     side: &mut Side<'_>,
-    plan: &Arc<Plan>,
+    (link, plan): (&LinkSpec, &Arc<Plan>),
     is_meant: impl Fn(u128) -> bool,
     mut seen: HashMap<u128, Seen>,
     preview: &mut Preview,
@@ -178,14 +184,12 @@ async fn meet(
             let key = key_hash(&key);
             if is_meant(key) {
                 let content = hash(plan, &row, false, &mut bytes);
-                count(seen.remove(&key), content, version(plan, &row), preview);
+                let stamp = batch::row_stamp(&plan.shape, &row);
+                let version = stamp.map_or(0, |stamp| first_stamp(link, plan, &row, stamp).version);
+                count(seen.remove(&key), content, version, preview);
             }
         }
     }
-}
-
-fn version(plan: &Plan, row: &Row) -> i64 {
-    batch::row_stamp(&plan.shape, row).map_or(0, |stamp| stamp.version)
 }
 
 pub(super) fn key_hash(key: &Key) -> u128 {

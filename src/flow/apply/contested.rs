@@ -83,7 +83,8 @@ impl Applier {
         let keys: Vec<Key> = rest.iter().map(|change| change.key.clone()).collect();
         let locals = self.target.read(&plan.shape, &keys).await?;
         let mut sorted = Sorted::default();
-        for (change, local) in rest.into_iter().zip(locals) {
+        for (change, mut local) in rest.into_iter().zip(locals) {
+            self.date(plan, change, &mut local);
             let contested = Contested { change, local };
             self.refuse_unclaimed(plan, &contested)?;
             if self.is_level(plan, &contested) {
@@ -131,6 +132,14 @@ impl Applier {
                 if let Some(kind) = conflict.filter(|_| !overlap) {
                     conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, reason.text()));
                     self.note_bump(plan, &contested);
+                }
+                if let Some(write) = self.restamped(plan, &contested) {
+                    sorted.writes.push(Decided {
+                        write,
+                        contested,
+                        conflict: None,
+                        reason,
+                    });
                 }
             }
             Decision::Own {

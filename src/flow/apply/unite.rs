@@ -8,13 +8,16 @@ use super::Applier;
 use super::contested::{Contested, Decided, decided_write};
 use crate::error::{Error, Reason, Result};
 use crate::flow::decision::same_values;
+use crate::flow::spec::LinkSpec;
 use crate::merge::Decision;
 use crate::model;
 use crate::model::change::Head;
-use crate::model::conflict::{Conflict, ConflictKind};
-use crate::model::stamp::Rank;
+use crate::model::conflict::{Conflict, ConflictKind, Local};
+use crate::model::stamp::{Rank, Stamp};
+use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
-use crate::plan::{Address, Key, Plan, Planned, PlannedOp};
+use crate::plan::{Address, Key, Plan, Planned, PlannedOp, Write, WriteOp};
+use crate::version;
 use std::sync::Arc;
 
 /// Of rows from before Tidelock was enabled, in a sync that was not set up for this.
@@ -43,10 +46,73 @@ impl Applier {
                 .partition(|change| matches!(change.op, PlannedOp::Refused { .. }));
             let mut conflicts: Vec<Conflict> = Vec::new();
             self.refuse(plan, refused, &mut conflicts)?;
+            let dated = self.dated(plan, &changes).await?;
+            let changes = match &dated {
+                Some(dated) => dated.iter().collect(),
+                None => changes,
+            };
             self.settle_contested(plan, changes, &mut conflicts).await?;
             self.keep_record(conflicts).await?;
         }
         Ok(rows)
+    }
+
+    /// Rows that were there before `setup` all have the first version. Of those that meet a row, the one that the table's
+    /// version source would have told is the version. `None`: it tells nothing of them.
+    async fn dated(&mut self, plan: &Plan, changes: &[&Planned]) -> Result<Option<Vec<Planned>>> {
+        if self.uniting != Some(Uniting::Sides) || version_column(&self.spec, plan).is_none() {
+            return Ok(None);
+        }
+        let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
+        let locals = self.target.read(&plan.shape, &keys).await?;
+        let mut dated = Vec::with_capacity(changes.len());
+        for (change, local) in changes.iter().zip(locals) {
+            let mut change = Planned::clone(change);
+            if let PlannedOp::Insert {
+                row,
+                stamp: Some(stamp),
+                ..
+            } = &mut change.op
+                && local.row_stamp.is_some_and(|standing| standing != *stamp)
+                && let Some(stamps) = &plan.shape.stamps
+            {
+                *stamp = first_stamp(&self.spec, plan, row, *stamp);
+                row.0[stamps.version] = Some(Value::Int(stamp.version));
+            }
+            dated.push(change);
+        }
+        Ok(Some(dated))
+    }
+
+    /// The standing row, likewise; not where it is the very row that was read at the source.
+    pub(super) fn date(&self, plan: &Plan, change: &Planned, local: &mut Local) {
+        let incoming = change.op.incoming().map(|incoming| incoming.stamp());
+        if self.uniting == Some(Uniting::Sides)
+            && incoming != local.row_stamp
+            && let (Some(row), Some(stamp)) = (&local.row, local.row_stamp)
+        {
+            local.row_stamp = Some(first_stamp(&self.spec, plan, row, stamp));
+        }
+    }
+
+    /// The write by which a row that stays gets the version that it was decided by. `None`: it has it.
+    pub(super) fn restamped(&self, plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
+        let (row, stamp) = (contested.local.row.as_ref()?, contested.local.row_stamp?);
+        let stamps = plan.shape.stamps.as_ref()?;
+        if self.uniting != Some(Uniting::Sides) || row.get(stamps.version) == Some(&Value::Int(stamp.version))
+        {
+            return None;
+        }
+        let mut cells: Vec<Option<Value>> = vec![None; row.0.len()];
+        cells[stamps.version] = Some(Value::Int(stamp.version));
+        Some(Write {
+            key: contested.change.key.clone(),
+            op: WriteOp::Update {
+                row: cells.into_iter().collect(),
+                base: None,
+                here: None,
+            },
+        })
     }
 
     /// One way: deletes what stands here and nowhere else, with a record of it.
@@ -115,9 +181,8 @@ impl Applier {
             (incoming, &self.spec.source),
             (contested.local.row_stamp, &self.spec.target),
         ];
-        let unclaimed = |(stamp, _): &&(Option<_>, _)| {
-            stamp.is_some_and(|stamp: crate::model::stamp::Stamp| stamp.origin == NOBODY)
-        };
+        let unclaimed =
+            |(stamp, _): &&(Option<_>, _)| stamp.is_some_and(|stamp: Stamp| stamp.origin == NOBODY);
         let Some((_, node)) = stamps
             .iter()
             .find(unclaimed)
@@ -136,5 +201,26 @@ impl Applier {
                  {}; tidelock setup --sync {sync} --execute",
                 node.name
             )))
+    }
+}
+
+/// The place in the target's rows of what the table's versions come from, where that is a column.
+fn version_column(link: &LinkSpec, plan: &Plan) -> Option<usize> {
+    let table = &plan.shape.table;
+    let name = link.versions.get(&table.id)?.column()?;
+    table.column(name)
+}
+
+/// The stamp of a row of the target, with the version that its own column tells where that is greater.
+pub(crate) fn first_stamp(link: &LinkSpec, plan: &Plan, row: &Row, stamp: Stamp) -> Stamp {
+    let told = version_column(link, plan).and_then(|place| row.get(place));
+    let source = link.versions.get(&plan.shape.table.id);
+    let Some((told, source)) = told.zip(source) else {
+        return stamp;
+    };
+    let version = version::inserted(0, version::brought(source, told));
+    Stamp {
+        version: version.max(stamp.version),
+        ..stamp
     }
 }
