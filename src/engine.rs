@@ -16,7 +16,7 @@ macro_rules! on_target {
 mod copy;
 mod tombstones;
 
-pub use copy::{Snapshot, settle_position, start_position};
+pub use copy::{Snapshot, settle_position, start_position, visible};
 
 use crate::access::{Access, SourceOptions};
 use crate::error::{Error, Halt, Result, of_sync};

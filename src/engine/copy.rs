@@ -7,7 +7,7 @@ use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
 use crate::error::Result;
 use crate::model::position::Position;
-use crate::model::schema::{Engine, Table};
+use crate::model::schema::{Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Lane};
 use crate::model::value::Row;
 use crate::{mysql, postgres};
@@ -119,6 +119,14 @@ pub async fn settle_position(engine: Engine, access: &Access) -> Result<Position
     match engine {
         Engine::Postgres => postgres::snapshot::settle_position(access).await,
         Engine::Mysql | Engine::Mariadb => mysql::snapshot::settle_position(access).await,
+    }
+}
+
+/// Until sessions that begin to read see all that is logged of the table up to the position.
+pub async fn visible(engine: Engine, access: &Access, position: &Position, table: &TableId) -> Result<()> {
+    match engine {
+        Engine::Postgres => postgres::visible::wait(access, table).await,
+        Engine::Mysql | Engine::Mariadb => mysql::visible::wait(access, position).await,
     }
 }
 

@@ -25,6 +25,7 @@ pub mod sql;
 pub mod status;
 pub mod target;
 pub mod tombstones;
+pub mod visible;
 pub mod waits;
 pub mod wire;
 

@@ -1,7 +1,7 @@
 //! The first copy's source side: every row of the tables as of one moment, and where the log goes on from there.
 //!
 //! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the position
-//! *before* the snapshot, and until the position *after* it (the settle position) changes may already be in the copy.
+//! *before* the snapshot, all of which is visible in it (see `visible`), and until the position *after* it (the settle position) changes may already be in the copy.
 //!
 //! A copy that broke off goes on with images of a later moment, and so has a settle position on each.
 //!
@@ -12,7 +12,7 @@
 use super::codec::decode_select;
 use super::source::{Quiet, begun, current_position, serves, settings};
 use super::sql::{beside, quote, range, table as quoted_table};
-use super::{Flavor, connect, fail, flavor};
+use super::{Flavor, connect, fail, flavor, visible};
 use crate::access::{Access, SourceOptions as Options};
 use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
@@ -77,6 +77,10 @@ impl Snapshot {
         forget_tombstones(&mut conn, options).await?;
         let before = current_position(&mut conn, flavor).await?;
         let quiet = Quiet::begin(&mut conn, flavor, matches!(before, Position::Gtid(_))).await?;
+        if flavor == Flavor::Mysql {
+            // The log may hold commits that nobody sees yet: they would be in neither.
+            visible::until(&mut conn, flavor, &before).await?;
+        }
         begin(&mut conn).await?;
         let start = match flavor {
             Flavor::Mysql => begun(&conn, &options.access, before).await?,
@@ -222,7 +226,7 @@ async fn begin(conn: &mut Conn) -> Result<()> {
 }
 
 /// The exact position of this session's snapshot.
-async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
+pub(super) async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
     let doing = "read the snapshot's position";
     let status: Vec<(String, String)> = conn
         .query("SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')")

@@ -29,6 +29,7 @@ mod stream;
 pub mod target;
 mod tls;
 pub mod tombstones;
+pub mod visible;
 pub mod waits;
 pub mod wire;
 

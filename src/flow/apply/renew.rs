@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::flow::spec::LinkSpec;
 use crate::model::conflict::{Conflict, ConflictKind, Local};
 use crate::model::parked::ParkKind;
+use crate::model::position::Position;
 use crate::model::schema::Table;
 use crate::model::stamp::Rank;
 use crate::model::value::{Row, Value};
@@ -88,6 +89,7 @@ impl Applier {
 
     /// Returns those that cannot be made what they are at the source.
     async fn renew_keys(&mut self, plan: &Plan, mut keys: Vec<Key>, address: &Address) -> Result<Vec<Key>> {
+        self.wait_visible(plan, address).await?;
         for _ in 0..ROUNDS_MAX {
             let there = self.there(plan, &keys, address).await?;
             let locals = self.target.read(&plan.shape, &keys).await?;
@@ -125,6 +127,21 @@ impl Applier {
         Err(Error::transient("copy rows anew that others stand in the way of")
             .table(&plan.shape.table.id)
             .node(&self.spec.target.name))
+    }
+
+    /// What is applied may not be visible at the source yet, and would be undone by a row from before it. What a copy's
+    /// lane writes the stream comes past once more.
+    async fn wait_visible(&self, plan: &Plan, address: &Address) -> Result<()> {
+        if self.checkpoint.settle.is_none() {
+            return Ok(());
+        }
+        let (source, here) = (&self.spec.source, &self.position);
+        // The end of a large transaction is not known yet.
+        let reached = match here.after(&address.head.transaction) {
+            Some(after) if !covers(here, &after)? => after,
+            Some(_) | None => here.clone(),
+        };
+        engine::visible(source.engine, &source.access, &reached, &plan.source.id).await
     }
 
     /// What was read is of now, so the stream is settled no sooner.
@@ -192,6 +209,11 @@ impl Applier {
         }
         Ok(found)
     }
+}
+
+fn covers(one: &Position, other: &Position) -> Result<bool> {
+    one.covers(other)
+        .map_err(|error| Error::bug("compare positions").because(error))
 }
 
 fn renewed(plan: &Plan, link: &LinkSpec, key: &Key, there: Option<Planned>, local: Local) -> Renewed {
