@@ -94,7 +94,8 @@ async fn with_copies(
     let mut empty: BTreeSet<String> = BTreeSet::new();
     for start in &mut copies {
         // Its target holds our own rows, and its way back has begun: who reads from the source has read before.
-        if start.noted().await?.is_some() {
+        start.noted = start.note_of_before().await?;
+        if start.noted.is_some() {
             has_begun = true;
             continue;
         }
@@ -208,6 +209,8 @@ struct Start {
     is_fresh: bool,
     /// The copy takes along what was deleted: other links from its source have told their targets.
     copies_tombstones: bool,
+    /// Its copy broke off, and a part of it is done.
+    noted: Option<copy::Noted>,
 }
 
 /// Both ends of a link as their catalogs show them.
@@ -249,6 +252,7 @@ impl Start {
             target,
             is_fresh: true,
             copies_tombstones: false,
+            noted: None,
         }
     }
 

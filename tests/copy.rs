@@ -211,6 +211,32 @@ async fn position_lost_in_the_middle_is_told() {
     scene.assert_equal().await;
 }
 
+/// A row that somebody keeps locked for longer than the server lets anybody wait holds up its chunk, and no other: the
+/// image is kept, and what was done is not looked at again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunk_that_loses_is_tried_again() {
+    let impatient = ["--innodb-lock-wait-timeout=1"];
+    let mut scene = Scene::with_b("copytries", NEW, Way::AToB, &[SEATS], &impatient).await;
+    scene.copies_from(Side::A, "[limits]\ncopy_workers = 2\nchunk_rows_max = 100");
+    scene.fill_seats(Side::A).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run().await;
+    eventually(LIMIT, "all but one are done", async || {
+        scene.chunks_done(Side::B).await.len() == CHUNKS - 1
+    })
+    .await;
+    let before = scene.chunks_done(Side::B).await;
+    eventually(LIMIT, "it is tried again and again", async || {
+        scene.lock.log().matches("the chunk is tried again").count() >= 2
+    })
+    .await;
+    obstacle.exec("ROLLBACK").await;
+    scene.wait_equal().await;
+    scene.assert_went_on(Side::B, &before).await;
+    assert!(!scene.lock.log().contains("interrupted"), "{}", scene.lock.log());
+}
+
 /// A commit that waits for a standby is in the log before anybody sees it. A copy that opens a window in the log, reads
 /// the rows and leaves out what was logged before the window loses it; ours begins when it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

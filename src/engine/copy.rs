@@ -81,6 +81,17 @@ impl Snapshot {
         }
     }
 
+    /// Its rows are not wanted any more.
+    pub async fn leave_table(&mut self) -> Result<()> {
+        match self {
+            Snapshot::Postgres(snapshot) => {
+                snapshot.leave_table();
+                Ok(())
+            }
+            Snapshot::Mysql(snapshot) => snapshot.leave_table().await,
+        }
+    }
+
     /// The settle position, where the image is not exact.
     pub async fn close(self) -> Result<Option<Position>> {
         match self {

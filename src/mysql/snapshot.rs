@@ -45,6 +45,8 @@ pub struct Snapshot {
     batches: mpsc::Receiver<Result<Vec<Row>>>,
     task: JoinHandle<Conn>,
     rest: VecDeque<Row>,
+    /// Batches of a table are under way.
+    is_open: bool,
 }
 
 impl Snapshot {
@@ -130,6 +132,7 @@ impl Snapshot {
             batches,
             task,
             rest: VecDeque::new(),
+            is_open: false,
         }
     }
 
@@ -145,17 +148,28 @@ impl Snapshot {
     /// The table before must have been read to its end.
     pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
         let asked = self.requests.send((table.clone(), range.clone())).await;
-        asked.map_err(|_| self.task_ended())
+        asked.map_err(|_| self.task_ended())?;
+        self.is_open = true;
+        Ok(())
     }
 
     /// At most `rows_max` rows, in no order; none when the table is done.
     pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
         if self.rest.is_empty() {
             let batch = self.batches.recv().await.ok_or_else(|| self.task_ended())?;
+            self.is_open = batch.as_ref().is_ok_and(|rows| !rows.is_empty());
             self.rest = batch.map_err(|error| error.node(&self.node))?.into();
         }
         let count = rows_max.min(self.rest.len());
         Ok(self.rest.drain(..count).collect())
+    }
+
+    /// The rest of its rows passes unseen: the session is busy until they are sent.
+    pub async fn leave_table(&mut self) -> Result<()> {
+        while self.is_open {
+            self.rows(BATCH_ROWS_MAX).await?;
+        }
+        Ok(())
     }
 
     fn task_ended(&self) -> Error {

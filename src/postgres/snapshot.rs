@@ -133,6 +133,11 @@ impl Snapshot {
         Ok(rows)
     }
 
+    /// The rest of the rows is not read; the driver lets them pass.
+    pub fn leave_table(&mut self) {
+        self.open = None;
+    }
+
     /// Where the snapshot was not exact: the position until which changes may already be in the copy.
     pub async fn close(self) -> Result<Option<Position>> {
         let ended = self.client.batch_execute("COMMIT").await;

@@ -13,7 +13,7 @@
 use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
-use crate::error::{Error, Reason, Result, new_copy};
+use crate::error::{Class, Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
@@ -28,12 +28,17 @@ use crate::plan::{Address, Plan};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Seqs of the lanes begin here, so that the greatest seq of the link is always its first lane's.
 const LANE_SEQ: i64 = i64::MIN / 2;
+/// How often a chunk is tried before the whole start is.
+const TRIES_MAX: u32 = 8;
+/// Before the second try; each takes so much longer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A table of the source and how its rows become the target's.
 struct Passing {
@@ -63,7 +68,7 @@ pub(super) struct Noted {
 
 impl Start {
     /// A copy of this link that broke off, and of which a part is done.
-    pub(super) async fn noted(&mut self) -> Result<Option<Noted>> {
+    pub(super) async fn note_of_before(&mut self) -> Result<Option<Noted>> {
         let (sync, link) = (&self.link.sync, &self.link.id);
         let is_pending = |checkpoint: &Checkpoint| checkpoint.seq == COPY_PENDING;
         let checkpoint = self.target.checkpoint(sync, link).await?;
@@ -109,7 +114,7 @@ impl Start {
     pub(super) async fn copy(mut self, stop: &CancellationToken, pulse: &Arc<Pulse>) -> Result<()> {
         pulse.set(State::Copying, "");
         let mut ends = self.ends().await?;
-        let noted = self.noted().await?;
+        let noted = self.noted.take();
         let tables = self.tables(&mut ends)?;
         let before = noted.as_ref().map_or(&[][..], |noted| &noted.chunks);
         let planned = self.planned(&tables, before).await?;
@@ -330,8 +335,34 @@ impl Work {
         open.pop_front()
     }
 
-    /// `false`: told to stop before it was done.
-    async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, mut chunk: Chunk) -> Result<bool> {
+    /// `false`: told to stop before it was done. Where it loses against another worker or a user, it alone is tried again.
+    async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, chunk: Chunk) -> Result<bool> {
+        let mut tries = 1;
+        loop {
+            let error = match self.attempt(reader, applier, chunk.clone()).await {
+                Err(error) if error.class() == Class::Transient && tries < TRIES_MAX => error,
+                other => return other,
+            };
+            // Not with a connection that is lost.
+            if applier.rollback().await.is_err() {
+                return Err(error);
+            }
+            reader.leave_table().await?;
+            warn!(
+                link = %self.link.id, table = %chunk.table, chunk = chunk.number, tries, %error,
+                "the chunk is tried again"
+            );
+            tokio::time::sleep(PAUSE * tries).await;
+            tries += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        reader: &mut Snapshot,
+        applier: &mut Applier,
+        mut chunk: Chunk,
+    ) -> Result<bool> {
         let passing = self.tables.get(&chunk.table);
         let passing = passing.ok_or_else(|| Error::bug("copy a table of the sync").table(&chunk.table))?;
         applier.begin(&self.start).await?;
@@ -350,12 +381,12 @@ impl Work {
             let layers = copied_rows(&passing.plan, rows, first)?;
             first += count;
             let written = applier.copy(&layers).await?;
-            self.pulse.copied(written, bytes as u64);
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
+        self.pulse.copied(chunk.copied_rows, chunk.copied_bytes);
         self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
         info!(
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
