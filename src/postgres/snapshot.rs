@@ -89,9 +89,10 @@ impl Snapshot {
         let mut known = self.options.tables.iter();
         let known = known.find(|known| known.table.id == table.id);
         let only = known.map_or("ONLY ", |known| sql::range::only(known));
-        if self.kept.insert(table.id.clone()) {
+        if !self.kept.contains(&table.id) {
             let kept = self.files.keep(&self.client, &table.id, only).await;
             kept.map_err(|error| self.error(error))?;
+            self.kept.insert(table.id.clone());
         }
         let select = match table.is_beside() {
             true => sql::beside::copied(table, only, range),
