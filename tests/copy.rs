@@ -13,6 +13,7 @@ pairs! {
     killed_copy_goes_on => killed_copy_goes_on;
     killed_copy_of_a_merge_goes_on => killed_copy_of_a_merge_goes_on;
     keys_of_all_orders_are_cut => keys_of_all_orders_are_cut;
+    a_users_row_in_the_way_is_recorded => a_users_row_in_the_way_is_recorded;
 }
 
 /// Keys that each server orders in its own way.
@@ -100,6 +101,37 @@ async fn killed_copy_goes_on(pair: Pair) {
 /// From A alone: PostgreSQL's slot of the way back would wait for the obstacle.
 async fn killed_copy_of_a_merge_goes_on(pair: Pair) {
     killed(pair, Way::Merge, Side::A).await;
+}
+
+/// One way, a row of the target's own users that holds a value which a copied row needs goes, and is kept in the record;
+/// rows of the copy that go because the source has them no more are not.
+async fn a_users_row_in_the_way_is_recorded(pair: Pair) {
+    for (way, from) in [(Way::AToB, Side::A), (Way::BToA, Side::B)] {
+        let to = from.other();
+        let mut scene = Scene::new("copyusers", pair, way, &[SEATS]).await;
+        scene.copies_from(from, ONE_BY_ONE);
+        scene.fill_seats(from).await;
+        scene.lock.ok(&["setup", "--execute"]).await;
+        let mut obstacle = scene.obstacle(to).await;
+        scene.run_into(to).await;
+        scene.lock.kill9().await;
+        scene.exec(from, MEANWHILE).await;
+        scene.exec(from, "UPDATE seat SET place = -77 WHERE id = 950").await;
+        obstacle.exec("ROLLBACK").await;
+        scene.exec(to, "INSERT INTO seat VALUES (9000, -77, 'mine', 5)").await;
+        scene.run().await;
+        scene.wait_equal().await;
+        let found = scene.conflicts(to).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let of_user = &found[0];
+        assert_eq!(
+            (of_user.kind.as_str(), of_user.outcome.as_str(), of_user.operation.as_str()),
+            ("multiple_unique_conflicts", "applied", "delete")
+        );
+        let image = of_user.local.as_ref().unwrap().to_string();
+        assert!(image.contains("mine") && image.contains("9000"), "{image}");
+        assert_eq!((&of_user.base, &of_user.incoming), (&None, &None));
+    }
 }
 
 /// Chunks of a few rows by keys of texts, decimals and dates: each row is in just one of them.

@@ -277,6 +277,37 @@ async fn what_is_logged_is_waited_for() {
     );
 }
 
+/// A change that is applied before it is visible at its source: a row that is read anew there would be from before it,
+/// and the log does not come past it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_change_is_not_undone_by_a_row_read_anew() {
+    let mut scene = Scene::private(NEW, Way::AToB, &[SEATS], &Options::default()).await;
+    scene.copies_from(Side::A, ONE_BY_ONE);
+    scene.fill_seats(Side::A).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run_into(Side::B).await;
+    scene.lock.kill9().await;
+    stall(&scene.a, true).await;
+    let writer = stalled_write(&scene.a, "UPDATE seat SET place = -77, n = 99 WHERE id = 5").await;
+    obstacle.exec("ROLLBACK").await;
+    scene
+        .exec(Side::B, "INSERT INTO seat VALUES (9000, -77, 'in the way', 0)")
+        .await;
+    scene.run().await;
+    let mut admin = scene.a.admin().await;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tidelock%' \
+                 AND query LIKE '%FROM pg_locks WHERE virtualtransaction%'";
+    eventually(LIMIT, "it waits, or has applied it", async || {
+        admin.one(waits).await == "1" || scene.b.count("seat WHERE id = 9000").await == 0
+    })
+    .await;
+    stall(&scene.a, false).await;
+    writer.await.unwrap();
+    scene.wait_equal().await;
+    assert_eq!(scene.b.one("SELECT n FROM seat WHERE id = 5").await, "99");
+}
+
 /// Keys of MySQL that are no dates, or only in part, and the ends of its ranges: whatever cuts the table, each row is
 /// copied once.
 const ODD: Table = Table {

@@ -6,6 +6,7 @@ use super::{Node, Target};
 use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
 use crate::error::Result;
+use crate::model::conflict::ConflictKind;
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Lane};
@@ -178,6 +179,16 @@ impl Target {
 
     pub async fn chunk_done(&mut self, link: (&str, &str), epoch: i64, chunk: &Chunk) -> Result<()> {
         on_target!(self, target => target.chunk_done(link, epoch, chunk).await)
+    }
+
+    pub async fn withdraw(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        kind: ConflictKind,
+        keys: &[String],
+    ) -> Result<()> {
+        on_target!(self, target => target.withdraw(link, table, kind, keys).await)
     }
 
     pub async fn open_lanes(&mut self, link: (&str, &str), count: i16, seq: i64) -> Result<()> {
