@@ -116,16 +116,24 @@ async fn a_users_row_in_the_way_is_recorded(pair: Pair) {
         scene.run_into(to).await;
         scene.lock.kill9().await;
         scene.exec(from, MEANWHILE).await;
-        scene.exec(from, "UPDATE seat SET place = -77 WHERE id = 950").await;
+        scene
+            .exec(from, "UPDATE seat SET place = -77 WHERE id = 950")
+            .await;
         obstacle.exec("ROLLBACK").await;
-        scene.exec(to, "INSERT INTO seat VALUES (9000, -77, 'mine', 5)").await;
+        scene
+            .exec(to, "INSERT INTO seat VALUES (9000, -77, 'mine', 5)")
+            .await;
         scene.run().await;
         scene.wait_equal().await;
         let found = scene.conflicts(to).await;
         assert_eq!(found.len(), 1, "{found:?}");
         let of_user = &found[0];
         assert_eq!(
-            (of_user.kind.as_str(), of_user.outcome.as_str(), of_user.operation.as_str()),
+            (
+                of_user.kind.as_str(),
+                of_user.outcome.as_str(),
+                of_user.operation.as_str()
+            ),
             ("multiple_unique_conflicts", "applied", "delete")
         );
         let image = of_user.local.as_ref().unwrap().to_string();

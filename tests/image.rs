@@ -57,7 +57,10 @@ async fn rewritten(scene: &mut Scene, from: Side) {
             user.exec("BEGIN").await;
             user.exec(&format!("ALTER TABLE later {widen}")).await;
             scene
-                .exec(from, "CREATE TABLE parted_9 PARTITION OF parted FOR VALUES FROM (900) TO (1000)")
+                .exec(
+                    from,
+                    "CREATE TABLE parted_9 PARTITION OF parted FOR VALUES FROM (900) TO (1000)",
+                )
                 .await;
         }
         false => {
@@ -80,7 +83,10 @@ async fn rewritten(scene: &mut Scene, from: Side) {
     // The definition is another one, which is refused until somebody has looked at it.
     assert_ne!(scene.lock.wait(LIMIT).await, 0);
     let log = scene.lock.log();
-    assert!(log.contains("it was rewritten since") || log.contains("ERROR 1412"), "{log}");
+    assert!(
+        log.contains("it was rewritten since") || log.contains("ERROR 1412"),
+        "{log}"
+    );
     assert!(log.contains("E403"), "{log}");
     scene.lock.ok(&["setup", "--execute"]).await;
     scene.run().await;
@@ -103,13 +109,25 @@ async fn tables_rewritten_before_they_are_read_postgres() {
              CREATE TABLE parted_3 PARTITION OF parted FOR VALUES FROM (300) TO (400)",
         )
         .await;
-    scene.exec(Side::B, &Table { name: "parted", ..LATER }.create(Kind::Mysql)).await;
+    scene
+        .exec(
+            Side::B,
+            &Table {
+                name: "parted",
+                ..LATER
+            }
+            .create(Kind::Mysql),
+        )
+        .await;
     rewritten(&mut scene, Side::A).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_rewritten_before_they_are_read_mariadb() {
-    let parted = Table { name: "parted", ..LATER };
+    let parted = Table {
+        name: "parted",
+        ..LATER
+    };
     let mut scene = Scene::new("imagemy", OLD, Way::BToA, &[SEATS, LATER, parted]).await;
     rewritten(&mut scene, Side::B).await;
 }
@@ -136,7 +154,10 @@ async fn stall(db: &Db, stalled: bool) {
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
             "SELECT pg_reload_conf()",
         ],
-        (_, false) => &["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"],
+        (_, false) => &[
+            "ALTER SYSTEM RESET synchronous_standby_names",
+            "SELECT pg_reload_conf()",
+        ],
     };
     for statement in statements {
         admin.exec(statement).await;
@@ -163,7 +184,10 @@ async fn stalled_write(db: &Db, statement: &str) -> tokio::task::JoinHandle<()> 
         _ => "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
     };
     let mut admin = db.admin().await;
-    eventually(LIMIT, "the commit is stalled", async || admin.one(waits).await == "1").await;
+    eventually(LIMIT, "the commit is stalled", async || {
+        admin.one(waits).await == "1"
+    })
+    .await;
     writer
 }
 
@@ -178,14 +202,19 @@ fn without_gtids() -> Options {
 /// The log's end names a commit that no image shows yet: what begins to read there would lose it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_commit_without_gtids_is_in_the_image() {
-    let db = harness::private(Kind::Mysql, &without_gtids()).await.with_accounts().await;
+    let db = harness::private(Kind::Mysql, &without_gtids())
+        .await
+        .with_accounts()
+        .await;
     db.make_control_schema().await;
     db.exec("CREATE TABLE t (id int PRIMARY KEY, n int)").await;
     db.exec("INSERT INTO t VALUES (1, 10)").await;
     let access = access("node", &db.url());
     let mut conn = mysql::connect(&access).await.unwrap();
     let id = TableId::new(db.name(), "t");
-    let found = mysql::catalog::tables(&mut conn, std::slice::from_ref(&id)).await.unwrap();
+    let found = mysql::catalog::tables(&mut conn, std::slice::from_ref(&id))
+        .await
+        .unwrap();
     let table = found.into_iter().next().flatten().unwrap();
     let options = SourceOptions {
         access,
@@ -217,7 +246,13 @@ async fn stalled_commit_without_gtids_is_in_the_image() {
 async fn logged(db: &Db) -> Position {
     let mut admin = db.admin().await;
     match db.kind() {
-        Kind::Mariadb => Position::MariaGtid(admin.one("SELECT @@GLOBAL.gtid_binlog_pos").await.parse().unwrap()),
+        Kind::Mariadb => Position::MariaGtid(
+            admin
+                .one("SELECT @@GLOBAL.gtid_binlog_pos")
+                .await
+                .parse()
+                .unwrap(),
+        ),
         _ if admin.one("SELECT @@GLOBAL.gtid_mode").await == "ON" => {
             // The stalled one is in no set that the server tells.
             let executed = admin.one("SELECT @@GLOBAL.gtid_executed").await;
@@ -239,7 +274,11 @@ async fn waits_until_visible(db: Db) {
     stall(&db, true).await;
     let writer = stalled_write(&db, "UPDATE t SET n = 99 WHERE id = 1").await;
     let access = access("node", &db.url());
-    let schema = if db.kind().is_postgres() { "public" } else { db.name() };
+    let schema = if db.kind().is_postgres() {
+        "public"
+    } else {
+        db.name()
+    };
     let wait = match db.kind().is_postgres() {
         true => {
             let table = TableId::new(schema, "t");
@@ -335,11 +374,16 @@ async fn odd_keys(way: Way, from: Side, pair: scenario::Pair) {
         "('2020-02-31', '838:59:59', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999', 2155)",
         "('9999-12-31', '838:59:59', '9999-12-31 23:59:59.999999', '2038-01-19 03:14:07.999999', 2155)",
     ];
-    session.exec(&format!("INSERT INTO odd VALUES {}", rows.join(", "))).await;
+    session
+        .exec(&format!("INSERT INTO odd VALUES {}", rows.join(", ")))
+        .await;
     scene.start().await;
     scene.wait_equal().await;
     let copied = "SELECT sum(copied_rows), count(*) FROM tidelock.chunk WHERE table_name = 'odd' AND sync = ";
-    let copied = scene.db(from.other()).rows(&format!("{copied}'{}'", scene.sync)).await;
+    let copied = scene
+        .db(from.other())
+        .rows(&format!("{copied}'{}'", scene.sync))
+        .await;
     let cells: Vec<&str> = copied[0].iter().map(|cell| cell.as_deref().unwrap()).collect();
     assert_eq!(cells, ["10", "11"], "rows, chunks");
 }

@@ -18,7 +18,9 @@ pairs! {
 /// 1 to 600 on A and 301 to 900 on B; of those on both, every tenth is not the same.
 async fn fill(scene: &Scene) {
     let numbers = numbers(1000);
-    let of_a = format!("INSERT INTO item SELECT i, concat('item ', i), i, NULL FROM {numbers} WHERE i BETWEEN 1 AND 600");
+    let of_a = format!(
+        "INSERT INTO item SELECT i, concat('item ', i), i, NULL FROM {numbers} WHERE i BETWEEN 1 AND 600"
+    );
     let of_b = format!(
         "INSERT INTO item SELECT i, concat('item ', i), CASE WHEN i % 10 = 0 AND i <= 600 THEN -i ELSE i END, NULL FROM {numbers} \
          WHERE i BETWEEN 301 AND 900"
@@ -51,9 +53,15 @@ async fn rows_of_both_sides_are_one_set(pair: Pair) {
     }
     // What is written now meets the stamp that it knows.
     scene.exec(Side::A, "UPDATE item SET n = n + 1000").await;
-    scene.exec(Side::B, "INSERT INTO item VALUES (2000, 'new', 1, NULL)").await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (2000, 'new', 1, NULL)")
+        .await;
     scene.wait_equal().await;
-    assert_eq!(scene.conflicts(Side::B).await.len(), 30, "an update of what both know");
+    assert_eq!(
+        scene.conflicts(Side::B).await.len(),
+        30,
+        "an update of what both know"
+    );
 }
 
 async fn what_happened_since_setup_counts(pair: Pair) {
@@ -74,19 +82,25 @@ async fn what_happened_since_setup_counts(pair: Pair) {
         ("id = 5000", 1),
         ("id = 340 AND n = 3", 1),
     ] {
-        assert_eq!(scene.b.count(&format!("item WHERE {what}")).await, count, "{what}");
+        assert_eq!(
+            scene.b.count(&format!("item WHERE {what}")).await,
+            count,
+            "{what}"
+        );
     }
 }
 
 async fn a_killed_union_goes_on_under_load(pair: Pair) {
-    let mut scene = united("union_killed", pair, "[limits]\ncopy_workers = 2\nchunk_rows_max = 20").await;
+    let mut scene = united(
+        "union_killed",
+        pair,
+        "[limits]\ncopy_workers = 2\nchunk_rows_max = 20",
+    )
+    .await;
     for round in 0..4 {
         scene.run().await;
         let wanted = 12 * (round + 1);
-        let done = format!(
-            "tidelock.chunk WHERE sync = '{}' AND state = 'done'",
-            scene.sync
-        );
+        let done = format!("tidelock.chunk WHERE sync = '{}' AND state = 'done'", scene.sync);
         eventually(LIMIT, "chunks are done", async || {
             scene.a.count(&done).await + scene.b.count(&done).await >= wanted
         })
@@ -125,7 +139,9 @@ async fn values_that_both_sides_hold_wait(pair: Pair) {
         let kinds: Vec<&str> = found.iter().map(|found| found.kind.as_str()).collect();
         assert_eq!(kinds, ["multiple_unique_conflicts"], "{side:?}");
     }
-    scene.exec(Side::A, "UPDATE seat SET place = 'door' WHERE id = 1").await;
+    scene
+        .exec(Side::A, "UPDATE seat SET place = 'door' WHERE id = 1")
+        .await;
     scene.wait_equal().await;
     assert_eq!(scene.a.count("seat").await, 3);
 }

@@ -109,7 +109,8 @@ async fn connect_to(access: &Access) -> Result<Conn> {
         writable(&mut conn, &doing).await?;
     }
     if let Some(name) = &access.session {
-        operations::note_session(&mut conn, name).await;
+        let id = conn.id();
+        operations::note_session(&mut conn, id, name).await;
     }
     Ok(conn)
 }

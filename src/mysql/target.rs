@@ -455,7 +455,10 @@ impl Target {
         kind: ConflictKind,
         keys: &[String],
     ) -> Result<()> {
-        match self.packet(&[&evidence::withdraw_sql(link, table, kind, keys)]).await {
+        match self
+            .packet(&[&evidence::withdraw_sql(link, table, kind, keys)])
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed("withdraw records of conflicts", error)),
         }

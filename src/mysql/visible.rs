@@ -26,11 +26,11 @@ const DOING: &str = "wait until what is logged is visible";
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
-/// A transaction that the log holds and that changes nothing.
+/// A transaction that the log holds and that changes nothing. No session has this number.
 const OWN: [&str; 4] = [
     "START TRANSACTION",
-    "REPLACE INTO tidelock.session (id, address, sync, link, instance) VALUES (CONNECTION_ID(), '', '', '', '')",
-    "DELETE FROM tidelock.session WHERE id = CONNECTION_ID()",
+    "REPLACE INTO tidelock.session (id, address, sync, link, instance) VALUES (~CONNECTION_ID(), '', '', '', '')",
+    "DELETE FROM tidelock.session WHERE id = ~CONNECTION_ID()",
     "COMMIT",
 ];
 
@@ -53,7 +53,9 @@ pub(super) async fn until(conn: &mut Conn, flavor: Flavor, position: &Position) 
             (Flavor::Mysql, Position::Gtid(set)) => executed(conn, &set.to_string()).await,
             (Flavor::Mysql, Position::File(_)) => committed_after(conn).await,
             (Flavor::Mariadb, Position::MariaGtid(_)) => reached(conn, position).await,
-            (_, other) => Err(Error::bug(DOING).why(format!("position {other} is of another kind of server"))),
+            (_, other) => {
+                Err(Error::bug(DOING).why(format!("position {other} is of another kind of server")))
+            }
         }
     };
     // The server's own limit is the shorter one, and leaves the session usable.
@@ -100,7 +102,8 @@ async fn committed_after(conn: &mut Conn) -> Result<()> {
 }
 
 fn own_refused(error: mysql_async::Error) -> Error {
-    let is_read_only = matches!(&error, mysql_async::Error::Server(error) if matches!(error.code, 1290 | 1836));
+    let is_read_only =
+        matches!(&error, mysql_async::Error::Server(error) if matches!(error.code, 1290 | 1836));
     let error = fail(DOING, error);
     match is_read_only {
         true => error.hint(

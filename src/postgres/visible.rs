@@ -31,7 +31,8 @@ const WRITERS: &str = "
      WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-const STILL_OPEN: &str = "SELECT coalesce(string_agg(DISTINCT coalesce(pid::text, 'a prepared transaction'), ', '), '')
+const STILL_OPEN: &str =
+    "SELECT coalesce(string_agg(DISTINCT coalesce(pid::text, 'a prepared transaction'), ', '), '')
      FROM pg_locks WHERE virtualtransaction = ANY($1)";
 
 /// Until sessions that begin to read see all changes of the table that were logged before.

@@ -383,7 +383,9 @@ impl Work {
         loop {
             let error = match self.attempt(reader, applier, chunk.clone()).await {
                 Ok(is_done) => return Ok(is_done),
-                Err(Failed::Writing(error)) if error.class() == Class::Transient && tries < TRIES_MAX => error,
+                Err(Failed::Writing(error)) if error.class() == Class::Transient && tries < TRIES_MAX => {
+                    error
+                }
                 Err(Failed::Writing(error) | Failed::Reading(error)) => return Err(error),
             };
             // Not with a connection that is lost.
@@ -464,7 +466,9 @@ impl Passing {
                 ordinal,
             };
             match self.how {
-                How::Fill | How::Unite if plan.takes(&row)? => layers.push(plan, plan.copied(&row, &address)?),
+                How::Fill | How::Unite if plan.takes(&row)? => {
+                    layers.push(plan, plan.copied(&row, &address)?)
+                }
                 How::Fill | How::Unite => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.

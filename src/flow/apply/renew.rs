@@ -34,7 +34,8 @@ const NOBODY: Rank = 0;
 
 /// Only with this outcome are they of rows that were taken away: see [`Applier::withdraw`].
 const TAKEN_AWAY: ConflictKind = ConflictKind::MultipleUniqueConflicts;
-const WHY: &str = "it held a unique value that a row of the source has, and the source has none of its key: it was deleted";
+const WHY: &str =
+    "it held a unique value that a row of the source has, and the source has none of its key: it was deleted";
 
 /// Reads single rows of the source again.
 #[derive(Default)]
@@ -183,7 +184,10 @@ impl Applier {
             true => Vec::new(),
             false => changes.iter().map(|change| key_json(&change.key)).collect(),
         };
-        let (link, table) = ((self.spec.sync.as_str(), self.spec.id.as_str()), &plan.shape.table.id);
+        let (link, table) = (
+            (self.spec.sync.as_str(), self.spec.id.as_str()),
+            &plan.shape.table.id,
+        );
         self.target.withdraw(link, table, TAKEN_AWAY, &keys).await
     }
 

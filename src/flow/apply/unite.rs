@@ -58,8 +58,13 @@ impl Applier {
     /// A row that does not say whose it is would win or lose by chance.
     pub(super) fn refuse_unclaimed(&self, plan: &Plan, contested: &Contested<'_>) -> Result<()> {
         let incoming = contested.change.op.incoming().map(|incoming| incoming.stamp());
-        let stamps = [(incoming, &self.spec.source), (contested.local.row_stamp, &self.spec.target)];
-        let unclaimed = |(stamp, _): &&(Option<_>, _)| stamp.is_some_and(|stamp: crate::model::stamp::Stamp| stamp.origin == NOBODY);
+        let stamps = [
+            (incoming, &self.spec.source),
+            (contested.local.row_stamp, &self.spec.target),
+        ];
+        let unclaimed = |(stamp, _): &&(Option<_>, _)| {
+            stamp.is_some_and(|stamp: crate::model::stamp::Stamp| stamp.origin == NOBODY)
+        };
         let Some((_, node)) = stamps.iter().find(unclaimed).filter(|_| self.unites) else {
             return Ok(());
         };
