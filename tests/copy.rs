@@ -142,6 +142,42 @@ async fn a_users_row_in_the_way_is_recorded(pair: Pair) {
     }
 }
 
+/// Whose value an index over an expression keeps apart, nobody can name: such a row is not looked for, and recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clash_by_an_expression_is_recorded() {
+    let seats = Table {
+        body: "id bigint NOT NULL PRIMARY KEY, place int, body {text}, n int",
+        ..SEATS
+    };
+    let mut scene = Scene::new("copyexpr", NEW, Way::AToB, &[seats]).await;
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(side, "CREATE UNIQUE INDEX seat_place ON seat ((place + 0))")
+            .await;
+    }
+    scene.copies_from(Side::A, ONE_BY_ONE);
+    scene.fill_seats(Side::A).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run_into(Side::B).await;
+    scene.lock.kill9().await;
+    scene
+        .exec(
+            Side::A,
+            "UPDATE seat SET place = 100005 WHERE id = 5; UPDATE seat SET place = 5 WHERE id = 800",
+        )
+        .await;
+    obstacle.exec("ROLLBACK").await;
+    scene.run().await;
+    scene.wait_equal().await;
+    let found = scene.conflicts(Side::B).await;
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (one.kind.as_str(), one.key.to_string()))
+        .collect();
+    assert_eq!(told, [("multiple_unique_conflicts", "[800]".to_owned())]);
+}
+
 /// Chunks of a few rows by keys of texts, decimals and dates: each row is in just one of them.
 async fn keys_of_all_orders_are_cut(pair: Pair) {
     for (way, from) in [(Way::AToB, Side::A), (Way::BToA, Side::B)] {
