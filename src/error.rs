@@ -12,6 +12,12 @@ use std::fmt;
 pub const NEW_COPY: &str = "make a new copy: `tidelock teardown --execute`; empty the tables that are copied to, after \
                             saving rows that only they hold; `tidelock setup --execute`; `tidelock run`";
 
+/// Where the log no longer holds what comes next, and the tables are as they should be: all is compared, and what was missed
+/// made up for. It ends with [`NEW_COPY`].
+pub const LOST: &str = "compare every table and go on: `tidelock resync --all --execute`, then `tidelock run`; or make a new \
+                        copy: `tidelock teardown --execute`; empty the tables that are copied to, after saving rows that \
+                        only they hold; `tidelock setup --execute`; `tidelock run`";
+
 /// The same for one sync: others are not torn down with it.
 pub fn new_copy(sync: &str) -> String {
     NEW_COPY.replace(" --execute", &format!(" --sync {sync} --execute"))
@@ -19,7 +25,8 @@ pub fn new_copy(sync: &str) -> String {
 
 /// A hint in which the way to a new copy names the sync.
 pub fn of_sync(hint: &str, sync: &str) -> String {
-    hint.replace(NEW_COPY, &new_copy(sync))
+    hint.replace("resync --all", &format!("resync --all --sync {sync}"))
+        .replace(NEW_COPY, &new_copy(sync))
 }
 
 /// A right was taken away; the engines' checks know the statement that gives it back.

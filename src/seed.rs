@@ -8,6 +8,7 @@
 
 mod copy;
 mod equal;
+mod preview;
 pub(crate) mod resync;
 
 use crate::access::SourceOptions;
@@ -18,12 +19,14 @@ use crate::flow::planner::Planner;
 use crate::flow::pulse::Live;
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::flow::{self, Applier, Uniting};
+use crate::model::operation::{Resync, ResyncState};
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
+pub use preview::{Preview, preview};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,13 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
         match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
             None => missing.push(Start::new(link, target)),
+            Some(_) if is_lost(&link).await? => {
+                let mut start = Start::new(Arc::clone(&link), target);
+                // What was deleted while nobody read is told by the tombstones.
+                start.is_fresh = false;
+                start.anew().await?.checkpoint().await?;
+                info!(event = "resync_all", link = %link.id, "the link begins anew, and every table is compared");
+            }
             Some(checkpoint) => {
                 let never_moved = checkpoint.seq == 0;
                 begun.push((Arc::clone(&link), checkpoint));
@@ -81,6 +91,18 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         }
     }
     Ok(())
+}
+
+/// Is every table of the link asked to be copied anew? Then its place in the log is worth nothing, and may be lost.
+async fn is_lost(link: &LinkSpec) -> Result<bool> {
+    let mut node = Node::connect(&link.target.access, link.target.engine).await?;
+    let asked = node.resyncs(&link.sync, Some(&link.id)).await?;
+    node.close().await;
+    let is_asked = |table: &TableId| {
+        let is_it = |resync: &Resync| resync.table == *table && resync.state == ResyncState::Asked;
+        asked.iter().any(is_it)
+    };
+    Ok(link.target.tables.iter().all(is_asked))
 }
 
 /// `unused`: links with a checkpoint that nothing has moved yet. `has_begun`: one of them, or another, was copied.
@@ -337,6 +359,7 @@ impl Start {
             .await?;
         let mut checkpoint = taken.ok_or_else(|| Error::bug("read back a checkpoint that was there"))?;
         checkpoint.source_identity = identity;
+        checkpoint.settle = None;
         let link = Arc::clone(&self.link);
         let mut applier = Applier::new(self.target, self.link, checkpoint);
         applier.begin(position).await?;

@@ -13,6 +13,7 @@ pairs! {
     a_killed_resync_goes_on_under_load => a_killed_resync_goes_on_under_load;
     a_run_that_ends_by_itself_waits_for_it => a_run_that_ends_by_itself_waits_for_it;
     a_new_table_joins => a_new_table_joins;
+    a_lost_slot_is_made_up_for => a_lost_slot_is_made_up_for;
     only_tables_of_started_links_are_copied => only_tables_of_started_links_are_copied;
 }
 
@@ -259,4 +260,40 @@ async fn a_new_table_joins(pair: Pair) {
     harness::wait_equal(&scene.a, &scene.b, "late_word", &["id"], &columns, LIMIT).await;
     assert_eq!(scene.b.count("late_word WHERE w = 'new'").await, 1);
     scene.assert_no_conflicts().await;
+}
+
+/// The slot is gone, and both sides were written to: every table is compared, and what was missed made up for.
+async fn a_lost_slot_is_made_up_for(pair: Pair) {
+    for way in [Way::Merge, Way::AToB] {
+        let mut scene = Scene::new("resync_lost", pair, way, &[ITEM, WORD]).await;
+        fill(&scene, Side::A).await;
+        scene.start().await;
+        scene.wait_equal().await;
+        scene.stop().await;
+        let slot = format!(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE '%{}%'",
+            scene.sync
+        );
+        scene.exec(Side::A, &slot).await;
+        let missed = "UPDATE item SET n = -5 WHERE id < 20; DELETE FROM item WHERE id BETWEEN 20 AND 39;
+            INSERT INTO item VALUES (3000, 'missed', 1, NULL); INSERT INTO word VALUES ('missed', 1)";
+        scene.exec(Side::A, missed).await;
+        if way == Way::Merge {
+            scene
+                .exec(
+                    Side::B,
+                    "UPDATE item SET n = -6 WHERE id BETWEEN 15 AND 24; INSERT INTO word VALUES ('b', 2)",
+                )
+                .await;
+        }
+        let run = scene.lock.run(&["run", "--once"]).await;
+        assert_eq!(run.code, 7, "{run:?}");
+        assert!(run.stderr.contains("tidelock resync --all"), "{run:?}");
+        scene.lock.ok(&["resync", "--all", "--execute"]).await;
+        scene.run().await;
+        over(&mut scene).await;
+        scene.wait_equal().await;
+        assert_eq!(scene.b.count("item WHERE id BETWEEN 25 AND 39").await, 0);
+        assert_eq!(scene.b.count("item WHERE id = 3000").await, 1);
+    }
 }

@@ -16,8 +16,11 @@ use std::sync::Arc;
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// The table, as any node calls it
-    #[arg(value_name = "TABLE")]
-    table: String,
+    #[arg(value_name = "TABLE", required_unless_present = "all", conflicts_with = "all")]
+    table: Option<String>,
+    /// Every table, from where the source's log ends now: the way back where a slot or a binlog is lost
+    #[arg(long)]
+    all: bool,
     /// Only this sync
     #[arg(long, value_name = "NAME")]
     sync: Option<String>,
@@ -52,27 +55,29 @@ struct Copy {
 pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let links = links(face, options).await?;
     let mut copies = Vec::with_capacity(links.len());
-    for (link, place) in &links {
-        copies.push(look(link, *place).await?);
+    for (link, places) in &links {
+        for place in places {
+            copies.push(look(link, *place).await?);
+        }
     }
     if options.execute {
         let operator = instance::operator();
-        for (link, place) in &links {
+        for (link, places) in &links {
             let mut target = Node::connect(&link.target.access, link.target.engine).await?;
-            let table: Vec<TableId> = link.target.tables.get(*place).cloned().into_iter().collect();
+            let tables = &link.target.tables;
+            let tables: Vec<TableId> = places
+                .iter()
+                .filter_map(|place| tables.get(*place).cloned())
+                .collect();
             target
-                .ask_resync((&link.sync, &link.id), &table, &operator)
+                .ask_resync((&link.sync, &link.id), &tables, &operator)
                 .await?;
             target.close().await;
         }
     }
     let next_steps = match options.execute {
         true => vec!["tidelock status".to_owned()],
-        false => vec![format!(
-            "tidelock resync '{}'{} --execute",
-            options.table,
-            flags(options)
-        )],
+        false => vec![format!("tidelock resync {} --execute", arguments(options))],
     };
     if face.json {
         return face.document(&Document {
@@ -93,16 +98,20 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn flags(options: &Options) -> String {
+fn arguments(options: &Options) -> String {
     let flag = |name: &str, value: &Option<String>| {
         let value = value.as_ref();
         value.map_or_else(String::new, |value| format!(" --{name} {value}"))
     };
-    flag("sync", &options.sync) + &flag("from", &options.from)
+    let what = options
+        .table
+        .as_ref()
+        .map_or_else(|| "--all".to_owned(), |table| format!("'{table}'"));
+    what + &flag("sync", &options.sync) + &flag("from", &options.from)
 }
 
-/// The links that have the table, with its place among theirs.
-async fn links(face: &Face, options: &Options) -> Result<Vec<(Arc<LinkSpec>, usize)>> {
+/// The links that are meant, with the places of the tables among theirs.
+async fn links(face: &Face, options: &Options) -> Result<Vec<(Arc<LinkSpec>, Vec<usize>)>> {
     let config = face.load()?;
     let (mut found, mut first) = (Vec::new(), None);
     for sync in select(&config, options.sync.as_deref())? {
@@ -115,8 +124,13 @@ async fn links(face: &Face, options: &Options) -> Result<Vec<(Arc<LinkSpec>, usi
             {
                 continue;
             }
-            match anew::place_of(&link, &options.table) {
-                Ok(place) => found.push((link, place)),
+            let Some(table) = &options.table else {
+                let all = (0..link.target.tables.len()).collect();
+                found.push((link, all));
+                continue;
+            };
+            match anew::place_of(&link, table) {
+                Ok(place) => found.push((link, vec![place])),
                 Err(error) => first = first.or(Some(error)),
             }
         }

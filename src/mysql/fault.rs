@@ -4,7 +4,7 @@
 //! Owns: the one table of both servers' errors. Pure. docs/errors.md tells the same to people.
 //! A number that is not listed is definite: trying again blindly can hide its cause.
 
-use crate::error::{Class, NEW_COPY, Reason, SEE_GRANTS};
+use crate::error::{Class, LOST, Reason, SEE_GRANTS};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -149,7 +149,7 @@ fn log(message: &str) -> Fault {
         let hint = "SET GLOBAL max_allowed_packet = 1073741824;";
         (Class::Definite, Reason::Other, Some(hint))
     } else {
-        (Class::Definite, Reason::PositionLost, Some(NEW_COPY))
+        (Class::Definite, Reason::PositionLost, Some(LOST))
     };
     Fault { class, reason, hint }
 }

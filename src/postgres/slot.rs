@@ -8,7 +8,7 @@
 use super::replication::Replication;
 use super::{fail, sql};
 use crate::access::Access;
-use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::error::{Error, LOST, NEW_COPY, Reason, Result};
 use crate::model::position::{lsn_text, parse_lsn};
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, publication_name};
@@ -63,7 +63,7 @@ pub(super) fn missing(name: &str) -> Error {
     Error::definite(format!("read replication slot {name}"))
         .reason(Reason::PositionLost)
         .why("it does not exist, so the server no longer keeps the log from our checkpoint on")
-        .hint(NEW_COPY)
+        .hint(LOST)
 }
 
 impl Slot {
@@ -109,7 +109,7 @@ impl Slot {
             ))
             .reason(Reason::PositionLost)
             .why(why)
-            .hint(NEW_COPY))
+            .hint(LOST))
         };
         if self.lost {
             return lost("the server threw the log it needs away (max_slot_wal_keep_size)".to_owned());

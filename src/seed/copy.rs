@@ -16,7 +16,7 @@ use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Class, Error, Reason, Result, new_copy};
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
-use crate::flow::{self, Applier, Uniting};
+use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
 use crate::model::position::Position;
 use crate::model::schema::{Table, TableId};
@@ -67,6 +67,7 @@ pub(super) struct Work {
     tables: HashMap<TableId, Passing>,
     open: Mutex<VecDeque<Chunk>>,
     pulse: Arc<Pulse>,
+    throttle: Throttle,
     stop: CancellationToken,
 }
 
@@ -334,6 +335,7 @@ impl Work {
             tables,
             open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
             pulse: Arc::clone(pulse),
+            throttle: Throttle::new(link.limits.copy_bytes_per_second),
             stop: stop.clone(),
         }
     }
@@ -450,6 +452,7 @@ impl Work {
                 How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
                 How::Bury => applier.bury(&layers).await?,
             };
+            self.throttle.spend(bytes as u64).await;
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
         }

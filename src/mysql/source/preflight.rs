@@ -6,7 +6,7 @@
 use super::dump::Dump;
 use super::tables::Facts;
 use crate::access::{Access, SourceOptions as Options};
-use crate::error::{Error, NEW_COPY, Reason, Result};
+use crate::error::{Error, LOST, NEW_COPY, Reason, Result};
 use crate::model::origin::CONTROL;
 use crate::model::position::{FilePosition, GtidSet, MariaGtids, Position, PositionError};
 use crate::model::schema::TableId;
@@ -263,7 +263,7 @@ fn lost(why: String) -> Error {
     Error::definite("continue reading the binlog")
         .reason(Reason::PositionLost)
         .why(why)
-        .hint(NEW_COPY)
+        .hint(LOST)
 }
 
 async fn text(conn: &mut Conn, sql: &str) -> Result<String> {
