@@ -17,7 +17,7 @@ mod copy;
 mod resync;
 mod tombstones;
 
-pub use copy::{Snapshot, settle_position, start_position};
+pub use copy::{Snapshot, settle_position, start_position, visible};
 
 use crate::access::{Access, SourceOptions};
 use crate::error::{Error, Halt, Result, of_sync};

@@ -119,7 +119,8 @@ async fn with_copies(
     let mut empty: BTreeSet<String> = BTreeSet::new();
     for start in &mut copies {
         // Its target holds our own rows, and its way back has begun: who reads from the source has read before.
-        if start.noted().await?.is_some() {
+        start.noted = start.note_of_before().await?;
+        if start.noted.is_some() {
             has_begun = true;
             continue;
         }
@@ -163,8 +164,9 @@ async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Re
             None => start.begun().await?.pending().await?,
         });
     }
-    for start in copies {
+    for mut start in copies {
         let pulse = live.of(&start.link.sync, &start.link.id);
+        start.noted = start.note_of_before().await?;
         start.copy(stop, &pulse).await?;
     }
     Ok(())
@@ -259,6 +261,8 @@ struct Start {
     is_fresh: bool,
     /// The copy takes along what was deleted: other links from its source have told their targets.
     copies_tombstones: bool,
+    /// Its copy is noted in the target already: it goes on from there.
+    noted: Option<copy::Noted>,
     /// The target holds rows, which meet the copied ones.
     uniting: Option<Uniting>,
 }
@@ -311,6 +315,7 @@ impl Start {
             target,
             is_fresh: true,
             copies_tombstones: false,
+            noted: None,
             uniting: None,
         }
     }

@@ -1,27 +1,20 @@
 //! The first copy while things die and users write: it goes on with what is not done, and is right in the end.
-//!
-//! A copy is stopped at a known place by a row that somebody else has inserted into the target and not committed: the
-//! chunk that brings the same key waits for it.
+//! How a copy is stopped at a known place, `scenario::copying` says.
 #![allow(clippy::unwrap_used)]
 
 mod harness;
 mod scenario;
 
-use harness::{Options, Rows, Session, eventually};
-use scenario::{LIMIT, NEW, OLD, Pair, Scene, Side, Table, Way, numbers};
+use harness::{Options, Session, eventually};
+use scenario::copying::{ONE_BY_ONE, SEATS};
+use scenario::{LIMIT, NEW, OLD, Pair, Scene, Side, Table, Way};
 
 pairs! {
     killed_copy_goes_on => killed_copy_goes_on;
     killed_copy_of_a_merge_goes_on => killed_copy_of_a_merge_goes_on;
     keys_of_all_orders_are_cut => keys_of_all_orders_are_cut;
+    a_users_row_in_the_way_is_recorded => a_users_row_in_the_way_is_recorded;
 }
-
-const SEAT: Table = Table {
-    name: "seat",
-    body: "id bigint NOT NULL PRIMARY KEY, place int UNIQUE, body {text}, n int",
-    key: &["id"],
-    columns: &["place", "body", "n"],
-};
 
 /// Keys that each server orders in its own way.
 const WORD: Table = Table {
@@ -31,77 +24,8 @@ const WORD: Table = Table {
     columns: &[],
 };
 
-const ONE_BY_ONE: &str = "[limits]\ncopy_workers = 1\nchunk_rows_max = 100";
-
-/// 1000 seats, in ten chunks; on PostgreSQL with a column that the log leaves out where it did not change.
-async fn fill(scene: &Scene, from: Side) {
-    if scene.db(from).kind().is_postgres() {
-        scene
-            .exec(from, "ALTER TABLE seat ALTER COLUMN body SET STORAGE EXTERNAL")
-            .await;
-    }
-    let rows = format!(
-        "INSERT INTO seat SELECT i + 1, i + 1, repeat('x', 3000), 0 FROM {}",
-        numbers(1000)
-    );
-    scene.exec(from, &rows).await;
-}
-
-/// Keeps the chunk of row 550 from being done.
-async fn obstacle(scene: &Scene, to: Side) -> Session {
-    let mut session = scene.db(to).session().await;
-    if !scene.db(to).kind().is_postgres() {
-        // Nothing but its row is locked, by no trigger of ours and by no gap.
-        session.exec("SET @tidelock_apply = 1").await;
-        session
-            .exec("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            .await;
-    }
-    session.exec("BEGIN").await;
-    session
-        .exec("INSERT INTO seat VALUES (550, -1, 'obstacle', 0)")
-        .await;
-    session
-}
-
-/// Runs until the chunks before row 550 are done, and returns them.
-async fn run_into(scene: &mut Scene, to: Side) -> Rows {
-    scene.run().await;
-    wait_done(scene, to, 5).await;
-    done(scene, to).await
-}
-
-async fn wait_done(scene: &mut Scene, to: Side, count: usize) {
-    eventually(LIMIT, "chunks are done", async || {
-        done(scene, to).await.len() >= count
-    })
-    .await;
-}
-
-async fn done(scene: &Scene, to: Side) -> Rows {
-    let sql = format!(
-        "SELECT table_name, number, copied_rows, epoch, done_at FROM tidelock.chunk \
-         WHERE sync = '{}' AND state = 'done' ORDER BY 1, 2",
-        scene.sync
-    );
-    scene.db(to).rows(&sql).await
-}
-
-/// All chunks are done, and those that were done before are as they were.
-async fn assert_went_on(scene: &Scene, to: Side, before: &Rows) {
-    let after = done(scene, to).await;
-    assert_eq!(
-        after.len(),
-        12,
-        "ten chunks of seats, an empty last one, and one of probes"
-    );
-    for chunk in before {
-        assert!(after.contains(chunk), "done again: {chunk:?}, now {after:?}");
-    }
-    let open = "SELECT count(*) FROM tidelock.chunk WHERE state <> 'done' AND sync = ";
-    let open = format!("{open}'{}'", scene.sync);
-    assert_eq!(scene.db(to).one(&open).await, "0");
-}
+/// Ten of seats, an empty last one, and one of probes.
+const CHUNKS: usize = 12;
 
 /// What users do between the death of a copy and its going on. Every unique value that moves here is read twice, by a
 /// chunk before the death and by one after it.
@@ -141,20 +65,20 @@ async fn assert_told(scene: &Scene) {
 
 async fn killed(pair: Pair, way: Way, from: Side) {
     let to = from.other();
-    let mut scene = Scene::new("copykill", pair, way, &[SEAT]).await;
-    let seed = if from == Side::A { "from:a" } else { "from:b" };
-    scene.configure(seed, ONE_BY_ONE);
-    fill(&scene, from).await;
+    let mut scene = Scene::new("copykill", pair, way, &[SEATS]).await;
+    scene.copies_from(from, ONE_BY_ONE);
+    scene.fill_seats(from).await;
     scene.lock.ok(&["setup", "--execute"]).await;
-    let mut obstacle = obstacle(&scene, to).await;
-    let before = run_into(&mut scene, to).await;
+    let mut obstacle = scene.obstacle(to).await;
+    let before = scene.run_into(to).await;
     assert_told(&scene).await;
     scene.lock.kill9().await;
     scene.exec(from, MEANWHILE).await;
     obstacle.exec("ROLLBACK").await;
     scene.run().await;
     scene.wait_equal().await;
-    assert_went_on(&scene, to, &before).await;
+    let after = scene.assert_went_on(to, &before).await;
+    assert_eq!(after.len(), CHUNKS);
     assert_eq!(scene.db(to).count("seat").await, 999);
     scene.assert_no_conflicts().await;
     // What is written from now on goes on as ever.
@@ -179,12 +103,86 @@ async fn killed_copy_of_a_merge_goes_on(pair: Pair) {
     killed(pair, Way::Merge, Side::A).await;
 }
 
+/// One way, a row of the target's own users that holds a value which a copied row needs goes, and is kept in the record;
+/// rows of the copy that go because the source has them no more are not.
+async fn a_users_row_in_the_way_is_recorded(pair: Pair) {
+    for (way, from) in [(Way::AToB, Side::A), (Way::BToA, Side::B)] {
+        let to = from.other();
+        let mut scene = Scene::new("copyusers", pair, way, &[SEATS]).await;
+        scene.copies_from(from, ONE_BY_ONE);
+        scene.fill_seats(from).await;
+        scene.lock.ok(&["setup", "--execute"]).await;
+        let mut obstacle = scene.obstacle(to).await;
+        scene.run_into(to).await;
+        scene.lock.kill9().await;
+        scene.exec(from, MEANWHILE).await;
+        scene
+            .exec(from, "UPDATE seat SET place = -77 WHERE id = 950")
+            .await;
+        obstacle.exec("ROLLBACK").await;
+        scene
+            .exec(to, "INSERT INTO seat VALUES (9000, -77, 'mine', 5)")
+            .await;
+        scene.run().await;
+        scene.wait_equal().await;
+        let found = scene.conflicts(to).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let of_user = &found[0];
+        assert_eq!(
+            (
+                of_user.kind.as_str(),
+                of_user.outcome.as_str(),
+                of_user.operation.as_str()
+            ),
+            ("multiple_unique_conflicts", "applied", "delete")
+        );
+        let image = of_user.local.as_ref().unwrap().to_string();
+        assert!(image.contains("mine") && image.contains("9000"), "{image}");
+        assert_eq!((&of_user.base, &of_user.incoming), (&None, &None));
+    }
+}
+
+/// Whose value an index over an expression keeps apart, nobody can name: such a row is not looked for, and recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clash_by_an_expression_is_recorded() {
+    let seats = Table {
+        body: "id bigint NOT NULL PRIMARY KEY, place int, body {text}, n int",
+        ..SEATS
+    };
+    let mut scene = Scene::new("copyexpr", NEW, Way::AToB, &[seats]).await;
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(side, "CREATE UNIQUE INDEX seat_place ON seat ((place + 0))")
+            .await;
+    }
+    scene.copies_from(Side::A, ONE_BY_ONE);
+    scene.fill_seats(Side::A).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run_into(Side::B).await;
+    scene.lock.kill9().await;
+    scene
+        .exec(
+            Side::A,
+            "UPDATE seat SET place = 100005 WHERE id = 5; UPDATE seat SET place = 5 WHERE id = 800",
+        )
+        .await;
+    obstacle.exec("ROLLBACK").await;
+    scene.run().await;
+    scene.wait_equal().await;
+    let found = scene.conflicts(Side::B).await;
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (one.kind.as_str(), one.key.to_string()))
+        .collect();
+    assert_eq!(told, [("multiple_unique_conflicts", "[800]".to_owned())]);
+}
+
 /// Chunks of a few rows by keys of texts, decimals and dates: each row is in just one of them.
 async fn keys_of_all_orders_are_cut(pair: Pair) {
     for (way, from) in [(Way::AToB, Side::A), (Way::BToA, Side::B)] {
         let mut scene = Scene::new("copykeys", pair, way, &[WORD]).await;
-        let seed = if from == Side::A { "from:a" } else { "from:b" };
-        scene.configure(seed, "[limits]\ncopy_workers = 3\nchunk_rows_max = 7");
+        scene.copies_from(from, "[limits]\ncopy_workers = 3\nchunk_rows_max = 7");
         let words = [
             "", "a", "B", "it''s", "Zz", "a b", "a-b", "é", "zebra", "🌊", "10", "9",
         ];
@@ -223,13 +221,12 @@ async fn servers_killed(pair: Pair, way: Way, from: Side) {
         durable: true,
         ..Options::default()
     };
-    let mut scene = Scene::private(pair, way, &[SEAT], &options).await;
-    let seed = if from == Side::A { "from:a" } else { "from:b" };
-    scene.configure(seed, ONE_BY_ONE);
-    fill(&scene, from).await;
+    let mut scene = Scene::private(pair, way, &[SEATS], &options).await;
+    scene.copies_from(from, ONE_BY_ONE);
+    scene.fill_seats(from).await;
     scene.lock.ok(&["setup", "--execute"]).await;
-    let _obstacle = obstacle(&scene, to).await;
-    let before = run_into(&mut scene, to).await;
+    let _obstacle = scene.obstacle(to).await;
+    let before = scene.run_into(to).await;
     for side in [from, to] {
         let db = if side == Side::A {
             &mut scene.a
@@ -244,7 +241,8 @@ async fn servers_killed(pair: Pair, way: Way, from: Side) {
         }
     }
     scene.wait_equal().await;
-    assert_went_on(&scene, to, &before).await;
+    let after = scene.assert_went_on(to, &before).await;
+    assert_eq!(after.len(), CHUNKS);
     scene.assert_no_conflicts().await;
 }
 
@@ -261,12 +259,12 @@ async fn servers_of_a_copy_from_mariadb_killed() {
 /// A slot that is gone takes the position with it: the copy does not go on, and says how to begin anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn position_lost_in_the_middle_is_told() {
-    let mut scene = Scene::new("copylost", NEW, Way::AToB, &[SEAT]).await;
-    scene.configure("from:a", ONE_BY_ONE);
-    fill(&scene, Side::A).await;
+    let mut scene = Scene::new("copylost", NEW, Way::AToB, &[SEATS]).await;
+    scene.copies_from(Side::A, ONE_BY_ONE);
+    scene.fill_seats(Side::A).await;
     scene.lock.ok(&["setup", "--execute"]).await;
-    let mut obstacle = obstacle(&scene, Side::B).await;
-    run_into(&mut scene, Side::B).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run_into(Side::B).await;
     scene.lock.kill9().await;
     obstacle.exec("ROLLBACK").await;
     let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()";
@@ -289,11 +287,37 @@ async fn position_lost_in_the_middle_is_told() {
     scene.assert_equal().await;
 }
 
+/// A row that somebody keeps locked for longer than the server lets anybody wait holds up its chunk, and no other: the
+/// image is kept, and what was done is not looked at again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunk_that_loses_is_tried_again() {
+    let impatient = ["--innodb-lock-wait-timeout=1"];
+    let mut scene = Scene::with_b("copytries", NEW, Way::AToB, &[SEATS], &impatient).await;
+    scene.copies_from(Side::A, "[limits]\ncopy_workers = 2\nchunk_rows_max = 100");
+    scene.fill_seats(Side::A).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let mut obstacle = scene.obstacle(Side::B).await;
+    scene.run().await;
+    eventually(LIMIT, "all but one are done", async || {
+        scene.chunks_done(Side::B).await.len() == CHUNKS - 1
+    })
+    .await;
+    let before = scene.chunks_done(Side::B).await;
+    eventually(LIMIT, "it is tried again and again", async || {
+        scene.lock.log().matches("the chunk is tried again").count() >= 2
+    })
+    .await;
+    obstacle.exec("ROLLBACK").await;
+    scene.wait_equal().await;
+    scene.assert_went_on(Side::B, &before).await;
+    assert!(!scene.lock.log().contains("interrupted"), "{}", scene.lock.log());
+}
+
 /// A commit that waits for a standby is in the log before anybody sees it. A copy that opens a window in the log, reads
 /// the rows and leaves out what was logged before the window loses it; ours begins when it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stalled_commit_is_not_lost() {
-    let mut scene = Scene::private(NEW, Way::AToB, &[SEAT], &Options::default()).await;
+    let mut scene = Scene::private(NEW, Way::AToB, &[SEATS], &Options::default()).await;
     scene
         .exec(Side::A, "INSERT INTO seat VALUES (1, 10, 'x', 10)")
         .await;

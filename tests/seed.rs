@@ -76,6 +76,8 @@ async fn copy_while_users_write(pair: Pair) {
         });
         scene.run().await;
         writer.await.unwrap();
+        // A probe in a table that is still to be filled would be refused.
+        scene.streaming().await;
         scene.wait_equal().await;
         assert_eq!(
             scene.a.one("SELECT count(*) FROM item WHERE name = 'new'").await,

@@ -6,8 +6,9 @@ use super::{Node, Target};
 use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
 use crate::error::Result;
+use crate::model::conflict::ConflictKind;
 use crate::model::position::Position;
-use crate::model::schema::{Engine, Table};
+use crate::model::schema::{Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Lane};
 use crate::model::value::Row;
 use crate::{mysql, postgres};
@@ -104,6 +105,17 @@ impl Snapshot {
         }
     }
 
+    /// Its rows are not wanted any more.
+    pub async fn leave_table(&mut self) -> Result<()> {
+        match self {
+            Snapshot::Postgres(snapshot) => {
+                snapshot.leave_table();
+                Ok(())
+            }
+            Snapshot::Mysql(snapshot) => snapshot.leave_table().await,
+        }
+    }
+
     /// The settle position, where the image is not exact.
     pub async fn close(self) -> Result<Option<Position>> {
         match self {
@@ -145,6 +157,14 @@ pub async fn settle_position(engine: Engine, access: &Access) -> Result<Position
     }
 }
 
+/// Until sessions that begin to read see all that is logged of the table up to the position.
+pub async fn visible(engine: Engine, access: &Access, position: &Position, table: &TableId) -> Result<()> {
+    match engine {
+        Engine::Postgres => postgres::visible::wait(access, table).await,
+        Engine::Mysql | Engine::Mariadb => mysql::visible::wait(access, position).await,
+    }
+}
+
 impl Node {
     /// The keys that cut a table into chunks of so many rows.
     pub async fn bounds(&mut self, table: &CatalogTable, rows: u64) -> Result<Vec<Bound>> {
@@ -182,6 +202,16 @@ impl Target {
 
     pub async fn chunk_done(&mut self, link: (&str, &str), epoch: i64, chunk: &Chunk) -> Result<()> {
         on_target!(self, target => target.chunk_done(link, epoch, chunk).await)
+    }
+
+    pub async fn withdraw(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        kind: ConflictKind,
+        keys: &[String],
+    ) -> Result<()> {
+        on_target!(self, target => target.withdraw(link, table, kind, keys).await)
     }
 
     pub async fn open_lanes(&mut self, link: (&str, &str), count: i16, seq: i64) -> Result<()> {

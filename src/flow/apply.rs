@@ -340,6 +340,7 @@ impl Applier {
         let filled = self.filled(&plan, &layer.changes).await?;
         let changes = filled.as_deref().unwrap_or(&layer.changes);
         let mut conflicts: Vec<Conflict> = Vec::new();
+        self.withdraw(&plan, changes, layer.empties).await?;
         self.note_unraised(&plan, changes);
         self.decided_meanwhile(&plan, changes).await?;
         self.overtaken(&plan, changes, &mut conflicts).await?;

@@ -7,7 +7,8 @@
 use super::sql::{Sql, optional, push, separated, text};
 use super::{fail, status};
 use crate::error::{Error, Result};
-use crate::model::conflict::{Conflict, ConflictFilter, Settled, Settling, StoredConflict};
+use crate::model::conflict::{Conflict, ConflictFilter, ConflictKind, Settled, Settling, StoredConflict};
+use crate::model::schema::TableId;
 use crate::model::stamp::{Kind, Rank, Stamp};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Row, Value, params};
@@ -102,6 +103,28 @@ pub(super) fn settle_sql(sync: &str, ids: &[String], settling: Settling<'_>) -> 
     push(&mut out, ")");
     if !settling.overrides {
         push(&mut out, " AND outcome = 'open'");
+    }
+    out
+}
+
+/// Without keys all of the table's are meant.
+pub(super) fn withdraw_sql(link: (&str, &str), table: &TableId, kind: ConflictKind, keys: &[String]) -> Sql {
+    let mut out = Sql::from("DELETE FROM tidelock.conflict WHERE outcome = 'applied'");
+    let texts = [
+        (" AND sync = ", link.0),
+        (" AND link = ", link.1),
+        (" AND schema_name = ", &table.schema),
+        (" AND table_name = ", &table.name),
+        (" AND kind = ", kind.name()),
+    ];
+    for (column, value) in texts {
+        push(&mut out, column);
+        text(value, &mut out);
+    }
+    if !keys.is_empty() {
+        push(&mut out, " AND key_json IN (");
+        separated(keys, ", ", &mut out, |key, out| text(key, out));
+        push(&mut out, ")");
     }
     out
 }

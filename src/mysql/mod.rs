@@ -26,6 +26,7 @@ pub mod sql;
 pub mod status;
 pub mod target;
 pub mod tombstones;
+pub mod visible;
 pub mod waits;
 pub mod wire;
 
@@ -109,7 +110,8 @@ async fn connect_to(access: &Access) -> Result<Conn> {
         writable(&mut conn, &doing).await?;
     }
     if let Some(name) = &access.session {
-        operations::note_session(&mut conn, name).await;
+        let id = conn.id();
+        operations::note_session(&mut conn, id, name).await;
     }
     Ok(conn)
 }

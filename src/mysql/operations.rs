@@ -131,12 +131,13 @@ pub async fn release_lease(conn: &mut Conn, sync: &str, link: &str, instance: &s
 
 /// Notes the session, so that another copy can end it. Where that fails (the server takes no writes, say), taking
 /// over has to wait for the server to notice that this session is dead; the epoch protects the rows all the same.
-pub(super) async fn note_session(conn: &mut Conn, name: &SessionName) {
-    let id = u64::from(conn.id());
+/// `id`: of this session, or of one that reads no answers.
+pub(super) async fn note_session(conn: &mut Conn, id: u32, name: &SessionName) {
+    let id = u64::from(id);
     let noted = async {
         let found = seen(conn).await?;
-        match found.into_iter().find(|(other, _)| *other == id) {
-            Some((_, address)) => {
+        match found.into_iter().find(|session| session.id == id) {
+            Some(Seen { address, .. }) => {
                 let [sync, link, instance] = [&name.sync, &name.link, &name.instance].map(|text| hex(text));
                 let address = hex(&address);
                 let note = format!(
@@ -152,30 +153,38 @@ pub(super) async fn note_session(conn: &mut Conn, name: &SessionName) {
     }
 }
 
-/// Notes the session it runs in, which reads no answers. MySQL fails where at that moment it shows the account a
-/// statement with a 4-byte character: see [`seen`].
-pub(super) fn note(name: &SessionName) -> String {
-    format!(
-        "REPLACE INTO tidelock.session (id, address, sync, link, instance) \
-         SELECT id, host, {}, {}, {} FROM information_schema.processlist WHERE id = CONNECTION_ID()",
-        hex(&name.sync),
-        hex(&name.link),
-        hex(&name.instance)
-    )
-}
-
 /// Right whatever a session takes a backslash for.
 fn hex(text: &str) -> String {
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("CONVERT(X'{hex}' USING utf8mb4)")
 }
 
-/// Numbers and addresses of the sessions that the server shows to this account. Not from
+/// A session as the server shows it.
+pub(super) struct Seen {
+    pub(super) id: u64,
+    pub(super) user: String,
+    address: String,
+    /// Seconds in its state.
+    pub(super) time: i64,
+    pub(super) state: String,
+}
+
+/// The sessions that the server shows to this account: its own, or with PROCESS all of them. Not from
 /// `information_schema.processlist`: MySQL answers error 3854 there while any of them runs a statement with a 4-byte
 /// character, which its column for statements cannot hold.
-async fn seen(conn: &mut Conn) -> mysql_async::Result<Vec<(u64, String)>> {
+pub(super) async fn seen(conn: &mut Conn) -> mysql_async::Result<Vec<Seen>> {
     let rows: Vec<mysql_async::Row> = conn.query("SHOW PROCESSLIST").await?;
-    let session = |row: &mysql_async::Row| Some((row.get_opt("Id")?.ok()?, row.get_opt("Host")?.ok()?));
+    let session = |row: &mysql_async::Row| {
+        let time: Option<i64> = row.get_opt("Time")?.unwrap_or_default();
+        let state: Option<String> = row.get_opt("State")?.unwrap_or_default();
+        Some(Seen {
+            id: row.get_opt("Id")?.ok()?,
+            user: row.get_opt("User")?.ok()?,
+            address: row.get_opt("Host")?.ok()?,
+            time: time.unwrap_or_default(),
+            state: state.unwrap_or_default(),
+        })
+    };
     Ok(rows.iter().filter_map(session).collect())
 }
 
@@ -190,7 +199,7 @@ pub async fn end_sessions(conn: &mut Conn, sync: &str, link: &str, instance: &st
         .await
         .map_err(|error| fail(&*doing, error))?;
     // A number comes again after a restart of the server; the address behind it is another then.
-    found.retain(|noted| seen.contains(noted));
+    found.retain(|(id, address)| seen.iter().any(|seen| seen.id == *id && seen.address == *address));
     for (id, _) in &found {
         match conn.query_drop(format!("KILL CONNECTION {id}")).await {
             Ok(()) => {}
@@ -199,7 +208,7 @@ pub async fn end_sessions(conn: &mut Conn, sync: &str, link: &str, instance: &st
         }
     }
     // What is left of sessions that ended, of ours too.
-    let alive: Vec<String> = seen.iter().map(|(id, _)| id.to_string()).collect();
+    let alive: Vec<String> = seen.iter().map(|seen| seen.id.to_string()).collect();
     let forget = format!(
         "DELETE FROM tidelock.session WHERE sync = :sync AND link = :link
             AND (instance <> :instance OR id NOT IN ({}))",

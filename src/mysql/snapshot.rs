@@ -1,7 +1,7 @@
 //! The first copy's source side: every row of the tables as of one moment, and where the log goes on from there.
 //!
 //! MariaDB tells the exact position of a consistent snapshot. MySQL does not: there the log is read from the position
-//! *before* the snapshot, and until the position *after* it (the settle position) changes may already be in the copy.
+//! *before* the snapshot, all of which is visible in it (see `visible`), and until the position *after* it (the settle position) changes may already be in the copy.
 //!
 //! A copy that broke off goes on with images of a later moment, and so has a settle position on each.
 //!
@@ -12,7 +12,7 @@
 use super::codec::decode_select;
 use super::source::{Quiet, begun, current_position, serves, settings};
 use super::sql::{beside, quote, range, table as quoted_table};
-use super::{Flavor, connect, fail, flavor};
+use super::{Flavor, connect, fail, flavor, visible};
 use crate::access::{Access, SourceOptions as Options};
 use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
@@ -45,6 +45,8 @@ pub struct Snapshot {
     batches: mpsc::Receiver<Result<Vec<Row>>>,
     task: JoinHandle<Conn>,
     rest: VecDeque<Row>,
+    /// Batches of a table are under way.
+    is_open: bool,
 }
 
 impl Snapshot {
@@ -91,6 +93,10 @@ impl Snapshot {
         forget_tombstones(&mut conn, options).await?;
         let before = current_position(&mut conn, flavor).await?;
         let quiet = Quiet::begin(&mut conn, flavor, matches!(before, Position::Gtid(_))).await?;
+        if flavor == Flavor::Mysql {
+            // The log may hold commits that nobody sees yet: they would be in neither.
+            visible::until(&mut conn, flavor, &before).await?;
+        }
         begin(&mut conn).await?;
         let start = match flavor {
             Flavor::Mysql => begun(&conn, &options.access, before).await?,
@@ -140,6 +146,7 @@ impl Snapshot {
             batches,
             task,
             rest: VecDeque::new(),
+            is_open: false,
         }
     }
 
@@ -155,17 +162,28 @@ impl Snapshot {
     /// The table before must have been read to its end.
     pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
         let asked = self.requests.send((table.clone(), range.clone())).await;
-        asked.map_err(|_| self.task_ended())
+        asked.map_err(|_| self.task_ended())?;
+        self.is_open = true;
+        Ok(())
     }
 
     /// At most `rows_max` rows, in no order; none when the table is done.
     pub async fn rows(&mut self, rows_max: usize) -> Result<Vec<Row>> {
         if self.rest.is_empty() {
             let batch = self.batches.recv().await.ok_or_else(|| self.task_ended())?;
+            self.is_open = batch.as_ref().is_ok_and(|rows| !rows.is_empty());
             self.rest = batch.map_err(|error| error.node(&self.node))?.into();
         }
         let count = rows_max.min(self.rest.len());
         Ok(self.rest.drain(..count).collect())
+    }
+
+    /// The rest of its rows passes unseen: the session is busy until they are sent.
+    pub async fn leave_table(&mut self) -> Result<()> {
+        while self.is_open {
+            self.rows(BATCH_ROWS_MAX).await?;
+        }
+        Ok(())
     }
 
     fn task_ended(&self) -> Error {
@@ -236,7 +254,7 @@ async fn begin(conn: &mut Conn) -> Result<()> {
 }
 
 /// The exact position of this session's snapshot.
-async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
+pub(super) async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
     let doing = "read the snapshot's position";
     let status: Vec<(String, String)> = conn
         .query("SHOW STATUS WHERE Variable_name IN ('Binlog_snapshot_file', 'Binlog_snapshot_position')")

@@ -26,7 +26,7 @@ use super::{Flavor, connect, evidence, fail, flavor};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Class, Error, Reason, Result};
-use crate::model::conflict::{Conflict, Local, Settling};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Settling};
 use crate::model::operation::{HeldTable, gone, not_leased};
 use crate::model::origin::Segment;
 use crate::model::schema::TableId;
@@ -446,6 +446,23 @@ impl Target {
             ..conflict.clone()
         };
         evidence::record(sync, link, &[without_images], position)
+    }
+
+    /// In the open transaction: what was recorded of these rows, or of all of the table's, was none.
+    pub async fn withdraw(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        kind: ConflictKind,
+        keys: &[String],
+    ) -> Result<()> {
+        match self
+            .packet(&[&evidence::withdraw_sql(link, table, kind, keys)])
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed("withdraw records of conflicts", error)),
+        }
     }
 
     /// In the open transaction: notes how recorded conflicts were settled. Returns how many records there were.

@@ -33,6 +33,10 @@ pub(super) const SETTLE: &str = "UPDATE tidelock.conflict \
     settled_by = $3, settled_how = $4 \
     WHERE id = ANY($2) AND sync = $1 AND (outcome = 'open' OR $5) RETURNING 1";
 
+/// Parameters: sync, link, schema, table, kind, and the keys; without keys all of the table's are meant.
+pub(super) const WITHDRAW: &str = "DELETE FROM tidelock.conflict WHERE outcome = 'applied' AND sync = $1 AND link = $2 \
+    AND schema_name = $3 AND table_name = $4 AND kind = $5 AND ($6::text[] = '{}' OR key_json = ANY($6))";
+
 /// The version above which a table's new rows start.
 pub(super) const FLOOR: &str = "SELECT coalesce(max(floor), 0)::bigint FROM tidelock.table_state \
     WHERE schema_name = $1 AND table_name = $2";

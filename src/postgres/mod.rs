@@ -10,6 +10,7 @@ pub mod codec;
 pub mod definition;
 pub mod evidence;
 mod fault;
+mod files;
 pub mod held;
 pub mod log;
 pub mod operations;
@@ -29,6 +30,7 @@ mod stream;
 pub mod target;
 mod tls;
 pub mod tombstones;
+pub mod visible;
 pub mod waits;
 pub mod wire;
 

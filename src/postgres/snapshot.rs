@@ -1,10 +1,12 @@
 //! The first copy's side that reads: rows of exactly the moment from which the stream goes on, and, where a copy that
 //! broke off goes on, rows of a later one.
 //!
-//! Owns: creating the slot with the snapshot exported at its start, and the transactions that read by it.
+//! Owns: creating the slot with the snapshot exported at its start, and the transactions that read by it. What rewrites
+//! a table before it is read empties it in the image: `files` tells.
 //! Refuses: keeping a slot of an earlier attempt: without a checkpoint nobody knows what was copied by it, so it is
 //! dropped and made again. Fails: transient while somebody reads the slot or old transactions keep it from starting.
 
+use super::files::Files;
 use super::relation::decode_cell;
 use super::source::slot_of;
 use super::{connect, fail, slot, sql};
@@ -18,7 +20,9 @@ use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
 const DOING: &str = "read the table's rows";
@@ -32,6 +36,10 @@ pub struct Snapshot {
     start: Position,
     /// The rows are of the moment of `start`; else of a later one.
     is_exact: bool,
+    /// As the tables lay before the image was made.
+    files: Arc<Files>,
+    /// Locked until the end, and found to lie there still.
+    kept: HashSet<TableId>,
     open: Option<OpenTable>,
 }
 
@@ -73,6 +81,7 @@ impl Snapshot {
     pub async fn now(options: &SourceOptions) -> Result<Snapshot> {
         let open = async {
             let client = connect(&options.access).await?;
+            let files = Arc::new(Files::note(&client, &options.tables).await?);
             let begun = client
                 .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 .await;
@@ -83,6 +92,8 @@ impl Snapshot {
                 client,
                 start: Position::Lsn(end),
                 is_exact: false,
+                files,
+                kept: HashSet::new(),
                 open: None,
             })
         };
@@ -109,6 +120,11 @@ impl Snapshot {
         let mut known = self.options.tables.iter();
         let known = known.find(|known| known.table.id == table.id);
         let only = known.map_or("ONLY ", |known| sql::range::only(known));
+        if !self.kept.contains(&table.id) {
+            let kept = self.files.keep(&self.client, &table.id, only).await;
+            kept.map_err(|error| self.error(error))?;
+            self.kept.insert(table.id.clone());
+        }
         let select = match table.is_beside() {
             true => sql::beside::copied(table, only, range),
             false => format!(
@@ -149,6 +165,11 @@ impl Snapshot {
         Ok(rows)
     }
 
+    /// The rest of the rows is not read; the driver lets them pass.
+    pub fn leave_table(&mut self) {
+        self.open = None;
+    }
+
     /// Where the snapshot was not exact: the position until which changes may already be in the copy.
     pub async fn close(self) -> Result<Option<Position>> {
         let ended = self.client.batch_execute("COMMIT").await;
@@ -174,6 +195,7 @@ async fn open(options: &SourceOptions, count: usize) -> Result<Vec<Snapshot>> {
         slot::remove(&client, &slot).await?;
     }
     forget_tombstones(&client, options).await?;
+    let files = Arc::new(Files::note(&client, &options.tables).await?);
     let created = slot::create(&options.access, &client, &name, true).await?;
     let doing = "read by the slot's snapshot";
     let snapshot = created
@@ -187,6 +209,8 @@ async fn open(options: &SourceOptions, count: usize) -> Result<Vec<Snapshot>> {
         client,
         start: Position::Lsn(created.start),
         is_exact: true,
+        files: Arc::clone(&files),
+        kept: HashSet::new(),
         open: None,
     };
     Ok(readers.into_iter().map(reader).collect())
@@ -209,6 +233,7 @@ async fn resume(options: &SourceOptions, from: &Position, count: usize) -> Resul
 
 async fn of_now(options: &SourceOptions, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
     let client = connect(&options.access).await?;
+    let files = Arc::new(Files::note(&client, &options.tables).await?);
     let doing = "export a snapshot to read by";
     let begun = client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -227,6 +252,8 @@ async fn of_now(options: &SourceOptions, from: &Position, count: usize) -> Resul
         client,
         start: from.clone(),
         is_exact: false,
+        files: Arc::clone(&files),
+        kept: HashSet::new(),
         open: None,
     };
     Ok(clients.into_iter().map(reader).collect())

@@ -17,7 +17,7 @@ use super::{codec, connect, evidence, fail, held, sql};
 use crate::access::Access;
 use crate::batch::{self, Group, Verb};
 use crate::error::{Error, Reason, Result};
-use crate::model::conflict::{Conflict, Local, Settling};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Settling};
 use crate::model::operation::{HeldTable, gone, not_leased};
 use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
@@ -449,6 +449,20 @@ impl Target {
                 .await?;
         }
         Ok(())
+    }
+
+    /// In the open transaction: what was recorded of these rows, or of all of the table's, was none.
+    pub async fn withdraw(
+        &mut self,
+        link: (&str, &str),
+        table: &TableId,
+        kind: ConflictKind,
+        keys: &[String],
+    ) -> Result<()> {
+        let kind = kind.name();
+        let values: [&(dyn ToSql + Sync); 6] = [&link.0, &link.1, &table.schema, &table.name, &kind, &keys];
+        let doing = "withdraw records of conflicts";
+        self.query(doing, evidence::WITHDRAW, &values).await.map(|_| ())
     }
 
     /// In the open transaction: notes how recorded conflicts were settled. Returns how many records there were.

@@ -13,7 +13,7 @@
 use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
-use crate::error::{Error, Reason, Result, new_copy};
+use crate::error::{Class, Error, Reason, Result, new_copy};
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier, Throttle, Uniting};
@@ -27,12 +27,17 @@ use crate::plan::{Address, Plan};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 /// Seqs of the lanes begin here, so that the greatest seq of the link is always its first lane's.
 pub(super) const LANE_SEQ: i64 = i64::MIN / 2;
+/// How often a chunk is tried before the whole start is.
+const TRIES_MAX: u32 = 8;
+/// Before the second try; each takes so much longer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A table of the source and how its rows become the target's.
 pub(super) struct Passing {
@@ -77,7 +82,7 @@ pub(super) struct Noted {
 
 impl Start {
     /// A copy of this link that broke off, and of which a part is done.
-    pub(super) async fn noted(&mut self) -> Result<Option<Noted>> {
+    pub(super) async fn note_of_before(&mut self) -> Result<Option<Noted>> {
         let (sync, link) = (&self.link.sync, &self.link.id);
         let is_pending = |checkpoint: &Checkpoint| checkpoint.seq == COPY_PENDING;
         let checkpoint = self.target.checkpoint(sync, link).await?;
@@ -123,7 +128,7 @@ impl Start {
     pub(super) async fn copy(mut self, stop: &CancellationToken, pulse: &Arc<Pulse>) -> Result<()> {
         pulse.set(State::Copying, "");
         let mut ends = self.ends().await?;
-        let noted = self.noted().await?;
+        let noted = self.noted.take();
         let tables = self.tables(&mut ends)?;
         let before = noted.as_ref().map_or(&[][..], |noted| &noted.chunks);
         let planned = self.planned(&ends, &tables, before).await?;
@@ -288,6 +293,19 @@ impl Start {
     }
 }
 
+/// Where a chunk was not copied.
+enum Failed {
+    /// The image may be of no use any more.
+    Reading(Error),
+    Writing(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::Writing(error)
+    }
+}
+
 /// How much this process has to copy, for whoever watches.
 pub(super) fn show(pulse: &Pulse, chunks: &[Chunk]) {
     let open = || chunks.iter().filter(|chunk| !chunk.is_done);
@@ -379,17 +397,49 @@ impl Work {
         open.pop_front()
     }
 
-    /// `false`: told to stop before it was done.
-    async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, mut chunk: Chunk) -> Result<bool> {
+    /// `false`: told to stop before it was done. Where it loses against another worker or a user of the target, it alone
+    /// is tried again.
+    async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, chunk: Chunk) -> Result<bool> {
+        let mut tries = 1;
+        loop {
+            let error = match self.attempt(reader, applier, chunk.clone()).await {
+                Ok(is_done) => return Ok(is_done),
+                Err(Failed::Writing(error)) if error.class() == Class::Transient && tries < TRIES_MAX => {
+                    error
+                }
+                Err(Failed::Writing(error) | Failed::Reading(error)) => return Err(error),
+            };
+            // Not with a connection that is lost.
+            if applier.rollback().await.is_err() {
+                return Err(error);
+            }
+            reader.leave_table().await?;
+            warn!(
+                link = %self.link.id, table = %chunk.table, chunk = chunk.number, tries, %error,
+                "the chunk is tried again"
+            );
+            tokio::time::sleep(PAUSE * tries).await;
+            tries += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        reader: &mut Snapshot,
+        applier: &mut Applier,
+        mut chunk: Chunk,
+    ) -> Result<bool, Failed> {
         let passing = self.passing(&chunk.table)?;
         applier.begin(&self.start).await?;
-        reader.open_table(&passing.source, &chunk.range).await?;
+        let opened = reader.open_table(&passing.source, &chunk.range).await;
+        opened.map_err(Failed::Reading)?;
         let mut first = 0;
         loop {
             if self.stop.is_cancelled() {
-                return applier.rollback().await.map(|()| false);
+                applier.rollback().await?;
+                return Ok(false);
             }
-            let rows = reader.rows(ROWS_MAX).await?;
+            let rows = reader.rows(ROWS_MAX).await.map_err(Failed::Reading)?;
             if rows.is_empty() {
                 break;
             }
@@ -402,13 +452,13 @@ impl Work {
                 How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
                 How::Bury => applier.bury(&layers).await?,
             };
-            self.pulse.copied(written, bytes as u64);
             self.throttle.spend(bytes as u64).await;
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
+        self.pulse.copied(chunk.copied_rows, chunk.copied_bytes);
         self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
         info!(
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,

@@ -9,7 +9,7 @@ use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
 use super::preview::key_hash;
 use super::{ROWS_MAX, Start, later};
 use crate::chunk::{Chunk, Range};
-use crate::engine::{Node, Snapshot, Target};
+use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
 use crate::flow::anew;
 use crate::flow::pulse::Pulse;
@@ -111,6 +111,11 @@ impl Copy {
         chunks.extend(planned.iter().cloned());
         let options = start.options(&ends);
         let count = link.limits.copy_workers.min(open_of(&chunks)).max(1);
+        for known in &ends.source_tables {
+            // The log's end may name what no image shows yet.
+            let (source, table) = (&link.source, &known.table.id);
+            engine::visible(source.engine, &source.access, from, table).await?;
+        }
         let readers = Snapshot::beside(link.source.engine, options, from, count).await?;
         let mut lane = self.applier(&mut start, from).await?;
         lane.plan_chunks(from, &planned).await?;

@@ -1,7 +1,9 @@
 //! Logins, TLS, grants, silence and dead servers.
 
-use super::harness::{Kind, Options as Server};
+use super::harness::{Kind, Options as Server, eventually};
 use super::*;
+use tidelock::model::operation::SessionName;
+use tidelock::mysql::waits;
 
 /// Silence is told apart from a dead server; a restarted one is read on without a gap.
 async fn idle_and_dead_servers(kind: Kind) {
@@ -219,4 +221,61 @@ async fn mysql_identity() {
 #[tokio::test]
 async fn mariadb_identity() {
     servers_are_told_apart(Kind::Mariadb).await;
+}
+
+/// MySQL fails to show its sessions by `information_schema.processlist` while one of them runs a statement with a 4-byte
+/// character: none of what is asked of them may need that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_seen_beside_statements_of_any_character() {
+    let db = database(Kind::Mysql, "sessions").await;
+    db.exec("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let mut options = options(&db, &["t"]).await;
+    let mut sleeper = db.run_session().await;
+    let sleeping = tokio::spawn(async move { sleeper.try_exec("SELECT SLEEP(60), '🌊'").await });
+    let mut admin = db.admin().await;
+    let broken = "SELECT count(*) FROM information_schema.processlist";
+    eventually(LIMIT, "the server cannot show it", async || {
+        admin
+            .try_rows(broken)
+            .await
+            .is_err_and(|error| error.contains("3854"))
+    })
+    .await;
+    options.access.session = Some(SessionName {
+        sync: db.name().to_owned(),
+        link: "my->pg".to_owned(),
+        instance: "me".to_owned(),
+    });
+    let noted = format!("tidelock.session WHERE sync = '{}'", db.name());
+    let source = source(&options).await;
+    let dumps = "SHOW PROCESSLIST";
+    let sessions = admin.rows(dumps).await;
+    let is_dump = |row: &Vec<Option<String>>| {
+        row[1].as_deref() == Some(db.run_account())
+            && row[4].as_deref().is_some_and(|what| what.contains("Binlog Dump"))
+    };
+    let dump = sessions.into_iter().find(is_dump).unwrap().remove(0).unwrap();
+    assert_eq!(
+        admin
+            .one(&format!("SELECT count(*) FROM {noted} AND id = {dump}"))
+            .await,
+        "1"
+    );
+    drop(source);
+    // Somebody waits for a lock, and is told for whom.
+    db.exec("INSERT INTO t VALUES (1)").await;
+    let (mut holder, mut waiter) = (db.session().await, db.admin().await);
+    for statement in ["BEGIN", "SELECT * FROM t FOR UPDATE"] {
+        holder.exec(statement).await;
+    }
+    let waiting = tokio::spawn(async move { waiter.try_exec("DELETE FROM t").await });
+    let mut conn = connect(&super::harness::access("my", &db.url())).await.unwrap();
+    eventually(LIMIT, "the wait is seen", async || {
+        waits::waiting_for(&mut conn).await.unwrap().is_some()
+    })
+    .await;
+    holder.exec("ROLLBACK").await;
+    waiting.await.unwrap().unwrap();
+    conn.disconnect().await.unwrap();
+    sleeping.abort();
 }

@@ -22,6 +22,7 @@ pub mod account;
 pub mod cases;
 pub mod changes;
 pub mod contest;
+pub mod copying;
 mod counters;
 mod load;
 pub mod own;

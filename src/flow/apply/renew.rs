@@ -6,17 +6,23 @@
 //! still tells of them is old news, up to the settle position, which moves behind that moment.
 //! Owns: that reading and writing. Refuses: rows that this node's users wrote, and values that two rows hold at the
 //! source too; those stay contested as they were. Fails: as target and source do.
+//!
+//! One way no stamp tells a row that this node's users wrote from one that the copy brought. Where the source has none of
+//! that key, it is taken away and recorded; the log tells of every row that the copy brought and the source has no more,
+//! and what was recorded of it is withdrawn then.
 
 use super::contested::{Contested, tradable};
 use super::{Applier, inserted};
 use crate::engine::{self, Target};
 use crate::error::{Error, Result};
 use crate::flow::spec::LinkSpec;
-use crate::model::conflict::{Conflict, ConflictKind, Local};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome};
 use crate::model::parked::ParkKind;
+use crate::model::position::Position;
 use crate::model::schema::Table;
 use crate::model::stamp::Rank;
 use crate::model::value::{Row, Value};
+use crate::plan::evidence::key_json;
 use crate::plan::{Address, Key, Plan, Planned, PlannedOp, Shape, Write, WriteOp, Written};
 use std::sync::Arc;
 
@@ -25,6 +31,11 @@ const ROUNDS_MAX: usize = 16;
 
 /// Of rows from before Tidelock was enabled.
 const NOBODY: Rank = 0;
+
+/// Only with this outcome are they of rows that were taken away: see [`Applier::withdraw`].
+const TAKEN_AWAY: ConflictKind = ConflictKind::MultipleUniqueConflicts;
+const WHY: &str =
+    "it held a unique value that a row of the source has, and the source has none of its key: it was deleted";
 
 /// Reads single rows of the source again.
 #[derive(Default)]
@@ -75,7 +86,7 @@ impl Applier {
             .map(|stuck| stuck.contested.change.key.clone())
             .collect();
         if is_known {
-            left = self.renew_keys(plan, left, &address).await?;
+            left = self.renew_keys(plan, left, &address, conflicts).await?;
         }
         for stuck in stuck {
             match left.contains(&stuck.contested.change.key) {
@@ -87,22 +98,34 @@ impl Applier {
     }
 
     /// Returns those that cannot be made what they are at the source.
-    async fn renew_keys(&mut self, plan: &Plan, mut keys: Vec<Key>, address: &Address) -> Result<Vec<Key>> {
+    async fn renew_keys(
+        &mut self,
+        plan: &Plan,
+        mut keys: Vec<Key>,
+        address: &Address,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<Vec<Key>> {
+        self.wait_visible(plan, address).await?;
         for _ in 0..ROUNDS_MAX {
             let there = self.there(plan, &keys, address).await?;
             let locals = self.target.read(&plan.shape, &keys).await?;
             let (mut writes, mut left) = (Vec::new(), Vec::new());
             for (key, (there, local)) in keys.iter().zip(there.into_iter().zip(locals)) {
-                match renewed(plan, &self.spec, key, there, local) {
-                    Renewed::Write(write) => writes.push(write),
+                match renewed(plan, &self.spec, key, there, &local) {
+                    Renewed::Write(write) => writes.push((write, local)),
                     Renewed::Gone => {}
                     Renewed::Left => left.push(key.clone()),
                 }
             }
+            let (writes, locals): (Vec<Write>, Vec<Local>) = writes.into_iter().unzip();
             let written = self.target.write(&plan.shape, &writes).await?;
             let mut holders = Vec::new();
-            for (write, written) in writes.into_iter().zip(written) {
+            for ((write, local), written) in writes.into_iter().zip(locals).zip(written) {
                 match (written, &write.op) {
+                    (Written::Done, WriteOp::Delete { .. }) if plan.shape.stamps.is_none() => {
+                        conflicts.push(self.taken_away(plan, write.key, local, address));
+                        continue;
+                    }
                     (Written::Done, _) => continue,
                     (Written::UniqueTaken(_), WriteOp::Insert { row } | WriteOp::Update { row, .. }) => {
                         holders.extend(self.holders(plan, row).await?);
@@ -125,6 +148,62 @@ impl Applier {
         Err(Error::transient("copy rows anew that others stand in the way of")
             .table(&plan.shape.table.id)
             .node(&self.spec.target.name))
+    }
+
+    fn taken_away(&self, plan: &Plan, key: Key, local: Local, address: &Address) -> Conflict {
+        let change = Planned {
+            key,
+            // It is of no layer.
+            key_bytes: Vec::new(),
+            op: PlannedOp::Delete {
+                before: Row(vec![None; plan.source.columns.len()].into_boxed_slice()),
+                base: None,
+                stamp: None,
+            },
+            address: address.clone(),
+            moves: false,
+            is_blended: false,
+        };
+        let contested = Contested {
+            change: &change,
+            local,
+        };
+        let conflict = self.record(plan, &contested, TAKEN_AWAY, Outcome::Applied, WHY);
+        Conflict {
+            base: None,
+            ..conflict
+        }
+    }
+
+    /// The source had these rows: what was recorded of them when they were taken away was no conflict.
+    pub(super) async fn withdraw(&mut self, plan: &Plan, changes: &[Planned], empties: bool) -> Result<()> {
+        if !self.is_unsettled() || plan.shape.stamps.is_some() || (changes.is_empty() && !empties) {
+            return Ok(());
+        }
+        let keys: Vec<String> = match empties {
+            true => Vec::new(),
+            false => changes.iter().map(|change| key_json(&change.key)).collect(),
+        };
+        let (link, table) = (
+            (self.spec.sync.as_str(), self.spec.id.as_str()),
+            &plan.shape.table.id,
+        );
+        self.target.withdraw(link, table, TAKEN_AWAY, &keys).await
+    }
+
+    /// What is applied may not be visible at the source yet, and would be undone by a row from before it. What a copy's
+    /// lane writes the stream comes past once more.
+    async fn wait_visible(&self, plan: &Plan, address: &Address) -> Result<()> {
+        if self.checkpoint.settle.is_none() {
+            return Ok(());
+        }
+        let (source, here) = (&self.spec.source, &self.position);
+        // The end of a large transaction is not known yet.
+        let reached = match here.after(&address.head.transaction) {
+            Some(after) if !covers(here, &after)? => after,
+            Some(_) | None => here.clone(),
+        };
+        engine::visible(source.engine, &source.access, &reached, &plan.source.id).await
     }
 
     /// What was read is of now, so the stream is settled no sooner.
@@ -194,7 +273,12 @@ impl Applier {
     }
 }
 
-fn renewed(plan: &Plan, link: &LinkSpec, key: &Key, there: Option<Planned>, local: Local) -> Renewed {
+fn covers(one: &Position, other: &Position) -> Result<bool> {
+    one.covers(other)
+        .map_err(|error| Error::bug("compare positions").because(error))
+}
+
+fn renewed(plan: &Plan, link: &LinkSpec, key: &Key, there: Option<Planned>, local: &Local) -> Renewed {
     let standing = local.row_stamp.max(local.tombstone);
     if standing.is_some_and(|stamp| stamp.origin == link.target.rank) {
         return Renewed::Left;

@@ -32,6 +32,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 pub(super) struct Dump<S = Box<dyn Socket>> {
     socket: S,
     framing: Framing,
+    /// The server's number of it, as the greeting told.
+    session: u32,
     /// Of the next packet we send.
     sequence: u8,
     /// The server met an event that a crash had cut, and ended the dump (MariaDB; MySQL mends its log as it starts).
@@ -134,9 +136,14 @@ impl<S: Socket> Dump<S> {
         Dump {
             socket,
             framing: Framing::default(),
+            session: 0,
             sequence: 0,
             is_cut: false,
         }
+    }
+
+    pub(super) fn session(&self) -> u32 {
+        self.session
     }
 
     fn boxed(self) -> Dump
@@ -146,6 +153,7 @@ impl<S: Socket> Dump<S> {
         Dump {
             socket: Box::new(self.socket),
             framing: self.framing,
+            session: self.session,
             sequence: self.sequence,
             is_cut: self.is_cut,
         }
@@ -166,6 +174,7 @@ impl<S: Socket> Dump<S> {
         greeting: &Greeting,
         channel: Channel,
     ) -> Result<()> {
+        self.session = greeting.session;
         let password = options.pass().unwrap_or_default();
         let mut nonce = greeting.nonce.clone();
         let (plugin, proof) = match login::proof(&greeting.plugin, password, &nonce) {

@@ -109,6 +109,7 @@ impl Source {
         tables.extend(own(&mut conn, &beside, stamps_of).await?);
         let joins = Joined::new(beside.iter().map(|known| &known.table), &options.spill);
         let mut dump = Dump::open(&options.access, conn.opts()).await?;
+        note(&mut conn, dump.session(), &options.access).await;
         let _ = conn.disconnect().await;
         begin(&mut dump, flavor, from, &options.access).await?;
         let mut source = Source {
@@ -297,15 +298,25 @@ fn assembled<'a>(header: &framing::Header, body: &'a [u8]) -> Event<'a> {
 }
 
 /// All of it within the time that a connection has: a server that hangs now would hold up the start for ever.
+/// As every session of a link: see `operations::note_session`.
+async fn note(conn: &mut Conn, session: u32, access: &Access) {
+    if let Some(name) = &access.session {
+        let noting = operations::note_session(conn, session, name);
+        if tokio::time::timeout(access.connect_timeout, noting)
+            .await
+            .is_err()
+        {
+            warn!(
+                link = name.link,
+                "the session that reads the binlog was not noted in time"
+            );
+        }
+    }
+}
+
 async fn begin(dump: &mut Dump, flavor: Flavor, from: &Position, access: &Access) -> Result<()> {
     let beginning = async {
         session(dump, flavor, from).await?;
-        if let Some(name) = &access.session {
-            // As for every session of a link: see `operations::note_session`.
-            if let Err(error) = dump.set("note the dump session", &operations::note(name)).await {
-                tracing::debug!(link = name.link, %error, "a session could not be noted");
-            }
-        }
         start_dump(dump, from, &access.user).await
     };
     match tokio::time::timeout(access.connect_timeout, beginning).await {

@@ -30,6 +30,8 @@ const NONCE_BYTES: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
     capabilities: u32,
+    /// The server's number of the session.
+    pub session: u32,
     pub plugin: String,
     pub nonce: Vec<u8>,
 }
@@ -41,7 +43,7 @@ impl Greeting {
             return None;
         }
         let _version = until_nul(&mut cursor)?;
-        let _session = cursor.u32()?;
+        let session = cursor.u32()?;
         let mut nonce = cursor.take(8)?.to_vec();
         cursor.take(1)?;
         let low = u32::from(cursor.u16()?);
@@ -55,6 +57,7 @@ impl Greeting {
         let plugin = until_nul(&mut cursor).unwrap_or(NATIVE.as_bytes());
         Some(Greeting {
             capabilities,
+            session,
             plugin: String::from_utf8_lossy(plugin).into_owned(),
             nonce,
         })
@@ -284,10 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_tells_nonce_plugin_and_tls() {
+    fn a_greeting_tells_session_nonce_plugin_and_tls() {
         let greeting = Greeting::parse(&greeting()).unwrap();
         assert_eq!(greeting.nonce, b"abcdefghijklmnopqrst");
-        assert_eq!(greeting.plugin, CACHING_SHA2);
+        assert_eq!((greeting.session, greeting.plugin.as_str()), (7, CACHING_SHA2));
         assert!(greeting.has_tls());
     }
 
