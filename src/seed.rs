@@ -7,6 +7,7 @@
 
 mod copy;
 mod equal;
+mod pieces;
 
 use crate::access::SourceOptions;
 use crate::ddl;

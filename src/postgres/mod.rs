@@ -11,6 +11,7 @@ pub mod definition;
 pub mod evidence;
 mod fault;
 pub mod held;
+mod lines;
 pub mod log;
 pub mod operations;
 pub mod parked;

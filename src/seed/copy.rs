@@ -10,6 +10,7 @@
 //! readers share one image of the start the copy is exact; chunks that are read later, after something died, may hold
 //! later changes: the log as it ended then is the settle position, up to which finding them is no conflict.
 
+use super::pieces::Piece;
 use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
@@ -25,6 +26,7 @@ use crate::model::sync::{CatalogTable, Checkpoint, Lane, Size};
 use crate::model::value::Row;
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Plan};
+use futures_util::future::join;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,9 +38,11 @@ use tracing::info;
 const LANE_SEQ: i64 = i64::MIN / 2;
 
 /// A table of the source and how its rows become the target's.
-struct Passing {
-    source: Arc<Table>,
-    plan: Arc<Plan>,
+pub(super) struct Passing {
+    pub(super) source: Arc<Table>,
+    pub(super) plan: Arc<Plan>,
+    /// Where the cells of its rows go, where they go as the source's server wrote them.
+    pub(super) verbatim: Option<Vec<usize>>,
     catalog: CatalogTable,
 }
 
@@ -164,6 +168,7 @@ impl Start {
             };
             let passing = Passing {
                 source,
+                verbatim: plan.verbatim(),
                 plan,
                 catalog,
             };
@@ -337,22 +342,19 @@ impl Work {
         applier.begin(&self.start).await?;
         reader.open_table(&passing.source, &chunk.range).await?;
         let mut first = 0;
-        loop {
+        let mut next = Piece::read(reader, passing).await?;
+        while let Some(piece) = next {
             if self.stop.is_cancelled() {
                 return applier.rollback().await.map(|()| false);
             }
-            let rows = reader.rows(ROWS_MAX).await?;
-            if rows.is_empty() {
-                break;
-            }
-            let bytes: usize = rows.iter().map(Row::bytes).sum();
-            let count = rows.len() as u64;
-            let layers = copied_rows(&passing.plan, rows, first)?;
-            first += count;
-            let written = applier.copy(&layers).await?;
-            self.pulse.copied(written, bytes as u64);
-            chunk.copied_rows += written;
-            chunk.copied_bytes += bytes as u64;
+            let count = piece.rows();
+            let (copied, read) =
+                join(piece.write(applier, passing, first), Piece::read(reader, passing)).await;
+            let copied = copied?;
+            (first, next) = (first + count, read?);
+            self.pulse.copied(copied.rows, copied.bytes);
+            chunk.copied_rows += copied.rows;
+            chunk.copied_bytes += copied.bytes;
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
@@ -404,7 +406,7 @@ fn copied_head() -> Arc<Head> {
     })
 }
 
-fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
+pub(super) fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
     let head = copied_head();
     let mut layers = Layers::default();
     for (ordinal, row) in (first..).zip(rows) {

@@ -1,0 +1,126 @@
+//! What a user would take instead: PostgreSQL's own subscription, pgloader, `mysqldump | mysql`.
+//!
+//! Each is run as its handbook says, in one go from the first server to the second. pgloader fills a schema of its own,
+//! named after MySQL's database, and makes the table and its indexes there.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::harness::{Db, Kind, eventually};
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rival {
+    Native,
+    Pgloader,
+    Dump,
+}
+
+impl Rival {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native copy",
+            Self::Pgloader => "pgloader",
+            Self::Dump => "mysqldump | mysql",
+        }
+    }
+
+    pub(crate) fn kinds(self) -> (Kind, Kind) {
+        match self {
+            Self::Native => (Kind::Postgres18, Kind::Postgres18),
+            Self::Pgloader => (Kind::Mysql, Kind::Postgres18),
+            Self::Dump => (Kind::Mysql, Kind::Mysql),
+        }
+    }
+
+    /// Where it puts the rows.
+    pub(crate) fn table(self, source: &Db) -> String {
+        match self {
+            Self::Native | Self::Dump => "sbtest".to_owned(),
+            Self::Pgloader => format!("{}.sbtest", source.name()),
+        }
+    }
+
+    pub(crate) async fn prepare(self, source: &Db, _target: &Db) {
+        if self == Self::Native {
+            source.exec("CREATE PUBLICATION bench FOR TABLE sbtest").await;
+        }
+    }
+
+    pub(crate) async fn run(self, source: &Db, target: &Db, sockets: &[PathBuf; 2]) {
+        match self {
+            Self::Native => subscribe(source, target).await,
+            Self::Pgloader => {
+                let to = target.url().replacen("postgres://", "postgresql://", 1);
+                shell(&format!("pgloader {} {to}", source.url())).await;
+            }
+            Self::Dump => {
+                let dump = client("mysqldump", &sockets[0]);
+                let fill = client("mysql", &sockets[1]);
+                shell(&format!(
+                    "{dump} --single-transaction --no-create-info --set-gtid-purged=OFF --no-tablespaces {} sbtest | {fill} {}",
+                    source.name(),
+                    target.name()
+                ))
+                .await;
+            }
+        }
+    }
+
+    pub(crate) async fn clean(self, source: &Db, target: &Db) {
+        match self {
+            Self::Native => {
+                target.exec("DROP SUBSCRIPTION bench").await;
+                source.exec("DROP PUBLICATION bench").await;
+            }
+            Self::Pgloader => {
+                target
+                    .exec(&format!("DROP SCHEMA {} CASCADE", source.name()))
+                    .await
+            }
+            Self::Dump => {}
+        }
+    }
+}
+
+/// Until the table is ready, as the catalog says.
+async fn subscribe(source: &Db, target: &Db) {
+    let connection = format!(
+        "CREATE SUBSCRIPTION bench CONNECTION '{}' PUBLICATION bench WITH (copy_data = true)",
+        source.url()
+    );
+    target.exec(&connection).await;
+    let ready = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'";
+    eventually(LIMIT, "the subscription's copy", async || {
+        target.one(ready).await == "1"
+    })
+    .await;
+}
+
+/// A program of the unpacked MySQL, by the server's socket: a password over TCP would want TLS.
+fn client(name: &str, socket: &Path) -> String {
+    let cache = match std::env::var("TIDELOCK_SERVERS") {
+        Ok(folder) if !folder.is_empty() => folder,
+        _ => "/var/cache/tidelock".to_owned(),
+    };
+    let libraries = format!("{cache}/mysql/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    format!(
+        "$(echo {libraries}/ld-linux-*.so.*) --library-path {libraries} {cache}/mysql/usr/bin/{name} --no-defaults \
+         --user=tidelock --password=tidelock --socket={}",
+        socket.display()
+    )
+}
+
+async fn shell(line: &str) {
+    let mut command = tokio::process::Command::new("bash");
+    let command = command.args(["-c", &format!("set -o pipefail; {line}")]);
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    assert!(
+        output.status.success(),
+        "{line}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
