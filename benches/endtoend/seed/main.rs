@@ -1,8 +1,8 @@
 //! How long the first copy of a table takes, beside what a user would take instead: see `rivals`.
 //!
-//! usage: make bench-seed     (ROWS=100000 ROUNDS=1: shorter; PAIRS=pp,mp,pm,mm: some of them)
+//! usage: make bench-seed     (ROWS=100000 ROUNDS=1: shorter; PAIRS=pp,mp,ap,pm,mm: some of them)
 //!
-//! Two PostgreSQL 18 and two MySQL servers of its own, each commit flushed. One table like sysbench's, of a million rows
+//! Servers of its own (PostgreSQL 18, MySQL, MariaDB), each commit flushed. One table like sysbench's, of a million rows
 //! and about 270 bytes each, with its second index in place (pgloader makes table and indexes by itself, the indexes
 //! last, as it likes best). Tidelock's time is that of `tidelock run --once`: slot or position, chunks, copy, and the end
 //! of it. All tools take turns in each round, so that what else the machine does meets all; count and sums of the rows
@@ -27,10 +27,10 @@ const TABLE: &str = "id int NOT NULL PRIMARY KEY, k int NOT NULL, c char(120) NO
 /// Statements that fill it have so many rows.
 const FILL: u64 = 50_000;
 
-/// The tables and databases of the bench.
+/// The same table on every source, and empty on every target.
 struct Bench {
-    postgres: [Db; 2],
-    mysql: [Db; 2],
+    sources: Vec<Db>,
+    targets: Vec<Db>,
     rows: u64,
 }
 
@@ -45,7 +45,9 @@ struct Pair {
     wanted: f64,
 }
 
-const PAIRS: [(&str, Pair); 4] = [
+/// pgloader cannot log in to MySQL 9, so MySQL's copy is measured beside pgloader's from MariaDB, of the same rows; and
+/// PostgreSQL's copy to MySQL beside MySQL's own.
+const PAIRS: [(&str, Pair); 5] = [
     (
         "pp",
         pair(
@@ -61,6 +63,16 @@ const PAIRS: [(&str, Pair); 4] = [
         pair(
             "MySQL > PostgreSQL",
             Kind::Mysql,
+            Kind::Postgres18,
+            Rival::Pgloader,
+            2.0,
+        ),
+    ),
+    (
+        "ap",
+        pair(
+            "MariaDB > PostgreSQL",
+            Kind::Mariadb,
             Kind::Postgres18,
             Rival::Pgloader,
             2.0,
@@ -155,56 +167,55 @@ fn median(times: &[f64]) -> f64 {
 
 impl Bench {
     async fn new(rows: u64) -> Self {
-        let options = |extra: &[&str]| Options {
-            durable: true,
-            extra: extra.iter().map(ToString::to_string).collect(),
-            ..Options::default()
+        let server = async |kind: Kind| {
+            // Autovacuum would fall into some runs and not into others.
+            let extra = kind.is_postgres().then(|| "autovacuum=off".to_owned());
+            let options = Options {
+                durable: true,
+                extra: extra.into_iter().collect(),
+                ..Options::default()
+            };
+            private(kind, &options).await
         };
-        // Autovacuum would fall into some runs and not into others.
-        let (postgres, mysql) = (options(&["autovacuum=off"]), options(&[]));
-        let (a, b, c, d) = tokio::join!(
-            private(Kind::Postgres18, &postgres),
-            private(Kind::Postgres18, &postgres),
-            private(Kind::Mysql, &mysql),
-            private(Kind::Mysql, &mysql)
-        );
+        let (mut sources, mut targets) = (vec![], vec![]);
+        for kind in [Kind::Postgres18, Kind::Mysql, Kind::Mariadb] {
+            sources.push(server(kind).await);
+        }
+        for kind in [Kind::Postgres18, Kind::Mysql] {
+            targets.push(server(kind).await);
+        }
         Bench {
-            postgres: [a, b],
-            mysql: [c, d],
+            sources,
+            targets,
             rows,
         }
     }
 
-    fn dbs(&self, kind: Kind) -> &[Db; 2] {
-        if kind.is_postgres() {
-            &self.postgres
-        } else {
-            &self.mysql
-        }
+    fn ends(&self, from: Kind, to: Kind) -> (&Db, &Db) {
+        let of = |dbs: &'_ [Db], kind: Kind| dbs.iter().position(|db| db.kind() == kind).unwrap();
+        (
+            &self.sources[of(&self.sources, from)],
+            &self.targets[of(&self.targets, to)],
+        )
     }
 
     async fn fill(&self) {
-        for db in self.postgres.iter().chain(&self.mysql) {
+        for db in self.sources.iter().chain(&self.targets) {
             db.exec(&format!("CREATE TABLE sbtest ({TABLE})")).await;
             db.exec("CREATE INDEX sbtest_k ON sbtest (k)").await;
         }
-        for first in (0..self.rows).step_by(FILL as usize) {
-            let (from, to) = (first + 1, (first + FILL).min(self.rows));
-            let cells = "i, i * 7919 % 1000003, left(concat(h, '-', h), 119), left(h, 59), concat(right(h, 40), right(h, 32))";
-            let on_postgres = format!(
-                "INSERT INTO sbtest SELECT {cells} FROM (SELECT i, encode(sha256(i::text::bytea), 'hex') AS h \
-                 FROM generate_series({from}::bigint, {to}) AS i) AS n"
-            );
-            let on_mysql = format!(
-                "SET SESSION cte_max_recursion_depth = 1000000; INSERT INTO sbtest WITH RECURSIVE n (i) AS \
-                 (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to}) \
-                 SELECT {cells} FROM (SELECT i, sha2(i, 256) AS h FROM n) AS n"
-            );
-            self.postgres[0].exec(&on_postgres).await;
-            self.mysql[0].exec(&on_mysql).await;
+        for source in &self.sources {
+            for first in (0..self.rows).step_by(FILL as usize) {
+                let (from, to) = (first + 1, (first + FILL).min(self.rows));
+                source.exec(&filling(source.kind(), from, to)).await;
+            }
+            let analyze = if source.kind().is_postgres() {
+                "VACUUM ANALYZE"
+            } else {
+                "ANALYZE TABLE"
+            };
+            source.exec(&format!("{analyze} sbtest")).await;
         }
-        self.postgres[0].exec("VACUUM ANALYZE sbtest").await;
-        self.mysql[0].exec("ANALYZE TABLE sbtest").await;
     }
 
     /// The same on both engines when the rows are.
@@ -217,17 +228,17 @@ impl Bench {
         db.rows(&sql).await.remove(0)
     }
 
-    async fn empty(&self, kind: Kind) {
-        let target = &self.dbs(kind)[1];
+    async fn empty(&self, from: Kind, to: Kind) {
+        let (_, target) = self.ends(from, to);
         target.exec("TRUNCATE TABLE sbtest").await;
-        if kind.is_postgres() {
+        if to.is_postgres() {
             target.exec("CHECKPOINT").await;
         }
     }
 
     async fn tidelock(&mut self, pair: Pair) -> f64 {
-        self.empty(pair.to).await;
-        let (source, target) = (&self.dbs(pair.from)[0], &self.dbs(pair.to)[1]);
+        self.empty(pair.from, pair.to).await;
+        let (source, target) = self.ends(pair.from, pair.to);
         let program = Tidelock::new(&format!(
             "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"bench\"\nnodes = [\"a\", \"b\"]\n\
              mode = \"transactional\"\nfrom = \"a\"\ntables = [\"sbtest\"]\nseed = \"from:a\"\n{}\n",
@@ -241,7 +252,7 @@ impl Bench {
         program.ok(&["run", "--once"]).await;
         let seconds = start.elapsed().as_secs_f64();
         self.told(pair.name, "tidelock", seconds, &usage);
-        let (source, target) = (&self.dbs(pair.from)[0], &self.dbs(pair.to)[1]);
+        let (source, target) = self.ends(pair.from, pair.to);
         assert_eq!(
             self.sums(source, "sbtest").await,
             self.sums(target, "sbtest").await,
@@ -254,15 +265,13 @@ impl Bench {
 
     async fn rival(&mut self, rival: Rival) -> f64 {
         let (from, to) = rival.kinds();
-        self.empty(to).await;
-        let (source, target) = (&self.dbs(from)[0], &self.dbs(to)[1]);
+        self.empty(from, to).await;
+        let (source, target) = self.ends(from, to);
         rival.prepare(source, target).await;
-        let folder = |db: usize| self.dbs(Kind::Mysql)[db].socket();
-        let sockets = [folder(0), folder(1)];
         let usage = self.begin(from, to);
-        let (source, target) = (&self.dbs(from)[0], &self.dbs(to)[1]);
+        let (source, target) = self.ends(from, to);
         let start = Instant::now();
-        rival.run(source, target, &sockets).await;
+        rival.run(source, target).await;
         let seconds = start.elapsed().as_secs_f64();
         let name = PAIRS.iter().find(|(_, pair)| pair.from == from && pair.to == to);
         self.told(
@@ -271,7 +280,7 @@ impl Bench {
             seconds,
             &usage,
         );
-        let (source, target) = (&self.dbs(from)[0], &self.dbs(to)[1]);
+        let (source, target) = self.ends(from, to);
         assert_eq!(
             self.sums(source, "sbtest").await,
             self.sums(target, &rival.table(source)).await,
@@ -283,24 +292,11 @@ impl Bench {
     }
 
     fn begin(&mut self, from: Kind, to: Kind) -> Usage {
-        let pid = |dbs: &mut [Db; 2], place: usize| dbs[place].server().pid().unwrap();
-        let source = pid(
-            if from.is_postgres() {
-                &mut self.postgres
-            } else {
-                &mut self.mysql
-            },
-            0,
-        );
-        let target = pid(
-            if to.is_postgres() {
-                &mut self.postgres
-            } else {
-                &mut self.mysql
-            },
-            1,
-        );
-        Usage::begin(source, target)
+        let pid = |dbs: &mut [Db], kind: Kind| {
+            let db = dbs.iter_mut().find(|db| db.kind() == kind).unwrap();
+            db.server().pid().unwrap()
+        };
+        Usage::begin(pid(&mut self.sources, from), pid(&mut self.targets, to))
     }
 
     fn told(&self, pair: &str, tool: &str, seconds: f64, usage: &Usage) {
@@ -311,4 +307,23 @@ impl Bench {
             processor::load()
         );
     }
+}
+
+fn filling(kind: Kind, from: u64, to: u64) -> String {
+    let cells = "i, i * 7919 % 1000003, left(concat(h, '-', h), 119), left(h, 59), concat(right(h, 40), right(h, 32))";
+    if kind.is_postgres() {
+        return format!(
+            "INSERT INTO sbtest SELECT {cells} FROM (SELECT i, encode(sha256(i::text::bytea), 'hex') AS h \
+             FROM generate_series({from}::bigint, {to}) AS i) AS n"
+        );
+    }
+    let depth = match kind {
+        Kind::Mariadb => "max_recursive_iterations",
+        _ => "cte_max_recursion_depth",
+    };
+    format!(
+        "SET SESSION {depth} = 1000000; INSERT INTO sbtest WITH RECURSIVE n (i) AS \
+         (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to}) \
+         SELECT {cells} FROM (SELECT i, sha2(i, 256) AS h FROM n) AS n"
+    )
 }

@@ -3,7 +3,6 @@
 //! Each is run as its handbook says, in one go from the first server to the second. pgloader fills a schema of its own,
 //! named after MySQL's database, and makes the table and its indexes there.
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ impl Rival {
     pub(crate) fn kinds(self) -> (Kind, Kind) {
         match self {
             Self::Native => (Kind::Postgres18, Kind::Postgres18),
-            Self::Pgloader => (Kind::Mysql, Kind::Postgres18),
+            Self::Pgloader => (Kind::Mariadb, Kind::Postgres18),
             Self::Dump => (Kind::Mysql, Kind::Mysql),
         }
     }
@@ -49,16 +48,18 @@ impl Rival {
         }
     }
 
-    pub(crate) async fn run(self, source: &Db, target: &Db, sockets: &[PathBuf; 2]) {
+    pub(crate) async fn run(self, source: &Db, target: &Db) {
         match self {
             Self::Native => subscribe(source, target).await,
             Self::Pgloader => {
                 let to = target.url().replacen("postgres://", "postgresql://", 1);
-                shell(&format!("pgloader {} {to}", source.url())).await;
+                let told = shell(&format!("pgloader {} {to}", source.url())).await;
+                // It ends with success whatever happened.
+                assert!(!told.contains("ERROR"), "{told}");
             }
             Self::Dump => {
-                let dump = client("mysqldump", &sockets[0]);
-                let fill = client("mysql", &sockets[1]);
+                let dump = client("mysqldump", source);
+                let fill = client("mysql", target);
                 shell(&format!(
                     "{dump} --single-transaction --no-create-info --set-gtid-purged=OFF --no-tablespaces {} sbtest | {fill} {}",
                     source.name(),
@@ -100,7 +101,7 @@ async fn subscribe(source: &Db, target: &Db) {
 }
 
 /// A program of the unpacked MySQL, by the server's socket: a password over TCP would want TLS.
-fn client(name: &str, socket: &Path) -> String {
+fn client(name: &str, db: &Db) -> String {
     let cache = match std::env::var("TIDELOCK_SERVERS") {
         Ok(folder) if !folder.is_empty() => folder,
         _ => "/var/cache/tidelock".to_owned(),
@@ -109,11 +110,11 @@ fn client(name: &str, socket: &Path) -> String {
     format!(
         "$(echo {libraries}/ld-linux-*.so.*) --library-path {libraries} {cache}/mysql/usr/bin/{name} --no-defaults \
          --user=tidelock --password=tidelock --socket={}",
-        socket.display()
+        db.socket().display()
     )
 }
 
-async fn shell(line: &str) {
+async fn shell(line: &str) -> String {
     let mut command = tokio::process::Command::new("bash");
     let command = command.args(["-c", &format!("set -o pipefail; {line}")]);
     let output = command.stdin(Stdio::null()).output().await.unwrap();
@@ -123,4 +124,7 @@ async fn shell(line: &str) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    [output.stdout, output.stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .concat()
 }
