@@ -6,6 +6,7 @@
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
 mod across;
+mod loaded;
 
 use super::differ::{Differing, named};
 use super::{Beside, Key, Shape, StampColumns};
@@ -13,7 +14,7 @@ use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
 use crate::mapping::{Passage, Place};
 use crate::model::change::{Change, Head, Op};
-use crate::model::schema::{Column, ColumnType, Engine, Table};
+use crate::model::schema::{ColumnType, Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name, stamps_of};
 use crate::model::value::{Row, Value};
@@ -315,10 +316,6 @@ impl Plan {
         self.filters.as_ref().is_some_and(|filters| filters.keep)
     }
 
-    pub fn source_engine(&self) -> Engine {
-        self.source_engine
-    }
-
     /// The table's name in the configuration, the same on every node.
     pub fn name(&self) -> &str {
         &self.name
@@ -376,33 +373,6 @@ impl Plan {
     /// A row of a first copy.
     pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
         self.insert(row, None, address)
-    }
-
-    /// The same without what it takes to decide. `None`: the target cannot hold it.
-    pub fn loaded(&self, row: &Row) -> Result<Option<Row>> {
-        self.stamp(row)?;
-        Ok(self.row(row).ok().map(|(_, row)| row))
-    }
-
-    /// Where the cells of a row of a first copy go, in the source's order, if every one of them goes as it is: the text
-    /// that the source prints is the one that the target reads.
-    pub fn verbatim(&self) -> Option<Vec<usize>> {
-        let is_beside = self.shape.beside().is_some() || self.source.is_beside();
-        let engines = (self.source_engine, self.target_engine);
-        if is_beside || self.is_filtered() || engines != (Engine::Postgres, Engine::Postgres) {
-            return None;
-        }
-        let columns = self.source.columns.iter().enumerate();
-        let place = |(index, column): (usize, &Column)| {
-            let carried = self.columns.iter().find(|carried| carried.source == index)?;
-            let target = &self.shape.table.columns[carried.target];
-            let is_same = column.ty == target.ty && column.sql_type == target.sql_type;
-            is_same.then_some(carried.target)
-        };
-        columns
-            .filter(|(_, column)| !column.generated)
-            .map(place)
-            .collect()
     }
 
     /// What a row that moved to another key takes along from the row it left: the cells that are carried and were not

@@ -28,6 +28,9 @@ const DOING: &str = "read the table's rows";
 /// Rows are handed over when they hold this much. What follows waits in the socket.
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// The same of lines, which take no more memory than that.
+const LINES_BYTES: usize = 2 * BATCH_BYTES;
+
 pub struct Snapshot {
     options: SourceOptions,
     client: Client,
@@ -321,8 +324,13 @@ async fn batch(open: &mut OpenTable, rows_max: usize) -> Result<Vec<Row>> {
 
 async fn block(open: &mut OpenTable) -> Result<Lines> {
     let mut blocks = Blocks::default();
-    while blocks.bytes() < BATCH_BYTES {
+    while blocks.bytes() < LINES_BYTES {
         let Some(line) = open.next().await? else { break };
+        // What a database in SQL_ASCII holds is refused here as anywhere.
+        if std::str::from_utf8(&line).is_err() {
+            let unread = Error::bug(DOING).why("a line is not UTF-8 and its cells are");
+            return row(&open.table, line).and(Err(unread));
+        }
         blocks.add(&line);
     }
     Ok(blocks.finish())

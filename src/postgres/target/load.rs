@@ -10,6 +10,7 @@ use crate::plan::{Lines, Load, Shape};
 use crate::postgres::sql;
 use bytes::Bytes;
 use futures_util::SinkExt;
+use futures_util::future::join;
 use std::pin::pin;
 use tokio_postgres::error::SqlState;
 
@@ -31,14 +32,8 @@ impl Target {
                 None => return Ok(false),
             },
         };
-        let opened = self.client.batch_execute(SAVEPOINT).await;
-        opened.map_err(|error| self.failed("set a savepoint", error))?;
         match self.copy_in(&sql::load(shape, cells), lines).await {
-            Ok(()) => {
-                let released = self.client.batch_execute(RELEASE).await;
-                released.map_err(|error| self.failed("release a savepoint", error))?;
-                Ok(true)
-            }
+            Ok(()) => Ok(true),
             Err(error) if is_refusal(&error) || takes_no_copy(&error) => {
                 self.undo(error).await.map(|_| false)
             }
@@ -49,13 +44,23 @@ impl Target {
         }
     }
 
+    /// Between SAVEPOINT and RELEASE, each sent without waiting for what is before it.
     async fn copy_in(&mut self, sql: &str, lines: &Lines) -> Result<(), tokio_postgres::Error> {
         let statement = self.prepare(sql).await?;
-        let mut sink = pin!(self.client.copy_in::<_, Bytes>(&statement).await?);
+        // The futures send when first polled, which happens in this order.
+        let (opened, sink) = join(
+            self.client.batch_execute(SAVEPOINT),
+            self.client.copy_in::<_, Bytes>(&statement),
+        )
+        .await;
+        opened?;
+        let mut sink = pin!(sink?);
         for block in &lines.blocks {
             sink.feed(block.clone()).await?;
         }
-        sink.finish().await.map(|_| ())
+        let (copied, released) = join(sink.finish(), self.client.batch_execute(RELEASE)).await;
+        copied?;
+        released
     }
 }
 
