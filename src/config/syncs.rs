@@ -78,6 +78,9 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let on_stop = on_stop(builder, &file);
     let keep_conflicts = keep_conflicts(builder, &file);
     let seed = seed(builder, &file.seed, &node_names, from.as_deref());
+    if seed == Some(Seed::Union) {
+        topology::refuse_union(builder, &file, mode);
+    }
     let topology = topology::build(builder, &file, mode, from.as_deref(), &node_names);
     if let Some(topology) = &topology {
         topology::refuse_seeder(builder, &file.seed, seed.as_ref(), topology, &node_names);
@@ -336,13 +339,15 @@ fn seed(
     nodes: &[String],
     from: Option<&str>,
 ) -> Option<Seed> {
-    if given.get_ref() == "none" {
-        return Some(Seed::None);
+    match given.get_ref().as_str() {
+        "none" => return Some(Seed::None),
+        "union" => return Some(Seed::Union),
+        _ => {}
     }
     let Some(name) = given.get_ref().strip_prefix("from:") else {
         builder.problem(
             Problem::new(format!("unknown seed \"{}\"", given.get_ref()))
-                .hint("\"from:NODE\" copies that node's rows first; \"none\" copies nothing")
+                .hint("\"from:NODE\" copies that node's rows first; \"union\" makes one set of what all hold; \"none\" copies nothing")
                 .at(given.span()),
         );
         return None;

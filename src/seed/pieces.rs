@@ -1,10 +1,10 @@
 //! The way of a chunk's rows from its reader into the target: in pieces, of which the next is read while one is written.
 //!
-//! Owns: how a piece is read, and that it is written in one go where nothing is in the way of a row, and row by row,
-//! like changes, where something is. A piece is bounded in rows and bytes, and two are in memory at once.
+//! Owns: how a piece is read, and that rows which fill a table are written in one go where nothing is in the way of one,
+//! and like changes where something is. A piece is bounded in rows and bytes, and two are in memory at once.
 //! Refuses: transactions (see `copy`). Fails: as reader and target do.
 
-use super::copy::{Passing, copied_rows};
+use super::copy::{How, Passing};
 use crate::engine::Snapshot;
 use crate::error::Result;
 use crate::flow::Applier;
@@ -65,13 +65,18 @@ impl Piece {
                 Snapshot::rows_of(plan.source_engine(), &passing.source, &lines)?
             }
         };
-        let loaded = match in_target_terms(plan, &rows)? {
-            Some(loaded) => load(applier, plan, &loaded).await?,
-            None => None,
+        let loaded = match passing.how {
+            How::Fill => load(applier, plan, &rows).await?,
+            How::Unite | How::Bury | How::Delete => None,
         };
-        let rows = match loaded {
-            Some(count) => count,
-            None => applier.copy(&copied_rows(plan, rows, first)?).await?,
+        if let Some(rows) = loaded {
+            return Ok(Copied { rows, bytes });
+        }
+        let layers = passing.layers(rows, first)?;
+        let rows = match passing.how {
+            How::Fill => applier.copy(&layers).await?,
+            How::Unite | How::Delete => applier.unite(&layers).await?,
+            How::Bury => applier.bury(&layers).await?,
         };
         Ok(Copied { rows, bytes })
     }
@@ -79,11 +84,14 @@ impl Piece {
 
 /// How many rows there were; `None`: nothing was written.
 async fn load(applier: &mut Applier, plan: &Plan, rows: &[Row]) -> Result<Option<u64>> {
+    let Some(rows) = in_target_terms(plan, rows)? else {
+        return Ok(None);
+    };
     let Some(first) = rows.first() else {
         return Ok(Some(0));
     };
     let cells: Vec<usize> = plan.carried().filter(|cell| first.get(*cell).is_some()).collect();
-    let is_loaded = applier.load_rows(plan, &cells, Load::Rows(rows)).await?;
+    let is_loaded = applier.load_rows(plan, &cells, Load::Rows(&rows)).await?;
     Ok(is_loaded.then_some(rows.len() as u64))
 }
 
