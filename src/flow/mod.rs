@@ -5,6 +5,7 @@
 //! Fails: with the first error that a person must see to. It stops all syncs, because a two-way sync with one dead
 //! direction only drifts apart.
 
+pub(crate) mod anew;
 mod apply;
 mod aside;
 mod backoff;
@@ -35,7 +36,7 @@ pub mod skip;
 pub mod spec;
 mod turn;
 
-pub(crate) use apply::Applier;
+pub(crate) use apply::{Applier, Uniting};
 pub(crate) use link::same_server;
 pub(crate) use onward::buried;
 pub(crate) use planner::Described;

@@ -18,6 +18,7 @@ pub mod log;
 pub mod operations;
 pub mod parked;
 mod relay;
+pub mod resync;
 pub mod setup;
 pub mod snapshot;
 pub mod source;

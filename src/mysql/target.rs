@@ -13,6 +13,7 @@ mod foreign;
 mod load;
 mod look;
 mod parked;
+mod resync;
 mod trade;
 mod user;
 

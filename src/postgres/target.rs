@@ -9,6 +9,7 @@ mod chunk;
 mod foreign;
 mod load;
 mod parked;
+mod resync;
 mod trade;
 mod user;
 

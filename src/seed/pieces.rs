@@ -67,7 +67,7 @@ impl Piece {
         };
         let loaded = match passing.how {
             How::Fill => load(applier, plan, &rows).await?,
-            How::Unite | How::Bury | How::Delete => None,
+            How::Unite(_) | How::Bury | How::Delete(_) => None,
         };
         if let Some(rows) = loaded {
             return Ok(Copied { rows, bytes });
@@ -75,7 +75,7 @@ impl Piece {
         let layers = passing.layers(rows, first)?;
         let rows = match passing.how {
             How::Fill => applier.copy(&layers).await?,
-            How::Unite | How::Delete => applier.unite(&layers).await?,
+            How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
             How::Bury => applier.bury(&layers).await?,
         };
         Ok(Copied { rows, bytes })

@@ -155,8 +155,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let waiting = waiting.iter().filter(|_| state.versions.contains(&5));
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&8));
+    let resync = ["resync"];
+    let resync = resync.iter().filter(|_| state.versions.contains(&10));
     for name in operations
         .chain(held)
+        .chain(resync)
         .chain(chunk)
         .chain(waiting)
         .chain(collection)

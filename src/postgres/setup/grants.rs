@@ -15,7 +15,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 15] = [
+pub(super) const CONTROL_TABLES: [&str; 16] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -31,6 +31,7 @@ pub(super) const CONTROL_TABLES: [&str; 15] = [
     "published",
     "collection",
     "chunk",
+    "resync",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.

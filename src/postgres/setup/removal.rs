@@ -240,8 +240,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let waiting = waiting.iter().filter(|_| state.versions.contains(&6));
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&9));
+    let resync = ["resync"];
+    let resync = resync.iter().filter(|_| state.versions.contains(&11));
     for name in operations
         .chain(published)
+        .chain(resync)
         .chain(chunk)
         .chain(held)
         .chain(waiting)
