@@ -1,7 +1,7 @@
 //! What a user would take instead: PostgreSQL's own subscription, pgloader, `mysqldump | mysql`.
 //!
-//! Each is run as its handbook says, in one go from the first server to the second. pgloader fills a schema of its own,
-//! named after MySQL's database, and makes the table and its indexes there.
+//! Each is run as its handbook says, in one go from server to server. pgloader fills the table that is there, as the others
+//! do, and then in its own way a schema named after MySQL's database, where it makes the table and its indexes.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,6 +14,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub(crate) enum Rival {
     Native,
     Pgloader,
+    PgloaderAnew,
     Dump,
 }
 
@@ -22,6 +23,7 @@ impl Rival {
         match self {
             Self::Native => "native copy",
             Self::Pgloader => "pgloader",
+            Self::PgloaderAnew => "pgloader, new table",
             Self::Dump => "mysqldump | mysql",
         }
     }
@@ -29,7 +31,7 @@ impl Rival {
     pub(crate) fn kinds(self) -> (Kind, Kind) {
         match self {
             Self::Native => (Kind::Postgres18, Kind::Postgres18),
-            Self::Pgloader => (Kind::Mariadb, Kind::Postgres18),
+            Self::Pgloader | Self::PgloaderAnew => (Kind::Mariadb, Kind::Postgres18),
             Self::Dump => (Kind::Mysql, Kind::Mysql),
         }
     }
@@ -37,8 +39,8 @@ impl Rival {
     /// Where it puts the rows.
     pub(crate) fn table(self, source: &Db) -> String {
         match self {
-            Self::Native | Self::Dump => "sbtest".to_owned(),
-            Self::Pgloader => format!("{}.sbtest", source.name()),
+            Self::Native | Self::Dump | Self::Pgloader => "sbtest".to_owned(),
+            Self::PgloaderAnew => format!("{}.sbtest", source.name()),
         }
     }
 
@@ -52,11 +54,11 @@ impl Rival {
         match self {
             Self::Native => subscribe(source, target).await,
             Self::Pgloader => {
-                let to = target.url().replacen("postgres://", "postgresql://", 1);
-                let told = shell(&format!("pgloader {} {to}", source.url())).await;
-                // It ends with success whatever happened.
-                assert!(!told.contains("ERROR"), "{told}");
+                let into = "WITH data only, include no drop, no truncate, reset no sequences";
+                let public = format!("ALTER SCHEMA '{}' RENAME TO 'public'", source.name());
+                pgloader(source, target, &format!("{into} {public}")).await;
             }
+            Self::PgloaderAnew => pgloader(source, target, "").await,
             Self::Dump => {
                 let dump = client("mysqldump", source);
                 let fill = client("mysql", target);
@@ -76,12 +78,12 @@ impl Rival {
                 target.exec("DROP SUBSCRIPTION bench").await;
                 source.exec("DROP PUBLICATION bench").await;
             }
-            Self::Pgloader => {
+            Self::PgloaderAnew => {
                 target
                     .exec(&format!("DROP SCHEMA {} CASCADE", source.name()))
                     .await
             }
-            Self::Dump => {}
+            Self::Pgloader | Self::Dump => {}
         }
     }
 }
@@ -98,6 +100,17 @@ async fn subscribe(source: &Db, target: &Db) {
         target.one(ready).await == "1"
     })
     .await;
+}
+
+async fn pgloader(source: &Db, target: &Db, more: &str) {
+    let to = target.url().replacen("postgres://", "postgresql://", 1);
+    let command = format!("LOAD DATABASE FROM {} INTO {to} {more};", source.url());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("copy.load");
+    std::fs::write(&file, command).unwrap();
+    let told = shell(&format!("pgloader {}", file.display())).await;
+    // It ends with success whatever happened.
+    assert!(!told.contains("ERROR"), "{told}");
 }
 
 /// A program of the unpacked MySQL, by the server's socket: a password over TCP would want TLS.
