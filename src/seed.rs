@@ -9,6 +9,7 @@
 mod copy;
 mod equal;
 mod pieces;
+mod preview;
 pub(crate) mod resync;
 
 use crate::access::SourceOptions;
@@ -25,6 +26,7 @@ use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
+pub use preview::{Preview, preview};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

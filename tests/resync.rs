@@ -12,6 +12,7 @@ pairs! {
     what_a_merge_missed_is_found => what_a_merge_missed_is_found;
     a_killed_resync_goes_on_under_load => a_killed_resync_goes_on_under_load;
     a_run_that_ends_by_itself_waits_for_it => a_run_that_ends_by_itself_waits_for_it;
+    a_new_table_joins => a_new_table_joins;
     only_tables_of_started_links_are_copied => only_tables_of_started_links_are_copied;
 }
 
@@ -214,4 +215,48 @@ async fn only_tables_of_started_links_are_copied(pair: Pair) {
     let run = scene.lock.run(&["resync", "no_such", "--execute"]).await;
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.stderr.contains("has no such table"), "{run:?}");
+}
+
+/// A table that is created and set up while the links run: its rows are copied, both sides', and its changes cross.
+async fn a_new_table_joins(pair: Pair) {
+    let mut scene = Scene::new("resync_joins", pair, Way::Merge, &[ITEM]).await;
+    scene.more_tables = vec!["late_*".to_owned()];
+    scene.configure("from:a", "");
+    fill(&scene, Side::A).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(
+                side,
+                "CREATE TABLE late_word (id int NOT NULL PRIMARY KEY, w varchar(40))",
+            )
+            .await;
+    }
+    scene
+        .exec(Side::A, "INSERT INTO late_word VALUES (1, 'a'), (2, 'both')")
+        .await;
+    scene
+        .exec(Side::B, "INSERT INTO late_word VALUES (3, 'b'), (2, 'both')")
+        .await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene
+        .exec(Side::A, "INSERT INTO late_word VALUES (4, 'since')")
+        .await;
+    let columns = ["w", "tidelock_version", "tidelock_origin"];
+    harness::wait_equal(&scene.a, &scene.b, "late_word", &["id"], &columns, LIMIT).await;
+    over(&mut scene).await;
+    scene
+        .exec(Side::A, "UPDATE late_word SET w = 'new' WHERE id = 3")
+        .await;
+    scene
+        .exec(
+            Side::B,
+            "DELETE FROM late_word WHERE id = 1; UPDATE item SET n = 0",
+        )
+        .await;
+    scene.wait_equal().await;
+    harness::wait_equal(&scene.a, &scene.b, "late_word", &["id"], &columns, LIMIT).await;
+    assert_eq!(scene.b.count("late_word WHERE w = 'new'").await, 1);
+    scene.assert_no_conflicts().await;
 }

@@ -26,6 +26,7 @@ pub(super) const RANK_MAX: i64 = 32_767;
 const GROUP_ROWS: (usize, usize) = (1, 100_000);
 const COPY_WORKERS: (usize, usize) = (1, 64);
 const CHUNK_ROWS: (usize, usize) = (1, 50_000);
+const COPY_RATE: (usize, usize) = (0, 1 << 40);
 const PARKED_ROWS: (usize, usize) = (1, 1_000_000);
 const PARKED_BYTES: (usize, usize) = (1 << 20, 4 << 30);
 /// Shorter, and a busy machine loses it all the time.
@@ -537,6 +538,12 @@ impl Builder<'_> {
             ),
             chunk_rows_max: self.bounded("limits.chunk_rows_max", file.chunk_rows_max, chunk, CHUNK_ROWS)
                 as u64,
+            copy_bytes_per_second: self.bounded(
+                "limits.copy_bytes_per_second",
+                file.copy_bytes_per_second,
+                0,
+                COPY_RATE,
+            ) as u64,
             parked_rows_max: self.bounded(
                 "limits.parked_rows_max",
                 file.parked_rows_max,

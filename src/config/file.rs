@@ -226,6 +226,7 @@ pub(super) struct LimitsFile {
     pub once_wait_s: Option<Spanned<i64>>,
     pub copy_workers: Option<Spanned<i64>>,
     pub chunk_rows_max: Option<Spanned<i64>>,
+    pub copy_bytes_per_second: Option<Spanned<i64>>,
     pub parked_rows_max: Option<Spanned<i64>>,
     pub parked_bytes_max: Option<Spanned<i64>>,
     pub stream: Option<Spanned<bool>>,

@@ -18,6 +18,7 @@ pub mod fit;
 mod group;
 pub mod hold;
 pub mod instance;
+mod joining;
 mod keeping;
 pub mod lag;
 mod lease;
@@ -34,12 +35,14 @@ pub mod rings;
 pub mod select;
 pub mod skip;
 pub mod spec;
+mod throttle;
 mod turn;
 
 pub(crate) use apply::{Applier, Uniting};
 pub(crate) use link::same_server;
 pub(crate) use onward::buried;
 pub(crate) use planner::Described;
+pub(crate) use throttle::Throttle;
 
 use crate::engine::Node;
 use crate::error::{Class, Error, Reason, Result};

@@ -56,6 +56,8 @@ pub struct Limits {
     /// Sessions on each side that copy chunks at once, and rows of a chunk.
     pub copy_workers: usize,
     pub chunk_rows_max: u64,
+    /// Cells that a link's copies read in a second; 0 = as many as they can.
+    pub copy_bytes_per_second: u64,
     /// Changes of one link that may wait at once, and what their cells take: beyond it the link stops.
     pub parked_rows_max: usize,
     pub parked_bytes_max: usize,
@@ -77,6 +79,7 @@ impl Default for Limits {
             // More share the same disk; each holds a session on both servers.
             copy_workers: 4,
             chunk_rows_max: 50_000,
+            copy_bytes_per_second: 0,
             // Far more than a person settles one by one, and far less than a node that takes nothing would leave.
             parked_rows_max: 10_000,
             parked_bytes_max: 64 << 20,

@@ -1,7 +1,7 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
 use super::collection::TombstoneFigures;
-use super::operation::{HeldTable, Lease, OutOfSync, Pause, Said, Stop};
+use super::operation::{HeldTable, Lease, OutOfSync, Pause, Resync, ResyncState, Said, Stop};
 use super::origin::CONTROL;
 use super::position::Position;
 use super::schema::{Table, TableId};
@@ -362,13 +362,28 @@ pub struct LinkStatus {
     pub stop: Option<Stop>,
     pub out_of_sync: Vec<OutOfSync>,
     pub held: Vec<HeldTable>,
-    /// While the first copy is not done.
+    /// Tables that are copied anew, or are to be.
+    pub resyncs: Vec<Resync>,
+    /// While the first copy, or one of these, is not done.
     pub copies: Vec<TableCopy>,
     /// Of the target's tables; `None`: the sync keeps none.
     pub tombstones: Option<TombstoneFigures>,
 }
 
 impl LinkStatus {
+    /// Are rows being copied?
+    pub fn is_copied(&self) -> bool {
+        let is_first = self
+            .checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.seq < 0);
+        is_first
+            || self
+                .resyncs
+                .iter()
+                .any(|resync| resync.state == ResyncState::Copying)
+    }
+
     /// What the link stands at now: it has not moved since, and nobody who came later runs it.
     pub fn halted(&self) -> Option<&Stop> {
         let stop = self.stop.as_ref()?;

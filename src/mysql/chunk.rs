@@ -49,7 +49,7 @@ pub async fn progress(conn: &mut Conn, sync: &str, link: &str) -> Result<Vec<Tab
     let sql = "SELECT CONCAT(schema_name, '.', table_name), COUNT(*), CAST(SUM(state = 'done') AS SIGNED),
                       CAST(SUM(copied_rows) AS SIGNED), CAST(SUM(estimated_rows) AS SIGNED),
                       CAST(SUM(copied_bytes) AS SIGNED), CAST(SUM(estimated_bytes) AS SIGNED)
-                 FROM tidelock.chunk WHERE sync = :sync AND link = :link GROUP BY 1 ORDER BY 1";
+                 FROM tidelock.chunk WHERE sync = :sync AND link = :link AND schema_name <> 'tidelock' GROUP BY 1 ORDER BY 1";
     let rows: Result<Vec<Row>, _> = conn.exec(sql, params! { sync, link }).await;
     let table = |mut row: Row| {
         Some(TableCopy {

@@ -46,7 +46,7 @@ pub async fn progress(client: &Client, sync: &str, link: &str) -> Result<Vec<Tab
     let sql = "SELECT schema_name || '.' || table_name, count(*), count(*) FILTER (WHERE state = 'done'),
                       sum(copied_rows)::bigint, sum(estimated_rows)::bigint, sum(copied_bytes)::bigint,
                       sum(estimated_bytes)::bigint
-                 FROM tidelock.chunk WHERE sync = $1 AND link = $2 GROUP BY 1 ORDER BY 1";
+                 FROM tidelock.chunk WHERE sync = $1 AND link = $2 AND schema_name <> 'tidelock' GROUP BY 1 ORDER BY 1";
     let rows = client.query(sql, &[&sync, &link]).await;
     let table = |row: &Row| -> Result<TableCopy, tokio_postgres::Error> {
         let count = |place| Ok::<_, tokio_postgres::Error>(row.try_get::<_, i64>(place)?.unsigned_abs());

@@ -139,11 +139,8 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         // What is missing there is told by `check`.
         status.tombstones = super::tombstones::figures(client, sync).await.unwrap_or_default();
         status.parked = super::parked::counts(client, sync, link).await?;
-        if status
-            .checkpoint
-            .as_ref()
-            .is_some_and(|checkpoint| checkpoint.seq < 0)
-        {
+        status.resyncs = super::resync::resyncs(client, sync, Some(link)).await?;
+        if status.is_copied() {
             status.copies = super::chunk::progress(client, sync, link).await?;
         }
     }

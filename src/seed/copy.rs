@@ -17,7 +17,7 @@ use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
-use crate::flow::{self, Applier, Uniting};
+use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
 use crate::model::position::Position;
 use crate::model::schema::{Table, TableId};
@@ -66,6 +66,7 @@ pub(super) struct Work {
     tables: HashMap<TableId, Passing>,
     open: Mutex<VecDeque<Chunk>>,
     pulse: Arc<Pulse>,
+    throttle: Throttle,
     stop: CancellationToken,
 }
 
@@ -322,6 +323,7 @@ impl Work {
             tables,
             open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
             pulse: Arc::clone(pulse),
+            throttle: Throttle::new(link.limits.copy_bytes_per_second),
             stop: stop.clone(),
         }
     }
@@ -400,6 +402,7 @@ impl Work {
             let copied = copied?;
             (first, next) = (first + count, read?);
             self.pulse.copied(copied.rows, copied.bytes);
+            self.throttle.spend(copied.bytes).await;
             chunk.copied_rows += copied.rows;
             chunk.copied_bytes += copied.bytes;
         }

@@ -11,7 +11,7 @@ use crate::config::Link;
 use crate::error::{Error, Reason};
 use crate::flow::figures::{Figures, moment};
 use crate::flow::spec::{Seed, SyncSpec};
-use crate::model::operation::{HeldTable, Lease, Pause, Stop};
+use crate::model::operation::{HeldTable, Lease, Pause, Resync, ResyncState, Stop};
 use crate::model::position::Position;
 use crate::model::sync::{Retention, TableCopy};
 use facts::{Facts, Oldest, Word};
@@ -100,7 +100,10 @@ pub struct Report {
     /// Tables that wait while the others go on, each with why, since when and what is to be done.
     #[serde(default)]
     pub held: Vec<Held>,
-    /// How far the first copy is, table by table, while it is not done.
+    /// Tables that somebody wants copied anew, and nobody has begun with.
+    #[serde(default)]
+    pub to_copy: Vec<String>,
+    /// How far the first copy is, table by table, while it is not done; later, of tables that are copied anew.
     #[serde(default)]
     pub copy: Vec<Copied>,
     /// Stamps of deleted rows that the target keeps until every node knows of the deletes; merge only.
@@ -214,7 +217,12 @@ impl Report {
             report.parked.clone_from(&target.parked);
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
-            report.copy = target.copies.iter().map(copied).collect();
+            let is_first = checkpoint.is_some_and(|checkpoint| checkpoint.seq < 0);
+            let is_open = |copy: &&TableCopy| is_first || copy.chunks_done < copy.chunks;
+            report.copy = target.copies.iter().filter(is_open).map(copied).collect();
+            let is_asked = |resync: &&Resync| resync.state == ResyncState::Asked;
+            let asked = target.resyncs.iter().filter(is_asked);
+            report.to_copy = asked.map(|resync| resync.table.to_string()).collect();
             report.tombstones = target.tombstones.as_ref().map(|figures| Tombstones {
                 count: figures.count,
                 oldest_ms: figures.oldest_ms,
@@ -335,6 +343,12 @@ impl Report {
         let mut parts: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
         parts.extend(self.copied());
         parts.extend(self.held.iter().map(Held::told));
+        if !self.to_copy.is_empty() {
+            parts.push(format!(
+                "to be copied anew as soon as a copy of the program runs: {}",
+                self.to_copy.join(", ")
+            ));
+        }
         if !self.out_of_sync.is_empty() {
             parts.push(format!("out of sync: {}", self.out_of_sync.join(", ")));
         }

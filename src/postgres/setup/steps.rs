@@ -75,7 +75,7 @@ pub(super) async fn steps(
     }
     identities(client, scope, &mut steps).await?;
     super::removal::dropped_tables(scope, state, &mut steps);
-    publication(client, scope, &mut steps).await?;
+    publication(client, scope, false, &mut steps).await?;
     if !state.is_run_user(scope) {
         grants(client, scope, state, &mut steps).await?;
     }
@@ -121,7 +121,11 @@ fn table_steps(
     if scope.mode == Mode::Merge {
         match scope.mapped(id).beside {
             true => stamps_beside(catalog, key, stamps, steps),
-            false => stamp_columns(scope, catalog, steps),
+            false => stamp_columns(
+                state.recorded.first_origin(scope, &catalog.table.id),
+                catalog,
+                steps,
+            ),
         }
         match tombstones {
             Some(found) => key_type(catalog, key, found, "types of the tombstones' key", steps),
@@ -138,14 +142,11 @@ fn table_steps(
 }
 
 /// The default stands for the rows that are there; of every later one the triggers tell.
-fn stamp_columns(scope: &Scope, catalog: &CatalogTable, steps: &mut Vec<Step>) {
+fn stamp_columns(origin: Rank, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let missing: Vec<String> = [
         (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1".to_owned()),
-        (
-            ORIGIN_COLUMN,
-            format!("smallint NOT NULL DEFAULT {}", scope.first_origin),
-        ),
+        (ORIGIN_COLUMN, format!("smallint NOT NULL DEFAULT {origin}")),
     ]
     .iter()
     .filter(|(name, _)| catalog.table.column(name).is_none())
@@ -289,6 +290,16 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
+    if state.recorded.joins(scope, id) {
+        let sql = format!(
+            "INSERT INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
+             SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {} ON CONFLICT DO NOTHING",
+            literal(&id.schema),
+            literal(&id.name),
+            literal(&scope.sync),
+        );
+        steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
+    }
     let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
     let there = state.recorded.table(&scope.sync, id);
     if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
@@ -336,7 +347,13 @@ pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<S
 }
 
 /// Exactly the sync's tables, whole, a hub's tombstones, and stamps that stand in tables of their own.
-pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
+/// `is_running`: a table that joins is published before the links that run know of it.
+pub(super) async fn publication(
+    client: &Client,
+    scope: &Scope,
+    is_running: bool,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
     if !scope.is_source {
         return Ok(());
     }
@@ -382,7 +399,7 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
         there.push(TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?));
         whole &= cell::<bool>(&row, 2)?;
     }
-    let same = there.len() == wanted.len() && wanted.iter().all(|id| there.contains(id));
+    let same = (is_running || there.len() == wanted.len()) && wanted.iter().all(|id| there.contains(id));
     if !same || !whole {
         steps.push(missing(format!(
             "ALTER PUBLICATION {} SET TABLE {}",
