@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all sim lint memory bench-merge bench-parked
+.PHONY: help demo test test-all sim lint memory bench-merge bench-parked bench-seed
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ bench-merge: ## what merge costs beside transactional mode, time and CPU (ROWS=2
 
 bench-parked: ## how fast the rest flows while rows wait for a person (ROWS=500 ROUNDS=1: shorter)
 	@scripts/bench-parked.sh
+
+bench-seed: ## how long the first copy takes, beside native copy, pgloader and mysqldump (ROWS=100000 ROUNDS=1: shorter)
+	@scripts/bench-seed.sh
 
 memory: ## resident memory and CPU under large, many and no changes (SIZE_MB=100 ROWS=100000 make memory: shorter)
 	@scripts/memory.sh

@@ -8,6 +8,7 @@
 
 mod copy;
 mod equal;
+mod pieces;
 mod preview;
 pub(crate) mod resync;
 

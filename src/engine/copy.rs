@@ -5,12 +5,13 @@
 use super::{Node, Target};
 use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::conflict::ConflictKind;
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Lane};
 use crate::model::value::Row;
+use crate::plan::{Lines, Load, Shape};
 use crate::{mysql, postgres};
 
 pub enum Snapshot {
@@ -116,6 +117,22 @@ impl Snapshot {
         }
     }
 
+    /// As [`Self::rows`], as the server wrote them: for plans that pass them on like that.
+    pub async fn lines(&mut self) -> Result<Lines> {
+        match self {
+            Snapshot::Postgres(snapshot) => snapshot.lines().await,
+            Snapshot::Mysql(_) => Err(Error::bug("read rows as lines")),
+        }
+    }
+
+    /// The rows of lines that were read of this table.
+    pub fn rows_of(engine: Engine, table: &Table, lines: &Lines) -> Result<Vec<Row>> {
+        match engine {
+            Engine::Postgres => postgres::snapshot::rows_of(table, lines),
+            Engine::Mysql | Engine::Mariadb => Err(Error::bug("read rows from lines").table(&table.id)),
+        }
+    }
+
     /// The settle position, where the image is not exact.
     pub async fn close(self) -> Result<Option<Position>> {
         match self {
@@ -194,6 +211,11 @@ impl Target {
                 Target::Mysql(Box::new(mysql::target::Target::open_to_read(access).await?))
             }
         })
+    }
+
+    /// Writes these cells of all rows, or nothing (`false`) where something is in the way of one.
+    pub async fn load(&mut self, shape: &Shape, cells: &[usize], load: Load<'_>) -> Result<bool> {
+        on_target!(self, target => target.load(shape, cells, load).await)
     }
 
     pub async fn plan_chunks(&mut self, link: (&str, &str), chunks: &[Chunk], anew: bool) -> Result<()> {

@@ -30,7 +30,7 @@ use crate::model::schema::TableId;
 use crate::model::sync::{Checkpoint, tombstones_of};
 use crate::model::value::Row;
 use crate::plan::layer::{Layer, Layers};
-use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
+use crate::plan::{Key, Load, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
 use contested::{Contested, Decided};
 use foldhash::{HashMap, HashSet};
 use foreign::Foreign;
@@ -234,6 +234,11 @@ impl Applier {
             self.copied(layer).await?;
         }
         Ok(rows)
+    }
+
+    /// The same in one go. `false`: something is in the way of a row, and nothing was written.
+    pub(crate) async fn load_rows(&mut self, plan: &Plan, cells: &[usize], load: Load<'_>) -> Result<bool> {
+        self.target.load(&plan.shape, cells, load).await
     }
 
     /// The chunk's rows are those of the open transaction.

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Bounds of a batch between the task and the reader; two may be under way.
-const BATCH_ROWS_MAX: usize = 1_000;
+const BATCH_ROWS_MAX: usize = 4_000;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 const BATCHES_MAX: usize = 2;
 /// A transaction is visible a moment before it is in the executed set, which is read this much later.

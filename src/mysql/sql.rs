@@ -21,7 +21,7 @@ use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::stamp::Stamp;
 use crate::model::sync::{GENERATION_COLUMN, ORIGIN_COLUMN, VERSION_COLUMN};
-use crate::model::value::Value;
+use crate::model::value::{Row, Value};
 use crate::plan::{Key, Move, Shape, StampColumns, Write};
 
 pub use held::{held_at, hold};
@@ -221,6 +221,17 @@ pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     let columns = &shape.table.columns;
     let cells = group.cells.iter().filter(|cell| !columns[**cell].is_beside());
     let cells: Vec<usize> = cells.copied().collect();
+    let rows = group.at.iter().map(|index| batch::cells(&writes[*index].op));
+    insert_rows(shape, &cells, &rows.collect::<Vec<_>>())
+}
+
+/// These cells of the rows of a first copy.
+pub fn load(shape: &Shape, cells: &[usize], rows: &[Row]) -> Sql {
+    insert_rows(shape, cells, &rows.iter().map(Some).collect::<Vec<_>>())
+}
+
+fn insert_rows(shape: &Shape, cells: &[usize], rows: &[Option<&Row>]) -> Sql {
+    let columns = &shape.table.columns;
     let names: Vec<String> = cells.iter().map(|cell| quote(&columns[*cell].name)).collect();
     let mut out = format!(
         "INSERT INTO {} ({}) VALUES ",
@@ -228,12 +239,11 @@ pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
         names.join(", ")
     )
     .into_bytes();
-    separated(&group.at, ", ", &mut out, |index, out| {
-        let row = batch::cells(&writes[*index].op);
+    separated(rows, ", ", &mut out, |row, out| {
         out.push(b'(');
-        separated(&cells, ",", out, |cell, out| {
+        separated(cells, ",", out, |cell, out| {
             let value = row.and_then(|row| row.get(*cell)).unwrap_or(&Value::Null);
-            literal(value, &shape.table.columns[*cell].ty, out);
+            literal(value, &columns[*cell].ty, out);
         });
         out.push(b')');
     });

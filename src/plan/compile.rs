@@ -6,6 +6,7 @@
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
 mod across;
+mod loaded;
 
 use super::differ::{Differing, named};
 use super::{Beside, Key, Shape, StampColumns};

@@ -18,6 +18,7 @@ use crate::model::origin::Marker;
 use crate::model::schema::{Column, Table};
 use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Where a merge table keeps its stamps.
@@ -112,6 +113,23 @@ pub enum Written {
     UniqueTaken(String),
     /// The database refused the row; the text names the constraint or column, never the value.
     Refused(String),
+}
+
+/// Rows of a first copy, which are written all or not at all.
+#[derive(Debug, Clone, Copy)]
+pub enum Load<'a> {
+    /// In the target's columns.
+    Rows(&'a [Row]),
+    /// As the source's server wrote them, for a server of the same engine.
+    Lines(&'a Lines),
+}
+
+/// Rows as a server wrote them, in blocks of whole lines: the text format of PostgreSQL's COPY.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    pub blocks: Vec<Bytes>,
+    pub rows: u64,
+    pub bytes: usize,
 }
 
 /// One transaction's move of the checkpoint, which is also its marker.

@@ -12,6 +12,7 @@ pub mod evidence;
 mod fault;
 mod files;
 pub mod held;
+mod lines;
 pub mod log;
 pub mod operations;
 pub mod parked;

@@ -7,6 +7,7 @@
 //! dropped and made again. Fails: transient while somebody reads the slot or old transactions keep it from starting.
 
 use super::files::Files;
+use super::lines::{self, Blocks};
 use super::relation::decode_cell;
 use super::source::slot_of;
 use super::{connect, fail, slot, sql};
@@ -18,17 +19,21 @@ use crate::model::position::Position;
 use crate::model::schema::{Column, Table, TableId};
 use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
+use crate::plan::Lines;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
+use tokio_postgres::{Client, CopyOutStream};
 
 const DOING: &str = "read the table's rows";
 
 /// Rows are handed over when they hold this much. What follows waits in the socket.
 const BATCH_BYTES: usize = 1024 * 1024;
+
+/// The same of lines, which take no more memory than that.
+const LINES_BYTES: usize = 2 * BATCH_BYTES;
 
 pub struct Snapshot {
     options: SourceOptions,
@@ -46,7 +51,7 @@ pub struct Snapshot {
 struct OpenTable {
     table: Table,
     /// `None` = the last row was read.
-    rows: Option<Pin<Box<SimpleQueryStream>>>,
+    lines: Option<Pin<Box<CopyOutStream>>>,
 }
 
 impl Snapshot {
@@ -136,13 +141,17 @@ impl Snapshot {
         };
         // Whatever the statistics say, a range is found by its key.
         let scans = if range.is_whole() { "on" } else { "off" };
-        let select = format!("SET LOCAL enable_seqscan = {scans}; {select}");
-        // The simple protocol gives each cell as the server's text, which is what the codec reads.
-        let rows = self.client.simple_query_raw(&select).await;
-        let rows = rows.map_err(|error| self.error(fail(DOING, error).table(&table.id)))?;
+        let opened = async {
+            let scans = format!("SET LOCAL enable_seqscan = {scans}");
+            self.client.batch_execute(&scans).await?;
+            // Each cell is the server's text, which is what the codec reads.
+            self.client.copy_out(&format!("COPY ({select}) TO STDOUT")).await
+        };
+        let lines = opened.await;
+        let lines = lines.map_err(|error| self.error(fail(DOING, error).table(&table.id)))?;
         self.open = Some(OpenTable {
             table: table.clone(),
-            rows: Some(Box::pin(rows)),
+            lines: Some(Box::pin(lines)),
         });
         Ok(())
     }
@@ -168,6 +177,24 @@ impl Snapshot {
     /// The rest of the rows is not read; the driver lets them pass.
     pub fn leave_table(&mut self) {
         self.open = None;
+    }
+
+    /// As [`Self::rows`], as the server wrote them.
+    pub async fn lines(&mut self) -> Result<Lines> {
+        let Some(open) = &mut self.open else {
+            return Err(Error::bug("read lines of no table").node(&self.options.access.node));
+        };
+        let lines = match block(open).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                let error = error.table(&open.table.id);
+                return Err(self.error(error));
+            }
+        };
+        if lines.rows == 0 {
+            self.open = None;
+        }
+        Ok(lines)
     }
 
     /// Where the snapshot was not exact: the position until which changes may already be in the copy.
@@ -345,39 +372,64 @@ fn carried(table: &Table) -> impl Iterator<Item = &Column> {
 
 async fn batch(open: &mut OpenTable, rows_max: usize) -> Result<Vec<Row>> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    while let Some(stream) = open
-        .rows
-        .as_mut()
-        .filter(|_| rows.len() < rows_max && bytes < BATCH_BYTES)
-    {
-        match stream.try_next().await.map_err(|error| fail(DOING, error))? {
-            Some(SimpleQueryMessage::Row(texts)) => {
-                let row = row(&open.table, &texts)?;
-                bytes += row.bytes();
-                rows.push(row);
-            }
-            Some(_) => {}
-            None => open.rows = None,
-        }
+    while rows.len() < rows_max && bytes < BATCH_BYTES {
+        let Some(mut line) = open.next().await? else { break };
+        line.truncate(line.len().saturating_sub(1));
+        let row = row(&open.table, line)?;
+        bytes += row.bytes();
+        rows.push(row);
     }
     Ok(rows)
 }
 
-fn row(table: &Table, texts: &SimpleQueryRow) -> Result<Row> {
-    let mut place = 0;
+async fn block(open: &mut OpenTable) -> Result<Lines> {
+    let mut blocks = Blocks::default();
+    while blocks.bytes() < LINES_BYTES {
+        let Some(line) = open.next().await? else { break };
+        // What a database in SQL_ASCII holds is refused here as anywhere.
+        if std::str::from_utf8(&line).is_err() {
+            let unread = Error::bug(DOING).why("a line is not UTF-8 and its cells are");
+            return row(&open.table, line).and(Err(unread));
+        }
+        blocks.add(&line);
+    }
+    Ok(blocks.finish())
+}
+
+impl OpenTable {
+    /// The next row's line with its end: the server sends each as one message.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Some(stream) = &mut self.lines else {
+            return Ok(None);
+        };
+        let line = stream.try_next().await.map_err(|error| fail(DOING, error))?;
+        if line.is_none() {
+            self.lines = None;
+        }
+        Ok(line)
+    }
+}
+
+/// The rows of lines that were read of this table.
+pub fn rows_of(table: &Table, lines: &Lines) -> Result<Vec<Row>> {
+    let rows: Result<Vec<Row>> = lines::each(lines).map(|line| row(table, line)).collect();
+    rows.map_err(|error| error.table(&table.id))
+}
+
+fn row(table: &Table, line: Bytes) -> Result<Row> {
+    let mut texts = lines::cells(line);
     let mut cells = Vec::with_capacity(table.columns.len());
     for column in &table.columns {
         if column.generated {
             cells.push(None);
             continue;
         }
-        let text = texts
-            .try_get(place)
-            .map_err(|error| fail(format!("read a cell of column {:?}", column.name), error))?;
-        place += 1;
+        let text = texts.next().ok_or_else(|| {
+            Error::bug(format!("read a cell of column {:?}", column.name)).why("the server sent no such cell")
+        })?;
         cells.push(Some(match text {
             None => Value::Null,
-            Some(text) => decode_cell(column, Bytes::copy_from_slice(text.as_bytes()))?,
+            Some(text) => decode_cell(column, text)?,
         }));
     }
     Ok(cells.into_iter().collect())

@@ -153,6 +153,12 @@ pub fn insert(shape: &Shape, cells: &[usize], skip_taken: bool) -> String {
     )
 }
 
+/// Lines of these cells.
+pub fn load(shape: &Shape, cells: &[usize]) -> String {
+    let columns = cells.iter().map(|cell| quote(&shape.table.columns[*cell].name));
+    format!("COPY {} ({}) FROM STDIN", table(&shape.table.id), list(columns))
+}
+
 /// Columns sent: key. Where the rows under these keys lie.
 pub fn places(shape: &Shape) -> String {
     format!(

@@ -7,6 +7,7 @@
 
 mod chunk;
 mod foreign;
+mod load;
 mod parked;
 mod resync;
 mod trade;

@@ -10,7 +10,8 @@
 //! readers share one image of the start the copy is exact; chunks that are read later, after something died, may hold
 //! later changes: the log as it ended then is the settle position, up to which finding them is no conflict.
 
-use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
+use super::pieces::Piece;
+use super::{COPY_PENDING, Ends, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Class, Error, Reason, Result, new_copy};
@@ -24,6 +25,7 @@ use crate::model::sync::{CatalogTable, Checkpoint, Lane, Size};
 use crate::model::value::Row;
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Plan};
+use futures_util::future::join;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,13 +45,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Passing {
     pub(super) source: Arc<Table>,
     pub(super) plan: Arc<Plan>,
+    /// Where the cells of rows that fill the table go, if as the source's server wrote them.
+    pub(super) verbatim: Option<Vec<usize>>,
     catalog: CatalogTable,
-    how: How,
+    pub(super) how: How,
 }
 
 /// What becomes of the rows that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     /// They fill an empty table.
     Fill,
     /// They meet rows.
@@ -176,6 +180,7 @@ impl Start {
             };
             let passing = Passing {
                 source,
+                verbatim: plan.verbatim().filter(|_| self.uniting.is_none()),
                 plan,
                 catalog,
                 how: self.uniting.map_or(How::Fill, How::Unite),
@@ -188,6 +193,7 @@ impl Start {
             };
             let passing = Passing {
                 source: Arc::new(known.table.clone()),
+                verbatim: None,
                 plan,
                 catalog: CatalogTable::clone(known),
                 how: self.uniting.map_or(How::Bury, How::Delete),
@@ -434,27 +440,20 @@ impl Work {
         let opened = reader.open_table(&passing.source, &chunk.range).await;
         opened.map_err(Failed::Reading)?;
         let mut first = 0;
-        loop {
+        let mut next = Piece::read(reader, passing).await.map_err(Failed::Reading)?;
+        while let Some(piece) = next {
             if self.stop.is_cancelled() {
                 applier.rollback().await?;
                 return Ok(false);
             }
-            let rows = reader.rows(ROWS_MAX).await.map_err(Failed::Reading)?;
-            if rows.is_empty() {
-                break;
-            }
-            let bytes: usize = rows.iter().map(Row::bytes).sum();
-            let count = rows.len() as u64;
-            let layers = passing.layers(rows, first)?;
-            first += count;
-            let written = match passing.how {
-                How::Fill => applier.copy(&layers).await?,
-                How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
-                How::Bury => applier.bury(&layers).await?,
-            };
-            self.throttle.spend(bytes as u64).await;
-            chunk.copied_rows += written;
-            chunk.copied_bytes += bytes as u64;
+            let count = piece.rows();
+            let (copied, read) =
+                join(piece.write(applier, passing, first), Piece::read(reader, passing)).await;
+            let copied = copied?;
+            (first, next) = (first + count, read.map_err(Failed::Reading)?);
+            self.throttle.spend(copied.bytes).await;
+            chunk.copied_rows += copied.rows;
+            chunk.copied_bytes += copied.bytes;
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;

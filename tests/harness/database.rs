@@ -170,6 +170,15 @@ impl Db {
             .expect("this test shares its server: use harness::private")
     }
 
+    /// Where a client finds the private server without a network.
+    pub fn socket(&self) -> std::path::PathBuf {
+        let server = self.server.as_ref().expect("this test shares its server");
+        match self.kind.is_postgres() {
+            true => server.socket_dir().to_owned(),
+            false => server.socket_dir().join("mysql.sock"),
+        }
+    }
+
     /// One more session, for what must stay open beside others: a transaction, a lock.
     pub async fn session(&self) -> Session {
         Session::open(self.kind, &self.owner_url()).await
