@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod ids;
 mod parameter;
 mod problem;
 mod rules;

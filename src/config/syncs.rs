@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::rules;
 use super::tables::{self, Around};
 use super::topology;
-use super::{Node, Sync, versions};
+use super::{Node, Sync, ids, versions};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::install::config_hash;
 use crate::mapping::ring::{self, Chooser, Member};
@@ -96,7 +96,8 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let choice = tables::choice(builder, &around);
     let given = rules::general(builder, &around, &ranks, seed.as_ref());
     let version = versions::general(builder, &around);
-    let sections = tables::mappings(builder, &around, &given, &version);
+    let split = ids::general(builder, &around);
+    let sections = tables::mappings(builder, &around, &given, &version, split);
     let usual = given.usual;
     // The nodes may themselves be wrong, without a problem noted here.
     if builder.problems.len() > before || members.len() != node_names.len() {
@@ -126,6 +127,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         aside: Arc::default(),
         usual,
         version,
+        split,
         sections,
     };
     spec.config_hash = hash_of(&spec);
@@ -512,7 +514,19 @@ fn hash_of(spec: &SyncSpec) -> String {
         .collect();
     let version = spec.version.signature();
     let tables = serde_json::json!([patterns, choice.schemas, spec.usual.signature(), version, said]);
-    let whole = serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]);
+    let split: Vec<String> = choice
+        .declared
+        .iter()
+        .zip(&spec.sections)
+        .filter(|(_, section)| section.mapping.split != spec.split)
+        .map(|(declared, _)| declared.name.to_string())
+        .collect();
+    let ids = (spec.split, split);
+    let whole = match ids == Default::default() {
+        // As before there was such a key.
+        true => serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]),
+        false => serde_json::json!([3, spec.name, mode, spec.links, nodes, tables, ids]),
+    };
     // One that says what the sync says is like none.
     let rules: Vec<_> = sections
         .iter()
@@ -530,7 +544,10 @@ fn hash_of(spec: &SyncSpec) -> String {
         .collect();
     let parts = [
         serde_json::json!(nodes),
-        serde_json::json!([mode, spec.links]),
+        match ids == Default::default() {
+            true => serde_json::json!([mode, spec.links]),
+            false => serde_json::json!([mode, spec.links, ids]),
+        },
         serde_json::json!([patterns, choice.schemas]),
         serde_json::json!([spec.usual.signature(), rules]),
         serde_json::json!([version, versions]),

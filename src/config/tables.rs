@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::versions;
+use super::{ids, versions};
 use crate::expr::Condition;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
@@ -292,6 +292,7 @@ pub(super) fn mappings(
     around: &Around<'_>,
     given: &Given<'_>,
     version: &VersionSource,
+    split: bool,
 ) -> Vec<Section> {
     let mut out = Vec::new();
     for (key, file) in sections(around) {
@@ -303,12 +304,14 @@ pub(super) fn mappings(
         let named = (key.get_ref().as_str(), key.span());
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
+        let split = ids::of_table(builder, around, key.get_ref(), file, split);
         let mapping = Mapping {
             columns,
             filter,
             masks,
             losses,
             beside,
+            split,
         };
         out.push(Section {
             rules,

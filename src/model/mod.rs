@@ -4,6 +4,7 @@ pub mod change;
 pub mod collection;
 pub mod conflict;
 pub mod log;
+pub mod numbers;
 pub mod operation;
 pub mod origin;
 pub mod packed;

@@ -12,6 +12,7 @@ pub mod evidence;
 mod fault;
 pub mod held;
 pub mod log;
+pub mod numbers;
 pub mod operations;
 pub mod parked;
 mod partitions;

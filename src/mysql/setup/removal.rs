@@ -5,6 +5,7 @@
 //! them. Refuses: an account that may not look into our database.
 
 use super::grants;
+use super::numbers;
 use super::state::{Control, State};
 use super::steps::{COLLECTION, TABLE};
 use super::triggers;
@@ -23,6 +24,7 @@ pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>>
         return Err(may_not_look(scope, &state));
     }
     let mut out = Vec::new();
+    out.extend(numbers::taken_back(conn, scope, &state).await?);
     let merged = merged_tables(scope, &state);
     out.extend(tables_sql(conn, &state, &merged).await?);
     for catalog in catalog::tables(conn, &merged).await?.into_iter().flatten() {
@@ -155,8 +157,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let waiting = waiting.iter().filter(|_| state.versions.contains(&5));
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&8));
+    let strays = ["stray_number"];
+    let strays = strays.iter().filter(|_| state.versions.contains(&numbers::VERSION));
     for name in operations
         .chain(held)
+        .chain(strays)
         .chain(chunk)
         .chain(waiting)
         .chain(collection)

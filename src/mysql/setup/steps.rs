@@ -5,7 +5,7 @@
 
 use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, Installed, State, cell};
-use super::{beside, triggers};
+use super::{beside, numbers, triggers};
 use crate::error::{Error, Result};
 use crate::install::{self, Step, literal, recorded};
 use crate::model::schema::TableId;
@@ -24,7 +24,7 @@ pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 8] = [
+pub const CONTROL_FILES: [(i64, &str); 9] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -33,6 +33,10 @@ pub const CONTROL_FILES: [(i64, &str); 8] = [
     (COLLECTION, include_str!("../../../sql/mysql/006_collection.sql")),
     (7, include_str!("../../../sql/mysql/007_evidence.sql")),
     (8, include_str!("../../../sql/mysql/008_chunk.sql")),
+    (
+        numbers::VERSION,
+        include_str!("../../../sql/mysql/009_numbers.sql"),
+    ),
 ];
 
 pub(super) async fn steps(

@@ -92,6 +92,15 @@ impl Target {
         Ok(())
     }
 
+    /// In the open transaction: rows that users inserted on the source under other nodes' numbers.
+    pub async fn note_strays(&mut self, sync: &str, link: &str, strays: &[(TableId, u64)]) -> Result<()> {
+        self.of_ours(
+            "note rows under other nodes' numbers",
+            sql::note_strays(sync, link, strays),
+        )
+        .await
+    }
+
     async fn of_ours(&mut self, doing: &str, statement: Sql) -> Result<()> {
         match self.conn.query_drop(statement).await {
             Ok(()) => Ok(()),
