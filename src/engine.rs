@@ -438,14 +438,6 @@ impl Node {
         }
     }
 
-    /// Statements that [`Node::make`] would run.
-    pub fn make_script(&self, statements: &[String]) -> String {
-        match self {
-            Node::Postgres(..) => postgres::setup::script(statements),
-            Node::Mysql(..) => mysql::setup::script_in(mysql::definition::MODE, statements),
-        }
-    }
-
     /// Does the table hold any row?
     pub async fn has_rows(&mut self, table: &TableId) -> Result<bool> {
         match self {

@@ -98,7 +98,7 @@ pub fn setting_up(scope: &Scope) -> Error {
     Error::definite(format!("set up sync {:?}", scope.sync)).node(&scope.node)
 }
 
-/// A text literal, for PostgreSQL and for MySQL sessions with NO_BACKSLASH_ESCAPES.
+/// A text literal where backslashes mean themselves: PostgreSQL, and texts without any.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -195,7 +195,8 @@ async fn drift_is_refused(scene: &mut Scene) {
         match db.kind().is_postgres() {
             true => {
                 let sequence = sequence(db).await;
-                db.exec(&format!("ALTER SEQUENCE {sequence} INCREMENT BY 1")).await;
+                db.exec(&format!("ALTER SEQUENCE {sequence} INCREMENT BY 1"))
+                    .await;
             }
             false => db.as_dba("SET GLOBAL auto_increment_increment = 1").await,
         }
@@ -214,6 +215,7 @@ async fn drift_is_refused(scene: &mut Scene) {
     for side in SIDES {
         let db = scene.db(side);
         if !db.kind().is_postgres() {
+            two_syncs_count_in_one_way(scene, db).await;
             continue;
         }
         let sequence = sequence(db).await;
@@ -228,6 +230,22 @@ async fn drift_is_refused(scene: &mut Scene) {
         scene.lock.ok(&["run", "--once"]).await;
         insert(scene, side, 1).await;
     }
+}
+
+/// AUTO_INCREMENT is of the whole server.
+async fn two_syncs_count_in_one_way(scene: &Scene, db: &Db) {
+    db.as_dba("INSERT INTO tidelock.numbering VALUES ('other', 8, 3, 1, 1)")
+        .await;
+    for command in [&["setup", "--execute"][..], &["check"]] {
+        let refused = scene.lock.run(command).await;
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(
+            refused.code != 0 && said.contains("E407") && said.contains("\"other\" has it count by 8 from 3"),
+            "{refused:?}"
+        );
+    }
+    db.as_dba("DELETE FROM tidelock.numbering WHERE sync = 'other'")
+        .await;
 }
 
 async fn it_is_taken_back(scene: &mut Scene) {

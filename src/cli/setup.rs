@@ -192,7 +192,11 @@ async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Dee
         false => Rc::new(sync.spec.clone()),
     };
     let mut greatest: Vec<Vec<i64>> = Vec::new();
-    for (index, node) in nodes.iter_mut().enumerate().filter(|_| deed == Deed::Setup && spec.splits()) {
+    for (index, node) in nodes
+        .iter_mut()
+        .enumerate()
+        .filter(|_| deed == Deed::Setup && spec.splits())
+    {
         if let Some(node) = node {
             greatest.push(node.greatest_numbers(&spec.nodes[index].tables).await?);
         }

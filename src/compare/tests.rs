@@ -320,6 +320,7 @@ fn renamed() -> Passage {
     };
     let mapping = Mapping {
         beside: false,
+        split: false,
         masks: Vec::new(),
         losses: Vec::new(),
         columns: vec![

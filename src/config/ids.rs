@@ -125,8 +125,7 @@ seed = "from:pg"
     fn what_is_none_is_refused_where_it_stands() {
         let refused = read(&format!("{TEXT}ids = \"splot\"\n")).map(|_| ()).unwrap_err();
         assert!(refused.contains("did you mean \"split\""), "{refused}");
-        let one_way =
-            TEXT.replace("\"merge\"", "\"transactional\"\nfrom = \"pg\"") + "ids = \"split\"\n";
+        let one_way = TEXT.replace("\"merge\"", "\"transactional\"\nfrom = \"pg\"") + "ids = \"split\"\n";
         let refused = read(&one_way).map(|_| ()).unwrap_err();
         assert!(refused.contains("belongs to mode = \"merge\""), "{refused}");
     }

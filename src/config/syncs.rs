@@ -95,8 +95,10 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     };
     let choice = tables::choice(builder, &around);
     let given = rules::general(builder, &around, &ranks, seed.as_ref());
-    let version = versions::general(builder, &around);
-    let split = ids::general(builder, &around);
+    let (version, split) = (
+        versions::general(builder, &around),
+        ids::general(builder, &around),
+    );
     let sections = tables::mappings(builder, &around, &given, &version, split);
     let usual = given.usual;
     // The nodes may themselves be wrong, without a problem noted here.
@@ -514,19 +516,10 @@ fn hash_of(spec: &SyncSpec) -> String {
         .collect();
     let version = spec.version.signature();
     let tables = serde_json::json!([patterns, choice.schemas, spec.usual.signature(), version, said]);
-    let split: Vec<String> = choice
-        .declared
-        .iter()
-        .zip(&spec.sections)
-        .filter(|(_, section)| section.mapping.split != spec.split)
-        .map(|(declared, _)| declared.name.to_string())
-        .collect();
-    let ids = (spec.split, split);
-    let whole = match ids == Default::default() {
-        // As before there was such a key.
-        true => serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]),
-        false => serde_json::json!([3, spec.name, mode, spec.links, nodes, tables, ids]),
-    };
+    let whole = with(
+        ids_of(spec),
+        serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]),
+    );
     // One that says what the sync says is like none.
     let rules: Vec<_> = sections
         .iter()
@@ -544,14 +537,27 @@ fn hash_of(spec: &SyncSpec) -> String {
         .collect();
     let parts = [
         serde_json::json!(nodes),
-        match ids == Default::default() {
-            true => serde_json::json!([mode, spec.links]),
-            false => serde_json::json!([mode, spec.links, ids]),
-        },
+        with(ids_of(spec), serde_json::json!([mode, spec.links])),
         serde_json::json!([patterns, choice.schemas]),
         serde_json::json!([spec.usual.signature(), rules]),
         serde_json::json!([version, versions]),
         serde_json::json!(mapped),
     ];
     config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))
+}
+
+/// Which tables are split; `None`: none of them, as before there was such a key.
+fn ids_of(spec: &SyncSpec) -> Option<serde_json::Value> {
+    let sections = spec.choice.declared.iter().zip(&spec.sections);
+    let others = sections.filter(|(_, section)| section.mapping.split != spec.split);
+    let mut others: Vec<String> = others.map(|(declared, _)| declared.name.to_string()).collect();
+    others.sort();
+    (spec.split || !others.is_empty()).then(|| serde_json::json!([spec.split, others]))
+}
+
+fn with(more: Option<serde_json::Value>, mut list: serde_json::Value) -> serde_json::Value {
+    if let (Some(more), Some(list)) = (more, list.as_array_mut()) {
+        list.push(more);
+    }
+    list
 }

@@ -109,7 +109,8 @@ impl Planner {
             passage.is_some_and(|passage| passage.mapping().split)
         };
         let tables = tables.iter().filter(|known| is_split(&known.table.id));
-        let counted = tables.filter_map(|known| Some((known.table.id.clone(), known.counted()?.column.clone())));
+        let counted =
+            tables.filter_map(|known| Some((known.table.id.clone(), known.counted()?.column.clone())));
         self.counted = counted.collect();
     }
 
@@ -123,7 +124,9 @@ impl Planner {
             Some(Value::UInt(number)) => i64::try_from(*number).ok(),
             _ => None,
         };
-        author.rank == self.source_rank && !author.own && number.is_some_and(|number| !self.numbers.holds(number))
+        author.rank == self.source_rank
+            && !author.own
+            && number.is_some_and(|number| !self.numbers.holds(number))
     }
 
     /// The plan for the table that tombstones are of.
@@ -388,9 +391,7 @@ impl Planner {
         }
         layers.filtered += filtered;
         layers.unchanged += unchanged;
-        for (table, count) in strays {
-            *layers.strays.entry(table).or_default() += count;
-        }
+        layers.strayed(strays);
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use crate::access::Access;
 use crate::install::config_hash;
 use crate::mapping::choice::{self, Choice};
 use crate::mapping::{Mapping, Passage};
-use crate::model::operation::SessionName;
 use crate::model::numbers::Numbers;
+use crate::model::operation::SessionName;
 use crate::model::origin::Guard;
 use crate::model::parked::ParkedKey;
 use crate::model::rules::TableRules;
@@ -207,7 +207,10 @@ impl SyncSpec {
         });
         let mapping = |table: &choice::Table| {
             let mapping = section(table).map(|section| Arc::clone(&section.mapping));
-            (table.name.table.clone(), mapping.unwrap_or_else(|| Arc::clone(&plain)))
+            (
+                table.name.table.clone(),
+                mapping.unwrap_or_else(|| Arc::clone(&plain)),
+            )
         };
         spec.mappings = tables.iter().map(mapping).collect();
         spec

@@ -59,11 +59,7 @@ mod tests {
             (vec![8], 16),
             (vec![1, 32_767], 32_768),
         ] {
-            let nodes = || {
-                ranks
-                    .iter()
-                    .map(|rank| Numbers::of(*rank, ranks.iter().copied()))
-            };
+            let nodes = || ranks.iter().map(|rank| Numbers::of(*rank, ranks.iter().copied()));
             assert!(nodes().all(|numbers| numbers.step == step), "{ranks:?}");
             for number in -40..40 {
                 assert!(nodes().filter(|numbers| numbers.holds(number)).count() <= 1);

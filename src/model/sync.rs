@@ -430,7 +430,9 @@ impl CatalogTable {
     /// What counts them here.
     pub fn counted(&self) -> Option<&Counter> {
         let column = self.numbered()?;
-        self.counter.as_ref().filter(|counter| counter.column == column.name)
+        self.counter
+            .as_ref()
+            .filter(|counter| counter.column == column.name)
     }
 }
 

@@ -62,6 +62,12 @@ impl Layers {
         self.layers.push(layer);
     }
 
+    pub fn strayed(&mut self, strays: BTreeMap<TableId, u64>) {
+        for (table, count) in strays {
+            *self.strays.entry(table).or_default() += count;
+        }
+    }
+
     /// Does a value come that the target's column, as it was when it was last looked at, cannot hold?
     pub fn has_refusals(&self) -> bool {
         let mut changes = self.layers.iter().flat_map(|layer| &layer.changes);

@@ -17,7 +17,7 @@ mod tables;
 mod triggers;
 mod versions;
 
-use super::fail;
+use super::{SQL_MODE, fail};
 use crate::error::{Error, Result};
 use crate::install;
 use crate::model::stamp::Rank;
@@ -86,15 +86,10 @@ async fn run(conn: &mut Conn, scope: &Scope, statements: Result<Vec<String>>) ->
 
 /// Statements as a script that the `mysql` and `mariadb` programs run.
 pub fn script(statements: &[String]) -> String {
-    script_in(super::SQL_MODE, statements)
-}
-
-/// After the statement that sets the mode that they are written for.
-pub fn script_in(mode: &str, statements: &[String]) -> String {
     if statements.iter().all(|sql| install::is_remark(sql)) {
         return statements.iter().map(|remark| format!("{remark}\n\n")).collect();
     }
-    let mut out = format!("SET NAMES utf8mb4;\n{mode};\n\n");
+    let mut out = format!("SET NAMES utf8mb4;\n{SQL_MODE};\n\n");
     for statement in statements {
         if install::is_remark(statement) {
             out.push_str(&format!("{statement}\n\n"));

@@ -6,10 +6,10 @@
 
 use super::state::{Control, State, cell, rows};
 use crate::error::{Error, Result};
-use crate::install::{Step, literal};
+use crate::install::Step;
 use crate::model::numbers::Numbers;
 use crate::model::sync::{CatalogTable, Finding, Scope};
-use crate::mysql::sql::table;
+use crate::mysql::sql::{quote_text, table};
 use crate::mysql::{Flavor, fail, numbers};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -27,15 +27,16 @@ struct Set {
 }
 
 /// The split tables whose keys the server counts; what each is to count by, and the greatest number on other nodes.
-fn split<'a>(
-    scope: &'a Scope,
-    state: &'a State,
-) -> impl Iterator<Item = (&'a CatalogTable, Numbers, i64)> {
-    state.tables.iter().zip(&scope.mapped).filter_map(|(found, mapped)| {
-        let found = found.as_ref()?;
-        found.counted()?;
-        Some((found, mapped.numbers?, mapped.greatest))
-    })
+fn split<'a>(scope: &'a Scope, state: &'a State) -> impl Iterator<Item = (&'a CatalogTable, Numbers, i64)> {
+    state
+        .tables
+        .iter()
+        .zip(&scope.mapped)
+        .filter_map(|(found, mapped)| {
+            let found = found.as_ref()?;
+            found.counted()?;
+            Some((found, mapped.numbers?, mapped.greatest))
+        })
 }
 
 fn wanted(scope: &Scope, state: &State) -> Option<Numbers> {
@@ -68,7 +69,7 @@ pub(super) async fn steps(
             "INSERT INTO tidelock.numbering (sync, step, class, step_before, class_before)\n\
              VALUES ({}, {step}, {class}, {}, {})\n\
              ON DUPLICATE KEY UPDATE step = {step}, class = {class}",
-            literal(&scope.sync),
+            quote_text(&scope.sync),
             before.step,
             before.class,
             step = wanted.step,
@@ -140,7 +141,7 @@ pub(super) async fn taken_back(conn: &mut Conn, scope: &Scope, state: &State) ->
     }
     out.push(format!(
         "DELETE FROM tidelock.numbering WHERE sync = {}",
-        literal(&scope.sync)
+        quote_text(&scope.sync)
     ));
     Ok(out)
 }
@@ -161,7 +162,7 @@ pub(super) async fn otherwise(conn: &mut Conn, scope: &Scope, state: &State) -> 
         let fix = format!(
             "give the node the same rank in both syncs and both syncs as great a greatest rank (rank = ... in \
              [node.NAME]), or leave ids out of one; a sync that is no more: DELETE FROM tidelock.numbering WHERE sync = {}",
-            literal(&other.sync)
+            quote_text(&other.sync)
         );
         Finding::blocker(OTHERWISE, &scope.node, what).fix(fix)
     }))
@@ -170,10 +171,7 @@ pub(super) async fn otherwise(conn: &mut Conn, scope: &Scope, state: &State) -> 
 async fn counts(conn: &mut Conn) -> Result<Numbers> {
     let doing = "read how AUTO_INCREMENT counts";
     let sql = "SELECT CAST(@@GLOBAL.auto_increment_increment AS SIGNED), CAST(@@GLOBAL.auto_increment_offset AS SIGNED)";
-    let answer: Option<(i64, i64)> = conn
-        .query_first(sql)
-        .await
-        .map_err(|error| fail(doing, error))?;
+    let answer: Option<(i64, i64)> = conn.query_first(sql).await.map_err(|error| fail(doing, error))?;
     let numbers = answer.map(|(step, class)| Numbers { step, class });
     numbers.ok_or_else(|| Error::definite(doing).why("the server gave no row"))
 }

@@ -10,11 +10,11 @@ use super::state::{Control, State};
 use super::steps::{COLLECTION, TABLE};
 use super::triggers;
 use crate::error::{Error, Reason, Result};
-use crate::install::{self, Step, literal};
+use crate::install::{self, Step};
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of, tombstones_of};
 use crate::mysql::catalog;
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 use mysql_async::Conn;
 
 /// The statements that are still needed, in order; none when nothing of the sync is left.
@@ -114,9 +114,9 @@ pub(super) async fn dropped_tables(
         };
         statements.push(format!(
             "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
-            literal(&there.id.schema),
-            literal(&there.id.name),
-            literal(&scope.sync)
+            quote_text(&there.id.schema),
+            quote_text(&there.id.name),
+            quote_text(&scope.sync)
         ));
         let left = |sql| {
             Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
@@ -131,7 +131,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     if !state.recorded.has_others(&scope.sync) {
         out.push(format!(
             "DELETE FROM tidelock.node WHERE sync = {}",
-            literal(&scope.sync)
+            quote_text(&scope.sync)
         ));
         out.extend(
             [
@@ -158,7 +158,9 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&8));
     let strays = ["stray_number"];
-    let strays = strays.iter().filter(|_| state.versions.contains(&numbers::VERSION));
+    let strays = strays
+        .iter()
+        .filter(|_| state.versions.contains(&numbers::VERSION));
     for name in operations
         .chain(held)
         .chain(strays)
@@ -169,7 +171,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
-            literal(&scope.sync)
+            quote_text(&scope.sync)
         ));
     }
     out.push(install::kept_records(&scope.sync));

@@ -7,11 +7,11 @@ use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, Installed, State, cell};
 use super::{beside, numbers, triggers};
 use crate::error::{Error, Result};
-use crate::install::{self, Step, literal, recorded};
+use crate::install::{self, Step, recorded};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError, Row};
@@ -68,7 +68,7 @@ pub(super) async fn steps(
 
 /// MariaDB's servers have no name of their own, so ours gets one, once.
 fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec<Step>) {
-    let mut identity = literal(&state.server.identity);
+    let mut identity = quote_text(&state.server.identity);
     if state.flavor == Flavor::Mariadb {
         identity = "(SELECT identity FROM tidelock.server_id WHERE only_row = 1)".to_owned();
         if state.server.identity.is_empty() {
@@ -89,9 +89,9 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
             "INSERT INTO tidelock.node (sync, `rank`, name, is_self, identity, config_hash)\n\
              VALUES ({sync}, {rank}, {name}, {is_self}, {identity}, {hash})\n\
              ON DUPLICATE KEY UPDATE config_hash = {hash}",
-            sync = literal(&scope.sync),
-            name = literal(name),
-            hash = literal(&scope.config_hash),
+            sync = quote_text(&scope.sync),
+            name = quote_text(name),
+            hash = quote_text(&scope.config_hash),
         );
         let what = state.recorded.unknown(scope, rank, is_self);
         steps.push(Step::new(NODES, what, sql));
@@ -235,16 +235,16 @@ fn table_state(
         return;
     }
     let (tombstones, fingerprint) = (
-        tombstones.map_or("NULL".to_owned(), |name| literal(&name)),
-        literal(&fingerprint),
+        tombstones.map_or("NULL".to_owned(), |name| quote_text(&name)),
+        quote_text(&fingerprint),
     );
     let sql = format!(
         "INSERT INTO tidelock.table_state (schema_name, table_name, sync, tombstones, fingerprint)\n\
          VALUES ({}, {}, {}, {tombstones}, {fingerprint})\n\
          ON DUPLICATE KEY UPDATE tombstones = {tombstones}, fingerprint = {fingerprint}",
-        literal(&id.schema),
-        literal(&id.name),
-        literal(&scope.sync),
+        quote_text(&id.schema),
+        quote_text(&id.name),
+        quote_text(&scope.sync),
     );
     steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
 }

@@ -14,8 +14,8 @@ use super::tables;
 use crate::error::Result;
 use crate::install::{self, Step};
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
-use crate::postgres::sql::quote;
 use crate::postgres::numbers::strays;
+use crate::postgres::sql::quote;
 use crate::postgres::{fail, held, operations};
 use tokio_postgres::Client;
 

@@ -44,10 +44,7 @@ struct Set {
     step_before: i64,
 }
 
-fn split<'a>(
-    scope: &'a Scope,
-    tables: &'a [Option<CatalogTable>],
-) -> impl Iterator<Item = Sequence<'a>> {
+fn split<'a>(scope: &'a Scope, tables: &'a [Option<CatalogTable>]) -> impl Iterator<Item = Sequence<'a>> {
     tables.iter().zip(&scope.mapped).filter_map(|(found, mapped)| {
         let found = found.as_ref()?;
         Some(Sequence {
@@ -60,7 +57,10 @@ fn split<'a>(
 }
 
 /// The sequences that the run account sets behind rows it copied.
-pub(super) fn sequences<'a>(scope: &'a Scope, state: &'a State) -> impl Iterator<Item = (&'a TableId, &'a str)> {
+pub(super) fn sequences<'a>(
+    scope: &'a Scope,
+    state: &'a State,
+) -> impl Iterator<Item = (&'a TableId, &'a str)> {
     split(scope, &state.tables).map(|own| (own.id, own.counter.sequence.as_str()))
 }
 
@@ -103,7 +103,9 @@ pub(super) async fn steps(
         let is_split = split(scope, &state.tables).any(|own| *own.id == old.id);
         if !is_split {
             let what = "its sequence, which is to count as before";
-            let back = old.back(scope).map(|sql| Step::new(NUMBERS, what, sql).table(&old.id));
+            let back = old
+                .back(scope)
+                .map(|sql| Step::new(NUMBERS, what, sql).table(&old.id));
             steps.extend(back);
         }
     }

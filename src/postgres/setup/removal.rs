@@ -243,7 +243,9 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&9));
     let strays = ["stray_number"];
-    let strays = strays.iter().filter(|_| state.versions.contains(&numbers::VERSION));
+    let strays = strays
+        .iter()
+        .filter(|_| state.versions.contains(&numbers::VERSION));
     for name in operations
         .chain(published)
         .chain(strays)
