@@ -1,6 +1,7 @@
 //! The first start of a sync: start positions, the first copy, and the proof that two sides are equal.
 //!
-//! The copy of a link ([`copy`]) goes chunk by chunk and on where it broke off; [`equal`] is the proof. A copy is handed
+//! The copy of a link ([`copy`]) goes chunk by chunk and on where it broke off; it fills an empty target, or, each way,
+//! makes one set of what two sides hold (`union`); [`equal`] is the proof that there is nothing to copy. A copy is handed
 //! over to the stream without a gap: the log is held (slot) or noted (GTID set) before the image is taken.
 //! Rows that a table's filter leaves out are neither copied nor compared.
 //! Refuses: filling tables that hold rows, and going on when both sides should be equal and are not.
@@ -67,6 +68,7 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
             let has_begun = begun.iter().any(|(link, _)| is_copy(sync, link));
             with_copies(sync, missing, unused, has_begun, stop, live).await?;
         }
+        Seed::Union => unite(missing, stop, live).await?,
         Seed::None => {
             let merge = missing.iter().all(|start| start.link.is_merge());
             if merge && missing.len() == sync.links.len() {
@@ -127,6 +129,28 @@ async fn with_copies(
     Ok(())
 }
 
+/// Both ways: every position is noted before the first row is read, and no log entry is left out because a row was read.
+/// So whatever order rows, deletes and later changes arrive in, their stamps decide, and on both sides alike.
+async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Result<()> {
+    let mut copies = Vec::with_capacity(missing.len());
+    for mut start in missing {
+        start.unites = true;
+        // What was deleted since `setup` is told like the rows, and forgotten by nobody.
+        start.is_fresh = false;
+        start.copies_tombstones = true;
+        let (sync, link) = (&start.link.sync, &start.link.id);
+        copies.push(match start.target.checkpoint(sync, link).await? {
+            Some(_) => start,
+            None => start.begun().await?.pending().await?,
+        });
+    }
+    for start in copies {
+        let pulse = live.of(&start.link.sync, &start.link.id);
+        start.copy(stop, &pulse).await?;
+    }
+    Ok(())
+}
+
 /// Every node is held against the hub, or the first one. No link gets a checkpoint before all were found equal; those
 /// between the others begin before that.
 async fn without_copies(sync: &SyncSpec, missing: Vec<Start>) -> Result<()> {
@@ -177,9 +201,13 @@ fn later(one: Position, other: &Position) -> Result<Position> {
     Ok(if covers { one } else { other.clone() })
 }
 
-/// Does the first copy fill the link's target?
+/// Does the first copy bring rows over this link?
 pub fn is_copy(sync: &SyncSpec, link: &LinkSpec) -> bool {
-    sync.seed == Seed::From(link.source.name.clone())
+    match &sync.seed {
+        Seed::From(node) => *node == link.source.name,
+        Seed::Union => true,
+        Seed::None => false,
+    }
 }
 
 /// A two-way sync whose first start broke off between its links: from now on would not be from where its nodes
@@ -212,6 +240,8 @@ struct Start {
     is_fresh: bool,
     /// The copy takes along what was deleted: other links from its source have told their targets.
     copies_tombstones: bool,
+    /// The target holds rows of its own, which meet the copied ones.
+    unites: bool,
 }
 
 /// Both ends of a link as their catalogs show them.
@@ -244,6 +274,15 @@ impl Begun {
         info!(link = %self.start.link.id, %position, "link starts without a copy");
         Ok(())
     }
+
+    /// Where the link begins is known from now on, and its copy is still to come.
+    async fn pending(mut self) -> Result<Start> {
+        let position = &self.position;
+        self.start
+            .checkpoint(position, None, COPY_PENDING, &self.identity)
+            .await?;
+        Ok(self.start)
+    }
 }
 
 impl Start {
@@ -253,6 +292,7 @@ impl Start {
             target,
             is_fresh: true,
             copies_tombstones: false,
+            unites: false,
         }
     }
 

@@ -165,7 +165,7 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     }
     let seeder = match &spec.seed {
         Seed::From(node) => sync.node(node),
-        Seed::None => None,
+        Seed::Union | Seed::None => None,
     };
     let shown = seeder.unwrap_or(spec.links.first().map_or(0, |(source, _)| *source));
     let sizes = parts[shown].node.sizes(&spec.nodes[shown].tables).await?;

@@ -272,7 +272,7 @@ fn explain(message: &str) -> (String, Option<String>) {
         let hint = match *key {
             "version" => Some("the first line is: version = 1"),
             "status" | "order" => Some("version = { status = \"COLUMN\", order = [\"new\", \"paid\"] }"),
-            "seed" => Some("say where existing rows come from: seed = \"from:NODE\", or seed = \"none\""),
+            "seed" => Some("say where existing rows come from: seed = \"from:NODE\", \"union\" or \"none\""),
             "mode" => {
                 Some("mode = \"merge\" (two-way) or mode = \"transactional\" (one-way, with from = \"NODE\")")
             }

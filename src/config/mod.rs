@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod hash;
 mod ids;
 mod parameter;
 mod problem;

@@ -191,8 +191,9 @@ impl Given<'_> {
             hub: self.hub(),
             copied_from: match self.seed {
                 Some(Seed::From(node)) => rank_of(self.ranks, node),
-                Some(Seed::None) | None => None,
+                Some(Seed::Union | Seed::None) | None => None,
             },
+            is_union: self.seed == Some(&Seed::Union),
             is_filtered: false,
         };
         refuse(builder, rules, around, place);

@@ -286,14 +286,14 @@ fn sections<'a>(around: &Around<'a>) -> Vec<(&'a Spanned<String>, &'a TableFile)
     sections
 }
 
-/// The rules and mappings of the sections, in the order of `choice.declared`.
+/// The rules and mappings of the sections, in the order of `choice.declared`; and whether tables without one are split.
 pub(super) fn mappings(
     builder: &mut Builder<'_>,
     around: &Around<'_>,
     given: &Given<'_>,
     version: &VersionSource,
-    split: bool,
-) -> Vec<Section> {
+) -> (bool, Vec<Section>) {
+    let split = ids::general(builder, around);
     let mut out = Vec::new();
     for (key, file) in sections(around) {
         let (columns, rules) = columns(builder, around, key.get_ref(), file);
@@ -319,7 +319,7 @@ pub(super) fn mappings(
             mapping: Arc::new(mapping),
         });
     }
-    out
+    (split, out)
 }
 
 /// What is said of one column, and where.

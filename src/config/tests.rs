@@ -372,7 +372,11 @@ fn every_wrong_sync_has_its_message() {
             transactional("from = \"pg\"\non_conflict = \"newest\""),
             "on_conflict belongs to mode",
         ),
-        (but("from:pg", "union"), "unknown seed \"union\""),
+        (but("from:pg", "unite"), "unknown seed \"unite\""),
+        (
+            transactional("from = \"pg\"").replace("from:pg", "union"),
+            "seed = \"union\" belongs to mode = \"merge\"",
+        ),
         (
             but("from:pg", "from:px"),
             "\"px\" is not one of this sync's nodes",

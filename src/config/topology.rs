@@ -146,6 +146,24 @@ fn skipped(table: &TableFile) -> Option<std::ops::Range<usize>> {
     said.or_else(|| table.skip.first().map(Spanned::span))
 }
 
+/// Each side's rows are stamped as its own and meet the other's by those stamps.
+pub(super) fn refuse_union(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) {
+    let (what, hint) = if mode == Some(Mode::Transactional) {
+        (
+            "seed = \"union\" belongs to mode = \"merge\"",
+            "one way the source is the truth: empty the target and write seed = \"from:NODE\"",
+        )
+    } else if file.nodes.get_ref().len() > 2 {
+        (
+            "seed = \"union\" is offered between two nodes",
+            "unite two of them first; then add the third, empty, in a sync with seed = \"from:NODE\"",
+        )
+    } else {
+        return;
+    };
+    builder.problem(Problem::new(what).hint(hint).at(file.seed.span()));
+}
+
 /// The first copy goes along links: a hub's spokes have one from the hub alone.
 pub(super) fn refuse_seeder(
     builder: &mut Builder<'_>,

@@ -80,6 +80,10 @@ pub(super) fn stamps(builder: &mut Builder<'_>, around: &Around<'_>, name: &str,
         "beside" if around.nodes.len() > 2 => {
             Problem::new("stamps = \"beside\" is offered between two nodes").hint(leave_out)
         }
+        "beside" if around.file.seed.get_ref() == "union" => {
+            Problem::new("stamps = \"beside\" while two sides become one set")
+                .hint("rows that stood there before must carry whose they are: seed = \"from:NODE\" or \"none\"; else leave it out")
+        }
         "beside" => return true,
         other => Problem::new(format!("unknown stamps \"{other}\""))
             .hint("\"columns\": in two columns of the table itself; \"beside\": in a table of their own")

@@ -13,6 +13,7 @@ mod foreign;
 mod parking;
 mod reassert;
 mod renew;
+mod unite;
 mod waiting;
 
 use super::pulse::Conflicts;
@@ -71,6 +72,8 @@ pub(crate) struct Applier {
     ledger: Ledger,
     foreign: Foreign,
     renewer: Renewer,
+    /// What is written are rows that two sides had before they were joined.
+    unites: bool,
     /// What is tried again in the open transaction.
     trying: HashSet<ParkedKey>,
     /// Of that, what is written although its parent waits, because that is tried too.
@@ -96,6 +99,7 @@ impl Applier {
             ledger: Ledger::default(),
             foreign: Foreign::default(),
             renewer: Renewer::default(),
+            unites: false,
             trying: HashSet::default(),
             hoping: HashSet::default(),
             parent_keys: HashMap::default(),
@@ -200,12 +204,9 @@ impl Applier {
         self.settle(settle).await
     }
 
-    /// Keeps tombstones of a first copy.
-    pub(crate) async fn bury(&mut self, buried: &[(Arc<Plan>, Planned)]) -> Result<()> {
-        let Some((plan, _)) = buried.first() else {
-            return Ok(());
-        };
-        let write = |(_, change): &(Arc<Plan>, Planned)| match &change.op {
+    /// Keeps tombstones of a first copy. Returns how many there were.
+    pub(crate) async fn bury(&mut self, layers: &Layers) -> Result<u64> {
+        let write = |change: &Planned| match &change.op {
             PlannedOp::Delete { stamp, .. } => Some(Write {
                 key: change.key.clone(),
                 op: WriteOp::Bury { tombstone: *stamp },
@@ -213,8 +214,13 @@ impl Applier {
             // A key that this node cannot hold is one that it cannot insert.
             PlannedOp::Refused { .. } | PlannedOp::Insert { .. } | PlannedOp::Update { .. } => None,
         };
-        let writes: Vec<Write> = buried.iter().filter_map(write).collect();
-        self.target.write(&plan.shape, &writes).await.map(|_| ())
+        let mut count = 0;
+        for layer in layers.iter() {
+            count += layer.changes.len() as u64;
+            let writes: Vec<Write> = layer.changes.iter().filter_map(write).collect();
+            self.target.write(&layer.plan.shape, &writes).await?;
+        }
+        Ok(count)
     }
 
     /// Notes until where the stream may repeat what the copy holds.

@@ -226,6 +226,11 @@ fn same_cells(incoming: &Row, here: &Row) -> bool {
         .all(|(a, b)| a.is_none() || a == b)
 }
 
+/// Is what users write in them the same, as far as the first has it?
+pub(super) fn same_values(plan: &Plan, incoming: &Row, here: &Row) -> bool {
+    values(plan).all(|place| incoming.get(place).is_none() || incoming.get(place) == here.get(place))
+}
+
 /// The places of what users write.
 fn values(plan: &Plan) -> impl Iterator<Item = usize> {
     let stamps = plan

@@ -37,6 +37,7 @@ mod turn;
 
 pub(crate) use apply::Applier;
 pub(crate) use link::same_server;
+pub(crate) use onward::buried;
 pub(crate) use planner::Described;
 
 use crate::engine::Node;

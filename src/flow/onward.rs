@@ -94,7 +94,7 @@ fn name(table: &Table, row: &Row) -> Name {
 }
 
 /// The deleted row, as far as its tombstone knows it: its key, its version, and the node that deleted it.
-pub(super) fn buried(source: &Table, tombstones: &Table, tombstone: &Row) -> Option<(Row, Stamp)> {
+pub(crate) fn buried(source: &Table, tombstones: &Table, tombstone: &Row) -> Option<(Row, Stamp)> {
     let cell = |name: &str| tombstones.column(name).and_then(|place| tombstone.get(place));
     let number = |name: &str| match cell(name) {
         Some(Value::Int(number)) => Some(*number),

@@ -3,7 +3,7 @@
 //! Owns: a link's plans, each for a table as its log describes it; what of a source's DDL the link goes on past.
 //! Refuses: what `plan` refuses; a transaction is carried whole or not at all. Fails: with the table it is about alone.
 
-use super::onward::{self, Onward, Told};
+use super::onward::{Onward, Told};
 use super::spec::LinkSpec;
 use crate::error::{Error, Result};
 use crate::mapping::Passage;
@@ -13,7 +13,7 @@ use crate::model::origin::{Guard, Segment};
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, tombstones_of};
-use crate::model::value::{Row, Value};
+use crate::model::value::Value;
 use crate::plan::differ::named;
 use crate::plan::evolve::Evolution;
 use crate::plan::layer::Layers;
@@ -141,19 +141,6 @@ impl Planner {
                 .table(tombstones)
                 .why("the source sent one of no table of the sync")
         })
-    }
-
-    /// A tombstone of a first copy.
-    pub(crate) fn copied_tombstone(
-        &mut self,
-        tombstones: &Table,
-        row: &Row,
-        address: &Address,
-    ) -> Result<Option<(Arc<Plan>, Planned)>> {
-        let plan = self.plan_of_buried(&tombstones.id)?;
-        let buried = onward::buried(&plan.source, tombstones, row);
-        let planned = buried.map(|(old, stamp)| plan.buried(&old, stamp, address));
-        Ok(planned.transpose()?.map(|planned| (plan, planned)))
     }
 
     /// The source's tables as its catalog has them.

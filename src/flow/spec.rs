@@ -36,6 +36,8 @@ pub struct NodeSpec {
 pub enum Seed {
     /// The peer's tables are empty and are filled from this node.
     From(String),
+    /// All sides hold rows of their own, which become one set by the rules of the merge.
+    Union,
     /// Both sides hold the same rows already; in merge mode that is proved before anything runs.
     None,
 }
@@ -312,6 +314,10 @@ impl SyncSpec {
                     ..mapped(mapping, version, node)
                 })
                 .collect(),
+            first_origin: match self.seed {
+                Seed::Union => spec.rank,
+                Seed::From(_) | Seed::None => 0,
+            },
             is_source: self.links.iter().any(|(source, _)| *source == node),
             readers: self.links.iter().filter(|(source, _)| *source == node).count(),
             is_target: self.links.iter().any(|(_, target)| *target == node),

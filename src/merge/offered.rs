@@ -14,6 +14,8 @@ pub struct Around {
     pub hub: Option<Rank>,
     /// The node that the first copy is taken from.
     pub copied_from: Option<Rank>,
+    /// The first copy makes one set of what the nodes hold.
+    pub is_union: bool,
     /// Only some of the table's rows are the sync's.
     pub is_filtered: bool,
 }
@@ -50,6 +52,12 @@ pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
             "the first copy fills the arbiter, which merges columns",
             "a change that is in the copy already would be merged again: copy from the arbiter, or name the \
              copied node in arbiter",
+        )
+    } else if rules.merges() && around.is_union {
+        (
+            "columns are not merged while two sides become one set",
+            "a change that is in the copy already would be merged again: use on_conflict = \"newest\" until both are \
+             one, then stop, change the rule and run on",
         )
     } else {
         return None;

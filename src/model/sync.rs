@@ -35,6 +35,8 @@ pub struct Scope {
     pub tables: Vec<TableId>,
     /// How each of them passes; the same order.
     pub mapped: Vec<Mapped>,
+    /// The origin that rows get which were there before their table had stamps; 0 = nobody's.
+    pub first_origin: Rank,
     /// This node's log is read.
     pub is_source: bool,
     /// By so many links.

@@ -14,7 +14,6 @@ use super::{COPY_PENDING, Ends, ROWS_MAX, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
-use crate::flow::planner::Planner;
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier};
@@ -40,6 +39,20 @@ struct Passing {
     source: Arc<Table>,
     plan: Arc<Plan>,
     catalog: CatalogTable,
+    how: How,
+}
+
+/// What becomes of the rows that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// They fill an empty table.
+    Fill,
+    /// They meet rows, and each is decided by its stamp.
+    Unite,
+    /// They are tombstones, kept for rows that come later.
+    Bury,
+    /// They are tombstones, and decided like deletes.
+    Delete,
 }
 
 /// What the workers share.
@@ -80,7 +93,7 @@ impl Start {
         let spec = &self.link.target;
         let mut node = Node::connect(&spec.access, spec.engine).await?;
         let chunks = node.chunks(sync, link).await?;
-        let is_begun = chunks.iter().any(|chunk| chunk.is_done);
+        let is_begun = self.unites || chunks.iter().any(|chunk| chunk.is_done);
         Ok(is_begun.then_some(Noted { checkpoint, chunks }))
     }
 
@@ -112,7 +125,7 @@ impl Start {
         let noted = self.noted().await?;
         let tables = self.tables(&mut ends)?;
         let before = noted.as_ref().map_or(&[][..], |noted| &noted.chunks);
-        let planned = self.planned(&tables, before).await?;
+        let planned = self.planned(&ends, &tables, before).await?;
         let chunks = before.iter().chain(&planned);
         let chunks = chunks.filter(|chunk| tables.contains_key(&chunk.table));
         let chunks: Vec<Chunk> = chunks.cloned().collect();
@@ -133,7 +146,7 @@ impl Start {
             stop: stop.clone(),
         });
         match work.all(readers, lanes, &ends.identity).await? {
-            Some(readers) => self.end(&work, epoch, readers, &mut ends).await,
+            Some(readers) => self.end(&work, epoch, readers).await,
             None => Ok(()),
         }
     }
@@ -166,6 +179,19 @@ impl Start {
                 source,
                 plan,
                 catalog,
+                how: if self.unites { How::Unite } else { How::Fill },
+            };
+            tables.insert(known.table.id.clone(), passing);
+        }
+        for (known, of) in ends.tombstones.iter().zip(&ends.source_tables) {
+            let Some(plan) = tables.get(&of.table.id).map(|of| Arc::clone(&of.plan)) else {
+                continue;
+            };
+            let passing = Passing {
+                source: Arc::new(known.table.clone()),
+                plan,
+                catalog: CatalogTable::clone(known),
+                how: if self.unites { How::Delete } else { How::Bury },
             };
             tables.insert(known.table.id.clone(), passing);
         }
@@ -173,14 +199,21 @@ impl Start {
     }
 
     /// The chunks of tables that have none yet.
-    async fn planned(&self, tables: &HashMap<TableId, Passing>, before: &[Chunk]) -> Result<Vec<Chunk>> {
+    async fn planned(
+        &self,
+        ends: &Ends,
+        tables: &HashMap<TableId, Passing>,
+        before: &[Chunk],
+    ) -> Result<Vec<Chunk>> {
         let source = &self.link.source;
         let known: BTreeSet<&TableId> = before.iter().map(|chunk| &chunk.table).collect();
         let mut node = Node::connect(&source.access, source.engine).await?;
         let engine = node.engine().await?;
-        let sizes: Vec<Option<Size>> = node.sizes(&source.tables).await?;
+        let tombstones = ends.tombstones.iter().map(|tombstones| &tombstones.table.id);
+        let ids: Vec<TableId> = source.tables.iter().chain(tombstones).cloned().collect();
+        let sizes: Vec<Option<Size>> = node.sizes(&ids).await?;
         let mut chunks = Vec::new();
-        for (id, size) in source.tables.iter().zip(sizes) {
+        for (id, size) in ids.iter().zip(sizes) {
             let Some(passing) = tables.get(id).filter(|_| !known.contains(id)) else {
                 continue;
             };
@@ -232,7 +265,7 @@ impl Start {
     }
 
     /// All chunks are done: the link has its checkpoint. Not where another copy of the program has taken it since.
-    async fn end(self, work: &Work, epoch: i64, mut readers: Vec<Snapshot>, ends: &mut Ends) -> Result<()> {
+    async fn end(self, work: &Work, epoch: i64, readers: Vec<Snapshot>) -> Result<()> {
         let (link, start) = (&work.link, &work.start);
         let mut target = self.target;
         let pending = target.checkpoint(&link.sync, &link.id).await?;
@@ -244,11 +277,6 @@ impl Start {
         };
         let mut applier = Applier::new(target, Arc::clone(link), pending);
         applier.begin(start).await?;
-        if let Some(reader) = readers.first_mut() {
-            for table in &ends.tombstones {
-                copy_tombstones(reader, &mut applier, &mut ends.planner, table).await?;
-            }
-        }
         let mut settle: Option<Position> = None;
         for reader in readers {
             settle = match (settle, reader.close().await?) {
@@ -347,9 +375,13 @@ impl Work {
             }
             let bytes: usize = rows.iter().map(Row::bytes).sum();
             let count = rows.len() as u64;
-            let layers = copied_rows(&passing.plan, rows, first)?;
+            let layers = passing.layers(rows, first)?;
             first += count;
-            let written = applier.copy(&layers).await?;
+            let written = match passing.how {
+                How::Fill => applier.copy(&layers).await?,
+                How::Unite | How::Delete => applier.unite(&layers).await?,
+                How::Bury => applier.bury(&layers).await?,
+            };
             self.pulse.copied(written, bytes as u64);
             chunk.copied_rows += written;
             chunk.copied_bytes += bytes as u64;
@@ -365,37 +397,6 @@ impl Work {
     }
 }
 
-/// What was deleted at the source: another link may have told its target, and what this target's users insert under such
-/// a key must start above it.
-async fn copy_tombstones(
-    snapshot: &mut Snapshot,
-    applier: &mut Applier,
-    planner: &mut Planner,
-    table: &CatalogTable,
-) -> Result<()> {
-    snapshot
-        .open_table(&table.table, &chunk::Range::default())
-        .await?;
-    let mut first = 0;
-    loop {
-        let rows = snapshot.rows(ROWS_MAX).await?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let head = copied_head();
-        let mut buried = Vec::with_capacity(rows.len());
-        for (ordinal, row) in (first..).zip(&rows) {
-            let address = Address {
-                head: Arc::clone(&head),
-                ordinal,
-            };
-            buried.extend(planner.copied_tombstone(&table.table, row, &address)?);
-        }
-        first += rows.len() as u64;
-        applier.bury(&buried).await?;
-    }
-}
-
 fn copied_head() -> Arc<Head> {
     Arc::new(Head {
         transaction: "first copy".to_owned(),
@@ -404,18 +405,30 @@ fn copied_head() -> Arc<Head> {
     })
 }
 
-fn copied_rows(plan: &Arc<Plan>, rows: Vec<Row>, first: u64) -> Result<Layers> {
-    let head = copied_head();
-    let mut layers = Layers::default();
-    for (ordinal, row) in (first..).zip(rows) {
-        if !plan.takes(&row)? {
-            continue;
+impl Passing {
+    /// What these rows are to the target. `first`: the ordinal of the first.
+    fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
+        let (head, plan) = (copied_head(), &self.plan);
+        let mut layers = Layers::default();
+        for (ordinal, row) in (first..).zip(rows) {
+            let address = Address {
+                head: Arc::clone(&head),
+                ordinal,
+            };
+            match self.how {
+                How::Fill | How::Unite if plan.takes(&row)? => {
+                    layers.push(plan, plan.copied(&row, &address)?)
+                }
+                How::Fill | How::Unite => {}
+                // Another link may have told its target, and what this target's users insert under such a key must start
+                // above it.
+                How::Bury | How::Delete => {
+                    if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
+                        layers.push(plan, plan.buried(&old, stamp, &address)?);
+                    }
+                }
+            }
         }
-        let address = Address {
-            head: Arc::clone(&head),
-            ordinal,
-        };
-        layers.push(plan, plan.copied(&row, &address)?);
+        Ok(layers)
     }
-    Ok(layers)
 }

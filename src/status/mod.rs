@@ -445,6 +445,10 @@ fn not_begun(seed: &Seed) -> Verdict {
             let why = format!("the first copy from {node} is not done");
             verdict("not seeded", why, Some(RUN))
         }
+        Seed::Union => {
+            let why = "the rows of both sides have not become one set yet".to_owned();
+            verdict("not seeded", why, Some(RUN))
+        }
         Seed::None => {
             let why = "no run has made a checkpoint yet";
             verdict("never started", why, Some(RUN))

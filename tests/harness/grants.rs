@@ -55,6 +55,7 @@ impl Db {
             mode: Mode::Transactional,
             tables: tables.to_vec(),
             mapped: Vec::new(),
+            first_origin: 0,
             is_source: true,
             readers: 1,
             is_target,

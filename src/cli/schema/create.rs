@@ -275,7 +275,7 @@ fn origin(held: &Held<'_>, place: usize, on: usize, asked: Option<usize>) -> Opt
     }
     let seed = match &held.spec.seed {
         Seed::From(name) => held.spec.nodes.iter().position(|node| node.name == *name),
-        Seed::None => None,
+        Seed::Union | Seed::None => None,
     };
     let all = 0..held.spec.nodes.len();
     seed.into_iter().chain(held.spec.hub).chain(all).find(has)

@@ -85,6 +85,7 @@ impl Applier {
         let mut sorted = Sorted::default();
         for (change, local) in rest.into_iter().zip(locals) {
             let contested = Contested { change, local };
+            self.refuse_unclaimed(plan, &contested)?;
             let decision = self.meeting(plan, &contested).decide();
             self.sort(plan, contested, decision, &mut sorted, conflicts)?;
         }
@@ -103,7 +104,7 @@ impl Applier {
         sorted: &mut Sorted<'a>,
         conflicts: &mut Vec<Conflict>,
     ) -> Result<()> {
-        let overlap = self.is_overlap(&contested);
+        let overlap = self.is_overlap(&contested) || self.is_quiet(plan, &contested, &decision);
         match decision {
             Decision::Write { conflict, reason } => match decided_write(plan, &contested) {
                 Some(write) => {
@@ -244,7 +245,9 @@ impl Applier {
         Meeting {
             plan,
             // What the copy holds already is no conflict to be asked about: the greater stamp is the later one.
-            rules: self.rules(plan).filter(|_| !self.is_overlap(contested)),
+            rules: self
+                .rules(plan)
+                .filter(|_| !self.is_overlap(contested) && !self.is_agreed(plan, contested)),
             me: self.spec.target.rank,
             op: &contested.change.op,
             is_blended: contested.change.is_blended,

@@ -86,6 +86,7 @@ impl Shape {
             nodes: self.nodes,
             hub: self.hub(),
             copied_from: None,
+            is_union: false,
             is_filtered: self.is_filtered,
         }
     }

@@ -111,7 +111,7 @@ fn table_steps(
     if scope.mode == Mode::Merge {
         match scope.mapped(id).beside {
             true => beside::steps(catalog, stamps, steps),
-            false => stamp_columns(catalog, steps),
+            false => stamp_columns(scope, catalog, steps),
         }
         match tombstones {
             Some(found) => {
@@ -129,11 +129,15 @@ fn table_steps(
     table_state(scope, state, catalog, tombstones_name, steps);
 }
 
-fn stamp_columns(catalog: &CatalogTable, steps: &mut Vec<Step>) {
+/// The default stands for the rows that are there; of every later one the triggers tell.
+fn stamp_columns(scope: &Scope, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let missing: Vec<String> = [
-        (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE"),
-        (ORIGIN_COLUMN, "SMALLINT NOT NULL DEFAULT 0 INVISIBLE"),
+        (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE".to_owned()),
+        (
+            ORIGIN_COLUMN,
+            format!("SMALLINT NOT NULL DEFAULT {} INVISIBLE", scope.first_origin),
+        ),
     ]
     .iter()
     .filter(|(name, _)| catalog.table.column(name).is_none())

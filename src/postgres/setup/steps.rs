@@ -125,7 +125,7 @@ fn table_steps(
     if scope.mode == Mode::Merge {
         match scope.mapped(id).beside {
             true => stamps_beside(catalog, key, stamps, steps),
-            false => stamp_columns(catalog, steps),
+            false => stamp_columns(scope, catalog, steps),
         }
         match tombstones {
             Some(found) => key_type(catalog, key, found, "types of the tombstones' key", steps),
@@ -141,11 +141,15 @@ fn table_steps(
     table_state(scope, state, catalog, tombstones_name, steps);
 }
 
-fn stamp_columns(catalog: &CatalogTable, steps: &mut Vec<Step>) {
+/// The default stands for the rows that are there; of every later one the triggers tell.
+fn stamp_columns(scope: &Scope, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let missing: Vec<String> = [
-        (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1"),
-        (ORIGIN_COLUMN, "smallint NOT NULL DEFAULT 0"),
+        (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1".to_owned()),
+        (
+            ORIGIN_COLUMN,
+            format!("smallint NOT NULL DEFAULT {}", scope.first_origin),
+        ),
     ]
     .iter()
     .filter(|(name, _)| catalog.table.column(name).is_none())

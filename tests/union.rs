@@ -1,0 +1,160 @@
+//! `seed = "union"`: two sides that held rows before they met become one set, while their users go on.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod scenario;
+
+use harness::eventually;
+use scenario::{ITEM, LIMIT, Pair, SEAT, Scene, Side, Way, numbers};
+
+pairs! {
+    rows_of_both_sides_are_one_set => rows_of_both_sides_are_one_set;
+    what_happened_since_setup_counts => what_happened_since_setup_counts;
+    a_killed_union_goes_on_under_load => a_killed_union_goes_on_under_load;
+    values_that_both_sides_hold_wait => values_that_both_sides_hold_wait;
+    rows_of_nobody_are_refused => rows_of_nobody_are_refused;
+}
+
+/// 1 to 600 on A and 301 to 900 on B; of those on both, every tenth is not the same.
+async fn fill(scene: &Scene) {
+    let numbers = numbers(1000);
+    let of_a = format!(
+        "INSERT INTO item SELECT i, concat('item ', i), i, NULL FROM {numbers} WHERE i BETWEEN 1 AND 600"
+    );
+    let of_b = format!(
+        "INSERT INTO item SELECT i, concat('item ', i), CASE WHEN i % 10 = 0 AND i <= 600 THEN -i ELSE i END, NULL FROM {numbers} \
+         WHERE i BETWEEN 301 AND 900"
+    );
+    scene.exec(Side::A, &of_a).await;
+    scene.exec(Side::B, &of_b).await;
+}
+
+async fn united(hint: &str, pair: Pair, more: &str) -> Scene {
+    let mut scene = Scene::new(hint, pair, Way::Merge, &[ITEM]).await;
+    fill(&scene).await;
+    scene.configure("union", more);
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene
+}
+
+async fn rows_of_both_sides_are_one_set(pair: Pair) {
+    let mut scene = united("union", pair, "").await;
+    scene.run().await;
+    scene.streaming().await;
+    scene.wait_equal().await;
+    assert_eq!(scene.a.count("item").await, 900);
+    // Neither version is greater, so the node decides; and only what differs is a conflict, the same on both nodes.
+    assert_eq!(scene.a.count("item WHERE n < 0").await, 30);
+    for (side, outcome) in [(Side::A, "applied"), (Side::B, "kept")] {
+        let found = scene.conflicts(side).await;
+        assert_eq!(found.len(), 30, "{side:?}: {:?}", found.first());
+        let is_it = |found: &scenario::Conflict| found.kind == "insert_exists" && found.outcome == outcome;
+        assert!(found.iter().all(is_it), "{side:?}: {:?}", found.first());
+    }
+    // What is written now meets the stamp that it knows.
+    scene.exec(Side::A, "UPDATE item SET n = n + 1000").await;
+    scene
+        .exec(Side::B, "INSERT INTO item VALUES (2000, 'new', 1, NULL)")
+        .await;
+    scene.wait_equal().await;
+    assert_eq!(
+        scene.conflicts(Side::B).await.len(),
+        30,
+        "an update of what both know"
+    );
+}
+
+async fn what_happened_since_setup_counts(pair: Pair) {
+    let mut scene = united("union_since", pair, "").await;
+    let on_a = "UPDATE item SET n = 1 WHERE id = 310; DELETE FROM item WHERE id = 321; DELETE FROM item WHERE id = 5;
+        DELETE FROM item WHERE id = 322; INSERT INTO item VALUES (322, 'again', 1, NULL); UPDATE item SET id = 5000 WHERE id = 323";
+    let on_b = "DELETE FROM item WHERE id = 331; UPDATE item SET n = 2 WHERE id = 340; UPDATE item SET n = 3 WHERE id = 340;
+        DELETE FROM item WHERE id = 800";
+    scene.exec(Side::A, on_a).await;
+    scene.exec(Side::B, on_b).await;
+    scene.run().await;
+    scene.streaming().await;
+    scene.wait_equal().await;
+    for (what, count) in [
+        ("id = 310 AND n = 1", 1),
+        ("id IN (321, 5, 323, 331, 800)", 0),
+        ("id = 322 AND name = 'again'", 1),
+        ("id = 5000", 1),
+        ("id = 340 AND n = 3", 1),
+    ] {
+        assert_eq!(
+            scene.b.count(&format!("item WHERE {what}")).await,
+            count,
+            "{what}"
+        );
+    }
+}
+
+async fn a_killed_union_goes_on_under_load(pair: Pair) {
+    let mut scene = united(
+        "union_killed",
+        pair,
+        "[limits]\ncopy_workers = 2\nchunk_rows_max = 20",
+    )
+    .await;
+    for round in 0..4 {
+        scene.run().await;
+        let wanted = 12 * (round + 1);
+        let done = format!("tidelock.chunk WHERE sync = '{}' AND state = 'done'", scene.sync);
+        eventually(LIMIT, "chunks are done", async || {
+            scene.a.count(&done).await + scene.b.count(&done).await >= wanted
+        })
+        .await;
+        scene.lock.kill9().await;
+        let write = |sign: &str| {
+            format!(
+                "UPDATE item SET n = {sign}{round} WHERE id % 7 = {round}; DELETE FROM item WHERE id % 50 = {round};
+                 UPDATE item SET id = id + 10000 WHERE id % 60 = {round}"
+            )
+        };
+        scene.exec(Side::A, &write("1000")).await;
+        scene.exec(Side::B, &write("-1000")).await;
+    }
+    scene.run().await;
+    scene.streaming().await;
+    scene.wait_equal().await;
+}
+
+/// A unique value of two rows: nobody's row is taken away, and a person is told.
+async fn values_that_both_sides_hold_wait(pair: Pair) {
+    let mut scene = Scene::new("union_unique", pair, Way::Merge, &[SEAT]).await;
+    scene
+        .exec(Side::A, "INSERT INTO seat VALUES (1, 'window'), (2, 'aisle')")
+        .await;
+    scene
+        .exec(Side::B, "INSERT INTO seat VALUES (3, 'window'), (2, 'aisle')")
+        .await;
+    scene.configure("union", "");
+    scene.start().await;
+    scene.crossed().await;
+    for (side, own, other) in [(Side::A, 1, 3), (Side::B, 3, 1)] {
+        assert_eq!(scene.db(side).count(&format!("seat WHERE id = {own}")).await, 1);
+        assert_eq!(scene.db(side).count(&format!("seat WHERE id = {other}")).await, 0);
+        let found = scene.conflicts(side).await;
+        let kinds: Vec<&str> = found.iter().map(|found| found.kind.as_str()).collect();
+        assert_eq!(kinds, ["multiple_unique_conflicts"], "{side:?}");
+    }
+    scene
+        .exec(Side::A, "UPDATE seat SET place = 'door' WHERE id = 1")
+        .await;
+    scene.wait_equal().await;
+    assert_eq!(scene.a.count("seat").await, 3);
+}
+
+/// Rows with stamps of a sync that was not set up for it do not say whose they are.
+async fn rows_of_nobody_are_refused(pair: Pair) {
+    let mut scene = Scene::new("union_nobody", pair, Way::Merge, &[ITEM]).await;
+    fill(&scene).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    scene.configure("union", "");
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let run = scene.lock.run(&["run", "--once"]).await;
+    assert_eq!(run.code, 5, "{run:?}");
+    assert!(run.stderr.contains("they do not say whose they are"), "{run:?}");
+    assert_eq!(scene.b.count("item WHERE id < 301").await, 0);
+}
