@@ -488,7 +488,7 @@ impl Way<'_> {
                         .iter()
                         .any(|place| target.columns[*place].name == column.name);
                     match self.back.losses().any(|(name, _)| name == column.name) {
-                        true => findings.push(self.consented(column, counterpart, is_key)),
+                        true => findings.push(self.consented(column, counterpart, is_key, target)),
                         false => self.pair(column, counterpart, findings),
                     }
                 }
@@ -618,11 +618,16 @@ impl Way<'_> {
     }
 
     /// A column with `lossy = true`.
-    fn consented(&self, column: &Column, counterpart: &Column, is_key: bool) -> Finding {
+    fn consented(&self, column: &Column, counterpart: &Column, is_key: bool, target: &Table) -> Finding {
         let (from, to, name) = (self.from, self.to, &column.name);
+        let mut uniques = target.uniques.iter().flatten();
+        let is_unique = uniques.any(|place| target.columns[*place].name == *name);
         let why = match typemap::loss(&column.ty, from.engine, counterpart, to.engine) {
             Some(_) if self.merges => "in a merge, where what was lost would come back as a change",
             Some(_) if is_key => "as part of the key: two rows could become one",
+            Some(_) if is_unique => {
+                "as part of a unique key: two values could become one, and the second row be refused"
+            }
             Some(loss) => {
                 let what = format!(
                     "column {name:?} may lose what node {} has: {}",

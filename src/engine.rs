@@ -14,7 +14,7 @@ macro_rules! on_target {
 }
 
 mod copy;
-mod numbers;
+mod keys;
 mod tombstones;
 
 pub use copy::{Snapshot, settle_position, start_position};

@@ -79,6 +79,10 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
             }
         }
     }
+    // What was copied no sequence has counted.
+    for place in 0..sync.nodes.len() {
+        flow::raise_numbers(sync, place).await?;
+    }
     Ok(())
 }
 
@@ -119,11 +123,7 @@ async fn with_copies(
         start.is_fresh = !has_begun;
         start.copies_tombstones = sync.nodes.len() > 2 && start.link.is_merge();
         let pulse = live.of(&start.link.sync, &start.link.id);
-        let target = start.link.target.name.clone();
         start.copy(stop, &pulse).await?;
-        for place in (0..sync.nodes.len()).filter(|place| sync.nodes[*place].name == target) {
-            flow::raise_numbers(sync, place).await?;
-        }
         has_begun = true;
     }
     Ok(())

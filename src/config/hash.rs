@@ -42,10 +42,8 @@ pub(super) fn of(spec: &SyncSpec) -> String {
         .collect();
     let version = spec.version.signature();
     let tables = serde_json::json!([patterns, choice.schemas, spec.usual.signature(), version, said]);
-    let whole = with(
-        ids_of(spec),
-        serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]),
-    );
+    let whole = serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]);
+    let whole = with(losses_of(spec), with(ids_of(spec), whole));
     // One that says what the sync says is like none.
     let rules: Vec<_> = sections
         .iter()
@@ -61,13 +59,14 @@ pub(super) fn of(spec: &SyncSpec) -> String {
         .iter()
         .map(|(name, names, _, signature, keep, _)| (name, names, signature, keep))
         .collect();
+    let losses = losses_of(spec);
     let parts = [
         serde_json::json!(nodes),
         with(ids_of(spec), serde_json::json!([mode, spec.links])),
         serde_json::json!([patterns, choice.schemas]),
         serde_json::json!([spec.usual.signature(), rules]),
         serde_json::json!([version, versions]),
-        serde_json::json!(mapped),
+        with(losses, serde_json::json!(mapped)),
     ];
     config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))
 }
@@ -91,6 +90,18 @@ fn ids_of(spec: &SyncSpec) -> Option<serde_json::Value> {
     let mut others: Vec<String> = others.map(|(declared, _)| declared.name.to_string()).collect();
     others.sort();
     (spec.split || !others.is_empty()).then(|| serde_json::json!([spec.split, others]))
+}
+
+/// What may be lost on the way; `None`: nothing, as before it counted.
+fn losses_of(spec: &SyncSpec) -> Option<serde_json::Value> {
+    let sections = spec.choice.declared.iter().zip(&spec.sections);
+    let losing = sections.filter(|(_, section)| !section.mapping.losses.is_empty());
+    let mut losses: Vec<_> = losing
+        .map(|(declared, section)| (declared.name.to_string(), section.mapping.losses.clone()))
+        .collect();
+    losses.iter_mut().for_each(|(_, columns)| columns.sort());
+    losses.sort();
+    (!losses.is_empty()).then(|| serde_json::json!({ "lossy": losses }))
 }
 
 fn with(more: Option<serde_json::Value>, mut list: serde_json::Value) -> serde_json::Value {

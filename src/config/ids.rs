@@ -106,7 +106,7 @@ seed = "from:pg"
     }
 
     #[test]
-    fn the_hash_follows_it_and_the_default_changes_none() {
+    fn the_hash_follows_it_and_consent_and_the_default_changes_none() {
         let hash = |more: &str| {
             let config = read(&format!("{TEXT}{more}\n")).unwrap();
             config.syncs[0].spec.config_hash.clone()
@@ -119,6 +119,14 @@ seed = "from:pg"
             hash("ids = \"split\"\n[sync.table.orders]\nids = \"same\""),
         );
         assert!(!config_hash::is_same(&all, &one));
+        let lossy = TEXT.replace("\"merge\"", "\"transactional\"\nfrom = \"pg\"");
+        let of = |more: &str| {
+            let config = read(&format!("{lossy}{more}")).unwrap();
+            config.syncs[0].spec.config_hash.clone()
+        };
+        let changed =
+            config_hash::changed(&of(""), &of("[sync.table.orders]\ncolumn.n = { lossy = true }\n"));
+        assert_eq!(changed, "sections [sync.table]");
     }
 
     #[test]

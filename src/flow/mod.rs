@@ -14,6 +14,7 @@ mod collect;
 mod decision;
 pub mod figures;
 pub mod fit;
+pub mod folded;
 mod group;
 pub mod hold;
 pub mod instance;

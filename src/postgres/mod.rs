@@ -10,6 +10,7 @@ pub mod codec;
 pub mod definition;
 pub mod evidence;
 mod fault;
+pub mod folded;
 pub mod held;
 pub mod log;
 pub mod numbers;

@@ -1,9 +1,12 @@
-//! Numbers of keys where every node gives its own; see `postgres::numbers` and `mysql::numbers`.
+//! What is asked of the keys there are: numbers where every node gives its own (`postgres::numbers`, `mysql::numbers`), and
+//! texts that are one elsewhere (`postgres::folded`).
 
 use super::{Node, Target};
 use crate::error::Result;
+use crate::model::collation::Folds;
 use crate::model::schema::TableId;
 use crate::model::sync::Scope;
+use crate::postgres::folded::Same;
 use crate::{mysql, postgres};
 
 impl Node {
@@ -21,6 +24,17 @@ impl Node {
             Node::Postgres(client) => postgres::setup::raise_numbers(client, scope).await,
             // AUTO_INCREMENT is above every row there is by itself.
             Node::Mysql(..) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Keys of PostgreSQL that another engine's collation takes for one.
+impl Node {
+    /// `None`: this engine keeps such apart by what W514 tells.
+    pub async fn same_keys(&mut self, id: &TableId, columns: &[(String, Folds)]) -> Result<Option<Same>> {
+        match self {
+            Node::Postgres(client) => postgres::folded::same(client, id, columns).await.map(Some),
+            Node::Mysql(..) => Ok(None),
         }
     }
 }
