@@ -68,7 +68,7 @@ impl Target {
             row_cells: Vec::new(),
             kind: ParkKind::NotWhole,
             reason: format!(
-                "{} (the row is larger than max_allowed_packet and left out)",
+                "{} (the row is larger than max_allowed_packet and not kept: the next change of it where it was written brings it)",
                 parked.reason
             ),
             ..parked.clone()
