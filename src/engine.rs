@@ -15,6 +15,7 @@ macro_rules! on_target {
 
 mod copy;
 mod keys;
+mod resync;
 mod tombstones;
 
 pub use copy::{Snapshot, settle_position, start_position};

@@ -8,6 +8,7 @@
 
 mod copy;
 mod equal;
+pub(crate) mod resync;
 
 use crate::access::SourceOptions;
 use crate::ddl;
@@ -16,7 +17,7 @@ use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
 use crate::flow::pulse::Live;
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
-use crate::flow::{self, Applier};
+use crate::flow::{self, Applier, Uniting};
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -134,7 +135,7 @@ async fn with_copies(
 async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Result<()> {
     let mut copies = Vec::with_capacity(missing.len());
     for mut start in missing {
-        start.unites = true;
+        start.uniting = Some(Uniting::Sides);
         // What was deleted since `setup` is told like the rows, and forgotten by nobody.
         start.is_fresh = false;
         start.copies_tombstones = true;
@@ -240,8 +241,8 @@ struct Start {
     is_fresh: bool,
     /// The copy takes along what was deleted: other links from its source have told their targets.
     copies_tombstones: bool,
-    /// The target holds rows of its own, which meet the copied ones.
-    unites: bool,
+    /// The target holds rows, which meet the copied ones.
+    uniting: Option<Uniting>,
 }
 
 /// Both ends of a link as their catalogs show them.
@@ -292,7 +293,7 @@ impl Start {
             target,
             is_fresh: true,
             copies_tombstones: false,
-            unites: false,
+            uniting: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod operate;
 mod plan;
 mod reload;
 mod render;
+mod resync;
 mod run;
 mod schema;
 mod setup;
@@ -100,6 +101,8 @@ enum Command {
     Resume(operate::ResumeOptions),
     /// Leave out the transaction that a link stopped at (a plan, unless --execute)
     Skip(operate::SkipOptions),
+    /// Copy a table anew while everything else goes on (a plan, unless --execute)
+    Resync(resync::Options),
     /// Rows that both sides changed
     #[command(subcommand)]
     Conflicts(conflicts::Command),
@@ -264,6 +267,7 @@ async fn dispatch(face: &Face, command: Command) -> Result<u8> {
         Command::Pause(options) => operate::pause(face, &options).await?,
         Command::Resume(options) => operate::resume(face, &options).await?,
         Command::Skip(options) => operate::skip(face, &options).await?,
+        Command::Resync(options) => resync::run(face, &options).await?,
         Command::Conflicts(command) => conflicts::run(face, &command).await?,
         Command::Schema(command) => schema::run(face, &command).await?,
         Command::Config(command) => config::run(face, &command)?,

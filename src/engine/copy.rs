@@ -51,6 +51,29 @@ impl Snapshot {
         })
     }
 
+    /// The same while a session of the link streams.
+    pub async fn beside(
+        engine: Engine,
+        options: SourceOptions,
+        from: &Position,
+        count: usize,
+    ) -> Result<Vec<Snapshot>> {
+        Ok(match engine {
+            Engine::Postgres => all(postgres::snapshot::Snapshot::beside(&options, from, count).await?),
+            Engine::Mysql | Engine::Mariadb => {
+                all(mysql::snapshot::Snapshot::resume(&options, from, count).await?)
+            }
+        })
+    }
+
+    /// A reader of what is there now, by which no log is read on.
+    pub async fn now(engine: Engine, options: SourceOptions) -> Result<Snapshot> {
+        Ok(match engine {
+            Engine::Postgres => postgres::snapshot::Snapshot::now(&options).await?.into(),
+            Engine::Mysql | Engine::Mariadb => mysql::snapshot::Snapshot::now(&options).await?.into(),
+        })
+    }
+
     /// The rows are of the moment of the start; else there is a settle position.
     pub fn is_exact(&self) -> bool {
         match self {

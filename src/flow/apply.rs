@@ -27,7 +27,7 @@ use crate::model::origin::{Marker, Segment};
 use crate::model::parked::{ParkKind, ParkedKey};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
-use crate::model::sync::Checkpoint;
+use crate::model::sync::{Checkpoint, tombstones_of};
 use crate::model::value::Row;
 use crate::plan::layer::{Layer, Layers};
 use crate::plan::{Key, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
@@ -38,6 +38,7 @@ use parking::Ledger;
 use renew::Renewer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+pub(crate) use unite::Uniting;
 use waiting::Waiting;
 
 #[cfg(test)]
@@ -72,8 +73,8 @@ pub(crate) struct Applier {
     ledger: Ledger,
     foreign: Foreign,
     renewer: Renewer,
-    /// What is written are rows that two sides had before they were joined.
-    unites: bool,
+    /// What is written are rows that may stand there already, and why.
+    uniting: Option<Uniting>,
     /// What is tried again in the open transaction.
     trying: HashSet<ParkedKey>,
     /// Of that, what is written although its parent waits, because that is tried too.
@@ -99,7 +100,7 @@ impl Applier {
             ledger: Ledger::default(),
             foreign: Foreign::default(),
             renewer: Renewer::default(),
-            unites: false,
+            uniting: None,
             trying: HashSet::default(),
             hoping: HashSet::default(),
             parent_keys: HashMap::default(),
@@ -152,11 +153,65 @@ impl Applier {
         self.commit().await.map(|_| ())
     }
 
+    /// Holds tables at this position, whose copy begins anew. `tables`: with their source's names.
+    pub(crate) async fn hold_anew(
+        &mut self,
+        position: &Position,
+        tables: &[(TableId, HeldTable)],
+    ) -> Result<()> {
+        self.begin(position).await?;
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        for (source, held) in tables {
+            self.target.hold(&self.spec.sync, held).await?;
+            self.target.resync_begun(link, &held.table).await?;
+            for source in [source, &tombstones_of(source)] {
+                self.target.forget_chunks(link, source).await?;
+            }
+        }
+        self.commit().await.map(|_| ())
+    }
+
+    /// Writes in a transaction of its own what is to be copied.
+    pub(crate) async fn plan_chunks(&mut self, position: &Position, chunks: &[Chunk]) -> Result<()> {
+        self.begin(position).await?;
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        self.target.plan_chunks(link, chunks, false).await?;
+        self.commit().await.map(|_| ())
+    }
+
+    /// Notes in a transaction of its own that these tables are copied, and where the log ended then.
+    pub(crate) async fn resync_copied(
+        &mut self,
+        position: &Position,
+        tables: &[TableId],
+        settle: &Position,
+    ) -> Result<()> {
+        self.begin(position).await?;
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        for table in tables {
+            self.target
+                .resync_copied(link, table, &settle.to_string())
+                .await?;
+        }
+        self.commit().await.map(|_| ())
+    }
+
     /// The tables that catch up have come so far, and with `is_level` are held no more.
-    pub(crate) async fn caught_up(&mut self, position: &Position, is_level: bool) -> Result<()> {
+    pub(crate) async fn caught_up(
+        &mut self,
+        position: &Position,
+        is_level: bool,
+        is_anew: bool,
+    ) -> Result<()> {
         self.begin(position).await?;
         if is_level {
             self.held_at(None).await?;
+        }
+        if is_level && is_anew {
+            let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+            for table in &self.catching_up {
+                self.target.resync_level(link, table).await?;
+            }
         }
         self.commit().await.map(|_| ())
     }

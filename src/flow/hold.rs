@@ -13,7 +13,7 @@ use super::link::{Link, Next};
 use super::spec::{LinkSpec, SyncSpec};
 use crate::engine::Node;
 use crate::error::{Class, Error, Reason, Result};
-use crate::model::operation::HeldTable;
+use crate::model::operation::{HeldTable, ResyncState};
 use crate::model::position::{Position, PositionError};
 use crate::model::schema::TableId;
 use crate::model::sync::OnStop;
@@ -30,6 +30,8 @@ pub(super) struct Phase {
     pub(super) until: Option<Position>,
     /// The source's log is needed from here on.
     pub(super) keep: Option<Position>,
+    /// Its tables were copied anew, from a later image than what is read again.
+    pub(super) is_anew: bool,
 }
 
 pub(super) fn incomparable(error: PositionError) -> Error {
@@ -65,16 +67,16 @@ impl Phase {
     pub(super) fn of(names: &[TableId], held: &[HeldTable], checkpoint: &Position) -> Result<Phase> {
         let keep = earliest(held.iter().map(|held| &held.position))?.cloned();
         let place = |table: &TableId| names.iter().position(|name| name == table);
-        let mut ready: Vec<(usize, &Position)> = Vec::new();
+        let mut ready: Vec<(usize, &HeldTable)> = Vec::new();
         for held in held.iter().filter(|held| held.resumed) {
             // One that is past the link (its transaction was skipped) waits until the link is there.
             if let Some(place) = place(&held.table)
                 && covers(checkpoint, &held.position)?
             {
-                ready.push((place, &held.position));
+                ready.push((place, held));
             }
         }
-        let Some(from) = earliest(ready.iter().map(|(_, position)| *position))?.cloned() else {
+        let Some(from) = earliest(ready.iter().map(|(_, held)| &held.position))?.cloned() else {
             let is_held = |name: &TableId| held.iter().any(|held| held.table == *name);
             let tables = names.iter().enumerate().filter(|(_, name)| !is_held(name));
             return Ok(Phase {
@@ -82,13 +84,16 @@ impl Phase {
                 from: checkpoint.clone(),
                 until: None,
                 keep,
+                is_anew: false,
             });
         };
         let (mut tables, mut later) = (Vec::new(), vec![checkpoint]);
-        for (place, position) in ready {
-            if precedes(&from, position)? {
-                later.push(position);
-            } else if covers(&from, position)? {
+        let mut is_anew = None;
+        for (place, held) in ready {
+            if precedes(&from, &held.position)? {
+                later.push(&held.position);
+            } else if covers(&from, &held.position)? && *is_anew.get_or_insert(held.is_anew) == held.is_anew {
+                // What is no drift for the one kind is drift for the other.
                 tables.push(place);
             }
         }
@@ -98,6 +103,7 @@ impl Phase {
             from,
             until,
             keep,
+            is_anew: is_anew.unwrap_or_default(),
         })
     }
 
@@ -171,12 +177,32 @@ pub(super) fn summary(spec: &LinkSpec, phase: &Phase, held: &[HeldTable]) -> Str
     }
 }
 
-/// The tables that an operator wants taken up and that the link has reached.
-pub(super) async fn resumed(spec: &LinkSpec, reached: &Position) -> Result<bool> {
-    let mut node = Node::connect(&spec.target.access, spec.target.engine).await?;
-    let held = node.held(&spec.sync, Some(&spec.id)).await?;
-    node.close().await;
-    for held in held {
+/// The tables that the link holds when it has come so far. Those that are copied anew are taken up when it has passed
+/// where the log ended then, whatever an operator wants.
+pub(super) async fn noted(node: &mut Node, spec: &LinkSpec, reached: &Position) -> Result<Vec<HeldTable>> {
+    let mut held = node.held(&spec.sync, Some(&spec.id)).await?;
+    if held.is_empty() {
+        return Ok(held);
+    }
+    for resync in node.resyncs(&spec.sync, Some(&spec.id)).await? {
+        let Some(held) = held.iter_mut().find(|held| held.table == resync.table) else {
+            continue;
+        };
+        held.is_anew = true;
+        held.resumed = match &resync.state {
+            ResyncState::Copied { settle } => covers(reached, settle)?,
+            ResyncState::Asked | ResyncState::Copying | ResyncState::Failed { .. } => false,
+        };
+        if let ResyncState::Failed { why } = resync.state {
+            held.error = why;
+        }
+    }
+    Ok(held)
+}
+
+/// Is there a table to be taken up that the link has reached?
+async fn resumed(node: &mut Node, spec: &LinkSpec, reached: &Position) -> Result<bool> {
+    for held in noted(node, spec, reached).await? {
         if held.resumed && spec.target.tables.contains(&held.table) && covers(reached, &held.position)? {
             return Ok(true);
         }
@@ -275,6 +301,7 @@ impl Link {
                 hint: self.hint(&error, &table) + &joined_by_keys(&self.spec, &table).await,
                 since_us: 0,
                 resumed: false,
+                is_anew: false,
                 table,
             });
         }
@@ -336,7 +363,9 @@ impl Link {
             return Ok(());
         };
         let is_level = covers(&until, &self.applier.checkpoint().position)?;
-        self.applier.caught_up(&until, is_level).await?;
+        self.applier
+            .caught_up(&until, is_level, self.phase.is_anew)
+            .await?;
         self.pending.position = until;
         for table in self
             .phase
@@ -349,16 +378,28 @@ impl Link {
         Ok(())
     }
 
-    /// Does an operator want a table to be taken up? Not being able to ask is no reason to stop.
+    /// Is a table to be taken up, or to be copied anew? Not being able to ask is no reason to stop.
     pub(super) async fn wants_again(&mut self) -> Result<bool> {
-        let asked = resumed(&self.spec, &self.pending.position).await;
+        let asked = self.wishes().await;
         let is_wanted = asked.unwrap_or_else(|error| {
             debug!(link = %self.spec.id, %error, "held tables were not looked at");
+            self.looker = None;
             false
         });
         if is_wanted {
             self.idle_checkpoint().await?;
         }
+        Ok(is_wanted)
+    }
+
+    async fn wishes(&mut self) -> Result<bool> {
+        let mut node = match self.looker.take() {
+            Some(node) => node,
+            None => Node::connect(&self.spec.target.access, self.spec.target.engine).await?,
+        };
+        let is_resumed = self.holds_tables && resumed(&mut node, &self.spec, &self.pending.position).await?;
+        let is_wanted = is_resumed || !self.asked(&mut node).await?.is_empty();
+        self.looker = Some(node);
         Ok(is_wanted)
     }
 }
@@ -379,6 +420,7 @@ mod tests {
             hint: String::new(),
             since_us: 0,
             resumed,
+            is_anew: false,
         }
     }
 
@@ -474,6 +516,7 @@ mod tests {
             from: at("1-3"),
             until: Some(at("1-7")),
             keep: None,
+            is_anew: false,
         };
         assert!(!phase.is_beyond(&at("1-7")).unwrap());
         assert!(phase.is_beyond(&at("1-8")).unwrap());

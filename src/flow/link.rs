@@ -70,9 +70,13 @@ pub(super) async fn run(
     let mut described = Described::default();
     loop {
         let taken = presence.during(spec, Link::take_over(spec, pulse)).await;
-        let (mut link, nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
+        let (mut link, mut nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
         link.goal.clone_from(&goal);
         link.wish = wish.clone();
+        let begun = presence.during(spec, link.begin_asked(&mut nodes[1])).await;
+        if begun.map_err(|error| error.in_sync(&spec.sync))? {
+            continue;
+        }
         let next = match link.session(nodes, stop, presence, &mut described).await {
             Ok(next) => next,
             Err(error) => {
@@ -170,7 +174,11 @@ pub(super) struct Link {
     pub(super) pulse: Arc<Pulse>,
     pub(super) applier: Applier,
     pub(super) phase: Phase,
-    holds_tables: bool,
+    pub(super) holds_tables: bool,
+    /// Copies held tables anew, while this session lasts.
+    pub(super) copying: Option<AbortOnDropHandle<()>>,
+    /// By it the target is asked for wishes.
+    pub(super) looker: Option<Node>,
     confirm: watch::Sender<Option<Position>>,
     goal: Option<Position>,
     wish: watch::Receiver<Option<Position>>,
@@ -211,7 +219,7 @@ impl Link {
                 .reason(Reason::PositionLost)
         })?;
         same_server(spec, &checkpoint, &source.server().await?.identity)?;
-        let held = target.held(&spec.sync, Some(&spec.id)).await?;
+        let held = hold::noted(&mut target, spec, &checkpoint.position).await?;
         let phase = Phase::of(&spec.target.tables, &held, &checkpoint.position)?;
         hold::tell(spec, &phase, &held);
         info!(link = %spec.id, position = %phase.from, seq = checkpoint.seq, "streaming");
@@ -221,11 +229,16 @@ impl Link {
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }
+        if phase.is_anew {
+            applier.copies_later_rows();
+        }
         let link = Link {
             spec: Arc::clone(spec),
             pulse: Arc::clone(pulse),
             applier,
             holds_tables: !held.is_empty(),
+            copying: None,
+            looker: None,
             confirm: watch::channel(None).0,
             goal: None,
             wish: watch::channel(None).1,
@@ -265,6 +278,7 @@ impl Link {
         // Whoever drops this link drops its reader with it.
         let reader = AbortOnDropHandle::new(reader);
         let mut units = Collector::new(receiver, bytes_max);
+        self.copy_anew(stop);
         let work = self.follow(&mut planner, &mut units, stop);
         let result = presence.during(&spec, work).await;
         reader.abort();
@@ -301,7 +315,7 @@ impl Link {
                 continue;
             }
             let deadline = self.pending.since + IDLE_AFTER;
-            let watches = self.holds_tables && !self.phase.is_catching_up();
+            let watches = !self.phase.is_catching_up();
             let unit = tokio::select! {
                 () = stop.cancelled() => return Ok(Next::Done),
                 _ = look.tick(), if watches => {
@@ -361,8 +375,10 @@ impl Link {
         if self.pending.bytes > 0 {
             self.idle_checkpoint().await?;
         }
-        let is_wanted = self.holds_tables && self.wants_again().await?;
-        Ok(Some(if is_wanted { Next::Again } else { Next::Done }))
+        if self.wants_again().await? {
+            return Ok(Some(Next::Again));
+        }
+        Ok((!self.is_copying().await?).then_some(Next::Done))
     }
 
     /// Leaves out what is behind the end of a catch-up: the link has applied none of it yet.

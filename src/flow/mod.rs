@@ -5,6 +5,7 @@
 //! Fails: with the first error that a person must see to. It stops all syncs, because a two-way sync with one dead
 //! direction only drifts apart.
 
+pub(crate) mod anew;
 mod apply;
 mod aside;
 mod backoff;
@@ -18,6 +19,7 @@ pub mod folded;
 mod group;
 pub mod hold;
 pub mod instance;
+mod joining;
 mod keeping;
 pub mod lag;
 mod lease;
@@ -36,7 +38,7 @@ pub mod skip;
 pub mod spec;
 mod turn;
 
-pub(crate) use apply::Applier;
+pub(crate) use apply::{Applier, Uniting};
 pub(crate) use link::same_server;
 pub(crate) use onward::buried;
 pub(crate) use planner::Described;

@@ -8,7 +8,7 @@
 
 use super::spec::SyncSpec;
 use crate::engine::Node;
-use crate::error::{Error, Reason, Result, new_copy};
+use crate::error::{Error, Reason, Result};
 use crate::mapping::choice::{Chosen, Table};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Level};
@@ -35,21 +35,13 @@ pub async fn current(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Sele
     Ok(selected)
 }
 
-/// What `setup` is about: everything that matches; but a sync that has started takes no more tables in, because the
-/// rows they hold would never be copied.
+/// What `setup` is about: everything that matches. Tables that join a sync after its first start are copied by themselves.
 pub async fn wanted(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
     if sync.choice.is_fixed() {
         return Ok(fixed(sync));
     }
     let matching = sync.choice.chosen(&listed(sync, nodes).await?);
-    let mut tables = matching.tables.clone();
-    if started(sync, nodes).await? {
-        let known = set_up(sync, nodes).await?.unwrap_or_default();
-        let exact = sync.choice.named();
-        tables.retain(|table| is_among(table, &known.tables) || is_among(table, &exact));
-    }
-    let mut selected = select(sync, &matching, tables);
-    selected.notes.extend(newcomers(sync, &matching, &selected.spec));
+    let selected = select(sync, &matching, matching.tables.clone());
     let blocker = selected.notes.iter().find(|note| note.level == Level::Blocker);
     match blocker {
         Some(blocker) => Err(refusal(blocker)),
@@ -105,24 +97,6 @@ async fn set_up(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Option<Ch
     }
 }
 
-/// Has any link a checkpoint?
-async fn started(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<bool> {
-    for index in 0..sync.links.len() {
-        let (_, target) = sync.links[index];
-        if let Some(node) = &mut nodes[target] {
-            let status = node.link_status(&sync.name, &sync.link(index).id).await?;
-            if status.checkpoint.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-fn is_among(table: &Table, tables: &[Table]) -> bool {
-    tables.iter().any(|known| known.ids == table.ids)
-}
-
 fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
     let name = |node: usize| sync.nodes[node].name.as_str();
     let mut notes = Vec::new();
@@ -176,11 +150,8 @@ fn newcomers(sync: &SyncSpec, matching: &Chosen, selected: &SyncSpec) -> Vec<Fin
     let note = |table: &Table| {
         let what = "it matches the patterns and is not set up: its changes are not carried";
         let fix = format!(
-            "before the first start: tidelock setup --sync {} --execute; after it: take it out (\"!{}\") and give it a \
-             [[sync]] of its own, which copies its rows, or {}",
-            sync.name,
-            table.name,
-            new_copy(&sync.name)
+            "tidelock setup --sync {} --execute lets it in and has its rows copied; or take it out (\"!{}\")",
+            sync.name, table.name
         );
         Finding::warning("W352", &sync.nodes[lead].name, what)
             .table(&table.ids[lead])

@@ -163,7 +163,7 @@ impl Aside {
 }
 
 /// One running direction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LinkSpec {
     pub sync: String,
     /// `source->target`
@@ -347,6 +347,18 @@ impl LinkSpec {
     /// `SYNC/LINK`, by which a command means this link and no other.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.sync, self.id)
+    }
+
+    /// The same link with the tables at these places alone.
+    pub fn only(&self, places: &[usize]) -> LinkSpec {
+        let mut only = self.clone();
+        for node in [&mut only.source, &mut only.target] {
+            node.tables = places
+                .iter()
+                .filter_map(|place| node.tables.get(*place).cloned())
+                .collect();
+        }
+        only
     }
 
     /// How a table of the source passes.

@@ -6,6 +6,7 @@
 
 use super::backoff::Backoff;
 use super::collect::{self, Wishes};
+use super::joining::Joining;
 use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
@@ -48,6 +49,14 @@ pub(super) struct Turn {
 /// The sync with its tables, and the goal of each link.
 type Prepared = (SyncSpec, Vec<Goal>);
 
+/// How the links of a sync ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Done,
+    /// So that they begin again with a table that joins.
+    Joined,
+}
+
 /// A link that is to run, and with `once` up to where: some have nothing to do in a pass.
 #[derive(Debug, Clone)]
 struct Goal {
@@ -73,7 +82,7 @@ impl Turn {
         let view = held.view.clone();
         // On loss this is dropped where it stands, and its connections with it: nothing more is written.
         let outcome = tokio::select! {
-            outcome = Box::pin(self.links(sync, ready, &view)) => outcome,
+            outcome = Box::pin(self.passes(sync, ready, &view)) => outcome,
             lost = held.lost() => Err(lost),
         };
         let outcome = match outcome {
@@ -118,14 +127,23 @@ impl Turn {
         backoff.wait(&what, error, &self.pulses(sync), &self.work).await
     }
 
+    /// The links, and again from the beginning where a table joins.
+    async fn passes(&self, sync: &SyncSpec, mut ready: SyncSpec, view: &View) -> Result<()> {
+        while Box::pin(self.links(sync, ready, view)).await? == Passed::Joined {
+            ready = checked(sync, &self.rings).await?;
+        }
+        Ok(())
+    }
+
     /// First start, then the links and the watch over settings, until the links have ended. With `once`, again the links
     /// from where they left something for others: answers of our own, or at a hub whatever they applied.
-    async fn links(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+    async fn links(&self, declared: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Passed> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
-        let Some((sync, mut goals)) = self.first_start(sync, ready, view).await? else {
-            return Ok(());
+        let Some((sync, mut goals)) = self.first_start(declared, ready, view).await? else {
+            return Ok(Passed::Done);
         };
+        let pass = self.work.child_token();
         let watch = CancellationToken::new();
         let _over = watch.clone().drop_guard();
         let presence = Presence::new(sync.nodes.iter());
@@ -140,6 +158,15 @@ impl Turn {
         if sync.mode == Mode::Merge {
             others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
         }
+        if !sync.choice.is_fixed() {
+            let joining = Joining {
+                declared: declared.clone(),
+                running: sync.clone(),
+                rings: Arc::clone(&self.rings),
+                links: pass.clone(),
+            };
+            others.spawn(joining.run(watch.clone()));
+        }
         let (watched, seen) = (sync.clone(), presence.clone());
         others.spawn(async move { watch_settings(&watched, &seen, &watch, begun).await });
         for _ in 0..PASSES_MAX {
@@ -149,7 +176,7 @@ impl Turn {
                 let run = Run {
                     spec: sync.link(link),
                     goal: until,
-                    stop: self.work.clone(),
+                    stop: pass.clone(),
                     pulse: self.live.of(&sync.name, &sync.link(link).id),
                     presence: presence.clone(),
                     wish: wishes.of(&sync.link(link).id),
@@ -158,8 +185,11 @@ impl Turn {
                 links.spawn(async move { run.supervise().await });
             }
             self.ended(links, &mut others).await?;
+            if pass.is_cancelled() && !self.work.is_cancelled() {
+                return Ok(Passed::Joined);
+            }
             if !self.once || self.work.is_cancelled() {
-                return Ok(());
+                return Ok(Passed::Done);
             }
             let after = self.left(&sync);
             let has_left = |link: &usize| before[*link] != after[*link];
@@ -168,7 +198,7 @@ impl Turn {
                 .map(|link| sync.links[link].1)
                 .collect();
             if news.is_empty() {
-                return Box::pin(refuse_unlogged(&sync)).await;
+                return Box::pin(refuse_unlogged(&sync)).await.map(|()| Passed::Done);
             }
             info!(sync = %sync.name, "going on until what was written for others is carried over too");
             goals = self.goals(&sync, Some(&news)).await?;

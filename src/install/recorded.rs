@@ -60,7 +60,6 @@ impl Recorded {
     ) -> Option<Mismatch> {
         self.other_rank(scope, peers)
             .or_else(|| self.other_mode(scope))
-            .or_else(|| self.late_table(scope))
             .or_else(|| self.other_mapping(scope))
             .or_else(|| self.other_node(scope, identity, what))
     }
@@ -108,22 +107,17 @@ impl Recorded {
         })
     }
 
-    /// Rows that a table already holds are copied when its sync first starts, and never later.
-    fn late_table(&self, scope: &Scope) -> Option<Mismatch> {
-        if !self.started.contains(&scope.sync) {
-            return None;
+    /// Does the table join after the first start of the sync? Then its rows are copied by themselves.
+    pub fn joins(&self, scope: &Scope, table: &TableId) -> bool {
+        self.started.contains(&scope.sync) && self.table(&scope.sync, table).is_none()
+    }
+
+    /// The origin of rows that were there before their table had stamps. Of a table that joins, both sides may hold rows.
+    pub fn first_origin(&self, scope: &Scope, table: &TableId) -> Rank {
+        match self.joins(scope, table) {
+            true => scope.rank,
+            false => scope.first_origin,
         }
-        let known = |table: &TableId| {
-            self.tables
-                .iter()
-                .any(|there| there.sync == scope.sync && there.id == *table)
-        };
-        let late = scope.tables.iter().find(|table| !known(table))?;
-        let what = format!(
-            "table {late} joins the sync after its first start, and the rows it holds would never be copied"
-        );
-        let undo = "take it out of this sync's tables; a [[sync]] of its own copies its rows";
-        Some(Mismatch::new(what, undo))
     }
 
     /// Columns and rows that did not pass so far are nowhere to be read again.

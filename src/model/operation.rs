@@ -125,6 +125,8 @@ pub struct HeldTable {
     pub since_us: i64,
     /// An operator wants it to be taken up.
     pub resumed: bool,
+    /// It is copied anew: its rows may be later than `position`.
+    pub is_anew: bool,
 }
 
 impl HeldTable {
@@ -137,6 +139,48 @@ impl HeldTable {
             .as_ref()
             .map_or(String::new(), |at| format!(" at transaction {at}"));
         format!("table {} is held{since}{at}: {}", self.table, self.error)
+    }
+}
+
+/// A table that is copied anew while its link goes on: `tidelock.resync` keeps it from the asking to the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resync {
+    pub link: String,
+    /// The target's name.
+    pub table: TableId,
+    pub state: ResyncState,
+    pub operator: String,
+    pub asked_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResyncState {
+    Asked,
+    /// The link holds the table.
+    Copying,
+    /// Every row was read and written; the log as it ended then.
+    Copied {
+        settle: Position,
+    },
+    Failed {
+        why: String,
+    },
+}
+
+impl ResyncState {
+    /// From the columns of its row. `None`: nobody writes that.
+    pub fn stored(state: &str, settle: Option<&str>, failure: Option<String>) -> Option<ResyncState> {
+        match (state, settle) {
+            ("asked", _) => Some(ResyncState::Asked),
+            ("copying", _) => Some(ResyncState::Copying),
+            ("copied", Some(settle)) => Some(ResyncState::Copied {
+                settle: settle.parse().ok()?,
+            }),
+            ("failed", _) => Some(ResyncState::Failed {
+                why: failure.unwrap_or_default(),
+            }),
+            _ => None,
+        }
     }
 }
 

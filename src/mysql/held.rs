@@ -56,6 +56,7 @@ pub async fn held(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec
             hint,
             since_us,
             resumed,
+            is_anew: false,
         })
     };
     rows.into_iter().map(one).collect()

@@ -19,6 +19,7 @@ pub mod numbers;
 pub mod operations;
 pub mod parked;
 mod relay;
+pub mod resync;
 pub mod setup;
 pub mod snapshot;
 pub mod source;

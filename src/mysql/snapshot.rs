@@ -69,6 +69,20 @@ impl Snapshot {
             .map_err(|error| error.node(&options.access.node))
     }
 
+    /// One that reads what is there now.
+    pub async fn now(options: &Options) -> Result<Snapshot> {
+        let open = async {
+            refuse_unfit(options)?;
+            let mut conn = connect(&options.access).await?;
+            let flavor = flavor(&mut conn).await?;
+            begin(&mut conn).await?;
+            let end = current_position(&mut conn, flavor).await?;
+            Ok(Self::reader(options, conn, flavor, end, false))
+        };
+        open.await
+            .map_err(|error: Error| error.node(&options.access.node))
+    }
+
     async fn start_reading(options: &Options, count: usize) -> Result<Vec<Snapshot>> {
         refuse_unfit(options)?;
         let mut conn = connect(&options.access).await?;

@@ -12,6 +12,7 @@ mod chunk;
 mod foreign;
 mod look;
 mod parked;
+mod resync;
 mod trade;
 mod user;
 

@@ -446,6 +446,27 @@ impl Plan {
         })
     }
 
+    /// A row that stands at the target and has none at the source.
+    pub fn beyond(key: Key, address: &Address) -> Planned {
+        let op = PlannedOp::Delete {
+            before: Row::default(),
+            base: None,
+            stamp: None,
+        };
+        planned(key, op, address)
+    }
+
+    /// The key of a row of the target. `None`: it was not read.
+    pub fn standing_key(&self, target: &Row) -> Option<Key> {
+        let key = self
+            .shape
+            .table
+            .key
+            .iter()
+            .map(|place| target.get(*place).cloned());
+        key.collect::<Option<Vec<Value>>>().map(Vec::into_boxed_slice)
+    }
+
     /// A delete that a tombstone tells of. `old`: the row that was there, or its key and stamp alone.
     pub fn buried(&self, old: &Row, tombstone: Stamp, address: &Address) -> Result<Planned> {
         let mut planned = self.delete(old, tombstone.origin, address)?;

@@ -60,6 +60,7 @@ fn one(row: &Row, doing: &str) -> Result<HeldTable> {
             hint: row.try_get(7)?,
             since_us: row.try_get(8)?,
             resumed: row.try_get(9)?,
+            is_anew: false,
         })
     };
     read().map_err(|error| fail(doing, error))

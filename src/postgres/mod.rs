@@ -19,6 +19,7 @@ pub mod parked;
 mod partitions;
 mod relation;
 pub mod replication;
+pub mod resync;
 mod rows;
 pub mod setup;
 mod slot;

@@ -62,6 +62,34 @@ impl Snapshot {
             .map_err(|error| error.node(&options.access.node))
     }
 
+    /// The same beside a session that streams: the slot is its own, and was checked by it.
+    pub async fn beside(options: &SourceOptions, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+        Box::pin(of_now(options, from, count))
+            .await
+            .map_err(|error| error.node(&options.access.node))
+    }
+
+    /// One that reads what is there now.
+    pub async fn now(options: &SourceOptions) -> Result<Snapshot> {
+        let open = async {
+            let client = connect(&options.access).await?;
+            let begun = client
+                .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await;
+            begun.map_err(|error| fail("read what is there now", error))?;
+            let end = slot::log_end(&client).await?;
+            Ok(Snapshot {
+                options: options.clone(),
+                client,
+                start: Position::Lsn(end),
+                is_exact: false,
+                open: None,
+            })
+        };
+        open.await
+            .map_err(|error: Error| error.node(&options.access.node))
+    }
+
     /// Where streaming begins: the slot's first position, of which the rows are.
     pub fn start(&self) -> &Position {
         &self.start
@@ -176,6 +204,11 @@ async fn resume(options: &SourceOptions, from: &Position, count: usize) -> Resul
     slot.usable()?;
     slot.serves(*start)?;
     slot::check_log_reaches(&client, *start).await?;
+    of_now(options, from, count).await
+}
+
+async fn of_now(options: &SourceOptions, from: &Position, count: usize) -> Result<Vec<Snapshot>> {
+    let client = connect(&options.access).await?;
     let doing = "export a snapshot to read by";
     let begun = client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

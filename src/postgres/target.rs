@@ -8,6 +8,7 @@
 mod chunk;
 mod foreign;
 mod parked;
+mod resync;
 mod trade;
 mod user;
 

@@ -16,7 +16,7 @@ use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::pulse::{Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
-use crate::flow::{self, Applier};
+use crate::flow::{self, Applier, Uniting};
 use crate::model::change::Head;
 use crate::model::position::Position;
 use crate::model::schema::{Table, TableId};
@@ -32,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// Seqs of the lanes begin here, so that the greatest seq of the link is always its first lane's.
-const LANE_SEQ: i64 = i64::MIN / 2;
+pub(super) const LANE_SEQ: i64 = i64::MIN / 2;
 
 /// A table of the source and how its rows become the target's.
-struct Passing {
-    source: Arc<Table>,
-    plan: Arc<Plan>,
+pub(super) struct Passing {
+    pub(super) source: Arc<Table>,
+    pub(super) plan: Arc<Plan>,
     catalog: CatalogTable,
     how: How,
 }
@@ -47,16 +47,16 @@ struct Passing {
 enum How {
     /// They fill an empty table.
     Fill,
-    /// They meet rows, and each is decided by its stamp.
-    Unite,
+    /// They meet rows.
+    Unite(Uniting),
     /// They are tombstones, kept for rows that come later.
     Bury,
     /// They are tombstones, and decided like deletes.
-    Delete,
+    Delete(Uniting),
 }
 
 /// What the workers share.
-struct Work {
+pub(super) struct Work {
     link: Arc<LinkSpec>,
     start: Position,
     tables: HashMap<TableId, Passing>,
@@ -93,7 +93,7 @@ impl Start {
         let spec = &self.link.target;
         let mut node = Node::connect(&spec.access, spec.engine).await?;
         let chunks = node.chunks(sync, link).await?;
-        let is_begun = self.unites || chunks.iter().any(|chunk| chunk.is_done);
+        let is_begun = self.uniting.is_some() || chunks.iter().any(|chunk| chunk.is_done);
         Ok(is_begun.then_some(Noted { checkpoint, chunks }))
     }
 
@@ -129,7 +129,7 @@ impl Start {
         let chunks = before.iter().chain(&planned);
         let chunks = chunks.filter(|chunk| tables.contains_key(&chunk.table));
         let chunks: Vec<Chunk> = chunks.cloned().collect();
-        let open = chunks.iter().filter(|chunk| !chunk.is_done).count();
+        let open = open_of(&chunks);
         let readers = self.readers(&ends, noted.as_ref(), open).await?;
         let first = readers.first().ok_or_else(|| Error::bug("open readers"))?;
         let start = first.start().clone();
@@ -137,14 +137,7 @@ impl Start {
             .note(&ends, &start, readers.len(), &planned, noted.is_none())
             .await?;
         show(pulse, &chunks);
-        let work = Arc::new(Work {
-            link: Arc::clone(&self.link),
-            start,
-            tables,
-            open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
-            pulse: Arc::clone(pulse),
-            stop: stop.clone(),
-        });
+        let work = Arc::new(Work::new(&self.link, start, tables, chunks, (pulse, stop)));
         match work.all(readers, lanes, &ends.identity).await? {
             Some(readers) => self.end(&work, epoch, readers).await,
             None => Ok(()),
@@ -166,7 +159,7 @@ impl Start {
         Snapshot::resume(engine, options, start, count).await
     }
 
-    fn tables(&self, ends: &mut Ends) -> Result<HashMap<TableId, Passing>> {
+    pub(super) fn tables(&self, ends: &mut Ends) -> Result<HashMap<TableId, Passing>> {
         let mut tables = HashMap::with_capacity(ends.source_tables.len());
         for known in &ends.source_tables {
             let source = Arc::new(self.link.passage(&known.table.id).kept(&known.table));
@@ -179,7 +172,7 @@ impl Start {
                 source,
                 plan,
                 catalog,
-                how: if self.unites { How::Unite } else { How::Fill },
+                how: self.uniting.map_or(How::Fill, How::Unite),
             };
             tables.insert(known.table.id.clone(), passing);
         }
@@ -191,7 +184,7 @@ impl Start {
                 source: Arc::new(known.table.clone()),
                 plan,
                 catalog: CatalogTable::clone(known),
-                how: if self.unites { How::Delete } else { How::Bury },
+                how: self.uniting.map_or(How::Bury, How::Delete),
             };
             tables.insert(known.table.id.clone(), passing);
         }
@@ -199,7 +192,7 @@ impl Start {
     }
 
     /// The chunks of tables that have none yet.
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         ends: &Ends,
         tables: &HashMap<TableId, Passing>,
@@ -295,7 +288,7 @@ impl Start {
 }
 
 /// How much this process has to copy, for whoever watches.
-fn show(pulse: &Pulse, chunks: &[Chunk]) {
+pub(super) fn show(pulse: &Pulse, chunks: &[Chunk]) {
     let open = || chunks.iter().filter(|chunk| !chunk.is_done);
     let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
     let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
@@ -305,9 +298,35 @@ fn show(pulse: &Pulse, chunks: &[Chunk]) {
     pulse.figures.copy_chunks_open.store(count, Relaxed);
 }
 
+pub(super) fn open_of(chunks: &[Chunk]) -> usize {
+    chunks.iter().filter(|chunk| !chunk.is_done).count()
+}
+
 impl Work {
+    pub(super) fn new(
+        link: &Arc<LinkSpec>,
+        start: Position,
+        tables: HashMap<TableId, Passing>,
+        chunks: Vec<Chunk>,
+        (pulse, stop): (&Arc<Pulse>, &CancellationToken),
+    ) -> Work {
+        Work {
+            link: Arc::clone(link),
+            start,
+            tables,
+            open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
+            pulse: Arc::clone(pulse),
+            stop: stop.clone(),
+        }
+    }
+
+    pub(super) fn passing(&self, table: &TableId) -> Result<&Passing> {
+        let passing = self.tables.get(table);
+        passing.ok_or_else(|| Error::bug("copy a table of the sync").table(table))
+    }
+
     /// Copies what is open. `None`: told to stop before all of it was.
-    async fn all(
+    pub(super) async fn all(
         self: &Arc<Self>,
         readers: Vec<Snapshot>,
         lanes: Vec<Lane>,
@@ -360,8 +379,7 @@ impl Work {
 
     /// `false`: told to stop before it was done.
     async fn chunk(&self, reader: &mut Snapshot, applier: &mut Applier, mut chunk: Chunk) -> Result<bool> {
-        let passing = self.tables.get(&chunk.table);
-        let passing = passing.ok_or_else(|| Error::bug("copy a table of the sync").table(&chunk.table))?;
+        let passing = self.passing(&chunk.table)?;
         applier.begin(&self.start).await?;
         reader.open_table(&passing.source, &chunk.range).await?;
         let mut first = 0;
@@ -379,7 +397,7 @@ impl Work {
             first += count;
             let written = match passing.how {
                 How::Fill => applier.copy(&layers).await?,
-                How::Unite | How::Delete => applier.unite(&layers).await?,
+                How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
                 How::Bury => applier.bury(&layers).await?,
             };
             self.pulse.copied(written, bytes as u64);
@@ -397,7 +415,7 @@ impl Work {
     }
 }
 
-fn copied_head() -> Arc<Head> {
+pub(super) fn copied_head() -> Arc<Head> {
     Arc::new(Head {
         transaction: "first copy".to_owned(),
         past: None,
@@ -407,7 +425,7 @@ fn copied_head() -> Arc<Head> {
 
 impl Passing {
     /// What these rows are to the target. `first`: the ordinal of the first.
-    fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
+    pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
         let (head, plan) = (copied_head(), &self.plan);
         let mut layers = Layers::default();
         for (ordinal, row) in (first..).zip(rows) {
@@ -416,13 +434,13 @@ impl Passing {
                 ordinal,
             };
             match self.how {
-                How::Fill | How::Unite if plan.takes(&row)? => {
+                How::Fill | How::Unite(_) if plan.takes(&row)? => {
                     layers.push(plan, plan.copied(&row, &address)?)
                 }
-                How::Fill | How::Unite => {}
+                How::Fill | How::Unite(_) => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.
-                How::Bury | How::Delete => {
+                How::Bury | How::Delete(_) => {
                     if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
                         layers.push(plan, plan.buried(&old, stamp, &address)?);
                     }

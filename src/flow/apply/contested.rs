@@ -86,6 +86,10 @@ impl Applier {
         for (change, local) in rest.into_iter().zip(locals) {
             let contested = Contested { change, local };
             self.refuse_unclaimed(plan, &contested)?;
+            if self.is_level(plan, &contested) {
+                self.tally.noops += 1;
+                continue;
+            }
             let decision = self.meeting(plan, &contested).decide();
             self.sort(plan, contested, decision, &mut sorted, conflicts)?;
         }
@@ -263,7 +267,10 @@ impl Applier {
     /// already: finding them there is no conflict, unless this node's own users wrote the row.
     fn is_overlap(&self, contested: &Contested<'_>) -> bool {
         let me = self.spec.target.rank;
+        // One way a new copy is compared with what stands, and the difference is drift.
+        let is_compared = self.uniting.is_some() && contested.change.op.incoming().is_none();
         self.is_unsettled()
+            && !is_compared
             && contested.local.row_stamp.is_none_or(|stamp| stamp.origin != me)
             && contested.local.tombstone.is_none_or(|stamp| stamp.origin != me)
     }

@@ -129,8 +129,8 @@ impl Applier {
 
     /// What was read is of now, so the stream is settled no sooner.
     async fn settle_later(&mut self) -> Result<()> {
-        if self.checkpoint.settle.is_none() {
-            // A lane: the end of the copy tells.
+        if self.checkpoint.lane > 0 {
+            // The end of the copy tells.
             return Ok(());
         }
         let source = &self.spec.source;

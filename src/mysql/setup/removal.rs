@@ -161,8 +161,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let strays = strays
         .iter()
         .filter(|_| state.versions.contains(&numbers::VERSION));
+    let resync = ["resync"];
+    let resync = resync.iter().filter(|_| state.versions.contains(&10));
     for name in operations
         .chain(held)
+        .chain(resync)
         .chain(strays)
         .chain(chunk)
         .chain(waiting)

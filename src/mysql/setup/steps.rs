@@ -24,7 +24,7 @@ pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 9] = [
+pub const CONTROL_FILES: [(i64, &str); 10] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -37,6 +37,7 @@ pub const CONTROL_FILES: [(i64, &str); 9] = [
         numbers::VERSION,
         include_str!("../../../sql/mysql/009_numbers.sql"),
     ),
+    (10, include_str!("../../../sql/mysql/010_resync.sql")),
 ];
 
 pub(super) async fn steps(
@@ -111,7 +112,11 @@ fn table_steps(
     if scope.mode == Mode::Merge {
         match scope.mapped(id).beside {
             true => beside::steps(catalog, stamps, steps),
-            false => stamp_columns(scope, catalog, steps),
+            false => stamp_columns(
+                state.recorded.first_origin(scope, &catalog.table.id),
+                catalog,
+                steps,
+            ),
         }
         match tombstones {
             Some(found) => {
@@ -130,13 +135,13 @@ fn table_steps(
 }
 
 /// The default stands for the rows that are there; of every later one the triggers tell.
-fn stamp_columns(scope: &Scope, catalog: &CatalogTable, steps: &mut Vec<Step>) {
+fn stamp_columns(origin: Rank, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let missing: Vec<String> = [
         (VERSION_COLUMN, "BIGINT NOT NULL DEFAULT 1 INVISIBLE".to_owned()),
         (
             ORIGIN_COLUMN,
-            format!("SMALLINT NOT NULL DEFAULT {} INVISIBLE", scope.first_origin),
+            format!("SMALLINT NOT NULL DEFAULT {origin} INVISIBLE"),
         ),
     ]
     .iter()
@@ -233,6 +238,16 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
+    if state.recorded.joins(scope, id) {
+        let sql = format!(
+            "INSERT IGNORE INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
+             SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}",
+            literal(&id.schema),
+            literal(&id.name),
+            literal(&scope.sync),
+        );
+        steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
+    }
     let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
     let there = state.recorded.table(&scope.sync, id);
     if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {

@@ -131,7 +131,7 @@ impl Target {
         lanes.ok_or_else(|| Error::bug(doing).node(&self.node))
     }
 
-    async fn chunk_statement(
+    pub(super) async fn chunk_statement(
         &mut self,
         doing: &str,
         sql: &str,

@@ -16,7 +16,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 17] = [
+pub(super) const CONTROL_TABLES: [&str; 18] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -34,6 +34,7 @@ pub(super) const CONTROL_TABLES: [&str; 17] = [
     "chunk",
     "numbering",
     "stray_number",
+    "resync",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.

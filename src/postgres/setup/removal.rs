@@ -246,8 +246,11 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let strays = strays
         .iter()
         .filter(|_| state.versions.contains(&numbers::VERSION));
+    let resync = ["resync"];
+    let resync = resync.iter().filter(|_| state.versions.contains(&11));
     for name in operations
         .chain(published)
+        .chain(resync)
         .chain(strays)
         .chain(chunk)
         .chain(held)

@@ -34,7 +34,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 10] = [
+pub const CONTROL_FILES: [(i64, &str); 11] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -54,6 +54,7 @@ pub const CONTROL_FILES: [(i64, &str); 10] = [
         numbers::VERSION,
         include_str!("../../../sql/postgres/010_numbers.sql"),
     ),
+    (11, include_str!("../../../sql/postgres/011_resync.sql")),
 ];
 
 pub(super) async fn steps(
@@ -125,7 +126,11 @@ fn table_steps(
     if scope.mode == Mode::Merge {
         match scope.mapped(id).beside {
             true => stamps_beside(catalog, key, stamps, steps),
-            false => stamp_columns(scope, catalog, steps),
+            false => stamp_columns(
+                state.recorded.first_origin(scope, &catalog.table.id),
+                catalog,
+                steps,
+            ),
         }
         match tombstones {
             Some(found) => key_type(catalog, key, found, "types of the tombstones' key", steps),
@@ -142,14 +147,11 @@ fn table_steps(
 }
 
 /// The default stands for the rows that are there; of every later one the triggers tell.
-fn stamp_columns(scope: &Scope, catalog: &CatalogTable, steps: &mut Vec<Step>) {
+fn stamp_columns(origin: Rank, catalog: &CatalogTable, steps: &mut Vec<Step>) {
     let id = &catalog.table.id;
     let missing: Vec<String> = [
         (VERSION_COLUMN, "bigint NOT NULL DEFAULT 1".to_owned()),
-        (
-            ORIGIN_COLUMN,
-            format!("smallint NOT NULL DEFAULT {}", scope.first_origin),
-        ),
+        (ORIGIN_COLUMN, format!("smallint NOT NULL DEFAULT {origin}")),
     ]
     .iter()
     .filter(|(name, _)| catalog.table.column(name).is_none())
@@ -293,6 +295,16 @@ fn table_state(
     steps: &mut Vec<Step>,
 ) {
     let id = &catalog.table.id;
+    if state.recorded.joins(scope, id) {
+        let sql = format!(
+            "INSERT INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
+             SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {} ON CONFLICT DO NOTHING",
+            literal(&id.schema),
+            literal(&id.name),
+            literal(&scope.sync),
+        );
+        steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
+    }
     let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
     let there = state.recorded.table(&scope.sync, id);
     if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {

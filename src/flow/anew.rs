@@ -1,0 +1,136 @@
+//! Tables that are copied anew while their link goes on.
+//!
+//! Owns: when such a copy begins and who runs it. A table that is asked for is held at the link's checkpoint; its rows are
+//! compared with an image of the source (`seed::resync`), while the link carries the other tables on; then it is taken up
+//! from where it was held, as any held table is (`hold`). What is read again by then may be older than the rows: that is
+//! no drift. Nothing of the table is applied while it is copied, so nothing is overtaken.
+//! Refuses: beginning before a first copy has settled. Fails: as the link does; a copy that cannot go on is noted with its
+//! reason, and its table stays held.
+
+use super::link::Link;
+use super::spec::LinkSpec;
+use crate::engine::Node;
+use crate::error::{Error, Result};
+use crate::model::operation::{HeldTable, Resync, ResyncState};
+use crate::model::schema::TableId;
+use crate::seed::resync::{self, Copy};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
+
+impl Link {
+    /// What somebody wants copied anew and is not begun.
+    pub(super) async fn asked(&self, node: &mut Node) -> Result<Vec<Resync>> {
+        let is_settled = self.applier.checkpoint().settle.is_none();
+        if !is_settled || self.phase.is_catching_up() {
+            return Ok(Vec::new());
+        }
+        let mut asked = node.resyncs(&self.spec.sync, Some(&self.spec.id)).await?;
+        let tables = &self.spec.target.tables;
+        asked.retain(|resync| resync.state == ResyncState::Asked && tables.contains(&resync.table));
+        Ok(asked)
+    }
+
+    /// Holds what is asked for at the checkpoint. `true`: the link reads other tables now.
+    pub(super) async fn begin_asked(&mut self, node: &mut Node) -> Result<bool> {
+        let asked = self.asked(node).await?;
+        let position = self.applier.checkpoint().position.clone();
+        let mut tables: Vec<(TableId, HeldTable)> = Vec::with_capacity(asked.len());
+        for Resync { table, operator, .. } in asked {
+            let place = self.spec.target.tables.iter().position(|target| *target == table);
+            let Some(source) = place.and_then(|place| self.spec.source.tables.get(place)) else {
+                continue;
+            };
+            info!(event = "resync_begins", link = %self.spec.id, %table, %position, operator, "a table is copied anew");
+            let held = HeldTable {
+                link: self.spec.id.clone(),
+                table,
+                position: position.clone(),
+                transaction: None,
+                past: None,
+                error: format!("it is copied anew, as {operator} asked"),
+                hint: "it is taken up when that is done: `tidelock status` shows how far it is".to_owned(),
+                since_us: 0,
+                resumed: false,
+                is_anew: true,
+            };
+            tables.push((source.clone(), held));
+        }
+        if tables.is_empty() {
+            return Ok(false);
+        }
+        self.applier.hold_anew(&position, &tables).await?;
+        Ok(true)
+    }
+
+    /// Lets the copies of held tables go on beside this session.
+    pub(super) fn copy_anew(&mut self, stop: &CancellationToken) {
+        if !self.holds_tables {
+            return;
+        }
+        let checkpoint = self.applier.checkpoint();
+        let copy = Copy {
+            link: Arc::clone(&self.spec),
+            epoch: checkpoint.epoch,
+            identity: checkpoint.source_identity.clone(),
+            pulse: Arc::clone(&self.pulse),
+            stop: stop.clone(),
+        };
+        self.copying = Some(AbortOnDropHandle::new(tokio::spawn(resync::run(copy))));
+    }
+
+    /// Is a table being copied, or copied and not taken up yet? A run that ends by itself waits for it.
+    pub(super) async fn is_copying(&mut self) -> Result<bool> {
+        if !self.holds_tables {
+            return Ok(false);
+        }
+        let mut node = Node::connect(&self.spec.target.access, self.spec.target.engine).await?;
+        let resyncs = node.resyncs(&self.spec.sync, Some(&self.spec.id)).await?;
+        node.close().await;
+        let goes_on =
+            |resync: &Resync| matches!(resync.state, ResyncState::Copying | ResyncState::Copied { .. });
+        Ok(resyncs.iter().any(goes_on))
+    }
+}
+
+/// The places of the tables that are being copied, with where each is held.
+pub(crate) async fn under_way(link: &LinkSpec) -> Result<Vec<(usize, HeldTable)>> {
+    let mut node = Node::connect(&link.target.access, link.target.engine).await?;
+    let held = node.held(&link.sync, Some(&link.id)).await?;
+    let resyncs = node.resyncs(&link.sync, Some(&link.id)).await?;
+    node.close().await;
+    let is_copied = |table: &TableId| {
+        let is_it = |resync: &Resync| resync.table == *table && resync.state == ResyncState::Copying;
+        resyncs.iter().any(is_it)
+    };
+    let place = |held: HeldTable| {
+        let place = link.target.tables.iter().position(|table| *table == held.table)?;
+        Some((place, held))
+    };
+    Ok(held
+        .into_iter()
+        .filter(|held| is_copied(&held.table))
+        .filter_map(place)
+        .collect())
+}
+
+/// A table of the link by a name: the target's or the source's, with or without its schema.
+pub(crate) fn place_of(link: &LinkSpec, name: &str) -> Result<usize> {
+    let is_it = |table: &TableId| table.to_string() == name || table.name == name;
+    let both = link.source.tables.iter().zip(&link.target.tables);
+    let mut found = both
+        .enumerate()
+        .filter(|(_, (source, target))| is_it(source) || is_it(target))
+        .map(|(place, _)| place);
+    let error = || Error::definite(format!("find table {name:?} in link {}", link.full_name()));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(error()
+            .why("several of its tables have this name")
+            .hint("give it with its schema")),
+        (None, _) => Err(error()
+            .why("the link has no such table")
+            .hint("`tidelock plan` lists the tables of each sync; one that was created since joins with `tidelock setup --execute`")),
+    }
+}

@@ -1,0 +1,261 @@
+//! Tables of a running link that are copied anew, beside its work.
+//!
+//! Owns: the copy of tables that the link holds, chunk by chunk, over lanes of its checkpoint and under its epoch; and, one
+//! way, the search for rows that the source does not have. What two nodes both write is decided by stamps and tombstones,
+//! so nothing has to be searched for there. Refuses: applying the log (see `flow::anew`).
+//! Fails: never to its caller: what passes is tried again, and what a person must see to is noted with the table.
+
+use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
+use super::{ROWS_MAX, Start, later};
+use crate::chunk::{Chunk, Range};
+use crate::engine::{Node, Snapshot, Target};
+use crate::error::{Error, Reason, Result};
+use crate::flow::anew;
+use crate::flow::pulse::Pulse;
+use crate::flow::spec::LinkSpec;
+use crate::flow::{Applier, Uniting};
+use crate::model::operation::HeldTable;
+use crate::model::position::Position;
+use crate::model::schema::TableId;
+use crate::model::sync::{Checkpoint, Lane};
+use crate::plan::Key;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// After an error that passes.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Keys of the source that are held against the target's at once: their hashes take some 50 MiB.
+const KEYS_MAX: u64 = 2_000_000;
+
+/// Who copies.
+pub(crate) struct Copy {
+    pub(crate) link: Arc<LinkSpec>,
+    /// The link's; whoever takes it over ends this.
+    pub(crate) epoch: i64,
+    pub(crate) identity: String,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Copies what the link holds for it, until that is done.
+pub(crate) async fn run(copy: Copy) {
+    while !copy.stop.is_cancelled() {
+        let outcome = copy.held().await;
+        let Err(error) = outcome else { return };
+        if error.reason_kind() == Reason::Fenced {
+            return;
+        }
+        if !error.is_transient() {
+            return copy.note(&error).await;
+        }
+        warn!(link = %copy.link.id, %error, "the new copy goes on in a moment");
+        tokio::select! {
+            () = copy.stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+impl Copy {
+    async fn note(&self, error: &Error) {
+        let hint = error.hint_text().unwrap_or_default();
+        let tables = async {
+            let held = anew::under_way(&self.link).await?;
+            let tables: Vec<TableId> = held.into_iter().map(|(_, held)| held.table).collect();
+            let mut node = Node::connect(&self.link.target.access, self.link.target.engine).await?;
+            let why = format!("the new copy stopped: {error}; then `tidelock resync` again");
+            node.resync_failed((&self.link.sync, &self.link.id), &tables, &why)
+                .await
+        };
+        error!(event = "resync_failed", link = %self.link.id, hint, "{error}: the tables stay held");
+        if let Err(error) = tables.await {
+            warn!(link = %self.link.id, %error, "why the new copy stopped is not noted on the target");
+        }
+    }
+
+    async fn held(&self) -> Result<()> {
+        let held = anew::under_way(&self.link).await?;
+        let Some((_, first)) = held.first() else {
+            return Ok(());
+        };
+        let from = first.position.clone();
+        // Those that were held at one place are one copy: the others follow.
+        let held: Vec<(usize, HeldTable)> = held
+            .into_iter()
+            .filter(|(_, held)| held.position == from)
+            .collect();
+        let places: Vec<usize> = held.iter().map(|(place, _)| *place).collect();
+        let tables: Vec<TableId> = held.into_iter().map(|(_, held)| held.table).collect();
+        match self.tables(&places, &tables, &from).await? {
+            true => Box::pin(self.held()).await,
+            false => Ok(()),
+        }
+    }
+
+    /// `false`: told to stop before all was copied.
+    async fn tables(&self, places: &[usize], names: &[TableId], from: &Position) -> Result<bool> {
+        let link = Arc::new(self.link.only(places));
+        let target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
+        let mut start = Start::new(Arc::clone(&link), target);
+        start.is_fresh = false;
+        start.uniting = Some(Uniting::Again);
+        start.copies_tombstones = link.is_merge();
+        let mut ends = start.ends().await?;
+        let tables = start.tables(&mut ends)?;
+        let mut chunks = self.noted(&tables).await?;
+        let planned = start.planned(&ends, &tables, &chunks).await?;
+        chunks.extend(planned.iter().cloned());
+        let options = start.options(&ends);
+        let count = link.limits.copy_workers.min(open_of(&chunks)).max(1);
+        let readers = Snapshot::beside(link.source.engine, options, from, count).await?;
+        let mut lane = self.applier(&mut start, from).await?;
+        lane.plan_chunks(from, &planned).await?;
+        show(&self.pulse, &chunks);
+        let work = Work::new(&link, from.clone(), tables, chunks, (&self.pulse, &self.stop));
+        let work = Arc::new(work);
+        let lanes = self.lanes(&mut start, readers.len()).await?;
+        let Some(mut readers) = work.all(readers, lanes, &self.identity).await? else {
+            return Ok(false);
+        };
+        let mut lane = self.applier(&mut start, from).await?;
+        if let Some(reader) = readers.first_mut().filter(|_| !link.is_merge()) {
+            let mut options = start.options(&ends);
+            options.access = link.target.access.clone();
+            options.tables.clone_from(&ends.target_tables);
+            let mut there = Snapshot::now(link.target.engine, options).await?;
+            for known in &ends.source_tables {
+                let passing = work.passing(&known.table.id)?;
+                self.beyond(&mut lane, (reader, &mut there), passing, from)
+                    .await?;
+            }
+        }
+        let mut settle = from.clone();
+        for reader in readers {
+            if let Some(end) = reader.close().await? {
+                settle = later(settle, &end)?;
+            }
+        }
+        lane.resync_copied(from, names, &settle).await?;
+        info!(event = "resync_copied", link = %link.id, tables = names.len(), "tables are copied anew, and taken up next");
+        Ok(true)
+    }
+
+    /// The chunks of these tables that the target knows.
+    async fn noted<P>(&self, tables: &HashMap<TableId, P>) -> Result<Vec<Chunk>> {
+        let target = &self.link.target;
+        let mut node = Node::connect(&target.access, target.engine).await?;
+        let mut chunks = node.chunks(&self.link.sync, &self.link.id).await?;
+        node.close().await;
+        chunks.retain(|chunk| tables.contains_key(&chunk.table));
+        Ok(chunks)
+    }
+
+    /// So many lanes beside the link's own, which another session may have used before.
+    async fn lanes(&self, start: &mut Start, count: usize) -> Result<Vec<Lane>> {
+        let doing = "open lanes for a copy";
+        let link = (self.link.sync.as_str(), self.link.id.as_str());
+        let wanted = i16::try_from(count).map_err(|error| Error::bug(doing).because(error))?;
+        start.target.open_lanes(link, wanted, LANE_SEQ).await?;
+        let mut open = start.target.lanes(link, self.epoch).await?;
+        open.truncate(count);
+        match open.len() == count {
+            true => Ok(open),
+            false => Err(Error::definite(doing)
+                .node(&self.link.target.name)
+                .reason(Reason::Fenced)
+                .why("the link was taken over")),
+        }
+    }
+
+    /// Writes under the first of them.
+    async fn applier(&self, start: &mut Start, from: &Position) -> Result<Applier> {
+        let lanes = self.lanes(start, 1).await?;
+        let lane = lanes.first().ok_or_else(|| Error::bug("open a lane"))?;
+        let link = Arc::clone(&start.link);
+        let target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
+        let checkpoint = Checkpoint {
+            lane: lane.number,
+            epoch: lane.epoch,
+            seq: lane.seq,
+            position: from.clone(),
+            settle: None,
+            source_identity: self.identity.clone(),
+        };
+        Ok(Applier::new(target, link, checkpoint))
+    }
+
+    /// Deletes what the target holds and the source does not, with a record of it. Keys are held against each other by
+    /// their hashes, as many at once as memory is given to.
+    async fn beyond(
+        &self,
+        lane: &mut Applier,
+        (source, target): (&mut Snapshot, &mut Snapshot),
+        passing: &Passing,
+        from: &Position,
+    ) -> Result<()> {
+        let noted = self
+            .noted(&HashMap::from([(passing.source.id.clone(), passing)]))
+            .await?;
+        let rows: u64 = noted.iter().map(|chunk| chunk.copied_rows).sum();
+        let (plan, parts) = (&passing.plan, u128::from(rows / KEYS_MAX + 1));
+        for part in 0..parts {
+            let known = keys(source, passing, |hash| hash % parts == part).await?;
+            target.open_table(&plan.shape.table, &Range::default()).await?;
+            loop {
+                let rows = target.rows(ROWS_MAX).await?;
+                if rows.is_empty() {
+                    break;
+                }
+                let held = rows
+                    .iter()
+                    .filter(|row| plan.holds(row))
+                    .filter_map(|row| plan.standing_key(row));
+                let is_beyond = |key: &Key| {
+                    let hash = hash(key);
+                    hash % parts == part && !known.contains(&hash)
+                };
+                let beyond: Vec<Key> = held.filter(is_beyond).collect();
+                if !beyond.is_empty() {
+                    let count = beyond.len();
+                    lane.begin(from).await?;
+                    lane.remove(plan, &copied_head(), beyond).await?;
+                    lane.commit().await?;
+                    warn!(
+                        event = "resync_removed", link = %self.link.id, table = %plan.shape.table.id, rows = count,
+                        "rows that the source does not have are deleted: `tidelock conflicts list` has them"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hashes of the keys that the source's rows have at the target.
+async fn keys(
+    source: &mut Snapshot,
+    passing: &Passing,
+    is_meant: impl Fn(u128) -> bool,
+) -> Result<HashSet<u128>> {
+    let mut found = HashSet::new();
+    source.open_table(&passing.source, &Range::default()).await?;
+    loop {
+        let rows = source.rows(ROWS_MAX).await?;
+        if rows.is_empty() {
+            return Ok(found);
+        }
+        let layers = passing.layers(rows, 0)?;
+        let changes = layers.iter().flat_map(|layer| &layer.changes);
+        let hashes = changes.map(|change| xxhash_rust::xxh3::xxh3_128(&change.key_bytes));
+        found.extend(hashes.filter(|hash| is_meant(*hash)));
+    }
+}
+
+fn hash(key: &Key) -> u128 {
+    let mut bytes = Vec::new();
+    key.iter().for_each(|value| value.key_bytes(&mut bytes));
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
