@@ -8,6 +8,7 @@
 
 mod copy;
 mod equal;
+mod preview;
 pub(crate) mod resync;
 
 use crate::access::SourceOptions;
@@ -24,6 +25,7 @@ use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
+pub use preview::{Preview, preview};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

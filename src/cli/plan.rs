@@ -12,6 +12,7 @@ use crate::config::{Node, Sync};
 use crate::ddl;
 use crate::engine;
 use crate::error::{Error, Reason, Result};
+use crate::flow;
 use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
 use crate::install;
 use crate::model::sync::{Finding, Level, Mode, Size};
@@ -27,6 +28,9 @@ pub(super) struct Options {
     /// Only this sync
     #[arg(long, value_name = "NAME")]
     sync: Option<String>,
+    /// Read all rows of both sides, and count what `seed = "union"` would make of them
+    #[arg(long)]
+    preview: bool,
     /// Exit code 4 while `setup` or the first start has something to do
     #[arg(long)]
     exit_code: bool,
@@ -49,6 +53,9 @@ struct SyncPlan {
     start: Start,
     tables: Vec<TablePlan>,
     nodes: Vec<NodePlan>,
+    /// What a union would make of the rows, where that was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    preview: Vec<seed::Preview>,
 }
 
 /// The first start of a sync's links.
@@ -59,6 +66,8 @@ struct Start {
     /// The node whose rows are copied; `None`: both sides hold the same rows already.
     copy_from: Option<String>,
     copy_to: Vec<String>,
+    /// The rows of both sides become one set.
+    unites: bool,
     rows_estimated: Option<u64>,
     bytes_estimated: Option<u64>,
     /// Why `run` would not begin, and what then: one direction has lost its checkpoint.
@@ -102,7 +111,12 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let config = face.load()?;
     let mut syncs = Vec::new();
     for sync in select(&config, options.sync.as_deref())? {
-        syncs.push(plan(sync, setup::wanted(face, sync).await?).await?);
+        let mut planned = plan(sync, setup::wanted(face, sync).await?).await?;
+        if options.preview && sync.spec.seed == Seed::Union && !planned.start.done {
+            let spec = flow::selected(&sync.spec).await?;
+            planned.preview = Box::pin(seed::preview(&spec)).await?;
+        }
+        syncs.push(planned);
     }
     let statements: usize = syncs.iter().map(SyncPlan::statements).sum();
     let starts = syncs.iter().filter(|sync| !sync.start.done).count();
@@ -173,7 +187,8 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     let start = start(&spec, &missing, seeder, &sizes);
     let mut findings = between(sync, &spec, &answers);
     // Only what is still to be copied must be empty.
-    for link in missing.iter().filter(|link| seed::is_copy(&spec, link)) {
+    let fills = |link: &&Arc<LinkSpec>| spec.seed != Seed::Union && seed::is_copy(&spec, link);
+    for link in missing.iter().filter(fills) {
         if let Some(target) = sync.node(&link.target.name) {
             findings.extend(filled(&spec, target, &mut parts[target], answers[target].as_ref()).await?);
         }
@@ -196,6 +211,7 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
             Mode::Transactional => "transactional",
         },
         links: sync.links().into_iter().map(|link| link.id).collect(),
+        preview: Vec::new(),
         start,
     })
 }
@@ -218,6 +234,7 @@ fn start(spec: &SyncSpec, missing: &[Arc<LinkSpec>], seeder: Option<usize>, size
             None => error.to_string(),
         }),
         copy_from: seeder.map(name),
+        unites: spec.seed == Seed::Union,
         copy_to: copies.map(|link| name(link.1)).collect(),
         rows_estimated: sum(|size| size.rows),
         bytes_estimated: sum(|size| Some(size.bytes)),
@@ -384,6 +401,13 @@ fn started(plan: &SyncPlan) -> String {
     }
     match (&start.copy_from, start.done) {
         (Some(from), true) => format!("first copy from {from}: done"),
+        (None, true) if start.unites => "the rows of both sides are one set: done".to_owned(),
+        (None, false) if start.unites => {
+            let size = about(start.rows_estimated, start.bytes_estimated);
+            format!(
+                "the rows of both sides become one set, chunk by chunk: {size} on the first; --preview counts them"
+            )
+        }
         (None, true) => "started; there was nothing to copy".to_owned(),
         (Some(from), false) => {
             let size = about(start.rows_estimated, start.bytes_estimated);
@@ -403,6 +427,34 @@ fn started(plan: &SyncPlan) -> String {
         }
         (None, false) => "no copy: all nodes are taken to hold the same rows".to_owned(),
     }
+}
+
+/// What a union would make of the rows, a line each table.
+fn counted(plan: &SyncPlan) -> String {
+    let Some((here, there)) = plan.links.first().and_then(|link| link.split_once("->")) else {
+        return String::new();
+    };
+    let row = |preview: &seed::Preview| {
+        let count = |what: &str, count: u64| format!("{what} {count}");
+        let mut row = vec![format!("  {}", preview.table)];
+        row.extend([
+            count(&format!("only on {here}"), preview.only_here),
+            count(&format!("only on {there}"), preview.only_there),
+            count("same", preview.same),
+            count(&format!("newer on {here}"), preview.newer_here),
+            count(&format!("newer on {there}"), preview.newer_there),
+            count("tie", preview.tie),
+        ]);
+        row.extend(
+            (preview.refused > 0).then(|| count(&format!("cannot stand on {there}:"), preview.refused)),
+        );
+        row
+    };
+    let rows: Vec<Vec<String>> = plan.preview.iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    render::table(&rows)
 }
 
 fn text(face: &Face, plan: &SyncPlan) -> String {
@@ -430,6 +482,7 @@ fn text(face: &Face, plan: &SyncPlan) -> String {
         ]);
     }
     out.push_str(&render::table(&rows));
+    out.push_str(&counted(plan));
     for finding in plan.tables.iter().flat_map(|table| &table.findings) {
         paint.finding(finding, &mut out);
     }

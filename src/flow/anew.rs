@@ -1,9 +1,9 @@
 //! Tables that are copied anew while their link goes on.
 //!
-//! Owns: when such a copy begins and who runs it. A table that is asked for is held at the link's checkpoint; its rows are
-//! compared with an image of the source (`seed::resync`), while the link carries the other tables on; then it is taken up
-//! from where it was held, as any held table is (`hold`). What is read again by then may be older than the rows: that is
-//! no drift. Nothing of the table is applied while it is copied, so nothing is overtaken.
+//! Owns: when such a copy begins and who runs it. A table that is asked for is held at the end of the source's log; its rows
+//! are compared with a later image of the source (`seed::resync`), while the link carries the other tables on; then it is
+//! taken up from where it is held, as any held table is (`hold`). What is read then may be older than the rows: that is no
+//! drift. Nothing of the table is applied while it is copied, so nothing is overtaken.
 //! Refuses: beginning before a first copy has settled. Fails: as the link does; a copy that cannot go on is noted with its
 //! reason, and its table stays held.
 
@@ -32,10 +32,14 @@ impl Link {
         Ok(asked)
     }
 
-    /// Holds what is asked for at the checkpoint. `true`: the link reads other tables now.
-    pub(super) async fn begin_asked(&mut self, node: &mut Node) -> Result<bool> {
-        let asked = self.asked(node).await?;
-        let position = self.applier.checkpoint().position.clone();
+    /// Holds what is asked for. `true`: the link reads other tables now.
+    pub(super) async fn begin_asked(&mut self, [source, target]: &mut [Node; 2]) -> Result<bool> {
+        let asked = self.asked(target).await?;
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        // The log up to here is in every image that follows, and may be from before the table was set up.
+        let position = source.barrier().await?;
         let mut tables: Vec<(TableId, HeldTable)> = Vec::with_capacity(asked.len());
         for Resync { table, operator, .. } in asked {
             let place = self.spec.target.tables.iter().position(|target| *target == table);
@@ -57,10 +61,7 @@ impl Link {
             };
             tables.push((source.clone(), held));
         }
-        if tables.is_empty() {
-            return Ok(false);
-        }
-        self.applier.hold_anew(&position, &tables).await?;
+        self.applier.hold_anew(&tables).await?;
         Ok(true)
     }
 

@@ -144,22 +144,23 @@ impl Applier {
             .await
     }
 
-    /// Holds tables at this position, in a transaction of its own.
+    /// Holds tables at this position, in a transaction of its own. Of those that were copied anew no more is said.
     pub(crate) async fn hold(&mut self, position: &Position, tables: &[HeldTable]) -> Result<()> {
         self.begin(position).await?;
-        for table in tables {
-            self.target.hold(&self.spec.sync, table).await?;
+        let link = (self.spec.sync.as_str(), self.spec.id.as_str());
+        for held in tables {
+            self.target.hold(&self.spec.sync, held).await?;
+            if held.is_anew {
+                self.target.resync_level(link, &held.table).await?;
+            }
         }
         self.commit().await.map(|_| ())
     }
 
-    /// Holds tables at this position, whose copy begins anew. `tables`: with their source's names.
-    pub(crate) async fn hold_anew(
-        &mut self,
-        position: &Position,
-        tables: &[(TableId, HeldTable)],
-    ) -> Result<()> {
-        self.begin(position).await?;
+    /// Holds tables whose copy begins anew. `tables`: with their source's names.
+    pub(crate) async fn hold_anew(&mut self, tables: &[(TableId, HeldTable)]) -> Result<()> {
+        let here = self.checkpoint.position.clone();
+        self.begin(&here).await?;
         let link = (self.spec.sync.as_str(), self.spec.id.as_str());
         for (source, held) in tables {
             self.target.hold(&self.spec.sync, held).await?;

@@ -193,9 +193,6 @@ pub(super) async fn noted(node: &mut Node, spec: &LinkSpec, reached: &Position) 
             ResyncState::Copied { settle } => covers(reached, settle)?,
             ResyncState::Asked | ResyncState::Copying | ResyncState::Failed { .. } => false,
         };
-        if let ResyncState::Failed { why } = resync.state {
-            held.error = why;
-        }
     }
     Ok(held)
 }
@@ -301,7 +298,7 @@ impl Link {
                 hint: self.hint(&error, &table) + &joined_by_keys(&self.spec, &table).await,
                 since_us: 0,
                 resumed: false,
-                is_anew: false,
+                is_anew: self.phase.is_anew,
                 table,
             });
         }

@@ -73,7 +73,7 @@ pub(super) async fn run(
         let (mut link, mut nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
         link.goal.clone_from(&goal);
         link.wish = wish.clone();
-        let begun = presence.during(spec, link.begin_asked(&mut nodes[1])).await;
+        let begun = presence.during(spec, link.begin_asked(&mut nodes)).await;
         if begun.map_err(|error| error.in_sync(&spec.sync))? {
             continue;
         }

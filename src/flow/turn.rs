@@ -130,7 +130,7 @@ impl Turn {
     /// The links, and again from the beginning where a table joins.
     async fn passes(&self, sync: &SyncSpec, mut ready: SyncSpec, view: &View) -> Result<()> {
         while Box::pin(self.links(sync, ready, view)).await? == Passed::Joined {
-            ready = checked(sync, &self.rings).await?;
+            ready = Box::pin(checked(sync, &self.rings)).await?;
         }
         Ok(())
     }
@@ -162,7 +162,6 @@ impl Turn {
             let joining = Joining {
                 declared: declared.clone(),
                 running: sync.clone(),
-                rings: Arc::clone(&self.rings),
                 links: pass.clone(),
             };
             others.spawn(joining.run(watch.clone()));

@@ -80,12 +80,18 @@ pub async fn failed(
     why: &str,
 ) -> Result<()> {
     let doing = "note why a copy stopped";
-    let failed = "UPDATE tidelock.resync SET state = 'failed', failure = :why
-                   WHERE sync = :sync AND link = :link AND schema_name = :schema AND table_name = :name
-                     AND state = 'copying'";
-    for table in tables {
+    let failed = [
+        "UPDATE tidelock.held_table SET stop_error = :why WHERE sync = :sync AND link = :link
+            AND schema_name = :schema AND table_name = :name",
+        "UPDATE tidelock.resync SET state = 'failed', failure = :why WHERE sync = :sync AND link = :link
+            AND schema_name = :schema AND table_name = :name AND state = 'copying'",
+    ];
+    for (table, statement) in tables
+        .iter()
+        .flat_map(|table| failed.map(|failed| (table, failed)))
+    {
         let (schema, name) = (&table.schema, &table.name);
-        conn.exec_drop(failed, params! { sync, link, schema, name, why })
+        conn.exec_drop(statement, params! { sync, link, schema, name, why })
             .await
             .map_err(|error| fail(doing, error))?;
     }

@@ -81,11 +81,18 @@ pub async fn failed(
     why: &str,
 ) -> Result<()> {
     let doing = "note why a copy stopped";
-    let failed = "UPDATE tidelock.resync SET state = 'failed', failure = $5
-                   WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4 AND state = 'copying'";
-    for table in tables {
+    let failed = [
+        "UPDATE tidelock.held_table SET stop_error = $5 WHERE sync = $1 AND link = $2 AND schema_name = $3
+            AND table_name = $4",
+        "UPDATE tidelock.resync SET state = 'failed', failure = $5 WHERE sync = $1 AND link = $2 AND schema_name = $3
+            AND table_name = $4 AND state = 'copying'",
+    ];
+    for (table, statement) in tables
+        .iter()
+        .flat_map(|table| failed.map(|failed| (table, failed)))
+    {
         client
-            .execute(failed, &[&sync, &link, &table.schema, &table.name, &why])
+            .execute(statement, &[&sync, &link, &table.schema, &table.name, &why])
             .await
             .map_err(|error| fail(doing, error))?;
     }

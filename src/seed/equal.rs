@@ -50,7 +50,7 @@ pub(super) async fn prove_equal(mut one: Start, mut other: Start) -> Result<[Beg
 }
 
 /// The row with the places of the whole table, where what was not read is missing.
-fn whole(row: Row, read: &Table, table: &Table) -> Row {
+pub(super) fn whole(row: Row, read: &Table, table: &Table) -> Row {
     let place = |column: &Column| {
         read.column(&column.name)
             .and_then(|place| row.get(place).cloned())
@@ -109,8 +109,6 @@ impl Sum {
         as_target: impl Fn(Row) -> Result<Option<Row>>,
     ) -> Result<Sum> {
         let mut sum = Sum::default();
-        let stamps = plan.shape.stamps.as_ref();
-        let is_stamp = |place| stamps.is_some_and(|stamps| place == stamps.version || place == stamps.origin);
         snapshot.open_table(table, &Range::default()).await?;
         let mut bytes = Vec::new();
         loop {
@@ -120,19 +118,23 @@ impl Sum {
             }
             for row in rows {
                 let Some(row) = as_target(row)? else { continue };
-                let mut hash = |stamped: bool| {
-                    bytes.clear();
-                    for place in plan.carried().filter(|place| stamped || !is_stamp(*place)) {
-                        comparable(row.get(place).unwrap_or(&Value::Null)).key_bytes(&mut bytes);
-                    }
-                    xxhash_rust::xxh3::xxh3_128(&bytes)
-                };
                 sum.rows += 1;
-                sum.hashes = sum.hashes.wrapping_add(hash(true));
-                sum.contents = sum.contents.wrapping_add(hash(false));
+                sum.hashes = sum.hashes.wrapping_add(hash(plan, &row, true, &mut bytes));
+                sum.contents = sum.contents.wrapping_add(hash(plan, &row, false, &mut bytes));
             }
         }
     }
+}
+
+/// Of what is carried of a row of the target, with its stamp or without.
+pub(super) fn hash(plan: &Plan, row: &Row, stamped: bool, bytes: &mut Vec<u8>) -> u128 {
+    let stamps = plan.shape.stamps.as_ref();
+    let is_stamp = |place| stamps.is_some_and(|stamps| place == stamps.version || place == stamps.origin);
+    bytes.clear();
+    for place in plan.carried().filter(|place| stamped || !is_stamp(*place)) {
+        comparable(row.get(place).unwrap_or(&Value::Null)).key_bytes(bytes);
+    }
+    xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
 fn carried_over(plan: &Plan, row: Row) -> Result<Row> {

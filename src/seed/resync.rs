@@ -6,6 +6,7 @@
 //! Fails: never to its caller: what passes is tried again, and what a person must see to is noted with the table.
 
 use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
+use super::preview::key_hash;
 use super::{ROWS_MAX, Start, later};
 use crate::chunk::{Chunk, Range};
 use crate::engine::{Node, Snapshot, Target};
@@ -214,7 +215,7 @@ impl Copy {
                     .filter(|row| plan.holds(row))
                     .filter_map(|row| plan.standing_key(row));
                 let is_beyond = |key: &Key| {
-                    let hash = hash(key);
+                    let hash = key_hash(key);
                     hash % parts == part && !known.contains(&hash)
                 };
                 let beyond: Vec<Key> = held.filter(is_beyond).collect();
@@ -252,10 +253,4 @@ async fn keys(
         let hashes = changes.map(|change| xxhash_rust::xxh3::xxh3_128(&change.key_bytes));
         found.extend(hashes.filter(|hash| is_meant(*hash)));
     }
-}
-
-fn hash(key: &Key) -> u128 {
-    let mut bytes = Vec::new();
-    key.iter().for_each(|value| value.key_bytes(&mut bytes));
-    xxhash_rust::xxh3::xxh3_128(&bytes)
 }

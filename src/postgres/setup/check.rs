@@ -69,7 +69,7 @@ pub async fn settings(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         return Ok(vec![lost]);
     }
     let mut missing_steps: Vec<Step> = Vec::new();
-    steps::publication(client, scope, &mut missing_steps).await?;
+    steps::publication(client, scope, true, &mut missing_steps).await?;
     steps::identities(client, scope, &mut missing_steps).await?;
     let mut findings = install::findings(&scope.node, &missing_steps);
     findings.extend(standing::triggers(client, scope).await?);

@@ -80,7 +80,7 @@ pub(super) async fn steps(
     }
     identities(client, scope, &mut steps).await?;
     super::removal::dropped_tables(scope, state, &mut steps);
-    publication(client, scope, &mut steps).await?;
+    publication(client, scope, false, &mut steps).await?;
     if !state.is_run_user(scope) {
         grants(client, scope, state, &mut steps).await?;
     }
@@ -352,7 +352,13 @@ pub(super) async fn identities(client: &Client, scope: &Scope, steps: &mut Vec<S
 }
 
 /// Exactly the sync's tables, whole, a hub's tombstones, and stamps that stand in tables of their own.
-pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<Step>) -> Result<()> {
+/// `is_running`: a table that joins is published before the links that run know of it.
+pub(super) async fn publication(
+    client: &Client,
+    scope: &Scope,
+    is_running: bool,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
     if !scope.is_source {
         return Ok(());
     }
@@ -398,7 +404,7 @@ pub(super) async fn publication(client: &Client, scope: &Scope, steps: &mut Vec<
         there.push(TableId::new(cell::<String>(&row, 0)?, cell::<String>(&row, 1)?));
         whole &= cell::<bool>(&row, 2)?;
     }
-    let same = there.len() == wanted.len() && wanted.iter().all(|id| there.contains(id));
+    let same = (is_running || there.len() == wanted.len()) && wanted.iter().all(|id| there.contains(id));
     if !same || !whole {
         steps.push(missing(format!(
             "ALTER PUBLICATION {} SET TABLE {}",
