@@ -44,14 +44,25 @@ async fn preview(scene: &Scene) -> [u64; 6] {
     let tables = told["syncs"][0]["preview"].as_array().unwrap();
     let is_item = |table: &&serde_json::Value| table["table"].as_str().unwrap().ends_with("item");
     let item = tables.iter().find(is_item).unwrap();
-    ["only_here", "only_there", "same", "newer_here", "newer_there", "tie"].map(|what| item[what].as_u64().unwrap())
+    [
+        "only_here",
+        "only_there",
+        "same",
+        "newer_here",
+        "newer_there",
+        "tie",
+    ]
+    .map(|what| item[what].as_u64().unwrap())
 }
 
 async fn rows_of_both_sides_are_one_set(pair: Pair) {
     let mut scene = united("union", pair, "").await;
     assert_eq!(preview(&scene).await, [300, 300, 270, 0, 0, 30]);
     let told = scene.lock.ok(&["plan", "--preview"]).await;
-    assert!(told.contains("only on a 300") && told.contains("tie 30"), "{told}");
+    assert!(
+        told.contains("only on a 300") && told.contains("tie 30"),
+        "{told}"
+    );
     scene.run().await;
     scene.streaming().await;
     scene.wait_equal().await;

@@ -242,9 +242,9 @@ fn table_state(
         let sql = format!(
             "INSERT IGNORE INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
              SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}",
-            literal(&id.schema),
-            literal(&id.name),
-            literal(&scope.sync),
+            quote_text(&id.schema),
+            quote_text(&id.name),
+            quote_text(&scope.sync),
         );
         steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
     }
