@@ -147,7 +147,9 @@ fn table(
         return;
     }
     let (forth, home) = (passage.there(source), back.there(target));
-    counted(from, to, two_way, findings);
+    if !passage.mapping().split {
+        counted(from, to, two_way, findings);
+    }
     let before = findings.len();
     misspelt(from, &forth, to, target, &back, findings);
     // Everything else about such a column would be said of what is a second one to the servers.
@@ -306,7 +308,7 @@ fn counted(from: &End<'_>, to: &End<'_>, two_way: Option<Numbering>, findings: &
         of => (format!("every {of}th number for each node"), "all hold"),
     };
     let fix = format!(
-        "{how}; on node {}: {} on node {}: {} (once {all} the same rows)",
+        "ids = \"split\" in the configuration, and `tidelock setup --execute`; or by hand, {how}; on node {}: {} on node {}: {} (once {all} the same rows)",
         from.node,
         every_nth(from, here, numbering.of, numbering.from),
         to.node,
@@ -486,7 +488,7 @@ impl Way<'_> {
                         .iter()
                         .any(|place| target.columns[*place].name == column.name);
                     match self.back.losses().any(|(name, _)| name == column.name) {
-                        true => findings.push(self.consented(column, counterpart, is_key)),
+                        true => findings.push(self.consented(column, counterpart, is_key, target)),
                         false => self.pair(column, counterpart, findings),
                     }
                 }
@@ -616,11 +618,16 @@ impl Way<'_> {
     }
 
     /// A column with `lossy = true`.
-    fn consented(&self, column: &Column, counterpart: &Column, is_key: bool) -> Finding {
+    fn consented(&self, column: &Column, counterpart: &Column, is_key: bool, target: &Table) -> Finding {
         let (from, to, name) = (self.from, self.to, &column.name);
+        let mut uniques = target.uniques.iter().flatten();
+        let is_unique = uniques.any(|place| target.columns[*place].name == *name);
         let why = match typemap::loss(&column.ty, from.engine, counterpart, to.engine) {
             Some(_) if self.merges => "in a merge, where what was lost would come back as a change",
             Some(_) if is_key => "as part of the key: two rows could become one",
+            Some(_) if is_unique => {
+                "as part of a unique key: two values could become one, and the second row be refused"
+            }
             Some(loss) => {
                 let what = format!(
                     "column {name:?} may lose what node {} has: {}",

@@ -14,6 +14,7 @@ macro_rules! on_target {
 }
 
 mod copy;
+mod keys;
 mod resync;
 mod tombstones;
 
@@ -435,14 +436,6 @@ impl Node {
         match self {
             Node::Postgres(..) => postgres::setup::script(statements),
             Node::Mysql(..) => mysql::setup::script(statements),
-        }
-    }
-
-    /// Statements that [`Node::make`] would run.
-    pub fn make_script(&self, statements: &[String]) -> String {
-        match self {
-            Node::Postgres(..) => postgres::setup::script(statements),
-            Node::Mysql(..) => mysql::setup::script_in(mysql::definition::MODE, statements),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod recorded;
 pub mod versions;
 
 use crate::error::{Error, NEW_COPY, Reason};
+use crate::model::numbers::Strays;
 use crate::model::operation::{HeldTable, OutOfSync};
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
@@ -97,7 +98,7 @@ pub fn setting_up(scope: &Scope) -> Error {
     Error::definite(format!("set up sync {:?}", scope.sync)).node(&scope.node)
 }
 
-/// A text literal, for PostgreSQL and for MySQL sessions with NO_BACKSLASH_ESCAPES.
+/// A text literal where backslashes mean themselves: PostgreSQL, and texts without any.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -157,6 +158,23 @@ pub fn out_of_sync(scope: &Scope, lacks: &OutOfSync) -> Finding {
     Finding::warning("W441", &scope.node, what)
         .table(&lacks.table)
         .fix(fix)
+}
+
+/// Somebody numbered rows who does not count as the sync's nodes do.
+pub fn strayed(scope: &Scope, strays: &Strays) -> Finding {
+    let what = format!(
+        "by link {} came {} rows of {} that were inserted under numbers of another node, the last at {}: two rows with one \
+         number would be one",
+        strays.link, strays.count, strays.table, strays.last_at
+    );
+    let fix = format!(
+        "find who inserts them there: let the server count (no number in the INSERT, no auto_increment_increment of its \
+         own), and sessions that are older than setup connect anew; then forget it: DELETE FROM tidelock.stray_number \
+         WHERE sync = {} AND link = {}",
+        literal(&scope.sync),
+        literal(&strays.link)
+    );
+    Finding::warning("W464", &scope.node, what).fix(fix)
 }
 
 /// A table waits while the others of its link go on.

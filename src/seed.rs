@@ -91,6 +91,10 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
             }
         }
     }
+    // What was copied no sequence has counted.
+    for place in 0..sync.nodes.len() {
+        flow::raise_numbers(sync, place).await?;
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Reason, Result};
 use crate::flow;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
-use crate::flow::{clocks, fit};
+use crate::flow::{clocks, fit, folded};
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
@@ -178,6 +178,8 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         }
         let mut findings = chosen.notes;
         findings.extend(between(sync, spec, &answers));
+        let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
+        findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await?);
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {

@@ -12,6 +12,7 @@ use crate::flow::instance;
 use crate::flow::rings::{self, Rings, by_address};
 use crate::flow::spec::SyncSpec;
 use crate::model::operation::Lease;
+use crate::model::sync::Scope;
 use serde::Serialize;
 use std::rc::Rc;
 
@@ -71,6 +72,8 @@ pub(super) struct Part<'a> {
     pub(super) node: Node,
     pub(super) server: String,
     pub(super) statements: Vec<String>,
+    /// The greatest numbers on all nodes, by table, where they are split.
+    greatest: Vec<i64>,
 }
 
 pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()> {
@@ -174,10 +177,12 @@ pub(super) async fn wanted<'a>(face: &Face, sync: &'a Sync) -> Result<Vec<Part<'
 async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Deed) -> Result<Vec<Part<'a>>> {
     // Where patterns choose, every node has a say, also when only one is set up.
     let chooses = deed == Deed::Setup && !sync.spec.choice.is_fixed();
+    // Counters are set above the keys of every node.
+    let asks_all = chooses || (deed == Deed::Setup && sync.spec.may_split());
     let is_meant = |name: &str| only.is_none_or(|only| only == name);
     let mut nodes = Vec::new();
     for declared in &sync.nodes {
-        nodes.push(match chooses || is_meant(&declared.name) {
+        nodes.push(match asks_all || is_meant(&declared.name) {
             true => Some(Node::connect(&declared.setup_access, declared.engine).await?),
             false => None,
         });
@@ -186,6 +191,18 @@ async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Dee
         true => Rc::new(chosen(face, sync, &mut nodes).await?),
         false => Rc::new(sync.spec.clone()),
     };
+    let mut greatest: Vec<Vec<i64>> = Vec::new();
+    for (index, node) in nodes
+        .iter_mut()
+        .enumerate()
+        .filter(|_| deed == Deed::Setup && spec.splits())
+    {
+        if let Some(node) = node {
+            greatest.push(node.greatest_numbers(&spec.nodes[index].tables).await?);
+        }
+    }
+    let greatest_of = |place: usize| greatest.iter().map(|own| own[place]).max().unwrap_or_default();
+    let greatest: Vec<i64> = (0..spec.mappings.len()).map(greatest_of).collect();
     let mut parts = Vec::new();
     for (index, (declared, node)) in sync.nodes.iter().zip(nodes).enumerate() {
         let Some(mut node) = node.filter(|_| is_meant(&declared.name)) else {
@@ -199,6 +216,7 @@ async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Dee
             node,
             server: format!("{} {}", check::title(server.engine), server.version),
             statements: Vec::new(),
+            greatest: greatest.clone(),
         });
     }
     Ok(parts)
@@ -228,9 +246,17 @@ impl Part<'_> {
         Ok(())
     }
 
+    fn scope(&self) -> Scope {
+        let mut scope = self.spec.scope(self.index);
+        for (mapped, greatest) in scope.mapped.iter_mut().zip(&self.greatest) {
+            mapped.greatest = *greatest;
+        }
+        scope
+    }
+
     /// Finds the statements that are still needed.
     pub(super) async fn ask(&mut self, deed: Deed) -> Result<()> {
-        let scope = self.spec.scope(self.index);
+        let scope = self.scope();
         self.statements = match deed {
             Deed::Setup => self.node.setup_sql(&scope, &self.sync.peers(self.index)).await?,
             Deed::Teardown => self.node.teardown_sql(&scope).await?,
@@ -242,7 +268,7 @@ impl Part<'_> {
 /// Asks again under the lock that setups of one server share, so what ran replaces what was planned.
 async fn execute(face: &Face, part: &mut Part<'_>, deed: Deed) -> Result<()> {
     let name = &part.sync.nodes[part.index].name;
-    let scope = part.spec.scope(part.index);
+    let scope = part.scope();
     let done = match deed {
         Deed::Setup => part.node.setup(&scope, &part.sync.peers(part.index)).await,
         Deed::Teardown => part.node.teardown(&scope).await,

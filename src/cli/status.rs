@@ -276,7 +276,11 @@ fn conflicts(report: &Report) -> String {
     let mut text = format!("{} open of {}", report.conflicts_open, report.conflicts_total);
     let waits = report.parked.values().sum::<u64>();
     let missed = report.live.as_ref().map_or(0, |live| live.missed_bumps);
-    for (count, words) in [(waits, "wait"), (missed, "missed bumps")] {
+    for (count, words) in [
+        (waits, "wait"),
+        (missed, "missed bumps"),
+        (report.strays, "stray ids"),
+    ] {
         if count > 0 {
             text.push_str(&format!(", {count} {words}"));
         }

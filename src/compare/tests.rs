@@ -275,6 +275,12 @@ fn a_loss_needs_consent() {
         vec![column("id", ColumnType::Timestamp { fraction: 0 }, "datetime")],
     );
     assert_eq!(codes(&found(key, false, "id")), ["my E509"]);
+    // Two values that become one would refuse the second row.
+    let (from, mut to) = pair();
+    if let Some(to) = &mut to {
+        to.table.uniques.push(vec![1]);
+    }
+    assert!(codes(&found((from, to), false, "n")).contains(&"my E509".to_owned()));
 }
 
 #[test]
@@ -320,6 +326,7 @@ fn renamed() -> Passage {
     };
     let mapping = Mapping {
         beside: false,
+        split: false,
         masks: Vec::new(),
         losses: Vec::new(),
         columns: vec![

@@ -59,6 +59,7 @@ pub(super) struct SyncFile {
     pub arbiter: Text,
     pub on_stop: Text,
     pub keep_conflicts: Text,
+    pub ids: Text,
     pub version: Option<Spanned<VersionFile>>,
     #[serde(default)]
     pub table: BTreeMap<Spanned<String>, TableFile>,
@@ -70,6 +71,7 @@ pub(super) struct TableFile {
     pub on_conflict: Text,
     pub version: Option<Spanned<VersionFile>>,
     pub stamps: Text,
+    pub ids: Text,
     pub on_delete_conflict: Text,
     /// Node to name.
     #[serde(default)]

@@ -6,6 +6,8 @@
 
 mod build;
 mod file;
+mod hash;
+mod ids;
 mod parameter;
 mod problem;
 mod rules;

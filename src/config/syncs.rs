@@ -9,11 +9,10 @@ use super::problem::Problem;
 use super::rules;
 use super::tables::{self, Around};
 use super::topology;
-use super::{Node, Sync, versions};
+use super::{Node, Sync, hash, versions};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
-use crate::install::config_hash;
 use crate::mapping::ring::{self, Chooser, Member};
-use crate::model::schema::{Engine, TableId};
+use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, OnStop};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,10 +84,8 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     if let Some(topology) = &topology {
         topology::refuse_seeder(builder, &file.seed, seed.as_ref(), topology, &node_names);
     }
-    let ranks: Vec<(String, Rank)> = members
-        .iter()
-        .map(|(node, rank)| (node.name.clone(), *rank))
-        .collect();
+    let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
+    let ranks: Vec<(String, Rank)> = named.collect();
     let around = Around {
         file: &file,
         members: &members,
@@ -99,16 +96,13 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let choice = tables::choice(builder, &around);
     let given = rules::general(builder, &around, &ranks, seed.as_ref());
     let version = versions::general(builder, &around);
-    let sections = tables::mappings(builder, &around, &given, &version);
+    let (split, sections) = tables::mappings(builder, &around, &given, &version);
     let usual = given.usual;
     // The nodes may themselves be wrong, without a problem noted here.
     if builder.problems.len() > before || members.len() != node_names.len() {
         return None;
     }
-    let specs: Vec<NodeSpec> = members
-        .iter()
-        .map(|(node, rank)| node_spec(node, *rank))
-        .collect();
+    let specs = members.iter().map(|(node, rank)| node_spec(node, *rank));
     let topology = topology?;
     let mut spec = SyncSpec {
         name: file.name.into_inner(),
@@ -116,7 +110,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         on_stop: on_stop?,
         seed: seed?,
         config_hash: String::new(),
-        nodes: specs,
+        nodes: specs.collect(),
         links: topology.links,
         hub: topology.hub,
         rules: Vec::new(),
@@ -129,9 +123,10 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         aside: Arc::default(),
         usual,
         version,
+        split,
         sections,
     };
-    spec.config_hash = hash_of(&spec);
+    spec.config_hash = hash::of(&spec);
     let spec = spec.with_tables(&spec.choice.named());
     let nodes = members.into_iter().map(|(node, _)| node).collect();
     Some(Sync { spec, nodes })
@@ -469,77 +464,4 @@ fn refuse_two_stamps(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)], 
             }
         }
     }
-}
-
-/// What both sides must agree on while they run. The seed is left out: it matters once. Of the tables their choice
-/// counts, and not which tables it finds.
-fn hash_of(spec: &SyncSpec) -> String {
-    let nodes: Vec<_> = spec
-        .nodes
-        .iter()
-        .zip(&spec.choice.defaults)
-        .map(|(node, schema)| {
-            let engine = match node.engine {
-                Engine::Postgres => "postgres",
-                Engine::Mysql | Engine::Mariadb => "mysql",
-            };
-            serde_json::json!([node.name, node.rank, engine, schema])
-        })
-        .collect();
-    let mode = match spec.mode {
-        Mode::Merge => "merge",
-        Mode::Transactional => "transactional",
-    };
-    let choice = &spec.choice;
-    let patterns: Vec<&str> = choice
-        .patterns
-        .iter()
-        .map(|pattern| pattern.text.as_str())
-        .collect();
-    let mut sections = Vec::new();
-    for (declared, section) in choice.declared.iter().zip(&spec.sections) {
-        let names: Vec<String> = declared.names.iter().map(|id| format!("{id:?}")).collect();
-        let keep = section.mapping.filter.as_ref().is_some_and(|filter| filter.keep);
-        let name = declared.name.to_string();
-        sections.push((
-            name,
-            names,
-            section.rules.signature(),
-            section.mapping.signature(),
-            keep,
-            section.version.signature(),
-        ));
-    }
-    sections.sort();
-    let said: Vec<_> = sections
-        .iter()
-        .map(|(name, names, rule, signature, keep, version)| (name, (names, rule, signature, keep, version)))
-        .collect();
-    let version = spec.version.signature();
-    let tables = serde_json::json!([patterns, choice.schemas, spec.usual.signature(), version, said]);
-    let whole = serde_json::json!([3, spec.name, mode, spec.links, nodes, tables]);
-    // One that says what the sync says is like none.
-    let rules: Vec<_> = sections
-        .iter()
-        .filter(|(_, _, said, ..)| *said != spec.usual.signature())
-        .map(|(name, _, rule, ..)| (name, rule))
-        .collect();
-    let versions: Vec<_> = sections
-        .iter()
-        .filter(|(.., said)| *said != version)
-        .map(|(name, .., said)| (name, said))
-        .collect();
-    let mapped: Vec<_> = sections
-        .iter()
-        .map(|(name, names, _, signature, keep, _)| (name, names, signature, keep))
-        .collect();
-    let parts = [
-        serde_json::json!(nodes),
-        serde_json::json!([mode, spec.links]),
-        serde_json::json!([patterns, choice.schemas]),
-        serde_json::json!([spec.usual.signature(), rules]),
-        serde_json::json!([version, versions]),
-        serde_json::json!(mapped),
-    ];
-    config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))
 }

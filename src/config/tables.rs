@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::versions;
+use super::{ids, versions};
 use crate::expr::Condition;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
@@ -286,13 +286,14 @@ fn sections<'a>(around: &Around<'a>) -> Vec<(&'a Spanned<String>, &'a TableFile)
     sections
 }
 
-/// The rules and mappings of the sections, in the order of `choice.declared`.
+/// The rules and mappings of the sections, in the order of `choice.declared`; and whether tables without one are split.
 pub(super) fn mappings(
     builder: &mut Builder<'_>,
     around: &Around<'_>,
     given: &Given<'_>,
     version: &VersionSource,
-) -> Vec<Section> {
+) -> (bool, Vec<Section>) {
+    let split = ids::general(builder, around);
     let mut out = Vec::new();
     for (key, file) in sections(around) {
         let (columns, rules) = columns(builder, around, key.get_ref(), file);
@@ -303,12 +304,14 @@ pub(super) fn mappings(
         let named = (key.get_ref().as_str(), key.span());
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
+        let split = ids::of_table(builder, around, key.get_ref(), file, split);
         let mapping = Mapping {
             columns,
             filter,
             masks,
             losses,
             beside,
+            split,
         };
         out.push(Section {
             rules,
@@ -316,7 +319,7 @@ pub(super) fn mappings(
             mapping: Arc::new(mapping),
         });
     }
-    out
+    (split, out)
 }
 
 /// What is said of one column, and where.

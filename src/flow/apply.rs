@@ -36,6 +36,7 @@ use foldhash::{HashMap, HashSet};
 use foreign::Foreign;
 use parking::Ledger;
 use renew::Renewer;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 pub(crate) use unite::{Uniting, first_stamp};
 use waiting::Waiting;
@@ -55,6 +56,8 @@ pub(crate) struct Tally {
     pub(crate) answers: u64,
     /// Updates that did not raise their version, and rows that stood too low and were touched.
     pub(crate) missed_bumps: u64,
+    /// Rows that users of the source inserted under other nodes' numbers, by its tables.
+    pub(crate) strays: BTreeMap<TableId, u64>,
 }
 
 pub(crate) struct Applier {
@@ -218,6 +221,14 @@ impl Applier {
     pub(crate) async fn layers(&mut self, layers: &Layers) -> Result<()> {
         for layer in layers.iter() {
             self.layer(layer).await?;
+        }
+        if !layers.strays.is_empty() {
+            let (sync, link) = (self.spec.sync.clone(), self.spec.id.clone());
+            let strays: Vec<(TableId, u64)> = layers.strays.clone().into_iter().collect();
+            self.target.note_strays(&sync, &link, &strays).await?;
+            for (table, count) in strays {
+                *self.tally.strays.entry(table).or_default() += count;
+            }
         }
         if self.foreign.keys.is_empty() {
             return Ok(());

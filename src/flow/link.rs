@@ -16,8 +16,10 @@ use crate::access::SourceOptions;
 use crate::engine::{Node, Source, Target};
 use crate::error::{Class, Error, Halt, NEW_COPY, Reason, Result};
 use crate::model::position::Position;
+use crate::model::schema::TableId;
 use crate::model::sync::Checkpoint;
 use crate::plan::layer::Layers;
+use foldhash::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,6 +43,9 @@ const HELD_EVERY: Duration = Duration::from_secs(3);
 
 /// What waits is tried again, and what was noted for this link is looked at.
 const ASIDE_EVERY: Duration = Duration::from_secs(3);
+
+/// Rows under other nodes' numbers are told of so often per table.
+const STRAYS_EVERY: Duration = Duration::from_secs(600);
 
 /// At the earliest after a try; a group that touches what it waits for brings it forward.
 const DUE_AFTER: Duration = Duration::from_millis(250);
@@ -123,6 +128,7 @@ async fn open(
         .map(|table| Arc::new(table.table.clone()))
         .collect();
     let mut planner = Planner::new(spec, source_engine, target_engine, pairs.collect(), described);
+    planner.counts(&source_tables);
     let options = SourceOptions {
         access: spec.source.access.clone(),
         sync: spec.sync.clone(),
@@ -179,6 +185,8 @@ pub(super) struct Link {
     pub(super) pending: Pending,
     /// When what waits was tried last.
     pub(super) tried: Instant,
+    /// When rows under other nodes' numbers were told of last, by the source's tables.
+    strays_told: HashMap<TableId, Instant>,
 }
 
 /// What was read past the checkpoint (or, while held tables catch up, past their position) without anything to apply.
@@ -242,6 +250,7 @@ impl Link {
             },
             phase,
             tried: Instant::now(),
+            strays_told: HashMap::default(),
         };
         Ok((link, [source, target]))
     }
@@ -638,6 +647,7 @@ impl Link {
         if tally.conflicts > 0 {
             warn!(link = %self.spec.id, conflicts = tally.conflicts, "conflicts recorded: see `tidelock conflicts list`");
         }
+        self.strayed(&tally);
         let stands = &self.applier.checkpoint().position;
         self.pulse.committed(stands, tally.changes, &tally.by_kind);
         let figures = &self.pulse.figures;
@@ -658,6 +668,22 @@ impl Link {
         };
         if !self.phase.is_catching_up() {
             self.confirm.send_replace(Some(position));
+        }
+    }
+
+    /// Says it once per table and while: whoever inserts so does not stop by himself.
+    fn strayed(&mut self, tally: &Tally) {
+        for (table, rows) in &tally.strays {
+            let is_told = |at: &Instant| at.elapsed() < STRAYS_EVERY;
+            if self.strays_told.get(table).is_some_and(is_told) {
+                continue;
+            }
+            self.strays_told.insert(table.clone(), Instant::now());
+            warn!(
+                event = "stray_numbers", link = %self.spec.id, node = %self.spec.source.name, %table, rows, code = "W464",
+                "rows were inserted under numbers of another node: two rows with one number would be one; `tidelock check` \
+                 says what helps"
+            );
         }
     }
 

@@ -15,6 +15,7 @@ mod collect;
 mod decision;
 pub mod figures;
 pub mod fit;
+pub mod folded;
 mod group;
 pub mod hold;
 pub mod instance;
@@ -124,11 +125,31 @@ async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Res
 /// The sync with its tables, as far as `check` has nothing against running it beside those in `rings`.
 async fn checked(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<SyncSpec> {
     let sync = selected(sync).await?;
+    for place in 0..sync.nodes.len() {
+        raise_numbers(&sync, place).await?;
+    }
     let mut nodes = ready(&sync, rings).await?;
     for (index, (spec, node)) in sync.nodes.iter().zip(&mut nodes).enumerate() {
         refuse_blockers("start", spec, node.unlogged(&sync.scope(index), true).await?)?;
     }
     Ok(sync)
+}
+
+/// A node's counters go above the rows that a copy, or somebody who numbers rows himself, brought there.
+pub(crate) async fn raise_numbers(sync: &SyncSpec, place: usize) -> Result<()> {
+    if !sync.splits() {
+        return Ok(());
+    }
+    let spec = &sync.nodes[place];
+    let mut node = Node::connect(&spec.access, spec.engine).await?;
+    for table in node.raise_numbers(&sync.scope(place)).await? {
+        warn!(
+            event = "numbers_raised", sync = %sync.name, node = %spec.name, %table,
+            "its sequence stood below keys of its class and was set above them"
+        );
+    }
+    node.close().await;
+    Ok(())
 }
 
 fn refuse_rings(sync: &SyncSpec, databases: Vec<String>, rings: &Mutex<Rings>) -> Result<()> {

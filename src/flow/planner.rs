@@ -8,15 +8,18 @@ use super::spec::LinkSpec;
 use crate::error::{Error, Result};
 use crate::mapping::Passage;
 use crate::model::change::{Change, Op, Part, Writer};
+use crate::model::numbers::Numbers;
 use crate::model::origin::{Guard, Segment};
 use crate::model::schema::{Engine, Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::tombstones_of;
+use crate::model::sync::{CatalogTable, tombstones_of};
+use crate::model::value::Value;
 use crate::plan::differ::named;
 use crate::plan::evolve::Evolution;
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Author, Plan, Planned};
 use foldhash::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::info;
 
@@ -60,6 +63,9 @@ pub(crate) struct Planner {
     known: Vec<Arc<Table>>,
     /// Plans for these, by the source's name.
     standby: HashMap<TableId, Arc<Plan>>,
+    /// What the source gives to new rows, and the keys that it counts so, by its names.
+    numbers: Numbers,
+    counted: HashMap<TableId, String>,
 }
 
 impl Planner {
@@ -91,7 +97,36 @@ impl Planner {
             altered: 0,
             known: Vec::new(),
             standby: HashMap::default(),
+            numbers: spec.numbers,
+            counted: HashMap::default(),
         }
+    }
+
+    /// Which keys the source counts in a class of its own.
+    pub(super) fn counts(&mut self, tables: &[Arc<CatalogTable>]) {
+        let is_split = |id: &TableId| {
+            let passage = self.passages.get(id);
+            passage.is_some_and(|passage| passage.mapping().split)
+        };
+        let tables = tables.iter().filter(|known| is_split(&known.table.id));
+        let counted =
+            tables.filter_map(|known| Some((known.table.id.clone(), known.counted()?.column.clone())));
+        self.counted = counted.collect();
+    }
+
+    /// A user's new row under a number that another node gives.
+    fn is_stray(&self, change: &Change, author: Author) -> bool {
+        let (Op::Insert { new }, Some(column)) = (&change.op, self.counted.get(&change.table.id)) else {
+            return false;
+        };
+        let number = match change.table.column(column).and_then(|place| new.get(place)) {
+            Some(Value::Int(number)) => Some(*number),
+            Some(Value::UInt(number)) => i64::try_from(*number).ok(),
+            _ => None,
+        };
+        author.rank == self.source_rank
+            && !author.own
+            && number.is_some_and(|number| !self.numbers.holds(number))
     }
 
     /// The plan for the table that tombstones are of.
@@ -284,6 +319,7 @@ impl Planner {
         let mut entries: Vec<(Arc<Plan>, Option<Planned>)> = Vec::new();
         let (mut filtered, mut unchanged) = (0, 0);
         let mut planned = Vec::new();
+        let mut strays: BTreeMap<TableId, u64> = BTreeMap::new();
         self.onward_before.clone_from(&self.onward);
         for part in parts {
             if part.first == 0 {
@@ -320,6 +356,9 @@ impl Planner {
                     entries.push((plan, None));
                     continue;
                 }
+                if self.is_stray(change, author) {
+                    *strays.entry(change.table.id.clone()).or_default() += 1;
+                }
                 plan.change(change, author, &address, &mut planned)
                     .map_err(|error| alone(error).node(&self.source))?;
                 match (planned.is_empty(), &change.op) {
@@ -339,6 +378,7 @@ impl Planner {
         }
         layers.filtered += filtered;
         layers.unchanged += unchanged;
+        layers.strayed(strays);
         Ok(())
     }
 

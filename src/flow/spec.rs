@@ -5,6 +5,7 @@ use crate::access::Access;
 use crate::install::config_hash;
 use crate::mapping::choice::{self, Choice};
 use crate::mapping::{Mapping, Passage};
+use crate::model::numbers::Numbers;
 use crate::model::operation::SessionName;
 use crate::model::origin::Guard;
 use crate::model::parked::ParkedKey;
@@ -116,6 +117,8 @@ pub struct SyncSpec {
     pub aside: Arc<Aside>,
     pub usual: TableRules,
     pub version: VersionSource,
+    /// Tables without a section: every node gives its new rows numbers of its own.
+    pub split: bool,
     /// By the index in `choice.declared`.
     pub sections: Vec<Section>,
 }
@@ -180,6 +183,8 @@ pub struct LinkSpec {
     pub passages: HashMap<TableId, Passage>,
     /// The source is a hub: what it applied of others goes on to the target, which has this rank.
     pub onward: Option<Rank>,
+    /// What the source gives to new rows of tables that are split.
+    pub numbers: Numbers,
     pub config_hash: String,
     pub limits: Limits,
     pub keep_conflicts: Duration,
@@ -203,9 +208,16 @@ impl SyncSpec {
         spec.rules = tables.iter().map(rules).collect();
         let version = |table| section(table).map_or(&self.version, |section| &section.version);
         spec.versions = tables.iter().map(|table| version(table).clone()).collect();
+        let plain = Arc::new(Mapping {
+            split: self.split,
+            ..Mapping::default()
+        });
         let mapping = |table: &choice::Table| {
             let mapping = section(table).map(|section| Arc::clone(&section.mapping));
-            (table.name.table.clone(), mapping.unwrap_or_default())
+            (
+                table.name.table.clone(),
+                mapping.unwrap_or_else(|| Arc::clone(&plain)),
+            )
         };
         spec.mappings = tables.iter().map(mapping).collect();
         spec
@@ -241,6 +253,7 @@ impl SyncSpec {
             .map(|(version, (_, mapping))| version.called(|column| mapping.name_on(to, column).to_owned()));
         Arc::new(LinkSpec {
             onward: (self.hub == Some(from)).then_some(target.rank),
+            numbers: self.numbers(from),
             sync: self.name.clone(),
             id,
             mode: self.mode,
@@ -278,6 +291,20 @@ impl SyncSpec {
         masks
     }
 
+    /// The numbers that a node gives to new rows of tables that are split.
+    pub fn numbers(&self, node: usize) -> Numbers {
+        Numbers::of(self.nodes[node].rank, self.nodes.iter().map(|node| node.rank))
+    }
+
+    /// As far as is known before the tables are.
+    pub fn may_split(&self) -> bool {
+        self.split || self.sections.iter().any(|section| section.mapping.split)
+    }
+
+    pub fn splits(&self) -> bool {
+        self.mappings.iter().any(|(_, mapping)| mapping.split)
+    }
+
     /// One node's part in the sync, for `check`, `setup` and `teardown`.
     pub fn scope(&self, node: usize) -> Scope {
         let spec = &self.nodes[node];
@@ -291,7 +318,10 @@ impl SyncSpec {
                 .mappings
                 .iter()
                 .zip(&self.versions)
-                .map(|((_, mapping), version)| mapped(mapping, version, node))
+                .map(|((_, mapping), version)| Mapped {
+                    numbers: mapping.split.then(|| self.numbers(node)),
+                    ..mapped(mapping, version, node)
+                })
                 .collect(),
             first_origin: match self.seed {
                 Seed::Union => spec.rank,
@@ -314,6 +344,7 @@ fn mapped(mapping: &Mapping, version: &VersionSource, node: usize) -> Mapped {
         skipped: mapping.skipped(node),
         version: version.called(|column| mapping.name_on(node, column).to_owned()),
         beside: mapping.beside,
+        ..Mapped::default()
     }
 }
 

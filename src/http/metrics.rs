@@ -308,6 +308,11 @@ impl Ours {
             ("parked_rows", "Rows of which a change waits, by why it does"),
             parked,
         )?;
+        let strays = known
+            .iter()
+            .map(|(pulse, report)| (of(pulse), report.strays as f64));
+        let help = "Rows inserted on the source under numbers of another node, until they are forgotten";
+        out.gauge(("stray_ids", help), strays)?;
         let missed = links
             .iter()
             .map(|pulse| (of(pulse), pulse.figures.missed_bumps.load(Relaxed) as f64));

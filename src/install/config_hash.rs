@@ -7,7 +7,7 @@
 /// The keys of a sync's configuration behind each part.
 pub const PARTS: [&str; 6] = [
     "nodes",
-    "mode",
+    "mode or ids",
     "tables",
     "on_conflict",
     "version",

@@ -26,6 +26,8 @@ pub struct Mapping {
     pub losses: Vec<Vec<String>>,
     /// The table may not be altered: the stamps of its rows stand in a table of their own.
     pub beside: bool,
+    /// Every node gives its new rows numbers of its own.
+    pub split: bool,
 }
 
 /// A column that is not simply the same everywhere.
@@ -311,6 +313,7 @@ mod tests {
         };
         Arc::new(Mapping {
             beside: false,
+            split: false,
             columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
             filter: None,
             masks: Vec::new(),
@@ -341,6 +344,7 @@ mod tests {
         let columns = vec![column("mail", "mail", true), column("email", "mail", false)];
         let mapping = Arc::new(Mapping {
             beside: false,
+            split: false,
             columns,
             filter: None,
             masks: Vec::new(),

@@ -1,10 +1,11 @@
 //! A sync as one node sees it, findings of `check`, and the names of what Tidelock makes in a database.
 
 use super::collection::TombstoneFigures;
+use super::numbers::Numbers;
 use super::operation::{HeldTable, Lease, OutOfSync, Pause, Resync, ResyncState, Said, Stop};
 use super::origin::CONTROL;
 use super::position::Position;
-use super::schema::{Table, TableId};
+use super::schema::{Column, ColumnType, Table, TableId};
 use super::stamp::Rank;
 use super::version::VersionSource;
 use serde::Serialize;
@@ -113,6 +114,10 @@ pub struct Mapped {
     pub version: VersionSource,
     /// Its stamps stand in a table of their own.
     pub beside: bool,
+    /// The numbers that this node gives to its rows, where every node has its own.
+    pub numbers: Option<Numbers>,
+    /// The greatest number on any node, as far as they were asked.
+    pub greatest: i64,
 }
 
 /// Stamp columns of a merge row.
@@ -353,6 +358,8 @@ pub struct LinkStatus {
     pub conflict_oldest_open_ms: Option<u64>,
     /// Changes that wait, by why they do.
     pub parked: std::collections::BTreeMap<String, u64>,
+    /// Rows that came with numbers of another node than the one they were inserted on.
+    pub strays: u64,
     /// Who runs it, or ran it last.
     pub lease: Option<Lease>,
     /// What they said when they renewed it last.
@@ -427,6 +434,23 @@ pub struct CatalogTable {
     pub storage: String,
     /// Numbers the rows, where the primary key is one column that the server counts.
     pub counter: Option<Counter>,
+}
+
+impl CatalogTable {
+    /// The column whose numbers name the rows, whoever gives them.
+    pub fn numbered(&self) -> Option<&Column> {
+        let [place] = self.table.key[..] else { return None };
+        let column = self.table.columns.get(place)?;
+        matches!(column.ty, ColumnType::Int { .. }).then_some(column)
+    }
+
+    /// What counts them here.
+    pub fn counted(&self) -> Option<&Counter> {
+        let column = self.numbered()?;
+        self.counter
+            .as_ref()
+            .filter(|counter| counter.column == column.name)
+    }
 }
 
 /// What gives a key its numbers: a sequence, or AUTO_INCREMENT.

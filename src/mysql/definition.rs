@@ -6,6 +6,7 @@
 //! or that the account may not see, is `None`.
 
 use super::catalog::{Scope, by_schema, cell, definition, tables};
+use super::sql::quote_text;
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::schema::{ColumnType, ForeignKey, TableId};
@@ -18,14 +19,6 @@ type Found = HashMap<TableId, Definition>;
 
 /// The tables in the order asked for.
 pub async fn definitions(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Definition>>> {
-    let failed = |error| fail("set the mode to read definitions in", error);
-    conn.query_drop(MODE).await.map_err(failed)?;
-    let found = in_mode(conn, ids).await;
-    let back = conn.query_drop(super::SQL_MODE).await;
-    found.and_then(|found| back.map_err(failed).map(|()| found))
-}
-
-async fn in_mode(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Definition>>> {
     let flavor = flavor(conn).await?;
     let catalogs = tables(conn, ids).await?;
     // Views and sequences are no tables.
@@ -53,26 +46,14 @@ async fn in_mode(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<Option<Definiti
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
-/// Definitions are printed with backslashes escaped, whatever the session's mode. In a session without escapes MySQL reads
-/// its own print of an expression wrongly: a quote in it is an error, a backslash becomes two.
-pub const MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,\
-     ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)";
-
 /// Runs the statements one by one: each commits by itself here, and a table is a single one. Fails: with the statement's
 /// place.
 pub async fn make(conn: &mut Conn, statements: &[String]) -> Result<(), (usize, Error)> {
-    let failed = |place| move |error| (place, fail("run the statement", error));
-    conn.query_drop(MODE).await.map_err(failed(0))?;
-    let mut done = Ok(());
     for (place, statement) in statements.iter().enumerate() {
-        done = conn.query_drop(statement).await.map_err(failed(place));
-        if done.is_err() {
-            break;
-        }
+        let done = conn.query_drop(statement).await;
+        done.map_err(|error| (place, fail("run the statement", error)))?;
     }
-    let back = conn.query_drop(super::SQL_MODE).await;
-    // The first error is the one that tells.
-    done.and_then(|()| back.map_err(failed(statements.len().saturating_sub(1))))
+    Ok(())
 }
 
 fn of<'f>(scope: &Scope<'_>, found: &'f mut Found, name: &str) -> Option<&'f mut Definition> {
@@ -145,7 +126,7 @@ fn literal(text: String, ty: &ColumnType) -> String {
     };
     match is_bare {
         true => text,
-        false => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
+        false => quote_text(&text),
     }
 }
 

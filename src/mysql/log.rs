@@ -5,6 +5,7 @@
 //! share of its transactions. Refuses: writing. Needs the right to ask for binary logs, as the source does.
 
 use super::source::{current_position, server_id};
+use super::sql::quote_text;
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::log::{Distance, Files, LogEnd, Place};
@@ -195,9 +196,9 @@ pub(super) async fn began(conn: &Conn, file: &str) -> Result<Option<u64>> {
 /// What stands in the log before this file.
 async fn header(conn: &mut Conn, file: &str, flavor: Flavor) -> Result<Position> {
     let doing = format!("read the header of binlog {file}");
-    let name = file.replace('\'', "''");
+    let name = quote_text(file);
     let rows: Vec<Row> = conn
-        .query(format!("SHOW BINLOG EVENTS IN '{name}' LIMIT {HEADER_EVENTS}"))
+        .query(format!("SHOW BINLOG EVENTS IN {name} LIMIT {HEADER_EVENTS}"))
         .await
         .map_err(|error| fail(&*doing, error))?;
     let wanted = match flavor {

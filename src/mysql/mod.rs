@@ -15,6 +15,7 @@ pub mod evidence;
 mod fault;
 pub mod held;
 pub mod log;
+pub mod numbers;
 pub mod operations;
 pub mod parked;
 mod relay;
@@ -42,8 +43,10 @@ use std::time::Duration;
 /// Row events can be larger than the server's own `max_allowed_packet`; this is the protocol's limit.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
-/// What every session runs with. The SQL mode keeps strings free of escapes and lets invalid dates, which the
-/// source accepted, pass; a value that does not fit is an error and never cut.
+/// What every session runs with. The SQL mode lets invalid dates, which the source accepted, pass; a value that does not
+/// fit is an error and never cut. Backslashes escape as in users' sessions: MySQL keeps the expressions of generated
+/// columns, checks and defaults as it prints them and reads them again in the mode of each session that opens the table, so
+/// that without escapes a backslash in one becomes two, and a quote an error.
 const PINS: [&str; 5] = [
     "SET NAMES utf8mb4",
     // Limits for users' statements would cut a first copy short; each server knows its own.
@@ -56,7 +59,7 @@ const PINS: [&str; 5] = [
 ];
 
 /// MariaDB's GRANT would make an account that is not there, without a password; MySQL does not know that mode.
-const SQL_MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES,NO_AUTO_VALUE_ON_ZERO,\
+const SQL_MODE: &str = "SET SESSION sql_mode = CONCAT('STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,\
      ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION' /*M! , ',NO_AUTO_CREATE_USER' */)";
 
 const IS_IT_THERE: &str = "check host, port and firewall; is the server running?";

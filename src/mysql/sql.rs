@@ -26,6 +26,11 @@ use crate::plan::{Key, Move, Shape, StampColumns, Write};
 
 pub use held::{held_at, hold};
 
+/// A text as a literal, in sessions where a backslash escapes.
+pub fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
 /// Text of a statement: bytes, because literals are.
 pub type Sql = Vec<u8>;
 

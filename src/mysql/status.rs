@@ -106,6 +106,8 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         // What is missing there is told by `check`.
         status.tombstones = super::tombstones::figures(conn, sync).await.unwrap_or_default();
         status.parked = super::parked::counts(conn, sync, link).await?;
+        let strays = super::numbers::strays(conn, sync, Some(link)).await?;
+        status.strays = strays.iter().map(|strays| strays.count).sum();
         status.resyncs = super::resync::resyncs(conn, sync, Some(link)).await?;
         if status.is_copied() {
             status.copies = super::chunk::progress(conn, sync, link).await?;

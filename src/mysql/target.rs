@@ -380,11 +380,7 @@ impl Target {
         let error = match self.try_steps(shape, steps).await? {
             Ok(()) => return Ok(Written::Done),
             Err(Refusal::Contested) => return Ok(Written::Lost),
-            Err(Refusal::TooLarge) => {
-                return Ok(Written::Refused(
-                    "the row is larger than max_allowed_packet".to_owned(),
-                ));
-            }
+            Err(Refusal::TooLarge) => return Ok(self.too_large()),
             Err(Refusal::Server(error)) => error,
         };
         if !is_unique(&error) {
@@ -525,6 +521,15 @@ impl Target {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed("roll back", error)),
         }
+    }
+
+    /// The server takes no such statement; 1 GiB is the most that it can be told to take, of sessions that begin then.
+    fn too_large(&self) -> Written {
+        Written::Refused(format!(
+            "as a statement the row is larger than max_allowed_packet ({} bytes; bytes are written as hex digits, two for \
+             one): SET GLOBAL max_allowed_packet = 1073741824, the same in my.cnf, and restart tidelock run",
+            self.packet_max + PACKET_SPARE
+        ))
     }
 
     fn bytes_max(&self) -> usize {

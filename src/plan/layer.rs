@@ -6,7 +6,9 @@
 //! change keeps the first before-image's stamp to compare with, and the last result's to decide by.
 
 use super::{Plan, Planned, PlannedOp};
+use crate::model::schema::TableId;
 use foldhash::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One set of writes to one table.
@@ -26,6 +28,8 @@ pub struct Layers {
     /// Changes of which nothing is to be written: outside of the table's row filter, and none at all.
     pub filtered: u64,
     pub unchanged: u64,
+    /// Inserts under numbers that are not the source's to give, by its tables.
+    pub strays: BTreeMap<TableId, u64>,
 }
 
 impl Layers {
@@ -56,6 +60,12 @@ impl Layers {
         layer.index.insert(change.key_bytes.clone(), 0);
         layer.changes.push(change);
         self.layers.push(layer);
+    }
+
+    pub fn strayed(&mut self, strays: BTreeMap<TableId, u64>) {
+        for (table, count) in strays {
+            *self.strays.entry(table).or_default() += count;
+        }
     }
 
     /// Does a value come that the target's column, as it was when it was last looked at, cannot hold?

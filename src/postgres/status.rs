@@ -139,6 +139,8 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         // What is missing there is told by `check`.
         status.tombstones = super::tombstones::figures(client, sync).await.unwrap_or_default();
         status.parked = super::parked::counts(client, sync, link).await?;
+        let strays = super::numbers::strays(client, sync, Some(link)).await?;
+        status.strays = strays.iter().map(|strays| strays.count).sum();
         status.resyncs = super::resync::resyncs(client, sync, Some(link)).await?;
         if status.is_copied() {
             status.copies = super::chunk::progress(client, sync, link).await?;

@@ -87,6 +87,9 @@ pub struct Report {
     /// Changes that wait, by why they do.
     #[serde(default)]
     pub parked: std::collections::BTreeMap<String, u64>,
+    /// Rows that users of the source inserted under numbers of another node (`ids = "split"`).
+    #[serde(default)]
+    pub strays: u64,
     pub retained_bytes: Option<u64>,
     pub retained_limit: Option<String>,
     /// So much more log, or time, and the source may remove what the link needs.
@@ -215,6 +218,7 @@ impl Report {
             report.conflicts_total = target.conflicts_total;
             report.conflict_oldest_open_ms = target.conflict_oldest_open_ms;
             report.parked.clone_from(&target.parked);
+            report.strays = target.strays;
             let lacking = target.out_of_sync.iter().map(|lacks| lacks.table.to_string());
             report.out_of_sync = lacking.collect();
             let is_first = checkpoint.is_some_and(|checkpoint| checkpoint.seq < 0);

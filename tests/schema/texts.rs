@@ -194,3 +194,39 @@ async fn a_refused_foreign_key_leaves_the_others() {
     let keys = "SELECT count(*) FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE()";
     assert_eq!(b.one(keys).await, "1");
 }
+
+/// What cannot be made is named, and what can is made beside it.
+#[tokio::test]
+async fn tables_that_cannot_be_made_are_named() {
+    let [a, b] = two([Kind::Postgres18, Kind::Mysql], "schemanone").await;
+    a.exec("CREATE TABLE spans (k jsonb PRIMARY KEY, v int); CREATE TABLE plain (id int PRIMARY KEY, v int)")
+        .await;
+    let lock = Tidelock::new("");
+    configure(&lock, [("a", &a), ("b", &b)], &["spans", "plain"], "");
+    let made = document(&lock, &["schema", "create", "--on", "b", "--execute"], 3).await;
+    let found = findings(&made);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("E703 spans: ") && line.contains("column \"k\"")),
+        "{found:?}"
+    );
+    assert_eq!(b.count("plain").await, 0);
+    assert!(b.try_exec("SELECT 1 FROM spans").await.is_err());
+
+    // An ENUM type of the name that has other labels.
+    let [a, b] = two([Kind::Postgres18, Kind::Postgres15], "schemaenum").await;
+    a.exec("CREATE TYPE mood AS ENUM ('glad', 'sad'); CREATE TABLE person (id int PRIMARY KEY, m mood)")
+        .await;
+    b.exec("CREATE TYPE mood AS ENUM ('glad')").await;
+    configure(&lock, [("a", &a), ("b", &b)], &["person"], "");
+    let made = document(&lock, &["schema", "create", "--on", "b", "--execute"], 3).await;
+    let found = findings(&made);
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("E703 person: ") && line.contains("mood")),
+        "{found:?}"
+    );
+    assert!(b.try_exec("SELECT 1 FROM person").await.is_err());
+}

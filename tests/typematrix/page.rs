@@ -48,7 +48,7 @@ Beside the types:
 - NULL into a NOT NULL column is refused by value (W511). Generated columns of MySQL and MariaDB arrive in plain columns; into a generated column nothing is written. PostgreSQL does not send its own.
 - An identity that is GENERATED ALWAYS and no part of the key must become BY DEFAULT on a target (E335). Invisible columns are columns.
 - A moment of PostgreSQL (`timestamptz`) is a DATETIME in UTC there; all sessions of Tidelock run in UTC.
-- Keys: a type in which one value has several texts cannot be one (E508). Texts that only MySQL's collation calls equal are two keys on PostgreSQL: `check` warns of such a collation and tells the one to use (W514).
+- Keys: a type in which one value has several texts cannot be one (E508). Texts that only MySQL's collation calls equal are two keys on PostgreSQL: `check` warns of such a collation and tells the one to use (W514), and before a first copy counts the rows that it concerns (W516).
 - Types that only PostgreSQL has go as the text that the server prints, into LONGTEXT. The way back is open to those whose printed form is known:
   another spelling of the same value would be read, and printed otherwise than it was written.
 - With consent ([config](config.md), `lossy = true`) a condition on digits is waived too: decimals are rounded, fractions of a second cut off, doubles rounded to single precision, masks of addresses dropped.

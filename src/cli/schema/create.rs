@@ -441,5 +441,5 @@ fn text(held: &Held<'_>, plan: &SyncPlan) -> String {
         ));
         statements.extend(plan.after_copy.iter().cloned());
     }
-    held.nodes[node].make_script(&statements)
+    held.nodes[node].script(&statements)
 }

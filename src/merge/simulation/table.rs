@@ -69,6 +69,7 @@ fn compiled(filter: Option<&str>) -> Arc<Plan> {
         masks: Vec::new(),
         losses: Vec::new(),
         beside: false,
+        split: false,
     });
     let passage = Passage::new(&mapping, 0, 1, "t");
     let engine = Engine::Postgres;

@@ -1,4 +1,4 @@
-//! Values as SQL literals, for a session with the pins of `mysql::connect` (utf8mb4, NO_BACKSLASH_ESCAPES).
+//! Values as SQL literals, for a session with the pins of `mysql::connect` (utf8mb4, backslashes escape).
 //!
 //! Refuses nothing by itself: a value that its column cannot hold becomes a literal which strict mode refuses.
 
@@ -40,14 +40,14 @@ fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// Only the quote itself is special without backslash escapes.
+/// The quote and the backslash are special.
 fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'\'');
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\'') {
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\'' | b'\\')) {
         out.extend_from_slice(&rest[..=at]);
-        out.push(b'\'');
+        out.push(rest[at]);
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
@@ -128,7 +128,7 @@ mod tests {
             (Value::Double(f64::NAN), "'NaN'"),
             (Value::Decimal("-12.340".into()), "-12.340"),
             (Value::Decimal("NaN".into()), "'NaN'"),
-            (Value::Text("it's 'so' \\n".into()), "'it''s ''so'' \\n'"),
+            (Value::Text("it's 'so' \\n".into()), "'it''s ''so'' \\\\n'"),
             (Value::Text("".into()), "''"),
             (Value::Bytes(vec![0, 0xff, b'\''].into()), "x'00ff27'"),
             (Value::Bytes(vec![].into()), "x''"),

@@ -4,6 +4,7 @@
 
 use super::beside;
 use super::grants::{ALL, account, holds, lacking, quoted};
+use super::numbers;
 use super::state::{Control, State, cell, rows};
 use super::steps::{self, STAMP_TRIGGERS};
 use super::tables;
@@ -12,6 +13,7 @@ use crate::error::Result;
 use crate::install;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
+use crate::mysql::numbers::strays;
 use crate::mysql::source::prepared;
 use crate::mysql::sql::{quote, table};
 use crate::mysql::{Flavor, catalog, fail, flavor, held, operations};
@@ -55,6 +57,7 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
     });
     let cascades: Vec<(TableId, String)> = cascades.collect();
     findings.extend(tables::cascades(scope, &cascades, server.logs_cascades()));
+    findings.extend(numbers::otherwise(conn, scope, &state).await?);
     findings.extend(last);
     if is_set_up {
         findings.extend(beside::findings(conn, scope, &state).await?);
@@ -68,6 +71,9 @@ pub async fn check(conn: &mut Conn, scope: &Scope) -> Result<Vec<Finding>> {
         }
         for held in held::held(conn, &scope.sync, None).await? {
             findings.push(install::held(&scope.node, &held));
+        }
+        for strays in strays(conn, &scope.sync, None).await? {
+            findings.push(install::strayed(scope, &strays));
         }
     }
     Ok(findings)
@@ -470,6 +476,7 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
     }
     // The account's own grants are looked at by `accounts`.
     let mut steps = steps::steps(conn, &scope.without_account(), state, &[]).await?;
+    numbers::steps(conn, scope, state, &mut steps).await?;
     // Triggers that the account may not see are not missing.
     let sees = |id: &TableId| holds(&state.grants, &["TRIGGER"], Some(&id.schema), Some(&id.name));
     steps.retain(|step| step.what != STAMP_TRIGGERS || step.table.as_ref().is_none_or(sees));

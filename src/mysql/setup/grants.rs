@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::install::or_skip;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError};
@@ -421,11 +421,7 @@ pub(super) fn account(text: &str) -> (&str, Option<&str>) {
 
 /// An account as statements write it.
 pub(super) fn quoted(user: &str, host: &str) -> String {
-    format!(
-        "{}@{}",
-        crate::install::literal(user),
-        crate::install::literal(host)
-    )
+    format!("{}@{}", quote_text(user), quote_text(host))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 mod beside;
 mod check;
 mod grants;
+mod numbers;
 mod removal;
 mod state;
 mod steps;
@@ -16,7 +17,7 @@ mod tables;
 mod triggers;
 mod versions;
 
-use super::fail;
+use super::{SQL_MODE, fail};
 use crate::error::{Error, Result};
 use crate::install;
 use crate::model::stamp::Rank;
@@ -35,6 +36,7 @@ const LOCK: &str = "tidelock.setup";
 const LOCK_TIMEOUT_S: u32 = 60;
 /// A trigger may not be made while the binlog is on, by an account without SUPER.
 const TRIGGERS_NOT_TRUSTED: &str = "ERROR 1419";
+const DENIED: &str = "ERROR 1227";
 /// What an owner meets who may not see which accounts there are; with the right to make some, MariaDB says the other.
 const NO_SUCH_ACCOUNT: [&str; 2] = ["ERROR 1410", "ERROR 1133"];
 
@@ -47,7 +49,13 @@ pub async fn setup_sql(conn: &mut Conn, scope: &Scope, peers: &[(Rank, String)])
     if let Some(error) = install::blocked(scope, &tables::findings(scope, &state)) {
         return Err(error);
     }
-    let steps = steps::steps(conn, scope, &state, peers).await?;
+    if let Some(other) = numbers::otherwise(conn, scope, &state).await?
+        && let Some(error) = install::blocked(scope, &[other])
+    {
+        return Err(error);
+    }
+    let mut steps = steps::steps(conn, scope, &state, peers).await?;
+    numbers::steps(conn, scope, &state, &mut steps).await?;
     Ok(steps.into_iter().map(|step| step.sql).collect())
 }
 
@@ -78,15 +86,10 @@ async fn run(conn: &mut Conn, scope: &Scope, statements: Result<Vec<String>>) ->
 
 /// Statements as a script that the `mysql` and `mariadb` programs run.
 pub fn script(statements: &[String]) -> String {
-    script_in(super::SQL_MODE, statements)
-}
-
-/// After the statement that sets the mode that they are written for.
-pub fn script_in(mode: &str, statements: &[String]) -> String {
     if statements.iter().all(|sql| install::is_remark(sql)) {
         return statements.iter().map(|remark| format!("{remark}\n\n")).collect();
     }
-    let mut out = format!("SET NAMES utf8mb4;\n{mode};\n\n");
+    let mut out = format!("SET NAMES utf8mb4;\n{SQL_MODE};\n\n");
     for statement in statements {
         if install::is_remark(statement) {
             out.push_str(&format!("{statement}\n\n"));
@@ -136,6 +139,12 @@ async fn execute(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Resul
             let error = fail(format!("run {:?}", install::first_line(statement)), error);
             if error.to_string().contains(TRIGGERS_NOT_TRUSTED) {
                 return error.hint("SET GLOBAL log_bin_trust_function_creators = 1; or use an account with SUPER");
+            }
+            if numbers::is_of_the_server(statement) && error.to_string().contains(DENIED) {
+                return error.hint(format!(
+                    "an account that may set variables of the server (MySQL: SYSTEM_VARIABLES_ADMIN; MariaDB: SUPER) must \
+                     run it once, then `tidelock setup --execute` goes on: {statement};"
+                ));
             }
             if NO_SUCH_ACCOUNT.iter().any(|code| error.to_string().contains(code))
                 && let Some(account) = steps::grantee(statement)

@@ -5,15 +5,16 @@
 //! them. Refuses: an account that may not look into our database.
 
 use super::grants;
+use super::numbers;
 use super::state::{Control, State};
 use super::steps::{COLLECTION, TABLE};
 use super::triggers;
 use crate::error::{Error, Reason, Result};
-use crate::install::{self, Step, literal};
+use crate::install::{self, Step};
 use crate::model::schema::TableId;
 use crate::model::sync::{ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of, tombstones_of};
 use crate::mysql::catalog;
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 use mysql_async::Conn;
 
 /// The statements that are still needed, in order; none when nothing of the sync is left.
@@ -23,6 +24,7 @@ pub async fn teardown_sql(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>>
         return Err(may_not_look(scope, &state));
     }
     let mut out = Vec::new();
+    out.extend(numbers::taken_back(conn, scope, &state).await?);
     let merged = merged_tables(scope, &state);
     out.extend(tables_sql(conn, &state, &merged).await?);
     for catalog in catalog::tables(conn, &merged).await?.into_iter().flatten() {
@@ -112,9 +114,9 @@ pub(super) async fn dropped_tables(
         };
         statements.push(format!(
             "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
-            literal(&there.id.schema),
-            literal(&there.id.name),
-            literal(&scope.sync)
+            quote_text(&there.id.schema),
+            quote_text(&there.id.name),
+            quote_text(&scope.sync)
         ));
         let left = |sql| {
             Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
@@ -129,7 +131,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     if !state.recorded.has_others(&scope.sync) {
         out.push(format!(
             "DELETE FROM tidelock.node WHERE sync = {}",
-            literal(&scope.sync)
+            quote_text(&scope.sync)
         ));
         out.extend(
             [
@@ -155,11 +157,16 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let waiting = waiting.iter().filter(|_| state.versions.contains(&5));
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&8));
+    let strays = ["stray_number"];
+    let strays = strays
+        .iter()
+        .filter(|_| state.versions.contains(&numbers::VERSION));
     let resync = ["resync"];
     let resync = resync.iter().filter(|_| state.versions.contains(&10));
     for name in operations
         .chain(held)
         .chain(resync)
+        .chain(strays)
         .chain(chunk)
         .chain(waiting)
         .chain(collection)
@@ -167,7 +174,7 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     {
         out.push(format!(
             "DELETE FROM tidelock.{name} WHERE sync = {}",
-            literal(&scope.sync)
+            quote_text(&scope.sync)
         ));
     }
     out.push(install::kept_records(&scope.sync));

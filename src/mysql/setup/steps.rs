@@ -5,13 +5,13 @@
 
 use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, Installed, State, cell};
-use super::{beside, triggers};
+use super::{beside, numbers, triggers};
 use crate::error::{Error, Result};
-use crate::install::{self, Step, literal, recorded};
+use crate::install::{self, Step, recorded};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 use crate::mysql::{Flavor, fail};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as DriverError, Row};
@@ -24,7 +24,7 @@ pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 9] = [
+pub const CONTROL_FILES: [(i64, &str); 10] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -33,6 +33,10 @@ pub const CONTROL_FILES: [(i64, &str); 9] = [
     (COLLECTION, include_str!("../../../sql/mysql/006_collection.sql")),
     (7, include_str!("../../../sql/mysql/007_evidence.sql")),
     (8, include_str!("../../../sql/mysql/008_chunk.sql")),
+    (
+        numbers::VERSION,
+        include_str!("../../../sql/mysql/009_numbers.sql"),
+    ),
     (10, include_str!("../../../sql/mysql/010_resync.sql")),
 ];
 
@@ -65,7 +69,7 @@ pub(super) async fn steps(
 
 /// MariaDB's servers have no name of their own, so ours gets one, once.
 fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec<Step>) {
-    let mut identity = literal(&state.server.identity);
+    let mut identity = quote_text(&state.server.identity);
     if state.flavor == Flavor::Mariadb {
         identity = "(SELECT identity FROM tidelock.server_id WHERE only_row = 1)".to_owned();
         if state.server.identity.is_empty() {
@@ -86,9 +90,9 @@ fn nodes(scope: &Scope, state: &State, peers: &[(Rank, String)], steps: &mut Vec
             "INSERT INTO tidelock.node (sync, `rank`, name, is_self, identity, config_hash)\n\
              VALUES ({sync}, {rank}, {name}, {is_self}, {identity}, {hash})\n\
              ON DUPLICATE KEY UPDATE config_hash = {hash}",
-            sync = literal(&scope.sync),
-            name = literal(name),
-            hash = literal(&scope.config_hash),
+            sync = quote_text(&scope.sync),
+            name = quote_text(name),
+            hash = quote_text(&scope.config_hash),
         );
         let what = state.recorded.unknown(scope, rank, is_self);
         steps.push(Step::new(NODES, what, sql));
@@ -238,9 +242,9 @@ fn table_state(
         let sql = format!(
             "INSERT IGNORE INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
              SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}",
-            literal(&id.schema),
-            literal(&id.name),
-            literal(&scope.sync),
+            quote_text(&id.schema),
+            quote_text(&id.name),
+            quote_text(&scope.sync),
         );
         steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
     }
@@ -250,16 +254,16 @@ fn table_state(
         return;
     }
     let (tombstones, fingerprint) = (
-        tombstones.map_or("NULL".to_owned(), |name| literal(&name)),
-        literal(&fingerprint),
+        tombstones.map_or("NULL".to_owned(), |name| quote_text(&name)),
+        quote_text(&fingerprint),
     );
     let sql = format!(
         "INSERT INTO tidelock.table_state (schema_name, table_name, sync, tombstones, fingerprint)\n\
          VALUES ({}, {}, {}, {tombstones}, {fingerprint})\n\
          ON DUPLICATE KEY UPDATE tombstones = {tombstones}, fingerprint = {fingerprint}",
-        literal(&id.schema),
-        literal(&id.name),
-        literal(&scope.sync),
+        quote_text(&id.schema),
+        quote_text(&id.name),
+        quote_text(&scope.sync),
     );
     steps.push(Step::new(TABLE, "state row, or its definition changed", sql).table(id));
 }

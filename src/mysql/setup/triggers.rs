@@ -6,12 +6,11 @@
 
 use super::state::Installed;
 use super::versions;
-use crate::install::literal;
 use crate::install::{digest, render};
 use crate::model::schema::{Column, ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Scope, object_name, stamps_of};
 use crate::mysql::catalog::TRIGGER_PREFIX;
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 
 /// Version of the templates' meaning; part of the mark.
 const VERSION: u32 = 1;
@@ -104,7 +103,7 @@ pub(super) fn definition(column: &Column) -> String {
     let labels = |labels: &[String]| {
         labels
             .iter()
-            .map(|label| literal(label))
+            .map(|label| quote_text(label))
             .collect::<Vec<_>>()
             .join(",")
     };
@@ -216,8 +215,8 @@ fn values(scope: &Scope, catalog: &CatalogTable, beside: bool) -> Vec<(&'static 
         ("table", table(id)),
         ("tombstones", tombstones_name(id)),
         ("stamps", stamps_of(id).name),
-        ("schema_name", literal(&id.schema)),
-        ("table_name", literal(&id.name)),
+        ("schema_name", quote_text(&id.schema)),
+        ("table_name", quote_text(&id.name)),
         ("key", list(&key, "")),
         ("old_key", list(&key, "OLD.")),
         ("new_key", list(&key, "NEW.")),

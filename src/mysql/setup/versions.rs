@@ -3,11 +3,11 @@
 //! Pure. Owns: the expressions of each version source; `crate::version` is what they mean. Refuses: columns that no
 //! version comes from (E610, E612), before triggers are made of them.
 
-use crate::install::{self, expression, literal};
+use crate::install::{self, expression};
 use crate::model::schema::{Column, ColumnType, Table};
 use crate::model::sync::{CatalogTable, Finding, Scope};
 use crate::model::version::VersionSource;
-use crate::mysql::sql::{quote, table};
+use crate::mysql::sql::{quote, quote_text, table};
 
 /// What the triggers put in for `{updated}` and `{inserted}`; the latter is above `tidelock_seen`.
 pub(super) struct Expressions {
@@ -34,7 +34,7 @@ pub(super) fn expressions(source: &VersionSource, table: &Table, old: &str) -> E
         VersionSource::Clock => later(CLOCK, old),
         VersionSource::Column(column) => later(&moment(column, table), old),
         VersionSource::Status { column, order } => {
-            let order: Vec<String> = order.iter().map(|status| literal(status)).collect();
+            let order: Vec<String> = order.iter().map(|status| quote_text(status)).collect();
             // FIELD says 0 for NULL and for what is not in the list.
             let status = format!(
                 "FIELD(CAST(CONVERT(NEW.{} USING utf8mb4) AS BINARY), {})",

@@ -2,6 +2,7 @@
 
 use super::{Sql, link_condition, optional, push, separated, text};
 use crate::model::parked::{MissedBump, Parked, ParkedKey};
+use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 
 const COLUMNS: &str = "schema_name, table_name, key_hash, key_json, operation, is_source, base_stamp, stamp, local_stamp, \
@@ -112,6 +113,25 @@ pub fn note_bumps(sync: &str, link: &str, bumps: &[MissedBump]) -> Sql {
         &mut out,
         " ON DUPLICATE KEY UPDATE key_cells = VALUES(key_cells), standing = VALUES(standing), stamp = VALUES(stamp), \
          position = NULL",
+    );
+    out
+}
+
+pub fn note_strays(sync: &str, link: &str, strays: &[(TableId, u64)]) -> Sql {
+    let mut out = Sql::from(
+        "INSERT INTO tidelock.stray_number (sync, link, schema_name, table_name, strays, last_at) VALUES ",
+    );
+    separated(strays, ", ", &mut out, |(table, count), out| {
+        out.push(b'(');
+        for part in [sync, link, &table.schema, &table.name] {
+            text(part, out);
+            out.push(b',');
+        }
+        push(out, &format!("{count}, UTC_TIMESTAMP(6))"));
+    });
+    push(
+        &mut out,
+        " ON DUPLICATE KEY UPDATE strays = strays + VALUES(strays), last_at = VALUES(last_at)",
     );
     out
 }

@@ -82,7 +82,7 @@ fn cell(column: &Column) -> String {
 
 /// The text as what compares with the column by its index.
 fn literal(column: &Column, text: &str) -> String {
-    let quoted = || format!("'{}'", text.replace('\'', "''"));
+    let quoted = || super::quote_text(text);
     match &column.ty {
         ColumnType::Bytes { .. } => format!("X{}", quoted()),
         // In digits, because the driver looks for parameters behind a backslash that ends a text.

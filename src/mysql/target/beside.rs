@@ -90,9 +90,7 @@ impl Target {
         Ok(match self.try_steps(shape, steps).await? {
             Ok(()) => Written::Done,
             Err(Refusal::Contested) => Written::Lost,
-            Err(Refusal::TooLarge) => {
-                Written::Refused("the row is larger than max_allowed_packet".to_owned())
-            }
+            Err(Refusal::TooLarge) => self.too_large(),
             Err(Refusal::Server(error)) if is_unique(&error) => {
                 Written::UniqueTaken(super::unique_name(&error.message, &shape.table.id.name))
             }

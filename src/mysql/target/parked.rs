@@ -68,7 +68,7 @@ impl Target {
             row_cells: Vec::new(),
             kind: ParkKind::NotWhole,
             reason: format!(
-                "{} (the row is larger than max_allowed_packet and left out)",
+                "{} (the row is larger than max_allowed_packet and not kept: the next change of it where it was written brings it)",
                 parked.reason
             ),
             ..parked.clone()
@@ -90,6 +90,15 @@ impl Target {
                 .await?;
         }
         Ok(())
+    }
+
+    /// In the open transaction: rows that users inserted on the source under other nodes' numbers.
+    pub async fn note_strays(&mut self, sync: &str, link: &str, strays: &[(TableId, u64)]) -> Result<()> {
+        self.of_ours(
+            "note rows under other nodes' numbers",
+            sql::note_strays(sync, link, strays),
+        )
+        .await
     }
 
     async fn of_ours(&mut self, doing: &str, statement: Sql) -> Result<()> {

@@ -5,6 +5,7 @@
 use super::beside;
 use super::grants;
 use super::lost;
+use super::numbers;
 use super::published;
 use super::standing;
 use super::state::{Control, State, cell};
@@ -13,6 +14,7 @@ use super::tables;
 use crate::error::Result;
 use crate::install::{self, Step};
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
+use crate::postgres::numbers::strays;
 use crate::postgres::sql::quote;
 use crate::postgres::{fail, held, operations};
 use tokio_postgres::Client;
@@ -53,6 +55,9 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
         }
         for held in held::held(client, &scope.sync, None).await? {
             findings.push(install::held(&scope.node, &held));
+        }
+        for strays in strays(client, &scope.sync, None).await? {
+            findings.push(install::strayed(scope, &strays));
         }
     }
     Ok(findings)
@@ -274,7 +279,8 @@ async fn installed(client: &Client, scope: &Scope, state: &State) -> Result<Vec<
         return Ok(Vec::new());
     }
     // The account's own grants are looked at by `accounts`.
-    let steps = steps::steps(client, &scope.without_account(), state, &[]).await?;
+    let mut steps = steps::steps(client, &scope.without_account(), state, &[]).await?;
+    numbers::steps(client, scope, state, &mut steps).await?;
     if steps.is_empty() {
         return Ok(vec![Finding::ok(&scope.node, "set up")]);
     }

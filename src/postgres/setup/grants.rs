@@ -5,6 +5,7 @@
 //! A column of a table counts as held where the whole table is. Rows that row-level security would hide count as a
 //! lacking right too, because nobody would notice that they are missing.
 
+use super::numbers;
 use super::state::{State, cell, rows};
 use super::triggers;
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 16] = [
+pub(super) const CONTROL_TABLES: [&str; 18] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -31,6 +32,8 @@ pub(super) const CONTROL_TABLES: [&str; 16] = [
     "published",
     "collection",
     "chunk",
+    "numbering",
+    "stray_number",
     "resync",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
@@ -127,7 +130,20 @@ pub(super) async fn lacking(
         lacks.push(Lack::new("E104", what, fix));
     }
     lacks.extend(hidden_rows(client, scope, role).await?);
+    for (id, sequence) in numbers::sequences(scope, state) {
+        lacks.extend(counts(client, role, sequence).await?.map(|lack| lack.table(id)));
+    }
     Ok(lacks)
+}
+
+/// A copy brings rows that the sequence did not count; it is set behind them.
+async fn counts(client: &Client, role: &str, sequence: &str) -> Result<Option<Lack>> {
+    let sql = "SELECT has_sequence_privilege($1::name, $2::text::regclass, 'SELECT')
+                      AND has_sequence_privilege($1::name, $2::text::regclass, 'UPDATE')";
+    let rows = rows(client, sql, &[&role, &sequence]).await?;
+    let may = rows.first().map_or(Ok(false), |row| cell(row, 0))?;
+    let fix = format!("GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {}", quote(role));
+    Ok((!may).then(|| Lack::new("E105", format!("may not set sequence {sequence}"), fix)))
 }
 
 /// What the run account does with the users' tables.

@@ -11,6 +11,7 @@ mod beside;
 mod check;
 mod grants;
 mod lost;
+mod numbers;
 mod published;
 mod removal;
 mod rewritten;
@@ -31,6 +32,7 @@ use state::{Control, State};
 use tokio_postgres::Client;
 
 pub use check::{check, settings};
+pub use numbers::raise as raise_numbers;
 pub use published::compare as unlogged;
 pub use removal::teardown_sql;
 pub use sent::{Sent, known, note};
@@ -59,7 +61,8 @@ pub async fn setup_sql(client: &Client, scope: &Scope, peers: &[(Rank, String)])
     if let Some(error) = install::blocked(scope, &tables::findings(scope, &state)) {
         return Err(error);
     }
-    let steps = steps::steps(client, scope, &state, peers).await?;
+    let mut steps = steps::steps(client, scope, &state, peers).await?;
+    numbers::steps(client, scope, &state, &mut steps).await?;
     Ok(steps.into_iter().map(|step| step.sql).collect())
 }
 

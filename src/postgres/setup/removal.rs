@@ -4,6 +4,7 @@
 //! conflict records, as long as another sync uses our schema. Remarks in the list say so, with the SQL that drops
 //! them. Refuses: dropping a slot that somebody reads, and an account that may not look into our schema.
 
+use super::numbers;
 use super::published;
 use super::state::{Control, State, cell, rows};
 use super::steps::{COLLECTION, FULL_BEFORE, TABLE};
@@ -41,6 +42,7 @@ pub async fn teardown_sql(client: &Client, scope: &Scope) -> Result<Vec<String>>
     for id in &merged {
         out.extend(table_sql(&state, id));
     }
+    out.extend(numbers::back(client, scope, &state).await?);
     slots(client, scope, &state, &mut out).await?;
     stamp_columns(client, &merged, &mut out).await?;
     if state.control == Control::Ready {
@@ -240,11 +242,16 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
     let waiting = waiting.iter().filter(|_| state.versions.contains(&6));
     let chunk = ["chunk"];
     let chunk = chunk.iter().filter(|_| state.versions.contains(&9));
+    let strays = ["stray_number"];
+    let strays = strays
+        .iter()
+        .filter(|_| state.versions.contains(&numbers::VERSION));
     let resync = ["resync"];
     let resync = resync.iter().filter(|_| state.versions.contains(&11));
     for name in operations
         .chain(published)
         .chain(resync)
+        .chain(strays)
         .chain(chunk)
         .chain(held)
         .chain(waiting)

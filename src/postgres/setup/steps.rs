@@ -4,6 +4,7 @@
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
 use super::grants;
+use super::numbers;
 use super::published;
 use super::state::{Control, State, cell, rows};
 use super::triggers::{self, KeyColumn};
@@ -33,7 +34,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 10] = [
+pub const CONTROL_FILES: [(i64, &str); 11] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -49,6 +50,10 @@ pub const CONTROL_FILES: [(i64, &str); 10] = [
     ),
     (8, include_str!("../../../sql/postgres/008_evidence.sql")),
     (9, include_str!("../../../sql/postgres/009_chunk.sql")),
+    (
+        numbers::VERSION,
+        include_str!("../../../sql/postgres/010_numbers.sql"),
+    ),
     (11, include_str!("../../../sql/postgres/011_resync.sql")),
 ];
 

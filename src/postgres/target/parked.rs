@@ -33,6 +33,11 @@ const NOTE: &str = "INSERT INTO tidelock.missed_bump AS m (sync, link, schema_na
     $8::text[]) AS v ON CONFLICT (sync, link, schema_name, table_name, key_hash) DO UPDATE SET \
     key_cells = excluded.key_cells, standing = excluded.standing, stamp = excluded.stamp, position = NULL";
 
+const NOTE_STRAYS: &str = "INSERT INTO tidelock.stray_number AS s (sync, link, schema_name, table_name, strays) \
+    SELECT $1, $2, v.* FROM unnest($3::text[], $4::text[], $5::int8[]) AS v \
+    ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET strays = s.strays + excluded.strays, \
+    last_at = clock_timestamp()";
+
 const COLUMNS: &str = "schema_name, table_name, key_hash, key_json, operation, is_source, base_stamp, stamp, local_stamp, \
     kind, reason, conflict, waits_for, source_position, source_committed_us";
 
@@ -168,6 +173,19 @@ impl Target {
             self.query("note missed bumps", NOTE, &parameters).await?;
         }
         Ok(())
+    }
+}
+
+impl Target {
+    /// In the open transaction: rows that users inserted on the source under other nodes' numbers.
+    pub async fn note_strays(&mut self, sync: &str, link: &str, strays: &[(TableId, u64)]) -> Result<()> {
+        let schemas: Vec<&str> = strays.iter().map(|(table, _)| table.schema.as_str()).collect();
+        let names: Vec<&str> = strays.iter().map(|(table, _)| table.name.as_str()).collect();
+        let count = |(_, count): &(TableId, u64)| i64::try_from(*count).unwrap_or(i64::MAX);
+        let counts: Vec<i64> = strays.iter().map(count).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&sync, &link, &schemas, &names, &counts];
+        let noted = self.query("note rows under other nodes' numbers", NOTE_STRAYS, &parameters);
+        noted.await.map(|_| ())
     }
 }
 

@@ -25,6 +25,10 @@ impl Translation<'_> {
             let is_key = source.table.key.iter().position(|at| *at == place);
             let detail = source.details.get(place).cloned().unwrap_or_default();
             match self.column(column, &detail, &name, wanted) {
+                // These servers index no document.
+                Some((made, _)) if is_key.is_some() && self.is_document(&made.ty) => {
+                    return Err(self.refused(column));
+                }
                 Some((column, detail)) => {
                     if let Some(at) = is_key {
                         key[at] = Some(wanted.definition.table.columns.len());
@@ -41,12 +45,16 @@ impl Translation<'_> {
         Ok(())
     }
 
+    fn is_document(&self, ty: &ColumnType) -> bool {
+        matches!(ty, ColumnType::Json { .. }) && !self.to.is_postgres()
+    }
+
     fn refused(&self, column: &Column) -> Note {
         Note {
             code: Note::REFUSED,
             table: self.pair.target.clone(),
             what: format!(
-                "the table is not made: {} has no type for key column {} ({})",
+                "the table is not made: {} has no type that can be a key for column {:?} ({})",
                 self.to, column.name, column.sql_type
             ),
             fix: format!(
