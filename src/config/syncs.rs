@@ -76,10 +76,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let from = from(builder, &file, mode, &node_names);
     let on_stop = on_stop(builder, &file);
     let keep_conflicts = keep_conflicts(builder, &file);
-    let seed = seed(builder, &file.seed, &node_names, from.as_deref());
-    if seed == Some(Seed::Union) {
-        topology::refuse_union(builder, &file, mode);
-    }
+    let seed = seed(builder, &file, mode, (&node_names, from.as_deref()));
     let topology = topology::build(builder, &file, mode, from.as_deref(), &node_names);
     if let Some(topology) = &topology {
         topology::refuse_seeder(builder, &file.seed, seed.as_ref(), topology, &node_names);
@@ -330,13 +327,17 @@ pub(super) fn known_node(
 
 fn seed(
     builder: &mut Builder<'_>,
-    given: &Spanned<String>,
-    nodes: &[String],
-    from: Option<&str>,
+    file: &SyncFile,
+    mode: Option<Mode>,
+    (nodes, from): (&[String], Option<&str>),
 ) -> Option<Seed> {
+    let given = &file.seed;
     match given.get_ref().as_str() {
         "none" => return Some(Seed::None),
-        "union" => return Some(Seed::Union),
+        "union" => {
+            topology::refuse_union(builder, file, mode);
+            return Some(Seed::Union);
+        }
         _ => {}
     }
     let Some(name) = given.get_ref().strip_prefix("from:") else {

@@ -235,7 +235,7 @@ async fn a_table_that_joins_a_started_sync_is_to_be_copied(kind: Kind) {
     node.setup().await;
     let asked =
         format!("SELECT link, table_name, state, operator FROM tidelock.resync WHERE sync = '{sync}'");
-    let asked = node.rows(&asked).await;
+    let asked = node.db.rows(&asked).await;
     let wanted = ["there->here", "late", "asked", "setup"].map(|cell| Some(cell.to_owned()));
     assert_eq!(asked, [wanted.to_vec()]);
     // Once: a copy that is over is not asked for again.

@@ -53,6 +53,7 @@ impl Node {
             mode: Mode::Merge,
             tables: tables.iter().map(|name| TableId::new(schema, *name)).collect(),
             mapped: Vec::new(),
+            first_origin: 0,
             is_source: true,
             readers: 1,
             is_target: true,
