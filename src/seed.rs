@@ -107,7 +107,8 @@ async fn is_lost(link: &LinkSpec) -> Result<bool> {
         let is_it = |resync: &Resync| resync.table == *table && resync.state == ResyncState::Asked;
         asked.iter().any(is_it)
     };
-    Ok(link.target.tables.iter().all(is_asked))
+    let tables = &link.target.tables;
+    Ok(!tables.is_empty() && tables.iter().all(is_asked))
 }
 
 /// `unused`: links with a checkpoint that nothing has moved yet. `has_begun`: one of them, or another, was copied.
@@ -131,7 +132,7 @@ async fn with_copies(
         }
         // Before a way back is begun: rows that somebody then deletes to make room would be deleted at the seeder too.
         let ends = start.ends().await?;
-        start.refuse_rows(&ends).await?;
+        start.refuse_rows(&ends, |_| true).await?;
         empty.insert(start.link.target.name.clone());
     }
     // The ways back first: what users of the empty nodes write while those are filled is in the log already.
@@ -459,10 +460,12 @@ impl Start {
         }
     }
 
-    async fn refuse_rows(&self, ends: &Ends) -> Result<()> {
+    /// `is_meant`: by the source's name.
+    async fn refuse_rows(&self, ends: &Ends, is_meant: impl Fn(&TableId) -> bool) -> Result<()> {
         let spec = &self.link.target;
         let mut target = Node::connect(&spec.access, spec.engine).await?;
-        for table in &ends.target_tables {
+        let both = ends.source_tables.iter().zip(&ends.target_tables);
+        for (_, table) in both.filter(|(source, _)| is_meant(&source.table.id)) {
             if target.has_rows(&table.table.id).await? {
                 return Err(Error::definite(format!("copy from {}", self.link.source.name))
                     .node(&spec.name)

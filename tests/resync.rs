@@ -14,6 +14,9 @@ pairs! {
     a_run_that_ends_by_itself_waits_for_it => a_run_that_ends_by_itself_waits_for_it;
     a_new_table_joins => a_new_table_joins;
     a_lost_slot_is_made_up_for => a_lost_slot_is_made_up_for;
+    rows_that_a_filter_keeps_stay => rows_that_a_filter_keeps_stay;
+    differences_are_added_once => differences_are_added_once;
+    a_filled_table_does_not_join_unasked => a_filled_table_does_not_join_unasked;
     only_tables_of_started_links_are_copied => only_tables_of_started_links_are_copied;
 }
 
@@ -296,4 +299,110 @@ async fn a_lost_slot_is_made_up_for(pair: Pair) {
         assert_eq!(scene.b.count("item WHERE id BETWEEN 25 AND 39").await, 0);
         assert_eq!(scene.b.count("item WHERE id = 3000").await, 1);
     }
+}
+
+/// What left a filter that keeps it is no drift.
+async fn rows_that_a_filter_keeps_stay(pair: Pair) {
+    let mut scene = Scene::new("resync_kept", pair, Way::AToB, &[ITEM]).await;
+    let keep = "[sync.table.item]\nwhere = \"n >= 0\"\non_filter_exit = \"keep\"";
+    scene.configure("from:a", keep);
+    fill(&scene, Side::A).await;
+    scene.start().await;
+    scene
+        .exec(
+            Side::A,
+            "UPDATE item SET n = -1 WHERE id = 5; UPDATE item SET n = 9 WHERE id = 6",
+        )
+        .await;
+    scene.crossed().await;
+    scene.exec(Side::B, "DELETE FROM item WHERE id = 7").await;
+    resync(&scene, "item").await;
+    over(&mut scene).await;
+    scene.crossed().await;
+    for (what, count) in [("id = 5 AND n = 5", 1), ("id = 7", 1), ("id > 0 OR id = 0", 1000)] {
+        assert_eq!(
+            scene.b.count(&format!("item WHERE {what}")).await,
+            count,
+            "{what}"
+        );
+    }
+    scene.assert_no_conflicts().await;
+}
+
+/// A change that is in the image is read again, and added once.
+async fn differences_are_added_once(pair: Pair) {
+    let mut scene = Scene::new("resync_delta", pair, Way::Merge, &[ITEM]).await;
+    let delta = "arbiter = \"b\"\n[sync.table.item]\ncolumn.n = { on_conflict = \"delta\" }";
+    scene.configure("none", delta);
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(
+                side,
+                "INSERT INTO item VALUES (1, 'one', 10, NULL), (2, 'two', 0, NULL)",
+            )
+            .await;
+    }
+    scene.start().await;
+    // Somebody writes, so the image waits while the table is held.
+    let mut writer = scene.a.session().await;
+    writer.exec("BEGIN").await;
+    writer.exec("UPDATE item SET note = 'x' WHERE id = 2").await;
+    scene
+        .lock
+        .ok(&["resync", "item", "--from", "a", "--execute"])
+        .await;
+    let held = format!(
+        "tidelock.resync WHERE sync = '{}' AND state = 'copying'",
+        scene.sync
+    );
+    eventually(LIMIT, "the table is held", async || {
+        scene.b.count(&held).await == 1
+    })
+    .await;
+    scene
+        .exec(Side::A, "UPDATE item SET n = n + 5 WHERE id = 1")
+        .await;
+    writer.exec("COMMIT").await;
+    eventually(LIMIT, "the image is there", async || {
+        scene.b.count("item WHERE id = 1 AND n = 15").await == 1
+    })
+    .await;
+    scene
+        .exec(Side::B, "UPDATE item SET n = n + 3 WHERE id = 1")
+        .await;
+    over(&mut scene).await;
+    scene.wait_equal().await;
+    assert_eq!(scene.a.one("SELECT n FROM item WHERE id = 1").await, "18");
+}
+
+/// One way, rows of a table that joins are nobody's to take away unasked.
+async fn a_filled_table_does_not_join_unasked(pair: Pair) {
+    let mut scene = Scene::new("resync_filled", pair, Way::AToB, &[ITEM]).await;
+    scene.more_tables = vec!["late_*".to_owned()];
+    scene.configure("from:a", "");
+    scene.start().await;
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(
+                side,
+                "CREATE TABLE late_word (id int NOT NULL PRIMARY KEY, w varchar(40))",
+            )
+            .await;
+    }
+    scene.exec(Side::A, "INSERT INTO late_word VALUES (1, 'a')").await;
+    scene
+        .exec(Side::B, "INSERT INTO late_word VALUES (2, 'mine')")
+        .await;
+    scene.lock.ok(&["setup", "--execute"]).await;
+    let failed = format!(
+        "tidelock.resync WHERE sync = '{}' AND state = 'failed'",
+        scene.sync
+    );
+    eventually(LIMIT, "it is told", async || scene.b.count(&failed).await == 1).await;
+    let told = scene.lock.run(&["status"]).await.stdout;
+    assert!(told.contains("the target holds rows of it already"), "{told}");
+    assert_eq!(scene.b.count("late_word WHERE w = 'mine'").await, 1);
+    resync(&scene, "late_word").await;
+    over(&mut scene).await;
+    harness::wait_equal(&scene.a, &scene.b, "late_word", &["id"], &["w"], LIMIT).await;
 }

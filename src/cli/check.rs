@@ -179,7 +179,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         let mut findings = chosen.notes;
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
-        findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await?);
+        findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {

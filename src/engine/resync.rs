@@ -46,6 +46,10 @@ impl Target {
         on_target!(self, target => target.resync_copied(link, table, settle).await)
     }
 
+    pub async fn resync_stopped(&mut self, link: (&str, &str), table: &TableId) -> Result<()> {
+        on_target!(self, target => target.resync_stopped(link, table).await)
+    }
+
     pub async fn resync_level(&mut self, link: (&str, &str), table: &TableId) -> Result<()> {
         on_target!(self, target => target.resync_level(link, table).await)
     }

@@ -4,9 +4,10 @@
 //! are compared with a later image of the source (`seed::resync`), while the link carries the other tables on; then it is
 //! taken up from where it is held, as any held table is (`hold`). What is read then may be older than the rows: that is no
 //! drift. Nothing of the table is applied while it is copied, so nothing is overtaken.
-//! Refuses: beginning before a first copy has settled. Fails: as the link does; a copy that cannot go on is noted with its
+//! Refuses: to fill, one way, a table that joins and holds rows of its own; that a person has to ask for. Fails: as the link does; a copy that cannot go on is noted with its
 //! reason, and its table stays held.
 
+use super::hold::incomparable;
 use super::link::Link;
 use super::spec::LinkSpec;
 use crate::engine::Node;
@@ -15,15 +16,22 @@ use crate::model::operation::{HeldTable, Resync, ResyncState};
 use crate::model::schema::TableId;
 use crate::seed::resync::{self, Copy};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
+/// A link that lags, or waits for something, is not waited for longer than that.
+const NOTICED_MAX: Duration = Duration::from_secs(60);
+
+/// Who asks for tables that join: see the engines' `setup/steps`.
+const SETUP: &str = "setup";
+
 impl Link {
     /// What somebody wants copied anew and is not begun.
     pub(super) async fn asked(&self, node: &mut Node) -> Result<Vec<Resync>> {
-        let is_settled = self.applier.checkpoint().settle.is_none();
-        if !is_settled || self.phase.is_catching_up() {
+        if self.phase.is_catching_up() {
             return Ok(Vec::new());
         }
         let mut asked = node.resyncs(&self.spec.sync, Some(&self.spec.id)).await?;
@@ -32,11 +40,53 @@ impl Link {
         Ok(asked)
     }
 
-    /// Holds what is asked for. `true`: the link reads other tables now.
-    pub(super) async fn begin_asked(&mut self, [source, target]: &mut [Node; 2]) -> Result<bool> {
-        let asked = self.asked(target).await?;
+    /// Has the link come to where the log ended when it noticed? Before, what is only on its way would look like drift.
+    pub(super) async fn is_ripe(&mut self, node: &mut Node) -> Result<bool> {
+        if self.asked(node).await?.is_empty() {
+            return Ok(false);
+        }
+        let (goal, since) = match &self.noticed {
+            Some(noticed) => noticed,
+            None => {
+                let source = &self.spec.source;
+                let mut source = Node::connect(&source.access, source.engine).await?;
+                let end = source.barrier().await?;
+                source.close().await;
+                self.noticed.insert((end, Instant::now()))
+            }
+        };
+        let has_come = self.pending.position.covers(goal).map_err(incomparable)?;
+        self.is_ripe = has_come || since.elapsed() >= NOTICED_MAX;
+        Ok(self.is_ripe)
+    }
+
+    /// Holds what is asked for. `true`: the link reads other tables now. `is_ripe`: it has come far enough for tables that
+    /// it carries already; one that stopped comes no further.
+    pub(super) async fn begin_asked(
+        &mut self,
+        [source, target]: &mut [Node; 2],
+        is_ripe: bool,
+    ) -> Result<bool> {
+        let mut asked = self.asked(target).await?;
         if asked.is_empty() {
             return Ok(false);
+        }
+        let (spec, seq) = (&self.spec, self.applier.checkpoint().seq);
+        let stop = target.last_stop(&spec.sync, &spec.id).await?;
+        let is_all = asked.len() == spec.target.tables.len();
+        let has_stopped = stop.is_some_and(|stop| stop.seq == seq);
+        asked.retain(|resync| is_ripe || is_all || has_stopped || resync.operator == SETUP);
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        let mut filled: Vec<TableId> = Vec::new();
+        for resync in asked
+            .iter()
+            .filter(|resync| !self.spec.is_merge() && resync.operator == SETUP)
+        {
+            if target.has_rows(&resync.table).await? {
+                filled.push(resync.table.clone());
+            }
         }
         // The log up to here is in every image that follows, and may be from before the table was set up.
         let position = source.barrier().await?;
@@ -62,6 +112,13 @@ impl Link {
             tables.push((source.clone(), held));
         }
         self.applier.hold_anew(&tables).await?;
+        if !filled.is_empty() {
+            let why = "it joins, and the target holds rows of it already: empty it there, or let them go; then \
+                       `tidelock resync` makes it what the source has, and records each row that it deletes";
+            target
+                .resync_failed((&self.spec.sync, &self.spec.id), &filled, why)
+                .await?;
+        }
         Ok(true)
     }
 
@@ -81,17 +138,28 @@ impl Link {
         self.copying = Some(AbortOnDropHandle::new(tokio::spawn(resync::run(copy))));
     }
 
-    /// Is a table being copied, or copied and not taken up yet? A run that ends by itself waits for it.
-    pub(super) async fn is_copying(&mut self) -> Result<bool> {
-        if !self.holds_tables {
+    /// Has the copier ended and left something?
+    pub(super) async fn has_lost_copier(&self, node: &mut Node) -> Result<bool> {
+        if !self.copying.as_ref().is_some_and(AbortOnDropHandle::is_finished) {
             return Ok(false);
         }
+        let resyncs = node.resyncs(&self.spec.sync, Some(&self.spec.id)).await?;
+        Ok(resyncs.iter().any(|resync| resync.state == ResyncState::Copying))
+    }
+
+    /// Is a table being copied, or copied and not taken up yet? A run that ends by itself waits for it.
+    pub(super) async fn is_copying(&mut self) -> Result<bool> {
         let mut node = Node::connect(&self.spec.target.access, self.spec.target.engine).await?;
         let resyncs = node.resyncs(&self.spec.sync, Some(&self.spec.id)).await?;
         node.close().await;
-        let goes_on =
-            |resync: &Resync| matches!(resync.state, ResyncState::Copying | ResyncState::Copied { .. });
-        Ok(resyncs.iter().any(goes_on))
+        let tables = &self.spec.target.tables;
+        let goes_on = |resync: &Resync| match resync.state {
+            ResyncState::Asked | ResyncState::Copying | ResyncState::Copied { .. } => true,
+            ResyncState::Failed { .. } | ResyncState::Stopped => false,
+        };
+        Ok(resyncs
+            .iter()
+            .any(|resync| goes_on(resync) && tables.contains(&resync.table)))
     }
 }
 

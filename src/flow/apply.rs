@@ -144,14 +144,14 @@ impl Applier {
             .await
     }
 
-    /// Holds tables at this position, in a transaction of its own. Of those that were copied anew no more is said.
+    /// Holds tables at this position, in a transaction of its own; also those that were copied anew.
     pub(crate) async fn hold(&mut self, position: &Position, tables: &[HeldTable]) -> Result<()> {
         self.begin(position).await?;
         let link = (self.spec.sync.as_str(), self.spec.id.as_str());
         for held in tables {
             self.target.hold(&self.spec.sync, held).await?;
             if held.is_anew {
-                self.target.resync_level(link, &held.table).await?;
+                self.target.resync_stopped(link, &held.table).await?;
             }
         }
         self.commit().await.map(|_| ())

@@ -192,6 +192,7 @@ pub(super) async fn noted(node: &mut Node, spec: &LinkSpec, reached: &Position) 
         held.resumed = match &resync.state {
             ResyncState::Copied { settle } => covers(reached, settle)?,
             ResyncState::Asked | ResyncState::Copying | ResyncState::Failed { .. } => false,
+            ResyncState::Stopped => held.resumed,
         };
     }
     Ok(held)
@@ -395,7 +396,8 @@ impl Link {
             None => Node::connect(&self.spec.target.access, self.spec.target.engine).await?,
         };
         let is_resumed = self.holds_tables && resumed(&mut node, &self.spec, &self.pending.position).await?;
-        let is_wanted = is_resumed || !self.asked(&mut node).await?.is_empty();
+        let is_wanted =
+            is_resumed || self.is_ripe(&mut node).await? || self.has_lost_copier(&mut node).await?;
         self.looker = Some(node);
         Ok(is_wanted)
     }

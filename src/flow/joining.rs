@@ -68,7 +68,10 @@ impl Joining {
             Box::pin(ready(&now, &rings)).await.map(|_| now)
         };
         match now.await {
-            Ok(now) => now.mappings.len() > self.running.mappings.len(),
+            Ok(now) => {
+                let known = &self.running.nodes[0].tables;
+                now.nodes[0].tables.iter().any(|table| !known.contains(table))
+            }
             Err(error) => {
                 debug!(sync = %self.running.name, %error, "a table cannot join yet");
                 false

@@ -68,16 +68,19 @@ pub(super) async fn run(
     wish: &watch::Receiver<Option<Position>>,
 ) -> Result<()> {
     let mut described = Described::default();
+    let mut is_ripe = false;
     loop {
         let taken = presence.during(spec, Link::take_over(spec, pulse)).await;
         let (mut link, mut nodes) = taken.map_err(|error| error.in_sync(&spec.sync))?;
         link.goal.clone_from(&goal);
         link.wish = wish.clone();
-        let begun = presence.during(spec, link.begin_asked(&mut nodes)).await;
+        let begun = presence.during(spec, link.begin_asked(&mut nodes, is_ripe)).await;
         if begun.map_err(|error| error.in_sync(&spec.sync))? {
             continue;
         }
-        let next = match link.session(nodes, stop, presence, &mut described).await {
+        let outcome = link.session(nodes, stop, presence, &mut described).await;
+        is_ripe = link.is_ripe;
+        let next = match outcome {
             Ok(next) => next,
             Err(error) => {
                 // Whoever takes a table up has mended it: it is compared with what comes then.
@@ -177,6 +180,9 @@ pub(super) struct Link {
     pub(super) holds_tables: bool,
     /// Copies held tables anew, while this session lasts.
     pub(super) copying: Option<AbortOnDropHandle<()>>,
+    /// Where the log ended when it was noticed that tables are to be copied anew.
+    pub(super) noticed: Option<(Position, Instant)>,
+    pub(super) is_ripe: bool,
     /// By it the target is asked for wishes.
     pub(super) looker: Option<Node>,
     confirm: watch::Sender<Option<Position>>,
@@ -238,6 +244,8 @@ impl Link {
             applier,
             holds_tables: !held.is_empty(),
             copying: None,
+            noticed: None,
+            is_ripe: false,
             looker: None,
             confirm: watch::channel(None).0,
             goal: None,

@@ -128,16 +128,15 @@ impl Turn {
     }
 
     /// The links, and again from the beginning where a table joins.
-    async fn passes(&self, sync: &SyncSpec, mut ready: SyncSpec, view: &View) -> Result<()> {
-        while Box::pin(self.links(sync, ready, view)).await? == Passed::Joined {
-            ready = Box::pin(checked(sync, &self.rings)).await?;
-        }
+    async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+        let mut ready = Some(ready);
+        while Box::pin(self.links(sync, ready.take(), view)).await? == Passed::Joined {}
         Ok(())
     }
 
     /// First start, then the links and the watch over settings, until the links have ended. With `once`, again the links
     /// from where they left something for others: answers of our own, or at a hub whatever they applied.
-    async fn links(&self, declared: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Passed> {
+    async fn links(&self, declared: &SyncSpec, ready: Option<SyncSpec>, view: &View) -> Result<Passed> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
         let Some((sync, mut goals)) = self.first_start(declared, ready, view).await? else {
@@ -239,9 +238,13 @@ impl Turn {
 
     /// Brings the sync to where its links can start, and waits for databases that are away. A lease that may be over
     /// breaks it off; it begins again when the lease is certain. `None`: told to stop.
-    async fn first_start(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Option<Prepared>> {
+    async fn first_start(
+        &self,
+        sync: &SyncSpec,
+        mut ready: Option<SyncSpec>,
+        view: &View,
+    ) -> Result<Option<Prepared>> {
         let mut backoff = Backoff::new(self.once.then_some(sync.limits.once_wait));
-        let mut ready = Some(ready);
         loop {
             tokio::select! {
                 () = self.work.cancelled() => return Ok(None),

@@ -13,7 +13,7 @@ use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUM
 pub struct Recorded {
     pub nodes: Vec<Node>,
     pub tables: Vec<TableState>,
-    /// Syncs with a checkpoint here: their first copy has begun.
+    /// Syncs with a checkpoint here whose first copy is over.
     pub started: Vec<String>,
 }
 
@@ -60,6 +60,7 @@ impl Recorded {
     ) -> Option<Mismatch> {
         self.other_rank(scope, peers)
             .or_else(|| self.other_mode(scope))
+            .or_else(|| self.joins_beside(scope))
             .or_else(|| self.other_mapping(scope))
             .or_else(|| self.other_node(scope, identity, what))
     }
@@ -110,6 +111,19 @@ impl Recorded {
     /// Does the table join after the first start of the sync? Then its rows are copied by themselves.
     pub fn joins(&self, scope: &Scope, table: &TableId) -> bool {
         self.started.contains(&scope.sync) && self.table(&scope.sync, table).is_none()
+    }
+
+    /// Of a table that joins, rows of both sides must say whose they are.
+    fn joins_beside(&self, scope: &Scope) -> Option<Mismatch> {
+        let joins = |table: &&TableId| scope.mode == Mode::Merge && self.joins(scope, table);
+        let late = scope
+            .tables
+            .iter()
+            .filter(joins)
+            .find(|table| scope.mapped(table).beside)?;
+        let what = format!("table {late} joins the sync after its first start, with stamps = \"beside\"");
+        let undo = "leave that out, so that its rows carry their stamps; or give it a [[sync]] of its own";
+        Some(Mismatch::new(what, undo))
     }
 
     /// The origin of rows that were there before their table had stamps. Of a table that joins, both sides may hold rows.

@@ -165,6 +165,8 @@ pub enum ResyncState {
     Failed {
         why: String,
     },
+    /// It could not catch up, and waits as other held tables do.
+    Stopped,
 }
 
 impl ResyncState {
@@ -176,6 +178,7 @@ impl ResyncState {
             ("copied", Some(settle)) => Some(ResyncState::Copied {
                 settle: settle.parse().ok()?,
             }),
+            ("stopped", _) => Some(ResyncState::Stopped),
             ("failed", _) => Some(ResyncState::Failed {
                 why: failure.unwrap_or_default(),
             }),

@@ -67,7 +67,7 @@ pub(super) enum How {
 /// What the workers share.
 pub(super) struct Work {
     link: Arc<LinkSpec>,
-    start: Position,
+    pub(super) start: Position,
     tables: HashMap<TableId, Passing>,
     open: Mutex<VecDeque<Chunk>>,
     pulse: Arc<Pulse>,
@@ -159,11 +159,16 @@ impl Start {
         let (engine, options) = (self.link.source.engine, self.options(ends));
         let count = self.link.limits.copy_workers.min(open).max(1);
         let Some(noted) = noted else {
-            self.refuse_rows(ends).await?;
+            self.refuse_rows(ends, |_| true).await?;
             return Snapshot::open_all(engine, options, count).await;
         };
         flow::same_server(&self.link, &noted.checkpoint, &ends.identity)?;
         self.refuse_emptied(ends, noted).await?;
+        if self.uniting.is_none() {
+            // Tables that joined since are as empty as the others were.
+            let is_known = |table: &TableId| noted.chunks.iter().any(|chunk| chunk.table == *table);
+            self.refuse_rows(ends, |table| !is_known(table)).await?;
+        }
         let start = &noted.checkpoint.position;
         info!(link = %self.link.id, position = %start, "going on with the first copy");
         Snapshot::resume(engine, options, start, count).await
@@ -409,7 +414,15 @@ impl Work {
         let mut tries = 1;
         loop {
             let error = match self.attempt(reader, applier, chunk.clone()).await {
-                Ok(is_done) => return Ok(is_done),
+                Ok(Some(bytes)) => {
+                    // No row is locked any more.
+                    tokio::select! {
+                        () = self.stop.cancelled() => {}
+                        () = self.throttle.spend(bytes) => {}
+                    }
+                    return Ok(true);
+                }
+                Ok(None) => return Ok(false),
                 Err(Failed::Writing(error)) if error.class() == Class::Transient && tries < TRIES_MAX => {
                     error
                 }
@@ -434,7 +447,7 @@ impl Work {
         reader: &mut Snapshot,
         applier: &mut Applier,
         mut chunk: Chunk,
-    ) -> Result<bool, Failed> {
+    ) -> Result<Option<u64>, Failed> {
         let passing = self.passing(&chunk.table)?;
         applier.begin(&self.start).await?;
         let opened = reader.open_table(&passing.source, &chunk.range).await;
@@ -444,14 +457,13 @@ impl Work {
         while let Some(piece) = next {
             if self.stop.is_cancelled() {
                 applier.rollback().await?;
-                return Ok(false);
+                return Ok(None);
             }
             let count = piece.rows();
             let (copied, read) =
                 join(piece.write(applier, passing, first), Piece::read(reader, passing)).await;
             let copied = copied?;
             (first, next) = (first + count, read.map_err(Failed::Reading)?);
-            self.throttle.spend(copied.bytes).await;
             chunk.copied_rows += copied.rows;
             chunk.copied_bytes += copied.bytes;
         }
@@ -463,7 +475,7 @@ impl Work {
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
             conflicts = tally.conflicts, "chunk copied"
         );
-        Ok(true)
+        Ok(Some(chunk.copied_bytes))
     }
 }
 

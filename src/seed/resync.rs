@@ -7,7 +7,8 @@
 
 use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
 use super::preview::key_hash;
-use super::{ROWS_MAX, Start, later};
+use super::{Ends, ROWS_MAX, Start};
+use crate::access::SourceOptions;
 use crate::chunk::{Chunk, Range};
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
@@ -123,27 +124,20 @@ impl Copy {
         let work = Work::new(&link, from.clone(), tables, chunks, (&self.pulse, &self.stop));
         let work = Arc::new(work);
         let lanes = self.lanes(&mut start, readers.len()).await?;
-        let Some(mut readers) = work.all(readers, lanes, &self.identity).await? else {
+        let Some(readers) = work.all(readers, lanes, &self.identity).await? else {
             return Ok(false);
         };
-        let mut lane = self.applier(&mut start, from).await?;
-        if let Some(reader) = readers.first_mut().filter(|_| !link.is_merge()) {
-            let mut options = start.options(&ends);
-            options.access = link.target.access.clone();
-            options.tables.clone_from(&ends.target_tables);
-            let mut there = Snapshot::now(link.target.engine, options).await?;
-            for known in &ends.source_tables {
-                let passing = work.passing(&known.table.id)?;
-                self.beyond(&mut lane, (reader, &mut there), passing, from)
-                    .await?;
-            }
-        }
-        let mut settle = from.clone();
         for reader in readers {
-            if let Some(end) = reader.close().await? {
-                settle = later(settle, &end)?;
-            }
+            reader.close().await?;
         }
+        let mut lane = self.applier(&mut start, from).await?;
+        if !link.is_merge() {
+            self.all_beyond(&mut lane, &start, &ends, &work).await?;
+        }
+        // Something is behind it, so that the link comes there.
+        let mut node = Node::connect(&link.source.access, link.source.engine).await?;
+        let settle = node.barrier().await?;
+        node.close().await;
         lane.resync_copied(from, names, &settle).await?;
         info!(event = "resync_copied", link = %link.id, tables = names.len(), "tables are copied anew, and taken up next");
         Ok(true)
@@ -191,6 +185,28 @@ impl Copy {
             source_identity: self.identity.clone(),
         };
         Ok(Applier::new(target, link, checkpoint))
+    }
+
+    /// Of every table, by images that are later than its copy.
+    async fn all_beyond(&self, lane: &mut Applier, start: &Start, ends: &Ends, work: &Work) -> Result<()> {
+        let link = &start.link;
+        let options = start.options(ends);
+        let mut here = Snapshot::now(link.source.engine, options.clone()).await?;
+        let there = SourceOptions {
+            access: link.target.access.clone(),
+            tables: ends.target_tables.clone(),
+            ..options
+        };
+        let mut there = Snapshot::now(link.target.engine, there).await?;
+        for known in &ends.source_tables {
+            let passing = work.passing(&known.table.id)?;
+            // What left a filter that keeps it is meant to stay.
+            if !passing.plan.keeps() {
+                self.beyond(lane, (&mut here, &mut there), passing, &work.start)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what the target holds and the source does not, with a record of it. Keys are held against each other by

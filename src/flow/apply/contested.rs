@@ -258,9 +258,9 @@ impl Applier {
         Meeting {
             plan,
             // What the copy holds already is no conflict to be asked about: the greater stamp is the later one.
-            rules: self
-                .rules(plan)
-                .filter(|_| !self.is_overlap(contested) && !self.is_agreed(plan, contested)),
+            rules: self.rules(plan).filter(|_| {
+                !self.is_repeated() && !self.is_overlap(contested) && !self.is_agreed(plan, contested)
+            }),
             me: self.spec.target.rank,
             op: &contested.change.op,
             is_blended: contested.change.is_blended,

@@ -45,6 +45,12 @@ pub(super) struct Renewer {
     is_later: bool,
 }
 
+impl Renewer {
+    pub(super) fn is_later(&self) -> bool {
+        self.is_later
+    }
+}
+
 /// A change that could not be written, and what it is if that cannot be helped.
 pub(super) struct Stuck<'a> {
     pub(super) contested: Contested<'a>,

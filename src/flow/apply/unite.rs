@@ -151,6 +151,13 @@ impl Applier {
         }
     }
 
+    /// A table that is copied anew meets changes, and catches up with some, that it may hold already, and rows that were made
+    /// on each other look like two. Only the order of stamps is right whatever came first.
+    pub(super) fn is_repeated(&self) -> bool {
+        let catches_up = self.renewer.is_later() && !self.catching_up.is_empty();
+        self.uniting == Some(Uniting::Again) || catches_up
+    }
+
     /// Do both sides say the same, whichever stamp stands in the end? A tombstone says nothing that a rule is asked about.
     pub(super) fn is_agreed(&self, plan: &Plan, contested: &Contested<'_>) -> bool {
         self.uniting.is_some()

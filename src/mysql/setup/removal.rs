@@ -112,12 +112,16 @@ pub(super) async fn dropped_tables(
             Some(_) => tables_sql(conn, state, std::slice::from_ref(&there.id)).await?,
             None => Vec::new(),
         };
-        statements.push(format!(
-            "DELETE FROM tidelock.table_state WHERE schema_name = {} AND table_name = {} AND sync = {}",
-            quote_text(&there.id.schema),
-            quote_text(&there.id.name),
-            quote_text(&scope.sync)
-        ));
+        let resync = ["resync"];
+        let resync = resync.iter().filter(|_| state.versions.contains(&10));
+        for name in resync.chain(&["table_state"]) {
+            statements.push(format!(
+                "DELETE FROM tidelock.{name} WHERE schema_name = {} AND table_name = {} AND sync = {}",
+                quote_text(&there.id.schema),
+                quote_text(&there.id.name),
+                quote_text(&scope.sync)
+            ));
+        }
         let left = |sql| {
             Step::new(TABLE, "removal of what a table that left the sync still has", sql).table(&there.id)
         };

@@ -157,7 +157,7 @@ impl State {
                 fingerprint: cell(&row, 4)?,
             });
         }
-        let started = "SELECT DISTINCT sync FROM tidelock.checkpoint";
+        let started = "SELECT DISTINCT sync FROM tidelock.checkpoint WHERE lane = 0 AND seq >= 0";
         for row in rows(conn, started, &[]).await? {
             self.recorded.started.push(cell(&row, 0)?);
         }

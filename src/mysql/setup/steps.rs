@@ -240,7 +240,7 @@ fn table_state(
     let id = &catalog.table.id;
     if state.recorded.joins(scope, id) {
         let sql = format!(
-            "INSERT IGNORE INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
+            "REPLACE INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
              SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}",
             quote_text(&id.schema),
             quote_text(&id.name),

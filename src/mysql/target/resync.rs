@@ -17,9 +17,12 @@ const FORGET: &str = "DELETE FROM tidelock.chunk WHERE sync = :sync AND link = :
 const COPIED: &str = "UPDATE tidelock.resync SET state = 'copied', settle = :settle WHERE sync = :sync AND link = :link \
     AND schema_name = :schema AND table_name = :name AND state = 'copying'";
 
+const STOPPED: &str = "UPDATE tidelock.resync SET state = 'stopped' WHERE sync = :sync AND link = :link \
+    AND schema_name = :schema AND table_name = :name AND state IN ('copied', 'stopped')";
+
 const LEVEL: [&str; 2] = [
     "DELETE FROM tidelock.resync WHERE sync = :sync AND link = :link AND schema_name = :schema AND table_name = :name \
-     AND state = 'copied'",
+     AND state IN ('copied', 'stopped')",
     "DELETE FROM tidelock.out_of_sync WHERE sync = :sync AND link = :link AND schema_name = :schema \
      AND table_name = :name",
 ];
@@ -42,6 +45,14 @@ impl Target {
     /// In the open transaction: every row is there.
     pub async fn resync_copied(&mut self, link: (&str, &str), table: &TableId, settle: &str) -> Result<()> {
         self.resync_moved("end a new copy", link, table, COPIED, Some(settle))
+            .await
+    }
+
+    /// In the open transaction, which holds the table again: it could not catch up.
+    pub async fn resync_stopped(&mut self, (sync, link): (&str, &str), table: &TableId) -> Result<()> {
+        let (schema, name) = (&table.schema, &table.name);
+        let doing = "note that a table could not catch up";
+        self.chunk_statement(doing, STOPPED, params! { sync, link, schema, name })
             .await
     }
 

@@ -132,7 +132,9 @@ pub(super) fn dropped_tables(scope: &Scope, state: &State, steps: &mut Vec<Step>
         };
         let published = ["published"];
         let published = published.iter().filter(|_| state.version >= published::VERSION);
-        for name in published.chain(&["table_state"]) {
+        let resync = ["resync"];
+        let resync = resync.iter().filter(|_| state.versions.contains(&11));
+        for name in published.chain(resync).chain(&["table_state"]) {
             statements.push(format!(
                 "DELETE FROM tidelock.{name} WHERE schema_name = {} AND table_name = {} AND sync = {}",
                 literal(&there.id.schema),

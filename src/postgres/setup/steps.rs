@@ -298,7 +298,8 @@ fn table_state(
     if state.recorded.joins(scope, id) {
         let sql = format!(
             "INSERT INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
-             SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {} ON CONFLICT DO NOTHING",
+             SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}\n\
+             ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET state = 'asked', settle = NULL",
             literal(&id.schema),
             literal(&id.name),
             literal(&scope.sync),

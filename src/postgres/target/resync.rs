@@ -16,9 +16,12 @@ const FORGET: &str =
 const COPIED: &str = "UPDATE tidelock.resync SET state = 'copied', settle = $5 WHERE sync = $1 AND link = $2 \
     AND schema_name = $3 AND table_name = $4 AND state = 'copying' RETURNING 1";
 
+const STOPPED: &str = "UPDATE tidelock.resync SET state = 'stopped' WHERE sync = $1 AND link = $2 AND schema_name = $3 \
+    AND table_name = $4 AND state IN ('copied', 'stopped')";
+
 const LEVEL: [&str; 2] = [
     "DELETE FROM tidelock.resync WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4 \
-     AND state = 'copied'",
+     AND state IN ('copied', 'stopped')",
     "DELETE FROM tidelock.out_of_sync WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4",
 ];
 
@@ -41,6 +44,14 @@ impl Target {
     pub async fn resync_copied(&mut self, link: (&str, &str), table: &TableId, settle: &str) -> Result<()> {
         self.resync_moved("end a new copy", link, table, COPIED, Some(settle))
             .await
+    }
+
+    /// In the open transaction, which holds the table again: it could not catch up.
+    pub async fn resync_stopped(&mut self, (sync, link): (&str, &str), table: &TableId) -> Result<()> {
+        let doing = "note that a table could not catch up";
+        self.query(doing, STOPPED, &[&sync, &link, &table.schema, &table.name])
+            .await
+            .map(|_| ())
     }
 
     /// In the open transaction, which lets the table go: it is level, and nothing is known to be missing.
