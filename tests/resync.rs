@@ -10,14 +10,17 @@ use scenario::{ITEM, LIMIT, Pair, Scene, Side, WORD, Way, numbers};
 pairs! {
     a_copy_that_drifted_is_level_again => a_copy_that_drifted_is_level_again;
     what_a_merge_missed_is_found => what_a_merge_missed_is_found;
-    a_killed_resync_goes_on_under_load => a_killed_resync_goes_on_under_load;
     a_run_that_ends_by_itself_waits_for_it => a_run_that_ends_by_itself_waits_for_it;
     a_new_table_joins => a_new_table_joins;
-    a_lost_slot_is_made_up_for => a_lost_slot_is_made_up_for;
     rows_that_a_filter_keeps_stay => rows_that_a_filter_keeps_stay;
     differences_are_added_once => differences_are_added_once;
     a_filled_table_does_not_join_unasked => a_filled_table_does_not_join_unasked;
     only_tables_of_started_links_are_copied => only_tables_of_started_links_are_copied;
+}
+
+long_pairs! {
+    a_killed_resync_goes_on_under_load => a_killed_resync_goes_on_under_load;
+    a_lost_slot_is_made_up_for => a_lost_slot_is_made_up_for;
 }
 
 async fn fill(scene: &Scene, side: Side) {

@@ -91,6 +91,15 @@ impl Applier {
                 self.tally.noops += 1;
                 continue;
             }
+            if let Some(write) = self.dated_alike(plan, &contested) {
+                sorted.writes.push(Decided {
+                    write,
+                    contested,
+                    conflict: None,
+                    reason: Reason::Same,
+                });
+                continue;
+            }
             let decision = self.meeting(plan, &contested).decide();
             self.sort(plan, contested, decision, &mut sorted, conflicts)?;
         }

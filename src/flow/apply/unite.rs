@@ -115,6 +115,13 @@ impl Applier {
         })
     }
 
+    /// The same, where it is the very row that arrives, which has that version already.
+    pub(super) fn dated_alike(&self, plan: &Plan, contested: &Contested<'_>) -> Option<Write> {
+        let incoming = contested.change.op.incoming().map(|incoming| incoming.stamp());
+        let is_it = incoming == contested.local.row_stamp && self.is_agreed(plan, contested);
+        self.restamped(plan, contested).filter(|_| is_it)
+    }
+
     /// One way: deletes what stands here and nowhere else, with a record of it.
     pub(crate) async fn remove(&mut self, plan: &Plan, head: &Arc<Head>, keys: Vec<Key>) -> Result<()> {
         let locals = self.target.read(&plan.shape, &keys).await?;
