@@ -16,6 +16,10 @@ pairs! {
     rows_of_nobody_are_refused => rows_of_nobody_are_refused;
 }
 
+long_pairs! {
+    a_large_union_is_what_was_previewed => a_large_union_is_what_was_previewed;
+}
+
 /// 1 to 600 on A and 301 to 900 on B; of those on both, every tenth is not the same.
 async fn fill(scene: &Scene) {
     let numbers = numbers(1000);
@@ -220,17 +224,71 @@ async fn the_later_by_its_own_column_wins(pair: Pair) {
         );
         scene.lock.ok(&["setup", "--execute"]).await;
         assert_eq!(preview_of(&scene, "dated").await, counted, "{version}");
+        // Later than any of those rows.
+        scene
+            .exec(Side::A, "INSERT INTO dated VALUES (8, 8, NULL, NULL)")
+            .await;
+        scene.exec(Side::A, "DELETE FROM dated WHERE id = 3").await;
         scene.run().await;
         scene.streaming().await;
         scene.wait_equal().await;
         let values = scene.a.rows("SELECT n FROM dated ORDER BY id").await;
         let values: Vec<&str> = values.iter().map(|row| row[0].as_deref().unwrap()).collect();
-        assert_eq!(values, ["1", "2", "3", "4", "-5", "-6", "-7"], "{version}");
+        assert_eq!(values, ["1", "2", "4", "-5", "-6", "-7", "8"], "{version}");
         scene.exec(Side::A, "UPDATE dated SET n = n * 10").await;
         scene.wait_equal().await;
         // The row of A that won had come back by then.
         assert_eq!(scene.conflicts(Side::A).await.len(), 3, "{version}");
-        assert_eq!(scene.conflicts(Side::B).await.len(), 4, "{version}");
+        // With the row that was deleted.
+        assert_eq!(scene.conflicts(Side::B).await.len(), 5, "{version}");
+    }
+}
+
+const WIDE: Table = Table {
+    name: "wide",
+    body: "",
+    key: &["id"],
+    columns: &["name", "n"],
+};
+
+/// Must show: two datasets of 100,000 rows each, of which half are on both sides and a tenth of those differ; each side has
+/// a column of its own. What the preview counts is what comes of it.
+async fn a_large_union_is_what_was_previewed(pair: Pair) {
+    let mut scene = Scene::new("union_large", pair, Way::Merge, &[WIDE]).await;
+    let shared = "id int NOT NULL PRIMARY KEY, name varchar(60), n int NOT NULL";
+    for (side, own) in [(Side::A, "of_a varchar(20)"), (Side::B, "of_b int")] {
+        scene
+            .exec(side, &format!("CREATE TABLE wide ({shared}, {own})"))
+            .await;
+    }
+    let many = numbers(100_000);
+    let of_a = format!("INSERT INTO wide SELECT i, concat('name ', i), i, 'a' FROM {many}");
+    let of_b = format!(
+        "INSERT INTO wide SELECT i + 50000, concat('name ', i + 50000), \
+         CASE WHEN i < 50000 AND i % 10 = 0 THEN -i - 1 ELSE i + 50000 END, 7 FROM {many}"
+    );
+    scene.exec(Side::A, &of_a).await;
+    scene.exec(Side::B, &of_b).await;
+    scene.configure("union", "[sync.table.wide]\nskip = [\"of_a\", \"of_b\"]");
+    scene.lock.ok(&["setup", "--execute"]).await;
+    assert_eq!(
+        preview_of(&scene, "wide").await,
+        [50_000, 50_000, 45_000, 0, 0, 5_000]
+    );
+    scene.run().await;
+    scene.streaming().await;
+    scene.wait_equal().await;
+    assert_eq!(scene.a.count("wide").await, 150_000);
+    for side in [Side::A, Side::B] {
+        assert_eq!(scene.conflicts(side).await.len(), 5_000, "{side:?}");
+    }
+    // What only one side has is where it was, and nowhere else.
+    for (side, own) in [(Side::A, "of_a = 'a'"), (Side::B, "of_b = 7")] {
+        assert_eq!(
+            scene.db(side).count(&format!("wide WHERE {own}")).await,
+            100_000,
+            "{side:?}"
+        );
     }
 }
 

@@ -34,6 +34,18 @@ pub(super) struct Decided<'a> {
     pub(super) reason: Reason,
 }
 
+impl<'a> Decided<'a> {
+    /// Nothing is recorded of it.
+    fn quiet(write: Write, contested: Contested<'a>, reason: Reason) -> Self {
+        Decided {
+            write,
+            contested,
+            conflict: None,
+            reason,
+        }
+    }
+}
+
 /// What a round of decisions leaves to write.
 #[derive(Default)]
 struct Sorted<'a> {
@@ -92,12 +104,7 @@ impl Applier {
                 continue;
             }
             if let Some(write) = self.dated_alike(plan, &contested) {
-                sorted.writes.push(Decided {
-                    write,
-                    contested,
-                    conflict: None,
-                    reason: Reason::Same,
-                });
+                sorted.writes.push(Decided::quiet(write, contested, Reason::Same));
                 continue;
             }
             let decision = self.meeting(plan, &contested).decide();
@@ -142,14 +149,10 @@ impl Applier {
                     conflicts.push(self.record(plan, &contested, kind, Outcome::Kept, reason.text()));
                     self.note_bump(plan, &contested);
                 }
-                if let Some(write) = self.restamped(plan, &contested) {
-                    sorted.writes.push(Decided {
-                        write,
-                        contested,
-                        conflict: None,
-                        reason,
-                    });
-                }
+                let write = self.restamped(plan, &contested);
+                sorted
+                    .writes
+                    .extend(write.map(|write| Decided::quiet(write, contested, reason)));
             }
             Decision::Own {
                 own: own @ Own::Merge { .. },

@@ -84,10 +84,12 @@ impl Applier {
         Ok(Some(dated))
     }
 
-    /// The standing row, likewise; not where it is the very row that was read at the source.
+    /// The standing row, likewise; not where it is the very row that was read at the source, and not for a delete, which is of
+    /// after `setup` and has the first version too.
     pub(super) fn date(&self, plan: &Plan, change: &Planned, local: &mut Local) {
         let incoming = change.op.incoming().map(|incoming| incoming.stamp());
         if self.uniting == Some(Uniting::Sides)
+            && matches!(change.op, PlannedOp::Insert { .. })
             && incoming != local.row_stamp
             && let (Some(row), Some(stamp)) = (&local.row, local.row_stamp)
         {
