@@ -12,6 +12,8 @@
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
+#[path = "endtoend/processor.rs"]
+mod processor;
 #[path = "../tests/scenario/mod.rs"]
 mod scenario;
 
@@ -19,6 +21,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::Options;
+use processor::{TICKS, family, stat};
 use scenario::{NEW, Scene, Side, Table, Way};
 
 const ROW: Table = Table {
@@ -29,8 +32,6 @@ const ROW: Table = Table {
 };
 
 const PER_TRANSACTION: u64 = 10;
-/// Linux counts processor time in hundredths of a second.
-const TICKS: f64 = 100.0;
 const RATIO_MAX: f64 = 1.6;
 
 /// Seconds.
@@ -174,29 +175,7 @@ async fn arrived(scene: &Scene, rows: u64) {
     .await;
 }
 
-/// Fields of `/proc/PID/stat` behind the name in brackets.
-fn stat(process: &Path) -> Option<Vec<f64>> {
-    let text = std::fs::read_to_string(process.join("stat")).ok()?;
-    let fields = text.rsplit_once(')')?.1.split_whitespace();
-    Some(fields.map(|field| field.parse().unwrap_or(0.0)).collect())
-}
-
 fn processor(pid: u32) -> f64 {
     let fields = stat(Path::new(&format!("/proc/{pid}"))).unwrap();
     (fields[11] + fields[12]) / TICKS
-}
-
-/// A server with its children, those that have ended included.
-fn family(pid: u32) -> f64 {
-    let own = stat(Path::new(&format!("/proc/{pid}"))).unwrap();
-    let mut ticks: f64 = own[11..15].iter().sum();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(fields) = stat(&entry.path()) else {
-            continue;
-        };
-        if fields.len() > 12 && fields[1] == f64::from(pid) {
-            ticks += fields[11] + fields[12];
-        }
-    }
-    ticks / TICKS
 }

@@ -224,14 +224,8 @@ async fn only_tables_of_started_links_are_copied(pair: Pair) {
     assert!(run.stderr.contains("has no such table"), "{run:?}");
 }
 
-/// A table that is created and set up while the links run: its rows are copied, both sides', and its changes cross.
-async fn a_new_table_joins(pair: Pair) {
-    let mut scene = Scene::new("resync_joins", pair, Way::Merge, &[ITEM]).await;
-    scene.more_tables = vec!["late_*".to_owned()];
-    scene.configure("from:a", "");
-    fill(&scene, Side::A).await;
-    scene.start().await;
-    scene.wait_equal().await;
+/// What the pattern `late_*` matches once it is there.
+async fn create_late(scene: &Scene) {
     for side in [Side::A, Side::B] {
         scene
             .exec(
@@ -240,6 +234,17 @@ async fn a_new_table_joins(pair: Pair) {
             )
             .await;
     }
+}
+
+/// A table that is created and set up while the links run: its rows are copied, both sides', and its changes cross.
+async fn a_new_table_joins(pair: Pair) {
+    let mut scene = Scene::new("resync_joins", pair, Way::Merge, &[ITEM]).await;
+    scene.more_tables = vec!["late_*".to_owned()];
+    scene.configure("from:a", "");
+    fill(&scene, Side::A).await;
+    scene.start().await;
+    scene.wait_equal().await;
+    create_late(&scene).await;
     scene
         .exec(Side::A, "INSERT INTO late_word VALUES (1, 'a'), (2, 'both')")
         .await;
@@ -384,14 +389,7 @@ async fn a_filled_table_does_not_join_unasked(pair: Pair) {
     scene.more_tables = vec!["late_*".to_owned()];
     scene.configure("from:a", "");
     scene.start().await;
-    for side in [Side::A, Side::B] {
-        scene
-            .exec(
-                side,
-                "CREATE TABLE late_word (id int NOT NULL PRIMARY KEY, w varchar(40))",
-            )
-            .await;
-    }
+    create_late(&scene).await;
     scene.exec(Side::A, "INSERT INTO late_word VALUES (1, 'a')").await;
     scene
         .exec(Side::B, "INSERT INTO late_word VALUES (2, 'mine')")

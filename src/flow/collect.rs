@@ -4,8 +4,8 @@
 //! gets what it asks for. That a peer's log shows a marker past a bound is read where the marker's transaction left it,
 //! in the peer's checkpoint, because there the tables that are held meanwhile can be seen in the same look; the end
 //! of the peer's log is read after that.
-//! Refuses: tables that are held or have parked changes, anywhere in the sync. (There are no chunks in flight: links, and
-//! this, begin when the first copy is over.)
+//! Refuses: tables that are held, lack something, are copied anew or have parked changes, anywhere in the sync. (No chunk of
+//! a first copy is in flight: links, and this, begin when it is over.)
 //! Fails: never; what cannot be dropped stays, and `status` says what holds it.
 //!
 //! An idle pair comes to an end: what a generation waits for is wished for, and a link commits one idle checkpoint for

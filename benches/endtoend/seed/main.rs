@@ -13,14 +13,16 @@
 
 #[path = "../../../tests/harness/mod.rs"]
 mod harness;
+#[path = "../processor.rs"]
 mod processor;
 mod rivals;
+mod usage;
 
 use std::time::Instant;
 
 use harness::{Db, Kind, Options, Tidelock, private};
-use processor::Usage;
 use rivals::Rival;
+use usage::Usage;
 
 const TABLE: &str = "id int NOT NULL PRIMARY KEY, k int NOT NULL, c char(120) NOT NULL, pad char(60) NOT NULL, \
     note varchar(80) NOT NULL";
@@ -311,7 +313,7 @@ impl Bench {
         println!(
             "{pair:<26} {tool:<18} {seconds:>7.2} {:>9.0} {program:>9.2} {source:>9.2} {target:>9.2} {:>6}",
             self.rows as f64 / seconds,
-            processor::load()
+            usage::load()
         );
     }
 }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 const ROUNDS_MAX: usize = 16;
 
 /// Of rows from before Tidelock was enabled.
-const NOBODY: Rank = 0;
+pub(super) const NOBODY: Rank = 0;
 
 /// Only with this outcome are they of rows that were taken away: see [`Applier::withdraw`].
 const TAKEN_AWAY: ConflictKind = ConflictKind::MultipleUniqueConflicts;

@@ -6,6 +6,7 @@
 
 use super::Applier;
 use super::contested::{Contested, Decided, decided_write};
+use super::renew::NOBODY;
 use crate::error::{Error, Reason, Result};
 use crate::flow::decision::same_values;
 use crate::flow::spec::LinkSpec;
@@ -13,15 +14,12 @@ use crate::merge::Decision;
 use crate::model;
 use crate::model::change::Head;
 use crate::model::conflict::{Conflict, ConflictKind, Local};
-use crate::model::stamp::{Rank, Stamp};
+use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Key, Plan, Planned, PlannedOp, Write, WriteOp};
 use crate::version;
 use std::sync::Arc;
-
-/// Of rows from before Tidelock was enabled, in a sync that was not set up for this.
-const NOBODY: Rank = 0;
 
 /// Why rows may stand there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,7 @@
 //! Processor time of the tool that copies and of both servers, as Linux tells it.
 
+use crate::processor::{TICKS, family, stat};
 use std::path::Path;
-
-/// Linux counts processor time in hundredths of a second.
-const TICKS: f64 = 100.0;
 
 /// What had been used when a run began.
 pub(crate) struct Usage {
@@ -37,26 +35,4 @@ fn now([source, target]: [u32; 2]) -> [f64; 3] {
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or_default().to_owned()
-}
-
-/// Fields of `/proc/PID/stat` behind the name in brackets.
-fn stat(process: &Path) -> Option<Vec<f64>> {
-    let text = std::fs::read_to_string(process.join("stat")).ok()?;
-    let fields = text.rsplit_once(')')?.1.split_whitespace();
-    Some(fields.map(|field| field.parse().unwrap_or(0.0)).collect())
-}
-
-/// A server with its children, those that have ended included.
-fn family(pid: u32) -> f64 {
-    let own = stat(Path::new(&format!("/proc/{pid}"))).unwrap();
-    let mut ticks: f64 = own[11..15].iter().sum();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(fields) = stat(&entry.path()) else {
-            continue;
-        };
-        if fields.len() > 12 && fields[1] == f64::from(pid) {
-            ticks += fields[11] + fields[12];
-        }
-    }
-    ticks / TICKS
 }
