@@ -1,6 +1,8 @@
 //! `tidelock resync`: a table is copied anew while everything else goes on.
 #![allow(clippy::unwrap_used)]
 
+#[path = "resync/condition.rs"]
+mod condition;
 mod harness;
 mod scenario;
 
@@ -16,6 +18,12 @@ pairs! {
     differences_are_added_once => differences_are_added_once;
     a_filled_table_does_not_join_unasked => a_filled_table_does_not_join_unasked;
     only_tables_of_started_links_are_copied => only_tables_of_started_links_are_copied;
+    rows_of_a_condition_are_level_and_no_others => condition::rows_of_a_condition_are_level_and_no_others;
+    the_place_in_the_log_stays => condition::the_place_in_the_log_stays;
+    drift_of_others_is_told_in_the_catch_up => condition::drift_of_others_is_told_in_the_catch_up;
+    a_merge_makes_up_for_some_rows => condition::a_merge_makes_up_for_some_rows;
+    conditions_are_judged_before_they_are_asked => condition::conditions_are_judged_before_they_are_asked;
+    from_limits_the_direction => condition::from_limits_the_direction;
 }
 
 long_pairs! {

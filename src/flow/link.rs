@@ -4,6 +4,7 @@
 //! Grouping needs no timer: while one commit is in flight the reader collects; the next group is what has come.
 //! Fails: with the first error that trying the group again does not cure; `super::turn` decides what then.
 
+use super::anew::{asking, conditions};
 use super::apply::{Applier, Tally};
 use super::group::{Collector, Transaction, Unit};
 use super::hold::{self, Phase};
@@ -230,6 +231,10 @@ impl Link {
         hold::tell(spec, &phase, &held);
         info!(link = %spec.id, position = %phase.from, seq = checkpoint.seq, "streaming");
         pulse.streaming(&checkpoint.position, hold::summary(spec, &phase, &held));
+        let spec = &match phase.is_anew {
+            true => Arc::new(asking(LinkSpec::clone(spec), conditions(&held))?),
+            false => Arc::clone(spec),
+        };
         let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
         applier.load().await?;
         if phase.is_catching_up() {

@@ -490,8 +490,23 @@ pub(super) fn copied_head() -> Arc<Head> {
 impl Passing {
     /// What these rows are to the target. `first`: the ordinal of the first.
     pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
+        self.sorted(rows, first, |_| true).map(|(layers, _)| layers)
+    }
+
+    /// The same, and by itself what the condition of a new copy does not take at the source. Of what was deleted it tells
+    /// nothing.
+    pub(super) fn asked(&self, rows: Vec<Row>, first: u64) -> Result<(Layers, Layers)> {
+        self.sorted(rows, first, |row| self.plan.asks_for(row))
+    }
+
+    fn sorted(
+        &self,
+        rows: Vec<Row>,
+        first: u64,
+        is_asked: impl Fn(&Row) -> bool,
+    ) -> Result<(Layers, Layers)> {
         let (head, plan) = (copied_head(), &self.plan);
-        let mut layers = Layers::default();
+        let (mut layers, mut others) = (Layers::default(), Layers::default());
         for (ordinal, row) in (first..).zip(rows) {
             let address = Address {
                 head: Arc::clone(&head),
@@ -499,18 +514,20 @@ impl Passing {
             };
             match self.how {
                 How::Fill | How::Unite(_) if plan.takes(&row)? => {
-                    layers.push(plan, plan.copied(&row, &address)?)
+                    let found = if is_asked(&row) { &mut layers } else { &mut others };
+                    found.push(plan, plan.copied(&row, &address)?)
                 }
                 How::Fill | How::Unite(_) => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.
                 How::Bury | How::Delete(_) => {
                     if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
-                        layers.push(plan, plan.buried(&old, stamp, &address)?);
+                        let found = if plan.asks() { &mut others } else { &mut layers };
+                        found.push(plan, plan.buried(&old, stamp, &address)?);
                     }
                 }
             }
         }
-        Ok(layers)
+        Ok((layers, others))
     }
 }
