@@ -182,7 +182,10 @@ async fn look(link: &LinkSpec, place: usize, condition: Option<&str>) -> Result<
             .why(why)
             .hint(hint)
     };
-    let has_started = status.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.seq >= 0);
+    let has_started = status
+        .checkpoint
+        .as_ref()
+        .is_some_and(|checkpoint| checkpoint.seq >= 0);
     if !has_started {
         return Err(refused(
             "the link has not started, or its first copy is not over",

@@ -28,6 +28,7 @@ mod onward;
 pub(crate) mod planner;
 mod poll;
 mod presence;
+pub mod progress;
 pub mod pulse;
 mod reader;
 mod record;

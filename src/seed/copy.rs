@@ -15,7 +15,7 @@ use super::{COPY_PENDING, Ends, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Class, Error, Reason, Result, new_copy};
-use crate::flow::pulse::{Pulse, State, now_us};
+use crate::flow::pulse::{Copies, Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
@@ -27,7 +27,6 @@ use crate::plan::layer::Layers;
 use crate::plan::{Address, Plan};
 use futures_util::future::join;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -73,6 +72,7 @@ pub(super) struct Work {
     pulse: Arc<Pulse>,
     throttle: Throttle,
     stop: CancellationToken,
+    _shown: Copies,
 }
 
 /// A worker's end: its reader, when nothing was left to do.
@@ -146,7 +146,6 @@ impl Start {
         let (epoch, lanes) = self
             .note(&ends, &start, readers.len(), &planned, noted.is_none())
             .await?;
-        show(pulse, &chunks);
         let work = Arc::new(Work::new(&self.link, start, tables, chunks, (pulse, stop)));
         match work.all(readers, lanes, &ends.identity).await? {
             Some(readers) => self.end(&work, epoch, readers).await,
@@ -317,17 +316,6 @@ impl From<Error> for Failed {
     }
 }
 
-/// How much this process has to copy, for whoever watches.
-pub(super) fn show(pulse: &Pulse, chunks: &[Chunk]) {
-    let open = || chunks.iter().filter(|chunk| !chunk.is_done);
-    let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
-    let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
-    pulse.figures.copy_estimated.store(rows, Relaxed);
-    pulse.figures.copy_bytes_estimated.store(bytes, Relaxed);
-    let count = open().count() as u64;
-    pulse.figures.copy_chunks_open.store(count, Relaxed);
-}
-
 pub(super) fn open_of(chunks: &[Chunk]) -> usize {
     chunks.iter().filter(|chunk| !chunk.is_done).count()
 }
@@ -344,6 +332,7 @@ impl Work {
             link: Arc::clone(link),
             start,
             tables,
+            _shown: pulse.copies(&chunks),
             open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
             pulse: Arc::clone(pulse),
             throttle: Throttle::new(link.limits.copy_bytes_per_second),
@@ -449,6 +438,7 @@ impl Work {
         mut chunk: Chunk,
     ) -> Result<Option<u64>, Failed> {
         let passing = self.passing(&chunk.table)?;
+        self.pulse.chunk_begins(&chunk);
         applier.begin(&self.start).await?;
         let opened = reader.open_table(&passing.source, &chunk.range).await;
         opened.map_err(Failed::Reading)?;
@@ -469,8 +459,7 @@ impl Work {
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
-        self.pulse.copied(chunk.copied_rows, chunk.copied_bytes);
-        self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
+        self.pulse.chunk_done(&chunk);
         info!(
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
             conflicts = tally.conflicts, "chunk copied"

@@ -6,7 +6,7 @@
 //! that it takes on either side (`plan/compile/asked.rs`). Refuses: applying the log (see `flow::anew`).
 //! Fails: never to its caller: what passes is tried again, and what a person must see to is noted with the table.
 
-use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
+use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of};
 use super::preview::key_hash;
 use super::{Ends, ROWS_MAX, Start};
 use crate::access::SourceOptions;
@@ -124,7 +124,6 @@ impl Copy {
         let readers = Snapshot::beside(link.source.engine, options, from, count).await?;
         let mut lane = self.applier(&mut start, from).await?;
         lane.plan_chunks(from, &planned).await?;
-        show(&self.pulse, &chunks);
         let work = Work::new(&link, from.clone(), tables, chunks, (&self.pulse, &self.stop));
         let work = Arc::new(work);
         let lanes = self.lanes(&mut start, readers.len()).await?;

@@ -49,7 +49,10 @@ pub async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
     );
     scene.exec(target, &mark).await;
     let plan = scene.lock.ok(&["resync", "item", "--where", SMALL]).await;
-    assert!(plan.contains("where n < 100") && plan.contains("stays marked"), "{plan}");
+    assert!(
+        plan.contains("where n < 100") && plan.contains("stays marked"),
+        "{plan}"
+    );
     ask(&scene, "item", SMALL).await;
     // Rows that it does not look at, before and after the table is held: one at a time, so that some fall between.
     let under_way = format!("tidelock.resync WHERE sync = '{}'", scene.sync);
@@ -85,7 +88,11 @@ pub async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
     let gone = ("[9998]".to_owned(), "delete_origin_differs".to_owned());
     assert_eq!(kinds, [differed("[5]"), differed("[500]"), differed("[7]"), gone]);
     let marks = format!("tidelock.out_of_sync WHERE sync = '{}'", scene.sync);
-    assert_eq!(scene.db(target).count(&marks).await, 1, "some rows do not tell that a table is level");
+    assert_eq!(
+        scene.db(target).count(&marks).await,
+        1,
+        "some rows do not tell that a table is level"
+    );
     scene.lock.ok(&["resync", "item", "--execute"]).await;
     over(&mut scene).await;
     scene.wait_equal().await;
@@ -100,7 +107,9 @@ pub async fn the_place_in_the_log_stays(pair: Pair) {
     scene.start().await;
     scene.wait_equal().await;
     scene.stop().await;
-    scene.exec(source, "UPDATE item SET n = n + 10000 WHERE id > 900").await;
+    scene
+        .exec(source, "UPDATE item SET n = n + 10000 WHERE id > 900")
+        .await;
     ask(&scene, "item", SMALL).await;
     ask(&scene, "probe", "id < 0").await;
     let told = scene.lock.run(&["status"]).await.stdout;
@@ -121,7 +130,10 @@ pub async fn drift_of_others_is_told_in_the_catch_up(pair: Pair) {
     let drift = "INSERT INTO item VALUES (9000, 'mine', 5000, NULL)";
     scene.exec(target, drift).await;
     ask(&scene, "item", SMALL).await;
-    let held = format!("tidelock.resync WHERE sync = '{}' AND state <> 'asked'", scene.sync);
+    let held = format!(
+        "tidelock.resync WHERE sync = '{}' AND state <> 'asked'",
+        scene.sync
+    );
     let (db, mut rounds) = (scene.db(target), 0);
     eventually(LIMIT, "the table is held", async || db.count(&held).await == 1).await;
     // It is copied or catches up: what is written until then is read again, and later things by the stream as ever.
@@ -155,7 +167,9 @@ pub async fn a_merge_makes_up_for_some_rows(pair: Pair) {
         UPDATE item SET n = 1 WHERE id = 800; UPDATE item SET name = 'missed' WHERE id = 900; DELETE FROM item WHERE id = 700";
     scene.exec(Side::A, missed).await;
     lose(&scene).await;
-    scene.exec(Side::B, "UPDATE item SET n = 6, note = 'b' WHERE id = 6").await;
+    scene
+        .exec(Side::B, "UPDATE item SET n = 6, note = 'b' WHERE id = 6")
+        .await;
     scene.run().await;
     scene.crossed().await;
     ask(&scene, "item", SMALL).await;
@@ -171,13 +185,21 @@ pub async fn a_merge_makes_up_for_some_rows(pair: Pair) {
         ("id = 6 AND note = 'b'", 1),
     ];
     expect(&scene, Side::B, &level).await;
-    expect(&scene, Side::A, &[("id IN (20, 700)", 0), ("id = 6 AND note = 'b'", 1)]).await;
+    expect(
+        &scene,
+        Side::A,
+        &[("id IN (20, 700)", 0), ("id = 6 AND note = 'b'", 1)],
+    )
+    .await;
 }
 
 /// What cannot be judged, or would leave something undone, is told before anything is asked for.
 pub async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
     let mut scene = Scene::new("resync_judged", pair, Way::AToB, &[ITEM]).await;
-    scene.configure("from:a", "[sync.table.item]\nskip = [\"note\"]\ncolumn.name = { mask = true }");
+    scene.configure(
+        "from:a",
+        "[sync.table.item]\nskip = [\"note\"]\ncolumn.name = { mask = true }",
+    );
     scene.start().await;
     for (condition, wanted) in [
         ("n << 5", "--where:1:"),
@@ -189,16 +211,25 @@ pub async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
     ] {
         let run = scene.lock.run(&["resync", "item", "--where", condition]).await;
         assert_eq!(run.code, 1, "{condition}: {run:?}");
-        assert!(run.stderr.contains(wanted) && run.stderr.contains('^'), "{condition}: {run:?}");
+        assert!(
+            run.stderr.contains(wanted) && run.stderr.contains('^'),
+            "{condition}: {run:?}"
+        );
     }
     let run = scene.lock.run(&["resync", "--all", "--where", "n = 1"]).await;
     assert_eq!(run.code, 2, "{run:?}");
     scene.stop().await;
     // Nobody runs it, so the first stays asked for.
     scene.lock.ok(&["resync", "item", "--execute"]).await;
-    let run = scene.lock.run(&["resync", "item", "--where", "n = 1", "--execute"]).await;
+    let run = scene
+        .lock
+        .run(&["resync", "item", "--where", "n = 1", "--execute"])
+        .await;
     assert_eq!(run.code, 5, "{run:?}");
-    assert!(run.stderr.contains("a new copy of all its rows is asked for"), "{run:?}");
+    assert!(
+        run.stderr.contains("a new copy of all its rows is asked for"),
+        "{run:?}"
+    );
 }
 
 /// `--from` limits the direction; what the plan says makes rows win does so.
@@ -231,7 +262,10 @@ pub async fn from_limits_the_direction(pair: Pair) {
     let greatest: i64 = scene.b.one(&format!("SELECT max({asks}")).await.parse().unwrap();
     let raise = raise.replace("N + 1", &format!("{}", greatest + 1));
     scene
-        .exec(Side::A, &format!("UPDATE item SET n = -9 WHERE id = 3; {raise} WHERE id = 3"))
+        .exec(
+            Side::A,
+            &format!("UPDATE item SET n = -9 WHERE id = 3; {raise} WHERE id = 3"),
+        )
         .await;
     scene.wait_equal().await;
     expect(&scene, Side::B, &[("id = 3 AND n = -9", 1)]).await;
