@@ -16,7 +16,7 @@ use crate::error::{Error, Reason, Result};
 use crate::flow::anew::{self, asking};
 use crate::flow::pulse::Pulse;
 use crate::flow::spec::LinkSpec;
-use crate::flow::{Applier, Uniting};
+use crate::flow::{self, Applier, Uniting};
 use crate::model::operation::HeldTable;
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -137,6 +137,8 @@ impl Copy {
         if !link.is_merge() {
             self.all_beyond(&mut lane, &start, &ends, &work).await?;
         }
+        // What was copied no sequence has counted.
+        flow::raise_counters(&link.sync, &link.target, &link.split_there()).await?;
         // Something is behind it, so that the link comes there.
         let mut node = Node::connect(&link.source.access, link.source.engine).await?;
         let settle = node.barrier().await?;

@@ -86,7 +86,7 @@ pub async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
     kinds.sort();
     let differed = |key: &str| (key.to_owned(), "insert_exists".to_owned());
     let gone = ("[9998]".to_owned(), "delete_origin_differs".to_owned());
-    assert_eq!(kinds, [differed("[5]"), differed("[500]"), differed("[7]"), gone]);
+    assert_eq!(kinds, [differed("[500]"), differed("[5]"), differed("[7]"), gone]);
     let marks = format!("tidelock.out_of_sync WHERE sync = '{}'", scene.sync);
     assert_eq!(
         scene.db(target).count(&marks).await,
