@@ -220,9 +220,15 @@ impl Target {
         on_target!(self, target => target.without_parent(key, child, keys).await)
     }
 
-    /// How many rows of the table have no parent by this key, at most so many, and the statement that shows them.
-    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
-        on_target!(self, target => target.orphans(key, child, most).await)
+    /// How many rows of the child table have no parent by this key, at most so many, and the statement that shows them.
+    /// `end`: either table of it.
+    pub async fn orphans(&mut self, key: &ForeignKey, end: &Shape, most: u64) -> Result<(u64, String)> {
+        on_target!(self, target => target.orphans(key, end, most).await)
+    }
+
+    /// Tables that any link of the sync holds here.
+    pub async fn held_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
+        on_target!(self, target => target.held_tables(sync).await)
     }
 
     pub async fn with_children(

@@ -81,6 +81,8 @@ pub(crate) struct Applier {
     hoping: HashSet<ParkedKey>,
     /// Names of the key's columns, of the tables that foreign keys refer to.
     parent_keys: HashMap<TableId, Vec<String>>,
+    /// Of what waits, something cannot be tried as yet.
+    leaves: bool,
     /// What waits may go on after the last group; something was noted for the link back.
     is_due: bool,
     has_noted: bool,
@@ -104,6 +106,7 @@ impl Applier {
             trying: HashSet::default(),
             hoping: HashSet::default(),
             parent_keys: HashMap::default(),
+            leaves: false,
             is_due: false,
             has_noted: false,
         }
@@ -169,6 +172,13 @@ impl Applier {
                 self.target.forget_chunks(link, source).await?;
             }
         }
+        // What waits of a whole table the copy decides, and what of it still cannot be written waits anew.
+        for (_, held) in tables.iter().filter(|(_, held)| held.condition.is_none()) {
+            for at in self.waiting.of_table(&held.table) {
+                self.end(at, "the table is copied anew");
+            }
+        }
+        self.write_waits(&[]).await?;
         self.commit().await.map(|_| ())
     }
 

@@ -112,11 +112,17 @@ impl Phase {
         tables.cloned().collect()
     }
 
-    /// Held tables that it does not read.
-    pub(super) fn without(&self, names: &[TableId], held: &[HeldTable]) -> Vec<TableId> {
-        let read = self.names(names);
-        let tables = held.iter().map(|held| &held.table);
-        tables.filter(|table| !read.contains(table)).cloned().collect()
+    /// Tables whose rows are of another time than those that it applies.
+    pub(super) fn apart(&self, names: &[TableId], held: &[HeldTable]) -> Vec<TableId> {
+        let (read, held) = (self.names(names), held.iter().map(|held| &held.table));
+        let all: Vec<&TableId> = match self.is_catching_up() {
+            true => names.iter().collect(),
+            false => held.collect(),
+        };
+        all.into_iter()
+            .filter(|table| !read.contains(table))
+            .cloned()
+            .collect()
     }
 
     pub(super) fn is_catching_up(&self) -> bool {

@@ -228,7 +228,7 @@ impl Link {
         };
         let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
         applier.load().await?;
-        applier.lacks(phase.without(&spec.target.tables, &held));
+        applier.stands_apart_from(phase.apart(&spec.target.tables, &held));
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }
@@ -310,6 +310,9 @@ impl Link {
             // `run --once` does not come round again.
             let has_rested = self.tried.elapsed() >= DUE_AFTER || self.goal.is_some();
             if self.applier.is_due() && has_rested && !self.phase.is_catching_up() {
+                self.try_again(planner).await?;
+            }
+            while self.goal.is_some() && !self.phase.is_catching_up() && self.applier.is_restless() {
                 self.try_again(planner).await?;
             }
             if let Some(next) = self.is_done().await? {

@@ -274,17 +274,17 @@ pub fn without_parent(key: &ForeignKey, child: &Shape) -> String {
     )
 }
 
-/// The rows whose foreign key finds no parent.
-pub fn orphans(key: &ForeignKey, child: &Shape) -> String {
+/// What of the child table's rows whose foreign key finds no parent. `end`: either table of it.
+pub fn orphans(what: &str, key: &ForeignKey, end: &Shape) -> String {
     let set = key
         .columns
         .iter()
         .map(|name| format!("t.{} IS NOT NULL AND ", quote(name)));
     format!(
-        "SELECT * FROM {} AS t WHERE {}NOT EXISTS ({})",
-        table(&child.table.id),
+        "SELECT {what} FROM {} AS t WHERE {}NOT EXISTS ({})",
+        table(&key.child),
         set.collect::<String>(),
-        parent_of(key, child),
+        parent_of(key, end),
     )
 }
 

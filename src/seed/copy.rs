@@ -248,7 +248,9 @@ impl Start {
             let Some(passing) = tables.get(id).filter(|_| !known.contains(id)) else {
                 continue;
             };
-            let bounds = match chunk::is_ordered(engine, &passing.source) {
+            let is_whole = matches!(passing.how, How::Delete(_))
+                && queue::is_circular(&passing.plan.shape.table.id, &ends.foreign_keys);
+            let bounds = match !is_whole && chunk::is_ordered(engine, &passing.source) {
                 true => {
                     let rows = chunk::rows(size, self.link.limits.chunk_rows_max);
                     node.bounds(&passing.catalog, rows).await?
@@ -307,7 +309,7 @@ impl Start {
             ..pending
         };
         let mut applier = Applier::new(target, Arc::clone(link), pending);
-        work.tell_orphans(&mut applier).await?;
+        work.tell_orphans(&mut applier).await;
         applier.begin(start).await?;
         let mut settle: Option<Position> = None;
         for reader in readers {
@@ -444,26 +446,26 @@ impl Work {
     }
 
     /// Rows that came may refer to rows that did not. They are left, and told: their parents may be on their way, or be
-    /// missing at the source too.
-    pub(super) async fn tell_orphans(&self, applier: &mut Applier) -> Result<()> {
-        let copied = self
-            .tables
-            .values()
-            .filter(|passing| matches!(passing.how, How::Unite(_)));
-        for shape in copied.map(|passing| &passing.plan.shape) {
-            let keys = self.foreign_keys.iter();
-            for key in keys.filter(|key| key.child == shape.table.id) {
-                let (rows, shown) = applier.orphans(key, shape, ORPHANS_MAX).await?;
-                if rows > 0 {
-                    warn!(
-                        event = "copied_without_parent", link = %self.link.id, table = %key.child, foreign_key = %key.name,
-                        rows, "rows stand without the row of {} that they refer to: if it does not come with the next \
-                        changes, and the source has it, copy that table anew too; {shown}", key.parent
-                    );
-                }
+    /// missing at the source too. Not being able to look is no reason to copy again.
+    pub(super) async fn tell_orphans(&self, applier: &mut Applier) {
+        for key in &self.foreign_keys {
+            let mut copied = self.tables.values().map(|passing| &passing.plan.shape);
+            let Some(end) = copied.find(|shape| [&key.child, &key.parent].contains(&&shape.table.id)) else {
+                continue;
+            };
+            match applier.orphans(key, end, ORPHANS_MAX).await {
+                Ok((0, _)) => {}
+                Ok((rows, shown)) => warn!(
+                    event = "copied_without_parent", link = %self.link.id, table = %key.child, foreign_key = %key.name, rows,
+                    "rows stand without the row of {} that they refer to: if it does not come with the next changes, and the \
+                     source has it, copy that table anew too; {shown}", key.parent
+                ),
+                Err(error) => warn!(
+                    link = %self.link.id, table = %key.child, foreign_key = %key.name, %error,
+                    "whether rows stand without what they refer to was not looked at"
+                ),
             }
         }
-        Ok(())
     }
 
     /// May rows be there that refer to others?

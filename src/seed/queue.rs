@@ -83,6 +83,25 @@ impl State {
     }
 }
 
+/// Does the table refer to itself, directly or through others? Then its tombstones are one chunk: a parent's and its
+/// children's could be in two.
+pub(super) fn is_circular(table: &TableId, keys: &[ForeignKey]) -> bool {
+    let mut reached = vec![table];
+    let mut next = 0;
+    while let Some(parent) = reached.get(next).copied() {
+        for key in keys.iter().filter(|key| key.parent == *parent) {
+            if key.child == *table {
+                return true;
+            }
+            if !reached.contains(&&key.child) {
+                reached.push(&key.child);
+            }
+        }
+        next += 1;
+    }
+    false
+}
+
 /// The stage of a table's tombstones: above those of the tables that refer to it. Tables that refer to each other in a
 /// circle have no order.
 pub(super) fn stage(table: &TableId, keys: &[ForeignKey]) -> usize {
@@ -132,6 +151,9 @@ mod tests {
         assert_eq!((stage("orders"), stage("article")), (2, 2));
         assert_eq!(stage("customer"), 3);
         assert!(stage("left") > 1 && stage("right") > 1);
+        let circular = |name: &str| is_circular(&TableId::new("s", name), &keys);
+        assert!(circular("customer") && circular("left"));
+        assert!(!circular("orders") && !circular("line") && !circular("alone"));
     }
 
     #[tokio::test]

@@ -138,7 +138,7 @@ impl Copy {
         if !link.is_merge() {
             self.all_beyond(&mut lane, &start, &ends, &work).await?;
         }
-        work.tell_orphans(&mut lane).await?;
+        work.tell_orphans(&mut lane).await;
         // What was copied no sequence has counted.
         flow::raise_counters(&link.sync, &link.target, &link.split_there()).await?;
         // Something is behind it, so that the link comes there.

@@ -8,6 +8,7 @@
 use super::bases::{before_of, is_blended};
 use super::contested::tradable;
 use super::parking::{ABOVE_HERE, is_settled_here, park_key, row_of};
+use super::waiting::Waiting;
 use super::{Applier, Tally};
 use crate::error::{Error, Result};
 use crate::flow::planner::Planner;
@@ -21,6 +22,7 @@ use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
 use crate::plan::{Address, Author, Key, Plan, Planned, PlannedOp, Write, WriteOp, Written};
 use foldhash::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Tried at once, and what their cells may take.
@@ -63,10 +65,12 @@ impl Applier {
         planner: &mut Planner,
     ) -> Result<Option<Tally>> {
         self.is_due = false;
-        let keys = self.waiting.next(ROWS_MAX, BYTES_MAX);
+        let mut keys = self.waiting.next(ROWS_MAX, BYTES_MAX);
+        self.leave_behind(&mut keys).await?;
         if keys.is_empty() {
             return Ok(None);
         }
+        let count = keys.len();
         let (sync, link) = (self.spec.sync.clone(), self.spec.id.clone());
         let mut parked = self.target.parked_rows(&sync, &link, &keys).await?;
         // A person's decision takes up what it decides, where columns are merged.
@@ -88,7 +92,35 @@ impl Applier {
         }
         let tried = self.try_sets(position, &sets).await;
         self.trying.clear();
+        match &tried {
+            Ok(None) => self.waiting.rested(count),
+            Ok(Some(_)) => self.waiting.stirred(),
+            Err(_) => self.leaves = true,
+        }
         tried
+    }
+
+    /// Is there something whose turn has not come since anything changed? Deletes that cannot go do not count.
+    pub(crate) fn is_restless(&self) -> bool {
+        !self.leaves && !self.waiting.is_at_rest()
+    }
+
+    /// Without deletes of rows to which such rows may refer as are only not deleted yet.
+    async fn leave_behind(&mut self, keys: &mut Vec<ParkedKey>) -> Result<()> {
+        let is_delete =
+            |waiting: &Waiting, at: &ParkedKey| waiting.get(at).is_some_and(|entry| entry.is_delete);
+        let deletes = keys.iter().filter(|at| is_delete(&self.waiting, at));
+        let tables: BTreeSet<TableId> = deletes.map(|at| at.table.clone()).collect();
+        self.leaves = false;
+        for table in tables {
+            if self.is_behind(&table).await? {
+                keys.retain(|at| at.table != table || !is_delete(&self.waiting, at));
+                self.leaves = true;
+                // They have not had their turn.
+                self.waiting.stirred();
+            }
+        }
+        Ok(())
     }
 
     /// Parents that wait of those that are tried, without those that are tried too.
@@ -157,7 +189,7 @@ impl Applier {
     async fn try_set(&mut self, set: &Set) -> Result<()> {
         let plan = &set.plan;
         let mut conflicts = Vec::new();
-        let mut again = Vec::new();
+        let (mut again, mut deletes) = (Vec::new(), Vec::new());
         for change in &set.changes {
             if matches!(change.op, PlannedOp::Refused { .. }) {
                 continue;
@@ -165,14 +197,13 @@ impl Applier {
             let is_delete = matches!(change.op, PlannedOp::Delete { .. });
             let is_orphan = self.foreign.orphan(&park_key(plan, change)).is_some();
             if is_delete && is_orphan {
-                let left = self
-                    .keep_parents(plan, vec![change.clone()], &mut conflicts)
-                    .await?;
-                again.extend(left);
+                deletes.push(change);
             } else if !self.must_wait(plan, change, &mut conflicts)? {
                 again.push(change.clone());
             }
         }
+        let deletes = self.keep_parents(plan, deletes, &mut conflicts).await?;
+        again.extend(deletes.into_iter().cloned());
         let rest = again.iter().collect();
         self.settle_contested(plan, rest, &mut conflicts).await?;
         self.conclude(plan, &again, "it was tried again, and its cause was gone");
@@ -349,9 +380,16 @@ pub(super) fn planned_of(plan: &Plan, parked: &Parked, source: u16) -> Result<Op
         rank: parked.stamp.map_or(source, |stamp| stamp.origin),
         own: false,
     };
-    let mut planned = Vec::new();
-    plan.change(&change, author, &address, &mut planned)?;
-    let Some(mut change) = planned.pop() else {
+    let planned = match (&change.op, parked.stamp) {
+        // That it passes was decided when it came; what is kept of it need not have the cells that tell.
+        (Op::Delete { old }, Some(stamp)) => Some(plan.buried(old, stamp, &address)?),
+        _ => {
+            let mut planned = Vec::new();
+            plan.change(&change, author, &address, &mut planned)?;
+            planned.pop()
+        }
+    };
+    let Some(mut change) = planned else {
         return Ok(None);
     };
     match &mut change.op {

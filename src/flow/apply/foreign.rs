@@ -13,7 +13,7 @@ use super::contested::{Answered, Contested};
 use super::parking::park_key;
 use crate::error::{Error, Result};
 use crate::merge::Own;
-use crate::model::conflict::{Conflict, ConflictKind, Reason};
+use crate::model::conflict::{Conflict, ConflictKind, Local, Reason};
 use crate::model::parked::{ParkKind, ParkedKey};
 use crate::model::schema::{ForeignKey, Table, TableId};
 use crate::model::value::{Row, Value};
@@ -42,10 +42,12 @@ pub(super) struct Foreign {
     revived: Vec<(TableId, Key)>,
     /// Cells that rows had and have no more, to which foreign keys refer that are to other columns than the key's.
     gone: Vec<Gone>,
-    /// Tables whose rows here are older than the others'.
-    held: Vec<TableId>,
+    /// Tables whose rows here are of another time than those that are applied.
+    apart: Vec<TableId>,
     /// What waits when the group is applied again, and why.
     orphans: HashMap<ParkedKey, String>,
+    /// The same of a large transaction, until it is applied.
+    recalled: HashMap<ParkedKey, String>,
 }
 
 #[derive(Debug)]
@@ -82,11 +84,12 @@ struct Look {
 
 impl Foreign {
     pub(super) fn concerns(&self, table: &TableId) -> bool {
-        self.orphans.keys().any(|at| at.table == *table)
+        let mut orphans = self.orphans.keys().chain(self.recalled.keys());
+        orphans.any(|at| at.table == *table)
     }
 
     pub(super) fn orphan(&self, at: &ParkedKey) -> Option<&String> {
-        self.orphans.get(at)
+        self.orphans.get(at).or_else(|| self.recalled.get(at))
     }
 
     /// The transaction begins, anew or for the first time: what is to wait in it stays known.
@@ -121,9 +124,20 @@ impl Foreign {
         new.cloned().collect()
     }
 
-    /// May rows that refer to the table be gone, and only their deletes not have come?
-    fn is_behind(&self, parent: &TableId) -> bool {
-        self.children(parent).any(|child| self.held.contains(child))
+    /// Tables of which rows refer to rows of this one, directly or not.
+    fn family(&self, parent: &TableId) -> Vec<TableId> {
+        let mut found: Vec<TableId> = self.children(parent).cloned().collect();
+        let mut next = 0;
+        while let Some(table) = found.get(next).cloned() {
+            let more: Vec<TableId> = self
+                .children(&table)
+                .filter(|child| !found.contains(child))
+                .cloned()
+                .collect();
+            found.extend(more);
+            next += 1;
+        }
+        found
     }
 
     fn is_outdated(&self) -> bool {
@@ -152,9 +166,31 @@ impl Applier {
         Ok(())
     }
 
-    /// These tables are held: what refers to other tables' rows may do so no more at the source.
-    pub(crate) fn lacks(&mut self, held: Vec<TableId>) {
-        self.foreign.held = held;
+    /// These tables are held, or the others are: what refers to their rows is not looked at, because they are of another
+    /// time here. They come, or go, when both are of one.
+    pub(crate) fn stands_apart_from(&mut self, tables: Vec<TableId>) {
+        self.foreign.apart = tables;
+    }
+
+    /// May rows that refer to rows of the table be gone at the source, and only their deletes not have come here? Their
+    /// table is held by a link or copied.
+    pub(super) async fn is_behind(&mut self, parent: &TableId) -> Result<bool> {
+        let family = self.foreign.family(parent);
+        if family.is_empty() {
+            return Ok(false);
+        }
+        let held = self.target.held_tables(&self.spec.sync).await?;
+        Ok(family
+            .iter()
+            .any(|table| held.contains(table) && !self.catching_up.contains(table)))
+    }
+
+    /// Does what refers to rows of the table surely refer to them still? Not while a delete waits there that has not had
+    /// its turn.
+    async fn is_certain(&mut self, parent: &TableId) -> Result<bool> {
+        let family = self.foreign.family(parent);
+        let waits = !self.waiting.is_at_rest() && family.iter().any(|table| self.waiting.deletes(table));
+        Ok(self.uniting.is_none() && !waits && !self.is_behind(parent).await?)
     }
 
     pub(super) fn has_waiting_parent(&self, child: &TableId) -> bool {
@@ -272,6 +308,36 @@ impl Applier {
         }
     }
 
+    /// A row was taken away that no change tells of.
+    pub(super) fn went(&mut self, plan: &Plan, key: &Key, local: &Local) {
+        let table = &plan.shape.table;
+        let gone = self
+            .foreign
+            .keys
+            .iter()
+            .enumerate()
+            .filter_map(|(foreign_key, of)| {
+                let cell = |place: &usize| {
+                    let cell = local.row.as_ref()?.get(*place).cloned();
+                    cell.filter(|cell| !cell.is_null())
+                };
+                let places = (of.parent == table.id).then(|| places(of, table))??;
+                let cells = places.iter().map(cell).collect::<Option<Vec<Value>>>()?;
+                let cells = (!is_to_key(of, table)).then(|| cells.into_boxed_slice());
+                let row = Looked {
+                    key: key.clone(),
+                    cells,
+                };
+                Some(Gone {
+                    table: table.id.clone(),
+                    foreign_key,
+                    row,
+                })
+            });
+        let gone: Vec<Gone> = gone.collect();
+        self.foreign.gone.extend(gone);
+    }
+
     /// The same of writes that were attempted, and taken because the row was the one that they were made on.
     pub(super) fn left_by<'a>(&mut self, plan: &Plan, taken: impl Iterator<Item = &'a Planned>) {
         let table = &plan.shape.table;
@@ -304,14 +370,15 @@ impl Applier {
         Ok(())
     }
 
-    /// How many rows of the table stand without what they refer to by this key, so many at most, and how to find them.
+    /// How many rows of the child table have no parent by this key, at most so many, and the statement that shows them.
+    /// `end`: either table of it.
     pub(crate) async fn orphans(
         &mut self,
         key: &ForeignKey,
-        child: &Shape,
+        end: &Shape,
         most: u64,
     ) -> Result<(u64, String)> {
-        self.target.orphans(key, child, most).await
+        self.target.orphans(key, end, most).await
     }
 
     /// Looks at what these layers wrote. What is found counts only if it still is so before COMMIT.
@@ -345,12 +412,18 @@ impl Applier {
 
     /// A large transaction is read again by a new session of the link: there its orphans wait.
     pub(crate) fn remember_orphans(&mut self) {
-        let orphans = std::mem::take(&mut self.foreign.orphans);
+        let mut orphans = std::mem::take(&mut self.foreign.orphans);
+        orphans.extend(std::mem::take(&mut self.foreign.recalled));
         self.spec.aside.remember(&self.spec.id, orphans);
     }
 
     pub(super) fn recall_orphans(&mut self) {
-        self.foreign.orphans = self.spec.aside.remembered(&self.spec.id);
+        self.foreign.recalled = self.spec.aside.remembered(&self.spec.id);
+    }
+
+    /// It is applied.
+    pub(crate) fn forget_orphans(&mut self) {
+        self.foreign.recalled.clear();
     }
 
     /// Does every row of the open transaction stand with its parent? If not, those that do not wait when it is applied
@@ -383,7 +456,8 @@ impl Applier {
                 .for_each(|value| value.key_bytes(&mut bytes));
             let at = ParkedKey::of(orphan.plan.shape.table.id.clone(), &bytes);
             let why = self.foreign.why(orphan.foreign_key, orphan.is_child);
-            is_sound &= self.foreign.orphans.insert(at, why).is_some();
+            let is_known = self.foreign.recalled.contains_key(&at);
+            is_sound &= self.foreign.orphans.insert(at, why).is_some() || is_known;
         }
         Ok(is_sound)
     }
@@ -414,7 +488,8 @@ impl Applier {
                 let found = keys.iter().enumerate().filter(|(_, key)| *end(key) == table.id);
                 found.collect::<Vec<(usize, &ForeignKey)>>()
             };
-            let (ups, mut downs) = (of(|key| &key.child), of(|key| &key.parent));
+            let (mut ups, mut downs) = (of(|key| &key.child), of(|key| &key.parent));
+            ups.retain(|(_, key)| !self.foreign.apart.contains(&key.parent));
             // By other columns: what was written tells (`left`).
             downs.retain(|(_, key)| is_to_key(key, table));
             if plan.shape.stamps.is_none() || (ups.is_empty() && downs.is_empty()) {
@@ -445,7 +520,7 @@ impl Applier {
         self.foreign.revived = others;
         for (_, key) in ours {
             for (at, foreign) in self.foreign.keys.iter().enumerate() {
-                if foreign.child == *table {
+                if foreign.child == *table && !self.foreign.apart.contains(&foreign.parent) {
                     add(looks, plan, at, true, Looked::by_key(&key));
                 }
             }
@@ -487,48 +562,49 @@ impl Applier {
     }
 
     /// Deletes of rows that others refer to. Where the order of stamps decides, the row is touched, and the other node
-    /// gets it back; else the delete waits, as it does as long as those rows may only not have been deleted yet: their
-    /// table is held, or copied. Returns those that are to be decided as usual.
-    pub(super) async fn keep_parents(
+    /// gets it back; else the delete waits, as it does while those rows may only not have been deleted yet. Returns those
+    /// that are to be decided as usual.
+    pub(super) async fn keep_parents<'a>(
         &mut self,
         plan: &Plan,
-        deletes: Vec<Planned>,
+        deletes: Vec<&'a Planned>,
         conflicts: &mut Vec<Conflict>,
-    ) -> Result<Vec<Planned>> {
+    ) -> Result<Vec<&'a Planned>> {
         if deletes.is_empty() {
             return Ok(Vec::new());
         }
         let keys: Vec<Key> = deletes.iter().map(|change| change.key.clone()).collect();
         let locals = self.target.read(&plan.shape, &keys).await?;
-        let is_certain = self.uniting.is_none() && !self.foreign.is_behind(&plan.shape.table.id);
-        let (mut usual, mut answers) = (Vec::new(), Vec::new());
-        for (change, local) in deletes.iter().zip(locals) {
-            let stamp = change.op.incoming().map(|incoming| incoming.stamp());
-            let contested = Contested { change, local };
-            let why = self
-                .foreign
-                .orphan(&park_key(plan, change))
-                .cloned()
-                .unwrap_or_default();
-            if contested.local.row_stamp.is_none() || contested.local.row_stamp > stamp {
-                usual.push(change.clone());
-            } else if is_certain && self.answers_for_children(plan) {
-                answers.push(Answered {
-                    own: Own::Touch,
-                    contested,
-                    conflict: ConflictKind::FkMissing,
-                    why: Reason::Referred.text().to_owned(),
-                    merged: None,
-                });
-            } else {
-                let kinds = (ConflictKind::FkMissing, ParkKind::FkMissing);
-                self.open(plan, &contested, kinds, &why, conflicts)?;
-            }
+        let contested = deletes.into_iter().zip(locals);
+        let contested = contested.map(|(change, local)| Contested { change, local });
+        let (usual, referred): (Vec<Contested<'a>>, Vec<Contested<'a>>) = contested.partition(|contested| {
+            let stamp = contested.change.op.incoming().map(|incoming| incoming.stamp());
+            contested.local.row_stamp.is_none() || contested.local.row_stamp > stamp
+        });
+        let usual = usual.into_iter().map(|contested| contested.change).collect();
+        if referred.is_empty() {
+            return Ok(usual);
         }
-        let answered: Vec<Planned> = answers
+        if !self.answers_for_children(plan) || !self.is_certain(&plan.shape.table.id).await? {
+            for contested in &referred {
+                let why = self.foreign.orphan(&park_key(plan, contested.change)).cloned();
+                let kinds = (ConflictKind::FkMissing, ParkKind::FkMissing);
+                self.open(plan, contested, kinds, &why.unwrap_or_default(), conflicts)?;
+            }
+            return Ok(usual);
+        }
+        let answered: Vec<Planned> = referred
             .iter()
-            .map(|answered: &Answered<'_>| answered.contested.change.clone())
+            .map(|contested| contested.change.clone())
             .collect();
+        let answer = |contested| Answered {
+            own: Own::Touch,
+            contested,
+            conflict: ConflictKind::FkMissing,
+            why: Reason::Referred.text().to_owned(),
+            merged: None,
+        };
+        let answers = referred.into_iter().map(answer).collect();
         self.answer_all(plan, answers, conflicts).await?;
         self.conclude(
             plan,

@@ -139,8 +139,10 @@ impl Applier {
         }
         let personal = self.personal(plan, personal, conflicts).await?;
         diverted.again.extend(personal);
-        let deletes = self.keep_parents(plan, deletes, conflicts).await?;
-        diverted.again.extend(deletes);
+        let deletes = self
+            .keep_parents(plan, deletes.iter().collect(), conflicts)
+            .await?;
+        diverted.again.extend(deletes.into_iter().cloned());
         Ok(Some(diverted))
     }
 
@@ -529,6 +531,7 @@ fn entry_of(parked: &Parked, bytes: usize) -> Entry {
         local: parked.local,
         conflict: parked.conflict.clone(),
         position: parked.source_position.clone(),
+        is_delete: parked.operation == "delete",
         bytes,
     }
 }

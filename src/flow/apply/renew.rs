@@ -17,7 +17,7 @@ use crate::engine::{self, Target};
 use crate::error::{Error, Result};
 use crate::flow::spec::LinkSpec;
 use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome};
-use crate::model::parked::ParkKind;
+use crate::model::parked::{ParkKind, ParkedKey};
 use crate::model::position::Position;
 use crate::model::schema::Table;
 use crate::model::stamp::Rank;
@@ -117,7 +117,7 @@ impl Applier {
             let locals = self.target.read(&plan.shape, &keys).await?;
             let (mut writes, mut left) = (Vec::new(), Vec::new());
             for (key, (there, local)) in keys.iter().zip(there.into_iter().zip(locals)) {
-                match renewed(plan, &self.spec, key, there, &local) {
+                match self.renewed_here(plan, key, there, &local) {
                     Renewed::Write(write) => writes.push((write, local)),
                     Renewed::Gone => {}
                     Renewed::Left => left.push(key.clone()),
@@ -130,6 +130,10 @@ impl Applier {
                 match (written, &write.op) {
                     (Written::Done, WriteOp::Delete { .. }) if plan.shape.stamps.is_none() => {
                         conflicts.push(self.taken_away(plan, write.key, local, address));
+                        continue;
+                    }
+                    (Written::Done, WriteOp::Delete { .. }) => {
+                        self.went(plan, &write.key, &local);
                         continue;
                     }
                     (Written::Done, _) => continue,
@@ -154,6 +158,19 @@ impl Applier {
         Err(Error::transient("copy rows anew that others stand in the way of")
             .table(&plan.shape.table.id)
             .node(&self.spec.target.name))
+    }
+
+    /// A row that others refer to is not ours to take away.
+    fn renewed_here(&self, plan: &Plan, key: &Key, there: Option<Planned>, local: &Local) -> Renewed {
+        let renewed = renewed(plan, &self.spec, key, there, local);
+        let deletes = matches!(&renewed, Renewed::Write(write) if matches!(write.op, WriteOp::Delete { .. }));
+        let mut bytes = Vec::new();
+        key.iter().for_each(|value| value.key_bytes(&mut bytes));
+        let at = ParkedKey::of(plan.shape.table.id.clone(), &bytes);
+        match deletes && self.foreign.orphan(&at).is_some() {
+            true => Renewed::Left,
+            false => renewed,
+        }
     }
 
     fn taken_away(&self, plan: &Plan, key: Key, local: Local, address: &Address) -> Conflict {

@@ -79,18 +79,7 @@ impl Applier {
         for change in writes {
             self.must_wait(plan, change, conflicts)?;
         }
-        let usual = self
-            .keep_parents(
-                plan,
-                deletes.iter().map(|change| Planned::clone(change)).collect(),
-                conflicts,
-            )
-            .await?;
-        rest.extend(
-            deletes
-                .into_iter()
-                .filter(|change| usual.iter().any(|usual| usual.key_bytes == change.key_bytes)),
-        );
+        rest.extend(self.keep_parents(plan, deletes, conflicts).await?);
         Ok(rest)
     }
 

@@ -20,6 +20,7 @@ pub(super) struct Entry {
     /// Where the last change that waits is in the source's log: it tells that one, tried again, from another one with its
     /// stamp.
     pub(super) position: String,
+    pub(super) is_delete: bool,
     pub(super) bytes: usize,
 }
 
@@ -33,8 +34,9 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<u128, Entry>,
-    /// How many of them are tried again by themselves.
+    /// How many of them are tried again by themselves, and how many are deletes.
     tried: usize,
+    deletes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,8 @@ pub(super) struct Waiting {
     personal: VecDeque<ParkedKey>,
     rows: usize,
     bytes: usize,
+    /// How many were tried since one of them ended, or a delete came.
+    in_vain: usize,
     /// What the open transaction found, to be put back.
     undo: Vec<(ParkedKey, Option<Entry>)>,
 }
@@ -72,6 +76,40 @@ impl Waiting {
         self.tables.get(table).is_some_and(|table| table.tried > 0)
     }
 
+    /// Does a delete of one of the table's rows wait?
+    pub(super) fn deletes(&self, table: &TableId) -> bool {
+        self.tables.get(table).is_some_and(|table| table.deletes > 0)
+    }
+
+    /// Every one that is tried again had its turn since something changed about any.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.in_vain >= self.tables.values().map(|table| table.tried).sum()
+    }
+
+    /// These were tried, and nothing came of it.
+    pub(super) fn rested(&mut self, count: usize) {
+        self.in_vain += count;
+    }
+
+    pub(super) fn stirred(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// All of a table.
+    pub(super) fn of_table(&self, table: &TableId) -> Vec<ParkedKey> {
+        let hashes = self
+            .tables
+            .get(table)
+            .into_iter()
+            .flat_map(|table| table.entries.keys());
+        hashes
+            .map(|hash| ParkedKey {
+                table: table.clone(),
+                hash: *hash,
+            })
+            .collect()
+    }
+
     /// Does something wait of one of these keys? Asked with every layer of a table of which anything waits.
     pub(super) fn meets<'a>(&self, table: &TableId, mut keys: impl Iterator<Item = &'a [u8]>) -> bool {
         let table = self.tables.get(table);
@@ -88,8 +126,11 @@ impl Waiting {
     }
 
     pub(super) fn insert(&mut self, at: ParkedKey, entry: Entry) {
-        let is_tried = entry.is_tried();
+        let (is_tried, is_delete) = (entry.is_tried(), entry.is_delete);
         let before = self.replace(&at, Some(entry));
+        if is_delete && before.as_ref().is_none_or(|before| !before.is_delete) {
+            self.stirred();
+        }
         if before.as_ref().is_none_or(|before| before.is_tried() != is_tried) {
             self.queue(is_tried).push_back(at.clone());
         }
@@ -127,6 +168,8 @@ impl Waiting {
     fn replace(&mut self, at: &ParkedKey, entry: Option<Entry>) -> Option<Entry> {
         let (came, bytes) = (entry.is_some(), entry.as_ref().map_or(0, |entry| entry.bytes));
         let is_tried = entry.as_ref().is_some_and(Entry::is_tried);
+        let is_delete = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.is_delete);
+        let deletes = is_delete(&entry);
         let table = self.tables.entry(at.table.clone()).or_default();
         let before = match entry {
             Some(entry) => table.entries.insert(at.hash, entry),
@@ -134,6 +177,7 @@ impl Waiting {
         };
         let was_tried = before.as_ref().is_some_and(Entry::is_tried);
         table.tried = table.tried + usize::from(is_tried) - usize::from(was_tried);
+        table.deletes = table.deletes + usize::from(deletes) - usize::from(is_delete(&before));
         if table.entries.is_empty() {
             self.tables.remove(&at.table);
         }
@@ -197,6 +241,7 @@ mod tests {
             local: None,
             conflict: None,
             position: String::new(),
+            is_delete: false,
             bytes,
         }
     }
@@ -240,6 +285,30 @@ mod tests {
         assert_eq!(waiting.next_personal(9, 999), [at(1)]);
         waiting.remove(&at(2));
         assert!(!waiting.tries(&table) && waiting.has(&table));
+    }
+
+    #[test]
+    fn they_are_at_rest_when_every_one_was_tried_in_vain() {
+        let mut waiting = Waiting::default();
+        let delete = Entry {
+            is_delete: true,
+            ..entry(10)
+        };
+        waiting.insert(at(1), entry(10));
+        waiting.insert(at(2), delete.clone());
+        let table = at(1).table;
+        assert!(waiting.deletes(&table) && !waiting.is_at_rest());
+        waiting.rested(1);
+        assert!(!waiting.is_at_rest());
+        waiting.rested(1);
+        assert!(waiting.is_at_rest());
+        waiting.insert(at(3), entry(10));
+        waiting.rested(1);
+        assert!(waiting.is_at_rest());
+        waiting.insert(at(4), delete);
+        assert!(!waiting.is_at_rest(), "what it may have waited for is new");
+        waiting.revert();
+        assert!(!waiting.deletes(&table) && waiting.is_empty());
     }
 
     #[test]

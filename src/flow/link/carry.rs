@@ -212,6 +212,7 @@ impl Link {
         }
         self.applier.reposition(&end).await?;
         let tally = self.applier.commit().await?;
+        self.applier.forget_orphans();
         info!(link = %self.spec.id, changes = tally.changes, pieces, "large transaction applied");
         self.pulse.skipped(filtered, unchanged + tally.noops);
         self.committed(end, tally, 1);

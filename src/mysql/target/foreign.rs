@@ -60,6 +60,18 @@ impl Target {
         Ok(keys)
     }
 
+    /// Tables that any link of the sync holds here.
+    pub async fn held_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
+        let held = "SELECT DISTINCT schema_name, table_name FROM tidelock.held_table WHERE sync = ?";
+        match self.conn.exec::<(String, String), _, _>(held, (sync,)).await {
+            Ok(rows) => Ok(rows
+                .into_iter()
+                .map(|(schema, name)| TableId::new(schema, name))
+                .collect()),
+            Err(error) => Err(self.failed("read which tables are held", error)),
+        }
+    }
+
     /// Which of the rows under these keys refer to a parent that does not stand here; parents that do are locked.
     pub async fn without_parent(
         &mut self,
@@ -78,15 +90,18 @@ impl Target {
         Ok(orphans)
     }
 
-    /// How many rows have no parent by this key, at most so many, and the statement that shows them.
-    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
-        let shown = sql::orphans(key, child);
-        let counted = format!("SELECT count(*) FROM ({shown} LIMIT {most}) AS t");
+    /// How many rows of the child table have no parent by this key, at most so many, and the statement that shows them.
+    /// `end`: either table of it.
+    pub async fn orphans(&mut self, key: &ForeignKey, _end: &Shape, most: u64) -> Result<(u64, String)> {
+        let counted = format!(
+            "SELECT count(*) FROM ({} LIMIT {most}) AS t",
+            sql::orphans("1", key)
+        );
         match self.conn.query_first::<u64, _>(counted).await {
-            Ok(count) => Ok((count.unwrap_or_default(), shown)),
+            Ok(count) => Ok((count.unwrap_or_default(), sql::orphans("*", key))),
             Err(error) => {
                 let doing = "look for rows without their parents";
-                Err(self.failed(doing, error).table(&child.table.id))
+                Err(self.failed(doing, error).table(&key.child))
             }
         }
     }

@@ -49,6 +49,22 @@ impl Target {
             .collect()
     }
 
+    /// Tables that any link of the sync holds here.
+    pub async fn held_tables(&mut self, sync: &str) -> Result<Vec<TableId>> {
+        let doing = "read which tables are held";
+        let held = "SELECT DISTINCT schema_name, table_name FROM tidelock.held_table WHERE sync = $1";
+        let rows = self.query(doing, held, &[&sync]).await?;
+        let one = |row: &Row| -> Result<TableId, tokio_postgres::Error> {
+            Ok(TableId::new(
+                row.try_get::<_, String>(0)?,
+                row.try_get::<_, String>(1)?,
+            ))
+        };
+        rows.iter()
+            .map(|row| one(row).map_err(|error| self.failed(doing, error)))
+            .collect()
+    }
+
     /// Which of the rows under these keys refer to a parent that does not stand here; parents that do are locked.
     pub async fn without_parent(
         &mut self,
@@ -61,15 +77,21 @@ impl Target {
             .await
     }
 
-    /// How many rows have no parent by this key, at most so many, and the statement that shows them.
-    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
+    /// How many rows of the child table have no parent by this key, at most so many, and the statement that shows them.
+    /// `end`: either table of it.
+    pub async fn orphans(&mut self, key: &ForeignKey, end: &Shape, most: u64) -> Result<(u64, String)> {
         let doing = "look for rows without their parents";
-        let shown = sql::orphans(key, child);
-        let counted = format!("SELECT count(*) FROM ({shown} LIMIT {most}) AS t");
+        let counted = format!(
+            "SELECT count(*) FROM ({} LIMIT {most}) AS t",
+            sql::orphans("1", key, end)
+        );
         let rows = self.query(doing, &counted, &[]).await?;
         let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
         let count = count.map_err(|error| self.failed(doing, error))?;
-        Ok((u64::try_from(count).unwrap_or_default(), shown))
+        Ok((
+            u64::try_from(count).unwrap_or_default(),
+            sql::orphans("*", key, end),
+        ))
     }
 
     /// Which of these keys, of rows that are gone, rows of the child table still refer to.
