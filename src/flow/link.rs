@@ -228,6 +228,7 @@ impl Link {
         };
         let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
         applier.load().await?;
+        applier.lacks(phase.without(&spec.target.tables, &held));
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }

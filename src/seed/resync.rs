@@ -124,7 +124,8 @@ impl Copy {
         let readers = Snapshot::beside(link.source.engine, options, from, count).await?;
         let mut lane = self.applier(&mut start, from).await?;
         lane.plan_chunks(from, &planned).await?;
-        let work = Work::new(&link, from.clone(), tables, chunks, (&self.pulse, &self.stop));
+        let copied = (chunks, std::mem::take(&mut ends.foreign_keys));
+        let work = Work::new(&link, from.clone(), tables, copied, (&self.pulse, &self.stop));
         let work = Arc::new(work);
         let lanes = self.lanes(&mut start, readers.len()).await?;
         let Some(readers) = work.all(readers, lanes, &self.identity).await? else {
@@ -137,6 +138,7 @@ impl Copy {
         if !link.is_merge() {
             self.all_beyond(&mut lane, &start, &ends, &work).await?;
         }
+        work.tell_orphans(&mut lane).await?;
         // What was copied no sequence has counted.
         flow::raise_counters(&link.sync, &link.target, &link.split_there()).await?;
         // Something is behind it, so that the link comes there.
