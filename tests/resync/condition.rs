@@ -27,7 +27,7 @@ async fn expect(scene: &Scene, side: Side, wanted: &[(&str, i64)]) {
 }
 
 /// A row that the condition takes on either side is made what the source has; others stay, and the stream goes on for all.
-pub async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
+pub(crate) async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
     let (way, source) = way(pair);
     let target = source.other();
     let mut scene = Scene::new("resync_where", pair, way, &[ITEM]).await;
@@ -104,7 +104,7 @@ pub async fn rows_of_a_condition_are_level_and_no_others(pair: Pair) {
 }
 
 /// Some rows of every table are not every row: what the link has not read yet is not given up.
-pub async fn the_place_in_the_log_stays(pair: Pair) {
+pub(crate) async fn the_place_in_the_log_stays(pair: Pair) {
     let (way, source) = way(pair);
     let mut scene = Scene::new("resync_place", pair, way, &[ITEM]).await;
     fill(&scene, source).await;
@@ -124,7 +124,7 @@ pub async fn the_place_in_the_log_stays(pair: Pair) {
 }
 
 /// While a table catches up, what is read of rows that were not looked at meets drift as always.
-pub async fn drift_of_others_is_told_in_the_catch_up(pair: Pair) {
+pub(crate) async fn drift_of_others_is_told_in_the_catch_up(pair: Pair) {
     let (way, source) = way(pair);
     let target = source.other();
     let mut scene = Scene::new("resync_drift", pair, way, &[ITEM]).await;
@@ -158,7 +158,7 @@ pub async fn drift_of_others_is_told_in_the_catch_up(pair: Pair) {
 }
 
 /// Two ways: versions and tombstones decide for the rows that the condition takes, and no others are looked at.
-pub async fn a_merge_makes_up_for_some_rows(pair: Pair) {
+pub(crate) async fn a_merge_makes_up_for_some_rows(pair: Pair) {
     let mut scene = Scene::new("resync_some", pair, Way::Merge, &[ITEM]).await;
     fill(&scene, Side::A).await;
     scene.start().await;
@@ -195,7 +195,7 @@ pub async fn a_merge_makes_up_for_some_rows(pair: Pair) {
 }
 
 /// What cannot be judged, or would leave something undone, is told before anything is asked for.
-pub async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
+pub(crate) async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
     let mut scene = Scene::new("resync_judged", pair, Way::AToB, &[ITEM]).await;
     scene.configure(
         "from:a",
@@ -234,7 +234,7 @@ pub async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
 }
 
 /// `--from` limits the direction; what the plan says makes rows win does so.
-pub async fn from_limits_the_direction(pair: Pair) {
+pub(crate) async fn from_limits_the_direction(pair: Pair) {
     let mut scene = Scene::new("resync_from", pair, Way::Merge, &[ITEM]).await;
     fill(&scene, Side::A).await;
     scene.start().await;
