@@ -110,6 +110,15 @@ impl Tidelock {
         self.child.as_ref().and_then(Child::id)
     }
 
+    /// The most memory the background program has held at once, as the kernel counts it.
+    pub fn peak_kib(&self) -> u64 {
+        let pid = self.pid().expect("it is not running");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Whether the background program is still there.
     pub fn running(&mut self) -> bool {
         self.child

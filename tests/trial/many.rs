@@ -1,0 +1,1 @@
+//! A database of 500 tables.
