@@ -180,7 +180,7 @@ async fn explained(scene: &Scene) {
 }
 
 /// Nothing waits for a person, nothing stands still, no table is out of step.
-async fn at_rest(scene: &Scene) {
+pub(crate) async fn at_rest(scene: &Scene) {
     eventually(
         Duration::from_secs(60),
         "every link streams, and nothing waits",
