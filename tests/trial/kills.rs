@@ -9,22 +9,46 @@ use std::time::{Duration, Instant};
 
 use crate::LIMIT;
 use crate::harness::{Rows, eventually};
-use crate::scenario::{Scene, Side};
+use crate::scenario::{Random, Scene, Side};
 
-/// Percent of the chunks that are done, and who dies then.
-const KILLS: [(usize, Victim); 5] = [
+/// Percent of the chunks that are done, and who dies then. The last ones fall into the end of the copy and into what
+/// users wrote meanwhile.
+const KILLS: [(u64, Victim); 7] = [
     (8, Victim::Tidelock),
     (25, Victim::Source),
     (40, Victim::Tidelock),
     (55, Victim::Target),
     (75, Victim::Tidelock),
+    (100, Victim::All),
+    (100, Victim::Tidelock),
 ];
+/// A kill of a storm comes so long after its place was reached.
+const GUST_MS: u64 = 400;
 
 #[derive(Clone, Copy, Debug)]
 enum Victim {
     Tidelock,
     Source,
     Target,
+    /// The three at once.
+    All,
+}
+
+/// The planned kills, and as many more as STORM says, at any place.
+fn schedule(random: &mut Random) -> Vec<(u64, Victim, Duration)> {
+    let mut all: Vec<_> = KILLS.map(|(at, victim)| (at, victim, Duration::ZERO)).into();
+    let storm = std::env::var("STORM").map_or(0, |text| text.parse().expect("STORM is a number"));
+    for _ in 0..storm {
+        let victims = [Victim::Tidelock, Victim::Source, Victim::Target, Victim::All];
+        let victim = victims[random.below(victims.len() as u64) as usize];
+        all.push((
+            random.below(101),
+            victim,
+            Duration::from_millis(random.below(GUST_MS)),
+        ));
+    }
+    all.sort_by_key(|(at, ..)| *at);
+    all
 }
 
 struct Kill {
@@ -32,6 +56,8 @@ struct Kill {
     done: Rows,
     /// Until the next chunk was done.
     pause: Duration,
+    /// Of the process that ran until then.
+    peak_kib: u64,
 }
 
 pub(crate) struct Kills {
@@ -59,48 +85,57 @@ impl Kills {
         }
     }
 
-    pub(crate) async fn make_all(&mut self, scene: &mut Scene) {
-        let to = self.from.other();
-        for (percent, victim) in KILLS {
-            let wanted = (self.chunks * percent).div_ceil(100);
+    pub(crate) async fn make_all(&mut self, scene: &mut Scene, random: &mut Random) {
+        for (percent, victim, later) in schedule(random) {
+            let wanted = (self.chunks * percent as usize).div_ceil(100);
             self.wait_for(scene, wanted).await;
-            self.measure(scene);
-            let side = match victim {
-                Victim::Tidelock => None,
-                Victim::Source => Some(self.from),
-                Victim::Target => Some(to),
-            };
-            let done = match side {
-                None => {
-                    scene.lock.kill9().await;
-                    scene.chunks_done(to).await
-                }
-                Some(side) => {
-                    let done = scene.chunks_done(to).await;
-                    let db = scene.db_mut(side);
-                    db.server().kill().await;
-                    db.server().restart().await.unwrap();
-                    done
-                }
-            };
+            tokio::time::sleep(later).await;
+            let is_planned = later.is_zero() && percent < 100;
+            let kill = self.make(scene, victim).await;
             assert!(
-                done.len() < self.chunks,
+                kill.done.len() < self.chunks || !is_planned,
                 "{victim:?} was to be killed in the middle"
-            );
-            let begun = Instant::now();
-            if side.is_none() {
-                scene.run().await;
-            }
-            self.wait_for(scene, done.len() + 1).await;
-            let pause = begun.elapsed();
-            let kill = Kill { victim, done, pause };
-            assert_eq!(
-                again(&kill, &scene.chunks_done(to).await),
-                0,
-                "chunks done again after {victim:?} was killed"
             );
             self.made.push(kill);
         }
+    }
+
+    async fn make(&mut self, scene: &mut Scene, victim: Victim) -> Kill {
+        let to = self.from.other();
+        let peak_kib = scene.lock.peak_kib();
+        self.peak_kib = self.peak_kib.max(peak_kib);
+        let (tidelock, servers) = match victim {
+            Victim::Tidelock => (true, vec![]),
+            Victim::Source => (false, vec![self.from]),
+            Victim::Target => (false, vec![to]),
+            Victim::All => (true, vec![self.from, to]),
+        };
+        let mut done = scene.chunks_done(to).await;
+        if tidelock {
+            scene.lock.kill9().await;
+        }
+        for side in &servers {
+            scene.db_mut(*side).server().kill().await;
+        }
+        for side in &servers {
+            scene.db_mut(*side).server().restart().await.unwrap();
+        }
+        let begun = Instant::now();
+        if tidelock {
+            // What it had committed to the last.
+            done = scene.chunks_done(to).await;
+            scene.run().await;
+        }
+        self.wait_for(scene, self.chunks.min(done.len() + 1)).await;
+        let kill = Kill {
+            victim,
+            done,
+            pause: begun.elapsed(),
+            peak_kib,
+        };
+        let again = again(&kill, &scene.chunks_done(to).await);
+        assert_eq!(again, 0, "chunks done again after {victim:?} was killed");
+        kill
     }
 
     /// Waits until all is copied.
@@ -119,13 +154,9 @@ impl Kills {
         }
     }
 
-    fn measure(&mut self, scene: &Scene) {
-        self.peak_kib = self.peak_kib.max(scene.lock.peak_kib());
-    }
-
     /// Panics when something was done again; prints what was killed when.
     pub(crate) async fn print(&mut self, scene: &Scene, copied: Duration) {
-        self.measure(scene);
+        self.peak_kib = self.peak_kib.max(scene.lock.peak_kib());
         let to = self.from.other();
         let after = scene.chunks_done(to).await;
         assert_eq!(after.len(), self.chunks, "chunks of the copy");
@@ -139,10 +170,13 @@ impl Kills {
         for kill in &self.made {
             let again = again(kill, &after);
             println!(
-                "  {:?} killed at {} chunks: {again} of them done again; the next was done {:.1} s later",
+                "  {:?} killed at {} chunks, {} rows: {again} chunks of them done again; the next was done {:.1} s \
+                 later (peak of tidelock till then {} MiB)",
                 kill.victim,
                 kill.done.len(),
-                kill.pause.as_secs_f64()
+                rows_of(&kill.done),
+                kill.pause.as_secs_f64(),
+                kill.peak_kib >> 10
             );
             assert_eq!(again, 0, "chunks done again after {:?} was killed", kill.victim);
         }
@@ -159,6 +193,11 @@ impl Kills {
 /// How many of those that were done then are not as they were.
 fn again(kill: &Kill, now: &Rows) -> usize {
     kill.done.iter().filter(|chunk| !now.contains(chunk)).count()
+}
+
+fn rows_of(chunks: &Rows) -> u64 {
+    let rows = chunks.iter().filter_map(|chunk| chunk[2].as_deref());
+    rows.map(|rows| rows.parse::<u64>().unwrap()).sum()
 }
 
 /// How often the program said of each chunk that it had copied it. A chunk that is committed when the program dies may

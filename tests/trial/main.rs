@@ -1,7 +1,8 @@
 //! The great trial: first copies of millions of rows while both sides' users write, and while Tidelock, the source and the
 //! target are killed in the middle; and a database of 500 tables.
 //!
-//! usage: make trial     (ROWS=20000: shorter; ARGS=NAME: one of them)
+//! usage: make trial     (ROWS=20000: shorter; ARGS=NAME: one of them; STORM=30: so many kills more, at any
+//! moment)
 //!
 //! - `data`: the tables and their rows; `users`: who writes, and their account; `blocks`: the comparison of all rows;
 //! - `kills`: who is killed when, and that what was finished stays finished; `many`: 500 tables.
@@ -103,18 +104,15 @@ async fn copied(trial: &Trial) {
     );
 
     let mut random = Random::new(trial.name);
-    let mut users = vec![];
-    let mut start = |scene: &Scene, side| {
-        users.push((side, Users::start(side, scene.db(side), sizes, random.fork())));
-    };
-    start(&scene, from);
+    let start = |scene: &Scene, side, random| (side, Users::start(side, scene.db(side), sizes, random));
+    let mut users = vec![start(&scene, from, random.fork())];
     let begun = Instant::now();
     scene.run().await;
     let mut kills = Kills::planned(&scene, from).await;
     if trial.way == Way::Merge {
-        start(&scene, from.other());
+        users.push(start(&scene, from.other(), random.fork()));
     }
-    kills.make_all(&mut scene).await;
+    kills.make_all(&mut scene, &mut random).await;
     kills.copied(&mut scene).await;
     let copied = begun.elapsed();
     scene.streaming().await;

@@ -256,13 +256,14 @@ async fn copied(scene: &mut Scene, count: u64) {
     );
     let on_b = start(Side::B, &scene.b, random.fork());
     println!("  sessions while it copies: {:?}", sessions(scene).await);
-    kills.make_all(scene).await;
+    kills.make_all(scene, &mut random).await;
     kills.copied(scene).await;
     let copied = begun.elapsed();
     scene.streaming().await;
     timed(scene, &["status"], 0).await;
     timed(scene, &["check"], 0).await;
     println!("  sessions while it streams: {:?}", sessions(scene).await);
+    scene.crossed_within(LIMIT).await;
     scene.lock.kill9().await;
     let begun = Instant::now();
     scene.run().await;

@@ -21,6 +21,10 @@ const PAUSE: Duration = Duration::from_millis(15);
 const MOVED: u64 = 100_000_000_000;
 /// Both sides' users write to those with this number and nine times ten, twenty and so on.
 const CONTESTED: u64 = 50;
+/// Above the contested ones.
+const FREE: u64 = 10 * CONTESTED;
+/// A tenth of these is updated by one statement.
+const BULK: u64 = 5_000;
 
 /// By kind of write: transactions that were committed.
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
@@ -114,7 +118,19 @@ impl User {
 
     fn choose(&mut self, id: u64) -> (&'static str, u64, Statements) {
         match self.random.below(100) {
-            0..30 => {
+            0..2 => {
+                let digit = u64::from(self.side == Side::B);
+                let (low, of) = (FREE, self.sizes.bench.saturating_sub(FREE + BULK).max(1));
+                let low = low + self.random.below(of);
+                let rows = format!("id >= {low} AND id < {low} + {BULK} AND id % 10 = {digit}");
+                let what = format!("UPDATE bench SET n = n + 1, tag = '{{tag}}' WHERE {rows}");
+                (
+                    "bulk",
+                    low,
+                    Statements::one(what, format!("bench WHERE {rows} AND tag = '{{tag}}'")),
+                )
+            }
+            2..30 => {
                 let row = self.own(self.sizes.bench, &[2, 4]);
                 let what = format!("UPDATE bench SET n = n + 1, tag = '{{tag}}' WHERE id = {row}");
                 ("count", row, Statements::one(what, tagged("bench", "id", row)))
@@ -289,7 +305,7 @@ pub(crate) async fn audit(db: &Db, sizes: Sizes, tallies: &[(Side, Tally)]) -> u
     add(
         "all counters",
         "SELECT sum(n) FROM bench".to_owned(),
-        format!("SELECT {}", hits("'count'")),
+        format!("SELECT {}", hits("'count', 'bulk'")),
     );
     add(
         "deleted",
@@ -350,5 +366,5 @@ pub(crate) async fn audit(db: &Db, sizes: Sizes, tallies: &[(Side, Tally)]) -> u
 
 /// May both sides have written to this row of `bench`?
 pub(crate) fn is_contested(key: u64) -> bool {
-    key % 10 == 0 && key < 10 * CONTESTED
+    key % 10 == 0 && key < FREE
 }
