@@ -207,11 +207,24 @@ async fn keyless_are_refused(scene: &Scene) {
     }
 }
 
+/// How long it takes, and how much it asks.
 async fn timed(scene: &Scene, command: &[&str], code: i32) {
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), asked(scene).await);
     let told = scene.lock.run(command).await;
     assert_eq!(told.code, code, "{command:?}: {}{}", told.stdout, told.stderr);
-    println!("  {}: {:.1} s", command.join(" "), begun.elapsed().as_secs_f64());
+    println!(
+        "  {}: {:.1} s, {} statements on {}",
+        command.join(" "),
+        begun.elapsed().as_secs_f64(),
+        asked(scene).await - before,
+        scene.b.kind()
+    );
+}
+
+/// Statements that MySQL was given since it started, by whomever.
+async fn asked(scene: &Scene) -> u64 {
+    let told = scene.b.rows("SHOW GLOBAL STATUS LIKE 'Questions'").await;
+    told[0][1].as_ref().unwrap().parse().unwrap()
 }
 
 /// Sessions of the run accounts on both servers.
@@ -247,12 +260,14 @@ async fn copied(scene: &mut Scene, count: u64) {
         tokio::spawn(user.go_on(Arc::clone(&stop)))
     };
     let on_a = start(Side::A, &scene.a, random.fork());
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), asked(scene).await);
     scene.run().await;
     let mut kills = Kills::planned(scene, Side::A).await;
     println!(
-        "  from start to the plan of the copy: {:.1} s",
-        begun.elapsed().as_secs_f64()
+        "  from start to the plan of the copy: {:.1} s, {} statements on {}",
+        begun.elapsed().as_secs_f64(),
+        asked(scene).await - before,
+        scene.b.kind()
     );
     let on_b = start(Side::B, &scene.b, random.fork());
     println!("  sessions while it copies: {:?}", sessions(scene).await);
