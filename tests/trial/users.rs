@@ -130,7 +130,11 @@ impl User {
                     Statements::one(what, format!("bench WHERE {rows} AND tag = '{{tag}}'")),
                 )
             }
-            2..30 => {
+            2..5 => {
+                let row = self.own(self.sizes.orders, &[8]);
+                ("family", row, Statements::family(row, id))
+            }
+            5..30 => {
                 let row = self.own(self.sizes.bench, &[2, 4]);
                 let what = format!("UPDATE bench SET n = n + 1, tag = '{{tag}}' WHERE id = {row}");
                 ("count", row, Statements::one(what, tagged("bench", "id", row)))
@@ -257,6 +261,26 @@ impl Statements {
         }
     }
 
+    /// An order with its lines, where all of it is there; of one that is still to come, the lines that are. Ones: lines;
+    /// tens: orders.
+    fn family(row: u64, id: u64) -> Self {
+        let before = format!(
+            "UPDATE orders SET customer = '{{tag}}' WHERE id = {row}; UPDATE line SET tag = '{{tag}}' WHERE ord = {row}"
+        );
+        let order = format!("orders WHERE id = {row} AND customer = '{{tag}}'");
+        let hit = format!(
+            "{}) + 10 * (SELECT count(*) FROM {order}",
+            tagged("line", "ord", row)
+        );
+        let lines = tagged("line", "ord", row);
+        let whole = format!("12 = (SELECT hits FROM done WHERE id = {id})");
+        Self {
+            before: cut(&before),
+            hit,
+            after: cut(&format!("DELETE FROM {lines}; DELETE FROM {order} AND {whole}")),
+        }
+    }
+
     /// Tags a row, so that what was not there when it was counted is not ended either.
     fn tag(table: &str, key: &str, row: u64, end: String) -> Self {
         let tag = format!("UPDATE {table} SET tag = '{{tag}}' WHERE {key} = {row}");
@@ -326,10 +350,19 @@ pub(crate) async fn audit(db: &Db, sizes: Sizes, tallies: &[(Side, Tally)]) -> u
         hits("'undo'")
     );
     add("rows", "SELECT count(*) FROM bench".to_owned(), rows);
-    let left = format!("SELECT {orders} + {} - {}", hits("'order'"), hits("'cancel'"));
+    let family = |what: &str| format!("(SELECT coalesce(sum({what}), 0) FROM done WHERE what = 'family')");
+    let ended = family("CASE WHEN hits = 12 THEN 1 ELSE 0 END");
+    let left = format!(
+        "SELECT {orders} + {} - {} - {ended}",
+        hits("'order'"),
+        hits("'cancel'")
+    );
     add("orders", "SELECT count(*) FROM orders".to_owned(), left);
     let (new, gone, more) = (hits("'order'"), hits("'cancel'"), hits("'line'"));
-    let left = format!("SELECT {lines} + 3 * {new} - 3 * {gone} + {more}");
+    let ended = family("hits % 10");
+    let left = format!("SELECT {lines} + 3 * {new} - 3 * {gone} + {more} - {ended}");
+    let orphans = "SELECT count(*) FROM line WHERE NOT EXISTS (SELECT 1 FROM orders WHERE orders.id = ord)";
+    add("orphans", orphans.to_owned(), none.to_owned());
     add("lines", "SELECT count(*) FROM line".to_owned(), left);
     add(
         "shifted away",
