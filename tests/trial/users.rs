@@ -399,5 +399,5 @@ pub(crate) async fn audit(db: &Db, sizes: Sizes, tallies: &[(Side, Tally)]) -> u
 
 /// May both sides have written to this row of `bench`?
 pub(crate) fn is_contested(key: u64) -> bool {
-    key % 10 == 0 && key < FREE
+    key.is_multiple_of(10) && key < FREE
 }
