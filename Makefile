@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all sim lint memory bench-merge bench-parked bench-seed
+.PHONY: help demo test test-all sim lint memory trial bench-merge bench-parked bench-seed
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -31,3 +31,6 @@ bench-seed: ## how long the first copy takes, beside native copy, pgloader and m
 
 memory: ## resident memory and CPU under large, many and no changes (SIZE_MB=100 ROWS=100000 make memory: shorter)
 	@scripts/memory.sh
+
+trial: ## first copies of millions of rows, and of 500 tables, under load and kills (ROWS=20000 make trial: shorter; ARGS=name: one)
+	@scripts/trial.sh $(ARGS)

@@ -285,11 +285,7 @@ async fn servers_killed(pair: Pair, way: Way, from: Side) {
     let _obstacle = scene.obstacle(to).await;
     let before = scene.run_into(to).await;
     for side in [from, to] {
-        let db = if side == Side::A {
-            &mut scene.a
-        } else {
-            &mut scene.b
-        };
+        let db = scene.db_mut(side);
         // The obstacle goes with the target.
         db.server().kill().await;
         db.server().restart().await.unwrap();

@@ -156,11 +156,7 @@ async fn server_killed(pair: Pair, victim: Side) {
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(300 + random.below(700))).await;
         assert!(!load.is_over(), "the load ended before the server was killed");
-        let db = if victim == Side::A {
-            &mut scene.a
-        } else {
-            &mut scene.b
-        };
+        let db = scene.db_mut(victim);
         db.server().kill().await;
         db.server().restart().await.unwrap();
     }

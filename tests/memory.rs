@@ -28,7 +28,7 @@ async fn large(hint: &str, pair: Pair) {
     for (side, first) in [(Side::A, 0), (Side::B, ROWS)] {
         scene.exec(side, &insert(first)).await;
         scene.crossed().await;
-        let peak = peak_kib(scene.lock.pid().unwrap());
+        let peak = scene.lock.peak_kib();
         eprintln!("{} MB from {side:?}: peak {} MiB", ROWS / 1000, peak >> 10);
         assert!(
             peak < PEAK_KIB_MAX,
@@ -58,13 +58,4 @@ fn insert(first: u64) -> String {
         digits("b", 100),
         digits("c", ROWS / 10_000),
     )
-}
-
-fn peak_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

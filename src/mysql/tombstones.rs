@@ -397,17 +397,23 @@ pub async fn figures(conn: &mut Conn, sync: &str) -> Result<Option<TombstoneFigu
         return Ok(None);
     }
     let mut figures = TombstoneFigures::default();
-    for at in found {
-        let sql = format!(
-            "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(deleted_at), NOW(6)) DIV 1000 \
-             FROM (SELECT deleted_at FROM {} LIMIT {COUNT_MAX}) AS counted",
-            stones(&at.name)
-        );
-        let row: Option<(u64, Option<i64>)> =
-            conn.query_first(sql).await.map_err(|error| fail(doing, error))?;
-        let (count, oldest) = row.unwrap_or_default();
-        figures.count += count;
-        figures.oldest_ms = figures.oldest_ms.max(oldest.map(|age| age.max(0).unsigned_abs()));
+    for chunk in found.chunks(ASK_MAX) {
+        let ask = chunk.iter().map(|at| {
+            format!(
+                "SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, MIN(deleted_at), NOW(6)) DIV 1000 \
+                 FROM (SELECT deleted_at FROM {} LIMIT {COUNT_MAX}) AS counted",
+                stones(&at.name)
+            )
+        });
+        let ask: Vec<String> = ask.collect();
+        let answers: Vec<(u64, Option<i64>)> = conn
+            .query(ask.join(" UNION ALL "))
+            .await
+            .map_err(|error| fail(doing, error))?;
+        for (count, oldest) in answers {
+            figures.count += count;
+            figures.oldest_ms = figures.oldest_ms.max(oldest.map(|age| age.max(0).unsigned_abs()));
+        }
     }
     if there == Some(1) {
         let row = collection(conn, sync).await?;

@@ -393,16 +393,20 @@ pub async fn figures(client: &Client, sync: &str) -> Result<Option<TombstoneFigu
         return Ok(None);
     }
     let mut figures = TombstoneFigures::default();
-    for at in found {
-        let sql = format!(
-            "SELECT count(*), (extract(epoch FROM clock_timestamp() - min(deleted_at)) * 1000)::bigint \
-             FROM (SELECT deleted_at FROM {} LIMIT {COUNT_MAX}) AS counted",
-            stones(&at.name)
-        );
-        let row = client.query_one(&sql, &[]).await.map_err(wrong)?;
-        figures.count += row.try_get::<_, i64>(0).map_err(wrong)?.unsigned_abs();
-        let oldest: Option<i64> = row.try_get(1).map_err(wrong)?;
-        figures.oldest_ms = figures.oldest_ms.max(oldest.map(|age| age.max(0).unsigned_abs()));
+    for chunk in found.chunks(ASK_MAX) {
+        let ask = chunk.iter().map(|at| {
+            format!(
+                "SELECT count(*), (extract(epoch FROM clock_timestamp() - min(deleted_at)) * 1000)::bigint \
+                 FROM (SELECT deleted_at FROM {} LIMIT {COUNT_MAX}) AS counted",
+                stones(&at.name)
+            )
+        });
+        let ask: Vec<String> = ask.collect();
+        for row in client.query(&ask.join(" UNION ALL "), &[]).await.map_err(wrong)? {
+            figures.count += row.try_get::<_, i64>(0).map_err(wrong)?.unsigned_abs();
+            let oldest: Option<i64> = row.try_get(1).map_err(wrong)?;
+            figures.oldest_ms = figures.oldest_ms.max(oldest.map(|age| age.max(0).unsigned_abs()));
+        }
     }
     if there.try_get::<_, bool>(0).map_err(wrong)? {
         let row = collection(client, sync).await?;

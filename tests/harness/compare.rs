@@ -38,12 +38,21 @@ pub async fn wait_equal(a: &Db, b: &Db, table: &str, key: &[&str], columns: &[&s
 
 /// `None` when the table holds the same rows on both sides, else what differs first and how much there is.
 pub async fn difference(a: &Db, b: &Db, table: &str, key: &[&str], columns: &[&str]) -> Option<String> {
+    difference_where(a, b, table, key, columns, "1 = 1").await
+}
+
+/// The same of some of its rows: of tables that are too large to be held at once.
+pub async fn difference_where(
+    a: &Db,
+    b: &Db,
+    table: &str,
+    key: &[&str],
+    columns: &[&str],
+    condition: &str,
+) -> Option<String> {
     let (types_a, types_b) = (types(a, table).await, types(b, table).await);
-    let read = |db, own, other| read(db, table, key, columns, own, other);
-    let (left, right) = (
-        read(a, &types_a, &types_b).await,
-        read(b, &types_b, &types_a).await,
-    );
+    let read = |db, own, other| read(db, table, condition, key, columns, own, other);
+    let (left, right) = tokio::join!(read(a, &types_a, &types_b), read(b, &types_b, &types_a));
     let mut found = vec![];
     for (key, row) in &left {
         match right.get(key) {
@@ -92,6 +101,7 @@ async fn types(db: &Db, table: &str) -> HashMap<String, String> {
 async fn read(
     db: &Db,
     table: &str,
+    condition: &str,
     key: &[&str],
     columns: &[&str],
     own: &HashMap<String, String>,
@@ -113,7 +123,8 @@ async fn read(
     } else {
         table.rsplit('.').next().unwrap_or(table)
     };
-    let rows = db.rows(&format!("SELECT {} FROM {table}", list.join(", "))).await;
+    let sql = format!("SELECT {} FROM {table} WHERE {condition}", list.join(", "));
+    let rows = db.rows(&sql).await;
     rows.into_iter()
         .map(|row| {
             let cells = row.into_iter().zip(&kinds);

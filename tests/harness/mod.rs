@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-pub use compare::{difference, equal, wait_equal};
+pub use compare::{difference, difference_where, equal, wait_equal};
 pub use database::{Db, database, peer, private};
 pub use grants::access;
 pub use program::{Frozen, Output, Tidelock, free_address, signal};

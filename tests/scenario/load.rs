@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::harness::Session;
 use tidelock::playground::Kind;
 
+/// A server that dies, or a deadlock, takes a transaction some times; what is refused this often in a row is wrong.
+const REFUSALS_MAX: u32 = 1_000;
+
 /// `n` numbers from 0 as a subquery named `numbers(i)`, for `INSERT INTO .. SELECT .. FROM`; `n` is a power of ten.
 pub fn numbers(n: u64) -> String {
     let digit = "(SELECT 0 AS x UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
@@ -45,7 +48,7 @@ impl Loader {
     /// Runs the statements as one transaction, exactly once: `id` becomes a row of the journal, by which a lost
     /// answer to COMMIT is told from a lost COMMIT.
     pub async fn once(&mut self, id: u64, statements: &[String]) {
-        let mut unsure = false;
+        let mut refusals = 0;
         loop {
             if self.session.is_none() {
                 match Session::try_open(self.kind, &self.url).await {
@@ -56,10 +59,11 @@ impl Loader {
                     }
                 }
             }
-            match self.attempt(id, statements, unsure).await {
+            match self.attempt(id, statements, refusals > 0).await {
                 Ok(()) => return,
-                Err(_) => {
-                    unsure = true;
+                Err(error) => {
+                    refusals += 1;
+                    assert!(refusals < REFUSALS_MAX, "{error}\nin one of: {statements:?}");
                     self.session = None;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }

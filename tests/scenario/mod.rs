@@ -193,7 +193,7 @@ impl Scene {
     }
 
     /// Every account of the program is one that has no more than it must: see `harness::accounts`.
-    async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
+    pub async fn on(a: Db, b: Db, way: Way, tables: &[Table]) -> Self {
         let (a, b) = tokio::join!(a.with_accounts(), b.with_accounts());
         let tables = [tables, &[PROBE]].concat();
         for db in [&a, &b] {
@@ -296,6 +296,13 @@ impl Scene {
         }
     }
 
+    pub fn db_mut(&mut self, side: Side) -> &mut Db {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
     pub fn db(&self, side: Side) -> &Db {
         match side {
             Side::A => &self.a,
@@ -314,6 +321,10 @@ impl Scene {
     /// Waits until all that was committed so far has been applied, and its conflicts recorded: what is written now
     /// is behind it in the log.
     pub async fn crossed(&mut self) {
+        self.crossed_within(LIMIT).await;
+    }
+
+    pub async fn crossed_within(&mut self, limit: Duration) {
         let id = self.probes.fetch_add(1, Ordering::Relaxed);
         for source in self.way.sources() {
             let id = if *source == Side::A { id } else { id + 1_000_000 };
@@ -326,7 +337,7 @@ impl Scene {
             } else {
                 (id + 1_000_000, Side::A)
             };
-            let limit = tokio::time::Instant::now() + LIMIT;
+            let limit = tokio::time::Instant::now() + limit;
             while self.db(target).count(&format!("probe WHERE id = {id}")).await == 0 {
                 self.assert_running();
                 assert!(
@@ -362,7 +373,7 @@ impl Scene {
     }
 
     /// Stamps are compared too: equal rows with different stamps decide their next conflict differently.
-    fn columns(&self, table: &Table) -> Vec<&'static str> {
+    pub fn columns(&self, table: &Table) -> Vec<&'static str> {
         let mut columns = table.columns.to_vec();
         if self.way == Way::Merge {
             columns.extend(["tidelock_version", "tidelock_origin"]);
