@@ -220,6 +220,11 @@ impl Target {
         on_target!(self, target => target.without_parent(key, child, keys).await)
     }
 
+    /// How many rows of the table have no parent by this key, at most so many, and the statement that shows them.
+    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
+        on_target!(self, target => target.orphans(key, child, most).await)
+    }
+
     pub async fn with_children(
         &mut self,
         key: &ForeignKey,

@@ -10,6 +10,7 @@ mod copy;
 mod equal;
 mod pieces;
 mod preview;
+mod queue;
 pub(crate) mod resync;
 
 use crate::access::SourceOptions;
@@ -23,7 +24,7 @@ use crate::flow::{self, Applier, Uniting};
 use crate::model::operation::{Resync, ResyncState};
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
-use crate::model::schema::TableId;
+use crate::model::schema::{ForeignKey, TableId};
 use crate::model::sync::{CatalogTable, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
@@ -281,6 +282,8 @@ struct Ends {
     tombstones: Vec<Arc<CatalogTable>>,
     planner: Planner,
     identity: String,
+    /// The target's, where what is copied meets rows.
+    foreign_keys: Vec<ForeignKey>,
 }
 
 /// A link that knows where it begins, and has no checkpoint yet.
@@ -403,12 +406,17 @@ impl Start {
                 .collect(),
         );
         let identity = source.server().await?.identity;
+        let foreign_keys = match self.uniting {
+            Some(_) => self.target.foreign_keys(&link.family).await?,
+            None => Vec::new(),
+        };
         Ok(Ends {
             source_tables,
             target_tables,
             tombstones,
             planner,
             identity,
+            foreign_keys,
         })
     }
 

@@ -112,6 +112,13 @@ impl Phase {
         tables.cloned().collect()
     }
 
+    /// Held tables that it does not read.
+    pub(super) fn without(&self, names: &[TableId], held: &[HeldTable]) -> Vec<TableId> {
+        let read = self.names(names);
+        let tables = held.iter().map(|held| &held.table);
+        tables.filter(|table| !read.contains(table)).cloned().collect()
+    }
+
     pub(super) fn is_catching_up(&self) -> bool {
         self.until.is_some()
     }

@@ -232,6 +232,7 @@ impl Link {
         pulse.streaming(&checkpoint.position, hold::summary(spec, &phase, &held));
         let mut applier = Applier::new(writer, Arc::clone(spec), checkpoint);
         applier.load().await?;
+        applier.lacks(phase.without(&spec.target.tables, &held));
         if phase.is_catching_up() {
             applier.catches_up(phase.names(&spec.target.tables));
         }

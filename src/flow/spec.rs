@@ -175,6 +175,8 @@ pub struct LinkSpec {
     pub on_stop: OnStop,
     pub source: NodeSpec,
     pub target: NodeSpec,
+    /// All tables of the sync by the target's names, also where this carries some of them alone.
+    pub family: Vec<TableId>,
     /// By the target's name; their columns too.
     pub rules: HashMap<TableId, TableRules>,
     /// The same.
@@ -256,6 +258,7 @@ impl SyncSpec {
             numbers: self.numbers(from),
             sync: self.name.clone(),
             id,
+            family: target.tables.clone(),
             mode: self.mode,
             on_stop: self.on_stop,
             rules: target.tables.iter().cloned().zip(rules).collect(),

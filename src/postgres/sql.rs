@@ -279,6 +279,20 @@ pub fn without_parent(key: &ForeignKey, child: &Shape) -> String {
     )
 }
 
+/// The rows whose foreign key finds no parent.
+pub fn orphans(key: &ForeignKey, child: &Shape) -> String {
+    let set = key
+        .columns
+        .iter()
+        .map(|name| format!("t.{} IS NOT NULL AND ", quote(name)));
+    format!(
+        "SELECT * FROM {} AS t WHERE {}NOT EXISTS ({})",
+        table(&child.table.id),
+        set.collect::<String>(),
+        parent_of(key, child),
+    )
+}
+
 /// Columns sent: key of the parent. The numbers of the keys that rows still refer to although no row has them.
 /// `None`: the foreign key refers to other columns than the key's.
 pub fn with_children(key: &ForeignKey, parent: &Shape) -> Option<String> {

@@ -11,6 +11,7 @@
 //! later changes: the log as it ended then is the settle position, up to which finding them is no conflict.
 
 use super::pieces::Piece;
+use super::queue::{self, Queue};
 use super::{COPY_PENDING, Ends, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
@@ -20,15 +21,15 @@ use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
 use crate::model::position::Position;
-use crate::model::schema::{Table, TableId};
+use crate::model::schema::{ForeignKey, Table, TableId};
 use crate::model::sync::{CatalogTable, Checkpoint, Lane, Size};
 use crate::model::value::Row;
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Plan};
 use futures_util::future::{join, join_all};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ use tracing::{info, warn};
 pub(super) const LANE_SEQ: i64 = i64::MIN / 2;
 /// How often a chunk is tried before the whole start is.
 const TRIES_MAX: u32 = 8;
+/// Rows without their parents are not counted beyond that.
+const ORPHANS_MAX: u64 = 10_000;
 /// Before the second try; each takes so much longer.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,6 +52,8 @@ pub(super) struct Passing {
     pub(super) verbatim: Option<Vec<usize>>,
     catalog: CatalogTable,
     pub(super) how: How,
+    /// When its chunks are copied (see `queue`).
+    stage: usize,
 }
 
 /// What becomes of the rows that are read.
@@ -69,9 +74,11 @@ pub(super) struct Work {
     link: Arc<LinkSpec>,
     pub(super) start: Position,
     tables: HashMap<TableId, Passing>,
-    open: Mutex<VecDeque<Chunk>>,
+    queue: Queue,
     pulse: Arc<Pulse>,
     throttle: Throttle,
+    /// The target's, where what is copied meets rows.
+    foreign_keys: Vec<ForeignKey>,
     stop: CancellationToken,
 }
 
@@ -147,7 +154,13 @@ impl Start {
             .note(&ends, &start, readers.len(), &planned, noted.is_none())
             .await?;
         show(pulse, &chunks);
-        let work = Arc::new(Work::new(&self.link, start, tables, chunks, (pulse, stop)));
+        let work = Arc::new(Work::new(
+            &self.link,
+            start,
+            tables,
+            (chunks, ends.foreign_keys),
+            (pulse, stop),
+        ));
         match work.all(readers, lanes, &ends.identity).await? {
             Some(readers) => self.end(&work, epoch, readers).await,
             None => Ok(()),
@@ -189,6 +202,7 @@ impl Start {
                 plan,
                 catalog,
                 how: self.uniting.map_or(How::Fill, How::Unite),
+                stage: queue::ROWS,
             };
             tables.insert(known.table.id.clone(), passing);
         }
@@ -196,12 +210,20 @@ impl Start {
             let Some(plan) = tables.get(&of.table.id).map(|of| Arc::clone(&of.plan)) else {
                 continue;
             };
+            let (how, stage) = match self.uniting {
+                Some(uniting) => {
+                    let stage = queue::stage(&plan.shape.table.id, &ends.foreign_keys);
+                    (How::Delete(uniting), stage)
+                }
+                None => (How::Bury, queue::ROWS),
+            };
             let passing = Passing {
                 source: Arc::new(known.table.clone()),
                 verbatim: None,
                 plan,
                 catalog: CatalogTable::clone(known),
-                how: self.uniting.map_or(How::Bury, How::Delete),
+                how,
+                stage,
             };
             tables.insert(known.table.id.clone(), passing);
         }
@@ -286,6 +308,7 @@ impl Start {
             ..pending
         };
         let mut applier = Applier::new(target, Arc::clone(link), pending);
+        work.tell_orphans(&mut applier).await?;
         applier.begin(start).await?;
         let mut settle: Option<Position> = None;
         // Together: each waits for what is visible to be in its log.
@@ -303,6 +326,15 @@ impl Start {
         info!(link = %link.id, position = %start, "first copy committed");
         Ok(())
     }
+}
+
+/// What became of a chunk.
+enum Attempt {
+    /// So many bytes.
+    Done(u64),
+    /// Rows would have lost what they refer to: what takes it away waits the next time.
+    Again,
+    Stopped,
 }
 
 /// Where a chunk was not copied.
@@ -338,16 +370,24 @@ impl Work {
         link: &Arc<LinkSpec>,
         start: Position,
         tables: HashMap<TableId, Passing>,
-        chunks: Vec<Chunk>,
+        (chunks, foreign_keys): (Vec<Chunk>, Vec<ForeignKey>),
         (pulse, stop): (&Arc<Pulse>, &CancellationToken),
     ) -> Work {
+        let stage = |chunk: &Chunk| {
+            tables
+                .get(&chunk.table)
+                .map_or(queue::ROWS, |passing| passing.stage)
+        };
+        let open = chunks.into_iter().filter(|chunk| !chunk.is_done);
+        let open = open.map(|chunk| (stage(&chunk), chunk)).collect();
         Work {
             link: Arc::clone(link),
             start,
             tables,
-            open: Mutex::new(chunks.into_iter().filter(|chunk| !chunk.is_done).collect()),
+            queue: Queue::new(open),
             pulse: Arc::clone(pulse),
             throttle: Throttle::new(link.limits.copy_bytes_per_second),
+            foreign_keys,
             stop: stop.clone(),
         }
     }
@@ -386,7 +426,14 @@ impl Work {
     /// A worker: one chunk after the other.
     async fn one(self: Arc<Self>, mut reader: Snapshot, checkpoint: Checkpoint) -> Result<Ended> {
         let mut applier = None;
-        while let Some(chunk) = self.next() {
+        loop {
+            let next = tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                next = self.queue.next() => next,
+            };
+            let Some(chunk) = next else {
+                return Ok(Some(reader));
+            };
             if applier.is_none() {
                 let (link, spec) = (&self.link, &self.link.target);
                 let target = Target::open(spec.engine, &spec.access, link.is_merge()).await?;
@@ -394,19 +441,46 @@ impl Work {
                 if !reader.is_exact() {
                     lane.copies_later_rows();
                 }
+                if self.meets_rows() {
+                    lane.watches_parents().await?;
+                }
                 applier = Some(lane);
             }
-            let Some(applier) = applier.as_mut() else { break };
+            let Some(applier) = applier.as_mut() else { continue };
             if !self.chunk(&mut reader, applier, chunk).await? {
                 return Ok(None);
             }
+            self.queue.done();
         }
-        Ok(Some(reader))
     }
 
-    fn next(&self) -> Option<Chunk> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.pop_front()
+    /// Rows that came may refer to rows that did not. They are left, and told: their parents may be on their way, or be
+    /// missing at the source too.
+    pub(super) async fn tell_orphans(&self, applier: &mut Applier) -> Result<()> {
+        let copied = self
+            .tables
+            .values()
+            .filter(|passing| matches!(passing.how, How::Unite(_)));
+        for shape in copied.map(|passing| &passing.plan.shape) {
+            let keys = self.foreign_keys.iter();
+            for key in keys.filter(|key| key.child == shape.table.id) {
+                let (rows, shown) = applier.orphans(key, shape, ORPHANS_MAX).await?;
+                if rows > 0 {
+                    warn!(
+                        event = "copied_without_parent", link = %self.link.id, table = %key.child, foreign_key = %key.name,
+                        rows, "rows stand without the row of {} that they refer to: if it does not come with the next \
+                        changes, and the source has it, copy that table anew too; {shown}", key.parent
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// May rows be there that refer to others?
+    fn meets_rows(&self) -> bool {
+        let mut tables = self.tables.values();
+        self.link.is_merge() && tables.any(|passing| matches!(passing.how, How::Unite(_) | How::Delete(_)))
     }
 
     /// `false`: told to stop before it was done. Where it loses against another worker or a user of the target, it alone
@@ -415,7 +489,7 @@ impl Work {
         let mut tries = 1;
         loop {
             let error = match self.attempt(reader, applier, chunk.clone()).await {
-                Ok(Some(bytes)) => {
+                Ok(Attempt::Done(bytes)) => {
                     // No row is locked any more.
                     tokio::select! {
                         () = self.stop.cancelled() => {}
@@ -423,7 +497,11 @@ impl Work {
                     }
                     return Ok(true);
                 }
-                Ok(None) => return Ok(false),
+                Ok(Attempt::Stopped) => return Ok(false),
+                Ok(Attempt::Again) => {
+                    reader.leave_table().await?;
+                    continue;
+                }
                 Err(Failed::Writing(error)) if error.class() == Class::Transient && tries < TRIES_MAX => {
                     error
                 }
@@ -448,7 +526,7 @@ impl Work {
         reader: &mut Snapshot,
         applier: &mut Applier,
         mut chunk: Chunk,
-    ) -> Result<Option<u64>, Failed> {
+    ) -> Result<Attempt, Failed> {
         let passing = self.passing(&chunk.table)?;
         applier.begin(&self.start).await?;
         let opened = reader.open_table(&passing.source, &chunk.range).await;
@@ -458,7 +536,7 @@ impl Work {
         while let Some(piece) = next {
             if self.stop.is_cancelled() {
                 applier.rollback().await?;
-                return Ok(None);
+                return Ok(Attempt::Stopped);
             }
             let count = piece.rows();
             let (copied, read) =
@@ -468,6 +546,10 @@ impl Work {
             chunk.copied_rows += copied.rows;
             chunk.copied_bytes += copied.bytes;
         }
+        if self.meets_rows() && !applier.is_sound().await? {
+            applier.rollback().await?;
+            return Ok(Attempt::Again);
+        }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
         self.pulse.copied(chunk.copied_rows, chunk.copied_bytes);
@@ -476,7 +558,7 @@ impl Work {
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
             conflicts = tally.conflicts, "chunk copied"
         );
-        Ok(Some(chunk.copied_bytes))
+        Ok(Attempt::Done(chunk.copied_bytes))
     }
 }
 

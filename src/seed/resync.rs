@@ -121,7 +121,8 @@ impl Copy {
         let mut lane = self.applier(&mut start, from).await?;
         lane.plan_chunks(from, &planned).await?;
         show(&self.pulse, &chunks);
-        let work = Work::new(&link, from.clone(), tables, chunks, (&self.pulse, &self.stop));
+        let copied = (chunks, std::mem::take(&mut ends.foreign_keys));
+        let work = Work::new(&link, from.clone(), tables, copied, (&self.pulse, &self.stop));
         let work = Arc::new(work);
         let lanes = self.lanes(&mut start, readers.len()).await?;
         let Some(readers) = work.all(readers, lanes, &self.identity).await? else {
@@ -134,6 +135,7 @@ impl Copy {
         if !link.is_merge() {
             self.all_beyond(&mut lane, &start, &ends, &work).await?;
         }
+        work.tell_orphans(&mut lane).await?;
         // Something is behind it, so that the link comes there.
         let mut node = Node::connect(&link.source.access, link.source.engine).await?;
         let settle = node.barrier().await?;

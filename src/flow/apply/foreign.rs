@@ -42,6 +42,8 @@ pub(super) struct Foreign {
     revived: Vec<(TableId, Key)>,
     /// Cells that rows had and have no more, to which foreign keys refer that are to other columns than the key's.
     gone: Vec<Gone>,
+    /// Tables whose rows here are older than the others'.
+    held: Vec<TableId>,
     /// What waits when the group is applied again, and why.
     orphans: HashMap<ParkedKey, String>,
 }
@@ -119,6 +121,11 @@ impl Foreign {
         new.cloned().collect()
     }
 
+    /// May rows that refer to the table be gone, and only their deletes not have come?
+    fn is_behind(&self, parent: &TableId) -> bool {
+        self.children(parent).any(|child| self.held.contains(child))
+    }
+
     fn is_outdated(&self) -> bool {
         self.read.is_none_or(|read| read.elapsed() >= READ_EVERY)
     }
@@ -138,6 +145,18 @@ impl Foreign {
 }
 
 impl Applier {
+    /// Reads the foreign keys that rows are held against from now on.
+    pub(crate) async fn watches_parents(&mut self) -> Result<()> {
+        let keys = self.target.foreign_keys(&self.spec.family).await?;
+        self.foreign.takes(keys);
+        Ok(())
+    }
+
+    /// These tables are held: what refers to other tables' rows may do so no more at the source.
+    pub(crate) fn lacks(&mut self, held: Vec<TableId>) {
+        self.foreign.held = held;
+    }
+
     pub(super) fn has_waiting_parent(&self, child: &TableId) -> bool {
         let mut keys = self.foreign.keys.iter();
         keys.any(|key| key.child == *child && self.waiting.has(&key.parent))
@@ -273,6 +292,28 @@ impl Applier {
         }
     }
 
+    /// Looks at the parents that a copy's rows and tombstones took away or altered. Their children's own parents may only
+    /// come with another chunk.
+    pub(super) async fn suspect_parents(&mut self, plan: &Arc<Plan>, changes: &[Planned]) -> Result<()> {
+        let is_delete = |change: &&Planned| matches!(change.op, PlannedOp::Delete { .. });
+        let mut looks = self.looks(std::iter::once((plan, changes.iter().filter(is_delete))));
+        self.foreign.revived.clear();
+        self.look_at_written(&mut looks, plan);
+        let found = self.look(looks).await?;
+        self.foreign.suspects.extend(found);
+        Ok(())
+    }
+
+    /// How many rows of the table stand without what they refer to by this key, so many at most, and how to find them.
+    pub(crate) async fn orphans(
+        &mut self,
+        key: &ForeignKey,
+        child: &Shape,
+        most: u64,
+    ) -> Result<(u64, String)> {
+        self.target.orphans(key, child, most).await
+    }
+
     /// Looks at what these layers wrote. What is found counts only if it still is so before COMMIT.
     pub(super) async fn suspect(&mut self, layers: &Layers) -> Result<()> {
         let changed = layers.iter().map(|layer| (&layer.plan, layer.changes.iter()));
@@ -349,7 +390,7 @@ impl Applier {
 
     /// Reads them again; `false`: they are not those that the open transaction was held against.
     async fn knows_foreign_keys(&mut self) -> Result<bool> {
-        let now = self.target.foreign_keys(&self.spec.target.tables).await?;
+        let now = self.target.foreign_keys(&self.spec.family).await?;
         let is_known = self.foreign.keys == now;
         for key in self.foreign.takes(now) {
             warn!(
@@ -446,7 +487,8 @@ impl Applier {
     }
 
     /// Deletes of rows that others refer to. Where the order of stamps decides, the row is touched, and the other node
-    /// gets it back; else the delete waits. Returns those that are to be decided as usual.
+    /// gets it back; else the delete waits, as it does as long as those rows may only not have been deleted yet: their
+    /// table is held, or copied. Returns those that are to be decided as usual.
     pub(super) async fn keep_parents(
         &mut self,
         plan: &Plan,
@@ -458,6 +500,7 @@ impl Applier {
         }
         let keys: Vec<Key> = deletes.iter().map(|change| change.key.clone()).collect();
         let locals = self.target.read(&plan.shape, &keys).await?;
+        let is_certain = self.uniting.is_none() && !self.foreign.is_behind(&plan.shape.table.id);
         let (mut usual, mut answers) = (Vec::new(), Vec::new());
         for (change, local) in deletes.iter().zip(locals) {
             let stamp = change.op.incoming().map(|incoming| incoming.stamp());
@@ -469,7 +512,7 @@ impl Applier {
                 .unwrap_or_default();
             if contested.local.row_stamp.is_none() || contested.local.row_stamp > stamp {
                 usual.push(change.clone());
-            } else if self.answers_for_children(plan) {
+            } else if is_certain && self.answers_for_children(plan) {
                 answers.push(Answered {
                     own: Own::Touch,
                     contested,

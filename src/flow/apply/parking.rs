@@ -74,9 +74,7 @@ impl Applier {
         }
         self.waiting.confirm();
         self.recall_orphans();
-        let keys = self.target.foreign_keys(&self.spec.target.tables).await?;
-        self.foreign.takes(keys);
-        Ok(())
+        self.watches_parents().await
     }
 
     /// Names of the key's columns of each table.

@@ -6,6 +6,7 @@
 
 use super::Applier;
 use super::contested::{Contested, Decided, decided_write};
+use super::parking::park_key;
 use super::renew::NOBODY;
 use crate::error::{Error, Reason, Result};
 use crate::flow::decision::same_values;
@@ -49,10 +50,48 @@ impl Applier {
                 Some(dated) => dated.iter().collect(),
                 None => changes,
             };
+            let changes = self.kept_for_children(plan, changes, &mut conflicts).await?;
             self.settle_contested(plan, changes, &mut conflicts).await?;
             self.keep_record(conflicts).await?;
+            if plan.shape.stamps.is_some() && !self.foreign.keys.is_empty() {
+                self.suspect_parents(plan, &layer.changes).await?;
+            }
         }
         Ok(rows)
+    }
+
+    /// Without those that would take from other rows what they refer to: they wait, until the link tries them again.
+    async fn kept_for_children<'a>(
+        &mut self,
+        plan: &Plan,
+        changes: Vec<&'a Planned>,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<Vec<&'a Planned>> {
+        if !self.foreign.concerns(&plan.shape.table.id) {
+            return Ok(changes);
+        }
+        let (orphaning, mut rest): (Vec<&Planned>, Vec<&Planned>) = changes
+            .into_iter()
+            .partition(|change| self.foreign.orphan(&park_key(plan, change)).is_some());
+        let (deletes, writes): (Vec<&Planned>, Vec<&Planned>) = orphaning
+            .into_iter()
+            .partition(|change| matches!(change.op, PlannedOp::Delete { .. }));
+        for change in writes {
+            self.must_wait(plan, change, conflicts)?;
+        }
+        let usual = self
+            .keep_parents(
+                plan,
+                deletes.iter().map(|change| Planned::clone(change)).collect(),
+                conflicts,
+            )
+            .await?;
+        rest.extend(
+            deletes
+                .into_iter()
+                .filter(|change| usual.iter().any(|usual| usual.key_bytes == change.key_bytes)),
+        );
+        Ok(rest)
     }
 
     /// Rows that were there before `setup` all have the first version. Of those that meet a row, the one that the table's

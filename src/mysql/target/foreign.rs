@@ -78,6 +78,19 @@ impl Target {
         Ok(orphans)
     }
 
+    /// How many rows have no parent by this key, at most so many, and the statement that shows them.
+    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
+        let shown = sql::orphans(key, child);
+        let counted = format!("SELECT count(*) FROM ({shown} LIMIT {most}) AS t");
+        match self.conn.query_first::<u64, _>(counted).await {
+            Ok(count) => Ok((count.unwrap_or_default(), shown)),
+            Err(error) => {
+                let doing = "look for rows without their parents";
+                Err(self.failed(doing, error).table(&child.table.id))
+            }
+        }
+    }
+
     /// Which of these keys, of rows that are gone, rows of the child table still refer to.
     pub async fn with_children(
         &mut self,

@@ -61,6 +61,17 @@ impl Target {
             .await
     }
 
+    /// How many rows have no parent by this key, at most so many, and the statement that shows them.
+    pub async fn orphans(&mut self, key: &ForeignKey, child: &Shape, most: u64) -> Result<(u64, String)> {
+        let doing = "look for rows without their parents";
+        let shown = sql::orphans(key, child);
+        let counted = format!("SELECT count(*) FROM ({shown} LIMIT {most}) AS t");
+        let rows = self.query(doing, &counted, &[]).await?;
+        let count = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
+        let count = count.map_err(|error| self.failed(doing, error))?;
+        Ok((u64::try_from(count).unwrap_or_default(), shown))
+    }
+
     /// Which of these keys, of rows that are gone, rows of the child table still refer to.
     pub async fn with_children(
         &mut self,
