@@ -76,13 +76,15 @@ pub fn between(table: &TableId, bounds: Vec<Bound>, size: Option<Size>) -> Vec<C
     (0..).zip(lows.zip(highs)).map(chunk).collect()
 }
 
-/// Is the key one whole number, whose ranges may be told without looking for them?
-pub fn is_counted(table: &Table) -> bool {
-    let is_number = |place: &usize| {
-        let column = table.columns.get(*place);
-        column.is_some_and(|column| matches!(column.ty, ColumnType::Int { .. }))
+/// Is the key one whole number, whose ranges may be told without looking for them? Not of a domain, which may refuse
+/// the numbers between.
+pub fn is_counted(engine: Engine, table: &Table) -> bool {
+    let is_number = |column: &Column| match engine {
+        Engine::Postgres => matches!(column.sql_type.as_str(), "smallint" | "integer" | "bigint"),
+        Engine::Mysql | Engine::Mariadb => matches!(column.ty, ColumnType::Int { .. }),
     };
-    table.key.len() == 1 && table.key.iter().all(is_number)
+    let column = |place: &usize| table.columns.get(*place).is_some_and(is_number);
+    table.key.len() == 1 && table.key.iter().all(column)
 }
 
 /// Every so many numbers between the least and the greatest key, where rows have at least half of the numbers: no
@@ -94,7 +96,7 @@ pub fn even(least: &str, greatest: &str, rows: u64, size: Option<Size>) -> Optio
         return None;
     }
     let step = usize::try_from(rows.max(1)).ok()?;
-    let bounds = (least - 1..greatest).step_by(step).skip(1);
+    let bounds = (least - 1..=greatest).step_by(step).skip(1);
     Some(bounds.map(|bound| vec![bound.to_string()]).collect())
 }
 
@@ -190,8 +192,8 @@ mod tests {
         };
         let texts =
             |bounds: &[&str]| Some(bounds.iter().map(|bound| (*bound).to_owned()).collect::<Vec<_>>());
-        assert_eq!(cut("1", "10", 5, 10), texts(&["5"]));
-        assert_eq!(cut("1", "11", 5, 10), texts(&["5", "10"]));
+        assert_eq!(cut("1", "10", 5, 10), texts(&["5", "10"]));
+        assert_eq!(cut("1", "9", 5, 10), texts(&["5"]));
         assert_eq!(cut("-3", "3", 3, 4), texts(&["-1", "2"]));
         assert_eq!(cut("7", "7", 5, 1), texts(&[]));
         assert_eq!(cut("1", "21", 5, 10), None);

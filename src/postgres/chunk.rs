@@ -7,7 +7,7 @@
 use super::{fail, sql};
 use crate::chunk::{self, Bound, Chunk, Range, from_json};
 use crate::error::{Error, Result};
-use crate::model::schema::{Table, TableId};
+use crate::model::schema::{Engine, Table, TableId};
 use crate::model::sync::{CatalogTable, Size, TableCopy};
 use tokio_postgres::{Client, Row, SimpleQueryMessage, SimpleQueryRow};
 
@@ -16,7 +16,7 @@ const CUTTING: &str = "cut a table into chunks";
 /// The keys that cut the table into chunks of so many rows.
 pub async fn bounds(client: &Client, of: &CatalogTable, rows: u64, size: Option<Size>) -> Result<Vec<Bound>> {
     let (table, only) = (&of.table, sql::range::only(of));
-    if chunk::is_counted(table)
+    if chunk::is_counted(Engine::Postgres, table)
         && let Some(ends) = first(client, table, &sql::range::ends(table, only)).await?
         && let (Some(least), Some(greatest)) = (ends.get(0), ends.get(1))
         && let Some(bounds) = chunk::even(least, greatest, rows, size)
