@@ -99,13 +99,16 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
     Ok(())
 }
 
-/// Is every table of the link asked to be copied anew? Then its place in the log is worth nothing, and may be lost.
+/// Is every table of the link asked to be copied anew, and whole? Then its place in the log is worth nothing, and may be
+/// lost.
 async fn is_lost(link: &LinkSpec) -> Result<bool> {
     let mut node = Node::connect(&link.target.access, link.target.engine).await?;
     let asked = node.resyncs(&link.sync, Some(&link.id)).await?;
     node.close().await;
     let is_asked = |table: &TableId| {
-        let is_it = |resync: &Resync| resync.table == *table && resync.state == ResyncState::Asked;
+        let is_it = |resync: &Resync| {
+            resync.table == *table && resync.state == ResyncState::Asked && resync.condition.is_none()
+        };
         asked.iter().any(is_it)
     };
     let tables = &link.target.tables;

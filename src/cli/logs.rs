@@ -1,9 +1,10 @@
 //! Logs: to stderr, text on a terminal and JSON elsewhere.
 //!
 //! Owns: which level is shown. The configuration's level holds for `run`; `-q` and `-v` go before it, `RUST_LOG`
-//! before all. Other crates speak up only for warnings. Cell values and secrets are never logged, at any level.
+//! before all. Other crates speak up only for warnings. While a copy draws its line, logs go above it (`foot`). Cell values and secrets are never logged, at any level.
 
 use super::Face;
+use super::foot::Above;
 use crate::config::{Log, LogFormat};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -37,7 +38,7 @@ pub(super) fn start(face: &Face, log: Option<&Log>) -> Option<Filter> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Above)
         .with_ansi(face.color_err);
     if json {
         let builder = builder

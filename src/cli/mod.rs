@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod conflicts;
+mod foot;
 mod generate;
 mod health;
 mod logs;

@@ -2,11 +2,12 @@
 //!
 //! SIGTERM or SIGINT: finish the open group, save the position, leave with 0 within ten seconds. A second signal
 //! leaves at once with 130. Leaving at any moment is safe: what was not committed is read again.
+//! On a terminal a line at its foot tells of copies (`foot`).
 //! SIGHUP: read the configuration anew (see `reload`). SIGUSR1: print the status to stderr.
 
 use super::logs::Filter;
 use super::reload::{self, Looked};
-use super::{Face, Schema, logs, status};
+use super::{Face, Schema, foot, logs, status};
 use crate::config::{Config, Sync};
 use crate::error::{Error, Result};
 use crate::flow;
@@ -78,7 +79,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<u8> {
         listen(SignalKind::hangup())?,
         listen(SignalKind::user_defined1())?,
     );
-    let mut daemon = Daemon::start(options, config, filter).await?;
+    let mut daemon = Daemon::start(face, options, config, filter).await?;
     let mut tick = tokio::time::interval(TICK);
     let mut looks: Option<Looking> = None;
     loop {
@@ -135,10 +136,12 @@ pub(super) struct Daemon {
     stop: CancellationToken,
     /// What systemd was told last.
     told: String,
+    /// A line at the foot of the terminal tells of copies.
+    draws: bool,
 }
 
 impl Daemon {
-    async fn start(options: &Options, config: Config, filter: Option<Filter>) -> Result<Daemon> {
+    async fn start(face: &Face, options: &Options, config: Config, filter: Option<Filter>) -> Result<Daemon> {
         let only = options.sync.clone();
         let syncs = chosen(&config, only.as_deref())?;
         warn(&config);
@@ -171,6 +174,7 @@ impl Daemon {
             work,
             stop,
             told: String::new(),
+            draws: !face.json && face.quiet == 0,
         };
         daemon.watch(syncs);
         Ok(daemon)
@@ -254,6 +258,7 @@ impl Daemon {
 
     async fn close(&mut self) {
         self.stop.cancel();
+        foot::draw(String::new());
         self.facts = None;
         if let Some(server) = self.server.take() {
             server.stop().await;
@@ -267,6 +272,13 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.shown.tick();
+        if self.draws {
+            let links = self.shown.live.links();
+            let copying = links
+                .iter()
+                .filter_map(|pulse| Some((pulse.link.clone(), pulse.copying()?)));
+            foot::draw(foot::line(&copying.collect::<Vec<_>>()));
+        }
         let mut states: BTreeMap<&str, usize> = BTreeMap::new();
         for pulse in self.shown.live.links() {
             *states.entry(pulse.condition().state.name()).or_default() += 1;

@@ -4,10 +4,11 @@
 //! With `--watch` again and again: a screen on a terminal, a line per change elsewhere, JSON lines with `--json`.
 //! Fails: 6 when a node cannot be reached; the other links are still shown.
 
-use super::{Face, render, select};
+use super::{Face, foot, render, select};
 use crate::config::{Config, Sync};
 use crate::error::{Error, Reason, Result};
 use crate::flow::figures::Figures;
+use crate::flow::progress::Pace;
 use crate::http::client;
 use crate::status::facts::{Memory, ask};
 use crate::status::{Document, Report, unreachable};
@@ -220,6 +221,34 @@ pub(super) fn text(links: &[Report]) -> String {
     render::table(&rows)
 }
 
+/// With the pace of a copy, in all and of the tables that are under way.
+fn why(report: &Report) -> String {
+    let reason = report.reason();
+    let Some(copying) = report.live.as_ref().and_then(|live| live.copying.as_ref()) else {
+        return reason;
+    };
+    let bytes = |pace: &Pace| {
+        let estimated = render::size(pace.bytes_estimated.max(pace.bytes));
+        format!(
+            "{}, {} of ~{estimated}",
+            foot::pace(pace),
+            render::size(pace.bytes)
+        )
+    };
+    let mut words = vec![format!("now {}", bytes(&copying.all))];
+    words.extend(
+        copying
+            .tables
+            .iter()
+            .map(|pace| format!("{}: {}", pace.table, bytes(pace))),
+    );
+    let words = words.join("; ");
+    match reason.is_empty() {
+        true => words,
+        false => format!("{reason}; {words}"),
+    }
+}
+
 fn cells(report: &Report) -> [String; 12] {
     let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     let about = |estimated: bool, text: String| match estimated {
@@ -257,7 +286,7 @@ fn cells(report: &Report) -> [String; 12] {
         retained(report),
         conflicts(report),
         or_none(tombstones(report)),
-        report.reason(),
+        why(report),
     ]
 }
 

@@ -19,7 +19,7 @@ mod topology;
 mod url;
 mod versions;
 
-pub use problem::{Failure, Located, Problem};
+pub use problem::{Failure, Located, Problem, pointed};
 
 use crate::access::Access;
 use crate::flow::spec::{SyncSpec, link_id};

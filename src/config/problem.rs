@@ -119,6 +119,11 @@ impl From<Failure> for Error {
     }
 }
 
+/// A problem of a text that stands in no file, such as a flag's value, as those of the configuration are shown.
+pub fn pointed(name: &str, text: &str, problem: Problem) -> String {
+    locate(Path::new(name), text, problem).shown
+}
+
 fn locate(path: &Path, text: &str, problem: Problem) -> Located {
     let mut shown = String::new();
     let place = problem.span.clone().map(|span| Place::of(text, span));

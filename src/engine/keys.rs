@@ -4,8 +4,8 @@
 use super::{Node, Target};
 use crate::error::Result;
 use crate::model::collation::Folds;
+use crate::model::numbers::Numbers;
 use crate::model::schema::TableId;
-use crate::model::sync::Scope;
 use crate::postgres::folded::Same;
 use crate::{mysql, postgres};
 
@@ -19,9 +19,9 @@ impl Node {
     }
 
     /// Sets this node's counters above the rows that were copied here; returns the tables whose it did.
-    pub async fn raise_numbers(&mut self, scope: &Scope) -> Result<Vec<TableId>> {
+    pub async fn raise_numbers(&mut self, split: &[(TableId, Numbers)]) -> Result<Vec<TableId>> {
         match self {
-            Node::Postgres(client) => postgres::setup::raise_numbers(client, scope).await,
+            Node::Postgres(client) => postgres::setup::raise_numbers(client, split).await,
             // AUTO_INCREMENT is above every row there is by itself.
             Node::Mysql(..) => Ok(Vec::new()),
         }

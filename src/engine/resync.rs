@@ -17,11 +17,17 @@ impl Node {
         }
     }
 
-    /// Asks the link to copy these tables anew.
-    pub async fn ask_resync(&mut self, link: (&str, &str), tables: &[TableId], operator: &str) -> Result<()> {
+    /// Asks the link to copy these tables anew, or those rows of them that the condition takes.
+    pub async fn ask_resync(
+        &mut self,
+        link: (&str, &str),
+        tables: &[TableId],
+        condition: Option<&str>,
+        operator: &str,
+    ) -> Result<()> {
         match self {
-            Node::Postgres(client) => postgres::resync::ask(client, link, tables, operator).await,
-            Node::Mysql(conn) => mysql::resync::ask(conn, link, tables, operator).await,
+            Node::Postgres(client) => postgres::resync::ask(client, link, tables, condition, operator).await,
+            Node::Mysql(conn) => mysql::resync::ask(conn, link, tables, condition, operator).await,
         }
     }
 

@@ -4,6 +4,10 @@
 //! are compared with a later image of the source (`seed::resync`), while the link carries the other tables on; then it is
 //! taken up from where it is held, as any held table is (`hold`). What is read then may be older than the rows: that is no
 //! drift. Nothing of the table is applied while it is copied, so nothing is overtaken.
+//!
+//! With a condition only rows that it takes on either side are compared. Of all others the log is the only bringer: such a
+//! table is held where it stands and not at the log's end, its link's place is never given up for it, and one way what is
+//! read again of rows that were not looked at must be just what stands here, or it is told as drift.
 //! Refuses: to fill, one way, a table that joins and holds rows of its own; that a person has to ask for. Fails: as the link does; a copy that cannot go on is noted with its
 //! reason, and its table stays held.
 
@@ -12,7 +16,9 @@ use super::link::Link;
 use super::spec::LinkSpec;
 use crate::engine::Node;
 use crate::error::{Error, Result};
+use crate::expr::Condition;
 use crate::model::operation::{HeldTable, Resync, ResyncState};
+use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::seed::resync::{self, Copy};
 use std::sync::Arc;
@@ -73,7 +79,8 @@ impl Link {
         }
         let (spec, seq) = (&self.spec, self.applier.checkpoint().seq);
         let stop = target.last_stop(&spec.sync, &spec.id).await?;
-        let is_all = asked.len() == spec.target.tables.len();
+        let whole = asked.iter().filter(|resync| resync.condition.is_none());
+        let is_all = whole.count() == spec.target.tables.len();
         let has_stopped = stop.is_some_and(|stop| stop.seq == seq);
         asked.retain(|resync| is_ripe || is_all || has_stopped || resync.operator == SETUP);
         if asked.is_empty() {
@@ -89,18 +96,29 @@ impl Link {
             }
         }
         // The log up to here is in every image that follows, and may be from before the table was set up.
-        let position = source.barrier().await?;
+        let end = source.barrier().await?;
+        let before = target.held(&self.spec.sync, Some(&self.spec.id)).await?;
         let mut tables: Vec<(TableId, HeldTable)> = Vec::with_capacity(asked.len());
-        for Resync { table, operator, .. } in asked {
+        for resync in asked {
+            let position = self.hold_at(&resync, &before, &end);
+            let Resync {
+                table,
+                operator,
+                condition,
+                ..
+            } = resync;
             let place = self.spec.target.tables.iter().position(|target| *target == table);
             let Some(source) = place.and_then(|place| self.spec.source.tables.get(place)) else {
                 continue;
             };
-            info!(event = "resync_begins", link = %self.spec.id, %table, %position, operator, "a table is copied anew");
+            info!(
+                event = "resync_begins", link = %self.spec.id, %table, %position, operator,
+                is_whole = condition.is_none(), "a table is copied anew"
+            );
             let held = HeldTable {
                 link: self.spec.id.clone(),
                 table,
-                position: position.clone(),
+                position,
                 transaction: None,
                 past: None,
                 error: format!("it is copied anew, as {operator} asked"),
@@ -108,6 +126,7 @@ impl Link {
                 since_us: 0,
                 resumed: false,
                 is_anew: true,
+                condition,
             };
             tables.push((source.clone(), held));
         }
@@ -120,6 +139,17 @@ impl Link {
                 .await?;
         }
         Ok(true)
+    }
+
+    /// Where a table is held for its copy. Behind the log's end nothing is looked for that is in every later image. What
+    /// a condition leaves out is in no copy: of it the log is carried on from where the table stands.
+    fn hold_at(&self, resync: &Resync, before: &[HeldTable], end: &Position) -> Position {
+        if resync.condition.is_none() {
+            return end.clone();
+        }
+        let held = before.iter().find(|held| held.table == resync.table);
+        held.map_or(&self.applier.checkpoint().position, |held| &held.position)
+            .clone()
     }
 
     /// Lets the copies of held tables go on beside this session.
@@ -163,25 +193,50 @@ impl Link {
     }
 }
 
+/// The link for new copies of these tables, by the target's names, and for what follows on them: of those with a condition
+/// it looks at some rows only.
+pub(crate) fn asking<'a>(
+    mut link: LinkSpec,
+    tables: impl Iterator<Item = (&'a TableId, Option<&'a str>)>,
+) -> Result<LinkSpec> {
+    for (table, condition) in tables {
+        let place = link.target.tables.iter().position(|target| target == table);
+        let source = place.and_then(|place| link.source.tables.get(place).cloned());
+        let (Some(condition), Some(source)) = (condition, source) else {
+            continue;
+        };
+        let parsed = Condition::parse(condition).map_err(|mistake| {
+            Error::definite("read the condition of a new copy")
+                .node(&link.target.name)
+                .table(table)
+                .why(mistake.what)
+                .hint("ask again: `tidelock resync`")
+        })?;
+        let passage = link.passage(&source).asking(parsed);
+        link.passages.insert(source, passage);
+    }
+    Ok(link)
+}
+
+/// What new copies of held tables look at.
+pub(super) fn conditions(held: &[HeldTable]) -> impl Iterator<Item = (&TableId, Option<&str>)> {
+    held.iter().map(|held| (&held.table, held.condition.as_deref()))
+}
+
 /// The places of the tables that are being copied, with where each is held.
 pub(crate) async fn under_way(link: &LinkSpec) -> Result<Vec<(usize, HeldTable)>> {
     let mut node = Node::connect(&link.target.access, link.target.engine).await?;
     let held = node.held(&link.sync, Some(&link.id)).await?;
     let resyncs = node.resyncs(&link.sync, Some(&link.id)).await?;
     node.close().await;
-    let is_copied = |table: &TableId| {
-        let is_it = |resync: &Resync| resync.table == *table && resync.state == ResyncState::Copying;
-        resyncs.iter().any(is_it)
-    };
-    let place = |held: HeldTable| {
+    let place = |mut held: HeldTable| {
+        let is_it = |resync: &&Resync| resync.table == held.table && resync.state == ResyncState::Copying;
+        let copied = resyncs.iter().find(is_it)?;
+        held.condition.clone_from(&copied.condition);
         let place = link.target.tables.iter().position(|table| *table == held.table)?;
         Some((place, held))
     };
-    Ok(held
-        .into_iter()
-        .filter(|held| is_copied(&held.table))
-        .filter_map(place)
-        .collect())
+    Ok(held.into_iter().filter_map(place).collect())
 }
 
 /// A table of the link by a name: the target's or the source's, with or without its schema.

@@ -4,6 +4,7 @@
 //! fields it does not know and has the default for those that are missing.
 
 use super::lag::Lag;
+use super::progress::Copying;
 use super::pulse::Pulse;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +26,8 @@ pub struct Figures {
     pub rows: u64,
     pub rows_per_second: f64,
     pub copied_rows: u64,
+    /// The copy that the process makes now, first or new.
+    pub copying: Option<Copying>,
     pub transactions: u64,
     pub conflicts: u64,
     pub missed_bumps: u64,
@@ -62,6 +65,7 @@ impl Figures {
             rows: figures.rows.load(Relaxed),
             rows_per_second: pulse.rows_per_second(),
             copied_rows: figures.copied_rows.load(Relaxed),
+            copying: pulse.copying(),
             transactions: figures.transactions.load(Relaxed),
             conflicts: pulse.conflicts().values().sum(),
             missed_bumps: figures.missed_bumps.load(Relaxed),

@@ -196,6 +196,7 @@ pub(super) async fn noted(node: &mut Node, spec: &LinkSpec, reached: &Position) 
             continue;
         };
         held.is_anew = true;
+        held.condition.clone_from(&resync.condition);
         held.resumed = match &resync.state {
             ResyncState::Copied { settle } => covers(reached, settle)?,
             ResyncState::Asked | ResyncState::Copying | ResyncState::Failed { .. } => false,
@@ -307,6 +308,7 @@ impl Link {
                 since_us: 0,
                 resumed: false,
                 is_anew: self.phase.is_anew,
+                condition: None,
                 table,
             });
         }
@@ -427,6 +429,7 @@ mod tests {
             since_us: 0,
             resumed,
             is_anew: false,
+            condition: None,
         }
     }
 

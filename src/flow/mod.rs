@@ -28,6 +28,7 @@ mod onward;
 pub(crate) mod planner;
 mod poll;
 mod presence;
+pub mod progress;
 pub mod pulse;
 mod reader;
 mod record;
@@ -47,6 +48,7 @@ pub(crate) use throttle::Throttle;
 
 use crate::engine::Node;
 use crate::error::{Class, Error, Reason, Result};
+use crate::model::numbers::Numbers;
 use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Finding, Level};
@@ -137,14 +139,18 @@ async fn checked(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<SyncSpec> {
 
 /// A node's counters go above the rows that a copy, or somebody who numbers rows himself, brought there.
 pub(crate) async fn raise_numbers(sync: &SyncSpec, place: usize) -> Result<()> {
-    if !sync.splits() {
+    raise_counters(&sync.name, &sync.nodes[place], &sync.scope(place).split()).await
+}
+
+/// The same of these tables of a node.
+pub(crate) async fn raise_counters(sync: &str, spec: &NodeSpec, split: &[(TableId, Numbers)]) -> Result<()> {
+    if split.is_empty() {
         return Ok(());
     }
-    let spec = &sync.nodes[place];
     let mut node = Node::connect(&spec.access, spec.engine).await?;
-    for table in node.raise_numbers(&sync.scope(place)).await? {
+    for table in node.raise_numbers(split).await? {
         warn!(
-            event = "numbers_raised", sync = %sync.name, node = %spec.name, %table,
+            event = "numbers_raised", %sync, node = %spec.name, %table,
             "its sequence stood below keys of its class and was set above them"
         );
     }

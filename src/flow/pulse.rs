@@ -5,7 +5,9 @@
 //! a mutex held for a few instructions.
 
 use super::lag::{Lag, Meter};
+use super::progress::{Copying, Progress};
 use super::spec::SyncSpec;
+use crate::chunk::Chunk;
 use crate::error::{Class, Error};
 use crate::model::change::Op;
 use crate::model::log::LogEnd;
@@ -189,6 +191,15 @@ impl Histogram {
     }
 }
 
+/// A copy under way: dropped, it is told no more.
+pub(crate) struct Copies(Arc<Pulse>);
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        *locked(&self.0.copying) = None;
+    }
+}
+
 /// What one link has done since the process started.
 #[derive(Debug)]
 pub struct Pulse {
@@ -205,6 +216,8 @@ pub struct Pulse {
     rate: Mutex<(Option<(Instant, u64)>, f64)>,
     /// Free room of the reader's buffer, and its size.
     queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
+    /// The copy that this process makes.
+    copying: Mutex<Option<Progress>>,
     pub histogram_apply: Histogram,
     pub histogram_latency: Histogram,
     /// Rows of the source's transactions.
@@ -301,6 +314,7 @@ impl Pulse {
             conflicts: Mutex::default(),
             rate: Mutex::default(),
             queue: Mutex::default(),
+            copying: Mutex::default(),
             histogram_apply: Histogram::new(&Histogram::SECONDS),
             histogram_latency: Histogram::new(&Histogram::SECONDS),
             histogram_rows: Histogram::new(&Histogram::ROWS),
@@ -477,9 +491,41 @@ impl Pulse {
         locked(&self.rate).1
     }
 
-    pub fn copied(&self, rows: u64, bytes: u64) {
-        self.figures.copied_rows.fetch_add(rows, Relaxed);
-        self.figures.copied_bytes.fetch_add(bytes, Relaxed);
+    /// A copy of these chunks, as long as what is returned is held.
+    pub(crate) fn copies(self: &Arc<Self>, chunks: &[Chunk]) -> Copies {
+        let open = || chunks.iter().filter(|chunk| !chunk.is_done);
+        let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
+        let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
+        self.figures.copy_estimated.store(rows, Relaxed);
+        self.figures.copy_bytes_estimated.store(bytes, Relaxed);
+        self.figures
+            .copy_chunks_open
+            .store(open().count() as u64, Relaxed);
+        *locked(&self.copying) = Some(Progress::new(chunks, tokio::time::Instant::now()));
+        Copies(Arc::clone(self))
+    }
+
+    pub(crate) fn chunk_begins(&self, chunk: &Chunk) {
+        if let Some(progress) = locked(&self.copying).as_mut() {
+            progress.begins(chunk, tokio::time::Instant::now());
+        }
+    }
+
+    pub(crate) fn chunk_done(&self, chunk: &Chunk) {
+        self.figures.copied_rows.fetch_add(chunk.copied_rows, Relaxed);
+        self.figures.copied_bytes.fetch_add(chunk.copied_bytes, Relaxed);
+        self.figures.copy_chunks_open.fetch_sub(1, Relaxed);
+        if let Some(progress) = locked(&self.copying).as_mut() {
+            progress.done(chunk);
+        }
+    }
+
+    /// `None`: this process copies nothing now.
+    pub fn copying(&self) -> Option<Copying> {
+        let progress = locked(&self.copying);
+        progress
+            .as_ref()
+            .map(|progress| progress.told(tokio::time::Instant::now()))
     }
 
     /// The end of the source's log; `bytes` only ever grows.

@@ -192,6 +192,8 @@ pub struct LinkSpec {
     pub onward: Option<Rank>,
     /// What the source gives to new rows of tables that are split.
     pub numbers: Numbers,
+    /// What the target does.
+    pub numbers_there: Numbers,
     pub config_hash: String,
     pub limits: Limits,
     pub keep_conflicts: Duration,
@@ -261,6 +263,7 @@ impl SyncSpec {
         Arc::new(LinkSpec {
             onward: (self.hub == Some(from)).then_some(target.rank),
             numbers: self.numbers(from),
+            numbers_there: self.numbers(to),
             sync: self.name.clone(),
             id,
             family: target.tables.clone(),
@@ -381,6 +384,18 @@ impl LinkSpec {
     /// How a table of the source passes.
     pub fn passage(&self, source: &TableId) -> Passage {
         self.passages.get(source).cloned().unwrap_or_default()
+    }
+
+    /// The target's tables to whose rows every node gives numbers of its own, with the target's.
+    pub fn split_there(&self) -> Vec<(TableId, Numbers)> {
+        let both = self.source.tables.iter().zip(&self.target.tables);
+        let is_split = |source: &TableId| {
+            let passage = self.passages.get(source);
+            passage.is_some_and(|passage| passage.mapping().split)
+        };
+        both.filter(|(source, _)| is_split(source))
+            .map(|(_, target)| (target.clone(), self.numbers_there))
+            .collect()
     }
 
     pub fn is_merge(&self) -> bool {

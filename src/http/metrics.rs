@@ -4,6 +4,7 @@
 //! beyond [`TABLES_MAX`] tables conflicts are summed under an empty table.
 
 use super::Shown;
+use crate::flow::progress::Pace;
 use crate::flow::pulse::{Conflicts, Counters, Histogram, Ops, Pulse, State};
 use crate::model::parked::ParkKind;
 use crate::status::Report;
@@ -354,10 +355,13 @@ fn states(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         .iter()
         .map(|(pulse, state)| (of(pulse), flag(*state != State::Standby)));
     out.gauge(("leader", "0 while another instance runs the link"), leads)?;
-    let copies = conditions
-        .iter()
-        .map(|(pulse, state)| (of(pulse), flag(*state == State::Copying)));
-    out.gauge(("copy_state", "1 while the first copy runs"), copies)
+    let copies = conditions.iter().map(|(pulse, state)| {
+        (
+            of(pulse),
+            flag(*state == State::Copying || pulse.copying().is_some()),
+        )
+    });
+    out.gauge(("copy_state", "1 while a copy runs, first or new"), copies)
 }
 
 fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
@@ -420,22 +424,63 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
 
 fn copies(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     let copied = count(links, |figures| &figures.copied_rows);
-    out.counter(("copy_rows", "Rows of first copies"), copied)?;
+    out.counter(("copy_rows", "Rows of copies, first and new"), copied)?;
     let estimated = count(links, |figures| &figures.copy_estimated);
-    let help = "Rows of the first copy by the source's statistics; 0 when this process made none";
+    let help = "Rows of a copy by the source's statistics; 0 when this process made none";
     out.gauge(("copy_rows_estimated", help), estimated)?;
     let copied = count(links, |figures| &figures.copied_bytes);
-    out.counter(
-        ("copy_bytes", "Bytes of first copies, as their cells are held"),
-        copied,
-    )?;
+    out.counter(("copy_bytes", "Bytes of copies, as their cells are held"), copied)?;
     let estimated = count(links, |figures| &figures.copy_bytes_estimated);
-    let help = "Bytes of the first copy's tables on the source; 0 when this process made none";
+    let help = "Bytes of a copy's tables on the source; 0 when this process made none";
     out.gauge(("copy_bytes_estimated", help), estimated)?;
     let open = count(links, |figures| &figures.copy_chunks_open);
-    out.gauge(
-        ("copy_chunks_open", "Chunks of the first copy that are not done"),
-        open,
+    out.gauge(("copy_chunks_open", "Chunks of a copy that are not done"), open)?;
+    paces(out, links)
+}
+
+/// Of copies that run: of all, and of the tables that are begun and not done.
+fn paces(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let copying: Vec<_> = links
+        .iter()
+        .filter_map(|pulse| Some((pulse, pulse.copying()?)))
+        .collect();
+    let rate = copying
+        .iter()
+        .map(|(pulse, copying)| (of(pulse), copying.all.rows_per_second));
+    out.gauge(("copy_rows_per_second", "Pace of the copy that runs"), rate)?;
+    let left = copying
+        .iter()
+        .filter_map(|(pulse, copying)| Some((of(pulse), copying.all.seconds_left? as f64)));
+    out.gauge(("copy_left_seconds", "Until the copy is done, an estimate"), left)?;
+    let tables: Vec<_> = copying
+        .iter()
+        .flat_map(|(pulse, copying)| copying.tables.iter().map(move |pace| (pulse, pace)))
+        .collect();
+    let mut each = |name: &str, help: &str, read: fn(&Pace) -> Option<f64>| {
+        let series = tables
+            .iter()
+            .filter_map(|(pulse, pace)| Some((with(pulse, ("table", &pace.table)), read(pace)?)));
+        out.gauge((name, help), series)
+    };
+    each(
+        "copy_table_rows",
+        "Rows of a table that is being copied",
+        |pace| Some(pace.rows as f64),
+    )?;
+    let help = "Its rows by the source's statistics";
+    each("copy_table_rows_estimated", help, |pace| {
+        pace.rows_estimated.map(|rows| rows as f64)
+    })?;
+    each("copy_table_bytes", "Its bytes, as cells are held", |pace| {
+        Some(pace.bytes as f64)
+    })?;
+    each("copy_table_rows_per_second", "Its pace", |pace| {
+        Some(pace.rows_per_second)
+    })?;
+    each(
+        "copy_table_left_seconds",
+        "Until it is done, an estimate",
+        |pace| pace.seconds_left.map(|seconds| seconds as f64),
     )
 }
 

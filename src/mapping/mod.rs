@@ -10,6 +10,7 @@ pub mod ring;
 
 use crate::expr::{Condition, Filter, Unfit};
 use crate::model::schema::{Column, Table};
+use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use std::sync::Arc;
 
 /// The first letter of the signature of a mapping that filters rows.
@@ -174,6 +175,8 @@ pub struct Passage {
     target: usize,
     /// The table's name in the configuration, the same on every node; empty: as the target calls it.
     pub table: String,
+    /// While rows are copied anew: those that this takes, in the configuration's names of the columns. `None`: all.
+    asked: Option<Arc<Condition>>,
 }
 
 /// Where a column of the source goes.
@@ -194,6 +197,15 @@ impl Passage {
             source,
             target,
             table: table.into(),
+            asked: None,
+        }
+    }
+
+    /// The same for a new copy of the rows that the condition takes.
+    pub fn asking(self, condition: Condition) -> Passage {
+        Passage {
+            asked: Some(Arc::new(condition)),
+            ..self
         }
     }
 
@@ -203,6 +215,7 @@ impl Passage {
             source: self.target,
             target: self.source,
             table: self.table.clone(),
+            asked: self.asked.clone(),
         }
     }
 
@@ -265,6 +278,38 @@ impl Passage {
     /// The filter, for the target's rows.
     pub fn filter_there(&self, target: &Table) -> Result<Option<Filter>, Unfit> {
         self.mapping.filter_on(self.target, target)
+    }
+
+    /// The condition of a new copy, for the source's rows and for the target's.
+    pub fn asked(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
+        let bound = |condition: &Arc<Condition>, node: usize, table: &Table| {
+            Filter::bind(condition, table, |column| self.mapping.name_on(node, column))
+        };
+        let both = self.asked.as_ref().map(|condition| {
+            let here = bound(condition, self.source, source)?;
+            Ok((here, bound(condition, self.target, target)?))
+        });
+        both.transpose()
+    }
+
+    /// The configuration's names of the source's columns that a condition may be about: both sides have them, and they
+    /// may be shown.
+    pub fn askable<'a>(&'a self, source: &'a Table) -> Vec<&'a str> {
+        let shown = |name: &str| !self.masks().any(|(here, _)| here == name);
+        let columns = source
+            .columns
+            .iter()
+            .filter(|column| !column.generated && shown(&column.name));
+        let named = columns.filter_map(|column| match self.place(&column.name) {
+            Place::Named(_) => {
+                let known = self.mapping.named_on(self.source, &column.name);
+                Some(known.map_or(column.name.as_str(), |known| known.name.as_str()))
+            }
+            Place::Skipped | Place::Taken(_) => None,
+        });
+        named
+            .filter(|name| ![VERSION_COLUMN, ORIGIN_COLUMN].contains(name))
+            .collect()
     }
 
     pub fn mapping(&self) -> &Mapping {

@@ -127,6 +127,8 @@ pub struct HeldTable {
     pub resumed: bool,
     /// It is copied anew: its rows may be later than `position`.
     pub is_anew: bool,
+    /// Of that copy: see [`Resync::condition`].
+    pub condition: Option<String>,
 }
 
 impl HeldTable {
@@ -149,8 +151,18 @@ pub struct Resync {
     /// The target's name.
     pub table: TableId,
     pub state: ResyncState,
+    /// Only rows that it takes are looked at, as the operator wrote it.
+    pub condition: Option<String>,
     pub operator: String,
     pub asked_us: i64,
+}
+
+/// What is copied anew, for people. Never for a log: a condition may hold values.
+pub fn asked(table: &TableId, condition: Option<&str>) -> String {
+    match condition {
+        Some(condition) => format!("{table} where {condition}"),
+        None => table.to_string(),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,6 +51,13 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// The tables to whose rows every node gives numbers of its own, with this node's.
+    pub fn split(&self) -> Vec<(TableId, Numbers)> {
+        let both = self.tables.iter().zip(&self.mapped);
+        both.filter_map(|(table, mapped)| Some((table.clone(), mapped.numbers?)))
+            .collect()
+    }
+
     /// For whoever does not ask what the run account may.
     pub fn without_account(&self) -> Scope {
         Scope {

@@ -57,6 +57,7 @@ pub async fn held(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec
             since_us,
             resumed,
             is_anew: false,
+            condition: None,
         })
     };
     rows.into_iter().map(one).collect()

@@ -7,7 +7,7 @@
 use super::fail;
 use super::operations::AUDIT;
 use crate::error::{Error, Result};
-use crate::model::operation::{Resync, ResyncState};
+use crate::model::operation::{Resync, ResyncState, asked};
 use crate::model::schema::TableId;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts, params};
@@ -23,25 +23,28 @@ type ResyncRow = (
     Option<String>,
     String,
     i64,
+    Option<String>,
 );
 
 /// Of one link, or of all that write into this server.
 pub async fn resyncs(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<Vec<Resync>> {
     let wrong = |error| fail(DOING, error);
-    let there = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'tidelock' AND table_name = 'resync'";
+    let there = "SELECT COUNT(*) FROM information_schema.columns
+                  WHERE table_schema = 'tidelock' AND table_name = 'resync' AND column_name = 'where_text'";
     let there: Option<u64> = conn.query_first(there).await.map_err(wrong)?;
     if there != Some(1) {
         return Ok(Vec::new());
     }
     let read = "SELECT link, schema_name, table_name, state, settle, failure, operator,
-                       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', asked_at)
+                       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', asked_at), where_text
                   FROM tidelock.resync WHERE sync = :sync AND (:link IS NULL OR link = :link) ORDER BY 1, 2, 3";
     let rows: Vec<ResyncRow> = conn.exec(read, params! { sync, link }).await.map_err(wrong)?;
-    let one = |(link, schema, name, state, settle, failure, operator, asked_us): ResyncRow| {
+    let one = |(link, schema, name, state, settle, failure, operator, asked_us, condition): ResyncRow| {
         Some(Resync {
             link,
             table: TableId::new(schema, name),
             state: ResyncState::stored(&state, settle.as_deref(), failure)?,
+            condition,
             operator,
             asked_us,
         })
@@ -50,23 +53,25 @@ pub async fn resyncs(conn: &mut Conn, sync: &str, link: Option<&str>) -> Result<
     found.ok_or_else(|| Error::definite(DOING).why("tidelock.resync holds a state of no version"))
 }
 
-/// Asks for a copy of these tables; one that is under way begins anew.
+/// Asks for a copy of these tables, or of the rows that the condition takes; one that is under way begins anew.
 pub async fn ask(
     conn: &mut Conn,
     (sync, link): (&str, &str),
     tables: &[TableId],
+    condition: Option<&str>,
     operator: &str,
 ) -> Result<()> {
     let doing = format!("ask for a new copy by {link}");
     let wrong = |error| fail(&*doing, error);
     let mut transaction = conn.start_transaction(TxOpts::default()).await.map_err(wrong)?;
-    let ask = "REPLACE INTO tidelock.resync (sync, link, schema_name, table_name, operator)
-               VALUES (:sync, :link, :schema, :name, :operator)";
+    let ask = "REPLACE INTO tidelock.resync (sync, link, schema_name, table_name, operator, where_text)
+               VALUES (:sync, :link, :schema, :name, :operator, :condition)";
     for table in tables {
         let (schema, name) = (&table.schema, &table.name);
-        let values = params! { sync, link, schema, name, operator };
+        let values = params! { sync, link, schema, name, operator, condition };
         transaction.exec_drop(ask, values).await.map_err(wrong)?;
-        let values = params! { sync, link, operator, "action" => "resync", "detail" => table.to_string() };
+        let values =
+            params! { sync, link, operator, "action" => "resync", "detail" => asked(table, condition) };
         transaction.exec_drop(AUDIT, values).await.map_err(wrong)?;
     }
     transaction.commit().await.map_err(wrong)

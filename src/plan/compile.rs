@@ -6,6 +6,7 @@
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
 mod across;
+mod asked;
 mod loaded;
 
 use super::differ::{Differing, named};
@@ -118,6 +119,7 @@ pub struct Plan {
     /// Target columns that no row from the source brings.
     own: Vec<usize>,
     filters: Option<Filters>,
+    asked: Option<asked::Asked>,
     /// The table's name in the configuration.
     name: String,
     source_engine: Engine,
@@ -177,6 +179,7 @@ impl Plan {
             source: Arc::clone(source),
             skipped,
             own,
+            asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
             filters: match filters {
                 (Some(source), Some(target)) => Some(Filters { source, target, keep }),
                 (None, _) | (_, None) => None,

@@ -61,6 +61,7 @@ fn one(row: &Row, doing: &str) -> Result<HeldTable> {
             since_us: row.try_get(8)?,
             resumed: row.try_get(9)?,
             is_anew: false,
+            condition: None,
         })
     };
     read().map_err(|error| fail(doing, error))

@@ -16,7 +16,7 @@ use super::{COPY_PENDING, Ends, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Class, Error, Reason, Result, new_copy};
-use crate::flow::pulse::{Pulse, State, now_us};
+use crate::flow::pulse::{Copies, Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier, Throttle, Uniting};
 use crate::model::change::Head;
@@ -29,7 +29,6 @@ use crate::plan::{Address, Plan};
 use futures_util::future::{join, join_all};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +79,7 @@ pub(super) struct Work {
     /// The target's, where what is copied meets rows.
     foreign_keys: Vec<ForeignKey>,
     stop: CancellationToken,
+    _shown: Copies,
 }
 
 /// A worker's end: its reader, when nothing was left to do.
@@ -153,7 +153,6 @@ impl Start {
         let (epoch, lanes) = self
             .note(&ends, &start, readers.len(), &planned, noted.is_none())
             .await?;
-        show(pulse, &chunks);
         let work = Arc::new(Work::new(
             &self.link,
             start,
@@ -350,17 +349,6 @@ impl From<Error> for Failed {
     }
 }
 
-/// How much this process has to copy, for whoever watches.
-pub(super) fn show(pulse: &Pulse, chunks: &[Chunk]) {
-    let open = || chunks.iter().filter(|chunk| !chunk.is_done);
-    let rows = open().filter_map(|chunk| chunk.estimated_rows).sum();
-    let bytes = open().map(|chunk| chunk.estimated_bytes).sum();
-    pulse.figures.copy_estimated.store(rows, Relaxed);
-    pulse.figures.copy_bytes_estimated.store(bytes, Relaxed);
-    let count = open().count() as u64;
-    pulse.figures.copy_chunks_open.store(count, Relaxed);
-}
-
 pub(super) fn open_of(chunks: &[Chunk]) -> usize {
     chunks.iter().filter(|chunk| !chunk.is_done).count()
 }
@@ -373,6 +361,7 @@ impl Work {
         (chunks, foreign_keys): (Vec<Chunk>, Vec<ForeignKey>),
         (pulse, stop): (&Arc<Pulse>, &CancellationToken),
     ) -> Work {
+        let shown = pulse.copies(&chunks);
         let stage = |chunk: &Chunk| {
             tables
                 .get(&chunk.table)
@@ -385,6 +374,7 @@ impl Work {
             start,
             tables,
             queue: Queue::new(open),
+            _shown: shown,
             pulse: Arc::clone(pulse),
             throttle: Throttle::new(link.limits.copy_bytes_per_second),
             foreign_keys,
@@ -528,6 +518,7 @@ impl Work {
         mut chunk: Chunk,
     ) -> Result<Attempt, Failed> {
         let passing = self.passing(&chunk.table)?;
+        self.pulse.chunk_begins(&chunk);
         applier.begin(&self.start).await?;
         let opened = reader.open_table(&passing.source, &chunk.range).await;
         opened.map_err(Failed::Reading)?;
@@ -552,8 +543,7 @@ impl Work {
         }
         applier.chunk_done(&chunk).await?;
         let tally = applier.commit().await?;
-        self.pulse.copied(chunk.copied_rows, chunk.copied_bytes);
-        self.pulse.figures.copy_chunks_open.fetch_sub(1, Relaxed);
+        self.pulse.chunk_done(&chunk);
         info!(
             link = %self.link.id, table = %chunk.table, chunk = chunk.number, rows = chunk.copied_rows,
             conflicts = tally.conflicts, "chunk copied"
@@ -573,8 +563,23 @@ pub(super) fn copied_head() -> Arc<Head> {
 impl Passing {
     /// What these rows are to the target. `first`: the ordinal of the first.
     pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
+        self.sorted(rows, first, |_| true).map(|(layers, _)| layers)
+    }
+
+    /// The same, and by itself what the condition of a new copy does not take at the source. Of what was deleted it tells
+    /// nothing.
+    pub(super) fn asked(&self, rows: Vec<Row>, first: u64) -> Result<(Layers, Layers)> {
+        self.sorted(rows, first, |row| self.plan.asks_for(row))
+    }
+
+    fn sorted(
+        &self,
+        rows: Vec<Row>,
+        first: u64,
+        is_asked: impl Fn(&Row) -> bool,
+    ) -> Result<(Layers, Layers)> {
         let (head, plan) = (copied_head(), &self.plan);
-        let mut layers = Layers::default();
+        let (mut layers, mut others) = (Layers::default(), Layers::default());
         for (ordinal, row) in (first..).zip(rows) {
             let address = Address {
                 head: Arc::clone(&head),
@@ -582,18 +587,20 @@ impl Passing {
             };
             match self.how {
                 How::Fill | How::Unite(_) if plan.takes(&row)? => {
-                    layers.push(plan, plan.copied(&row, &address)?)
+                    let found = if is_asked(&row) { &mut layers } else { &mut others };
+                    found.push(plan, plan.copied(&row, &address)?)
                 }
                 How::Fill | How::Unite(_) => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.
                 How::Bury | How::Delete(_) => {
                     if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
-                        layers.push(plan, plan.buried(&old, stamp, &address)?);
+                        let found = if plan.asks() { &mut others } else { &mut layers };
+                        found.push(plan, plan.buried(&old, stamp, &address)?);
                     }
                 }
             }
         }
-        Ok(layers)
+        Ok((layers, others))
     }
 }

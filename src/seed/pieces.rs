@@ -95,6 +95,14 @@ impl Piece {
                 Snapshot::rows_of(plan.source_engine(), &passing.source, &lines)?
             }
         };
+        if let (true, How::Unite(uniting) | How::Delete(uniting)) = (plan.asks(), passing.how) {
+            let count = rows.len() as u64;
+            let (layers, others) = passing.asked(rows, first)?;
+            applier.unite(&layers, uniting).await?;
+            let standing = applier.asked_standing(others).await?;
+            applier.unite(&standing, uniting).await?;
+            return Ok(Copied { rows: count, bytes });
+        }
         let layers = passing.layers(rows, first)?;
         let rows = match passing.how {
             How::Fill => applier.copy(&layers).await?,

@@ -2,20 +2,21 @@
 //!
 //! Owns: the copy of tables that the link holds, chunk by chunk, over lanes of its checkpoint and under its epoch; and, one
 //! way, the search for rows that the source does not have. What two nodes both write is decided by stamps and tombstones,
-//! so nothing has to be searched for there. Refuses: applying the log (see `flow::anew`).
+//! so nothing has to be searched for there. With a condition every row is read and only those are compared, or searched for,
+//! that it takes on either side (`plan/compile/asked.rs`). Refuses: applying the log (see `flow::anew`).
 //! Fails: never to its caller: what passes is tried again, and what a person must see to is noted with the table.
 
-use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of, show};
+use super::copy::{LANE_SEQ, Passing, Work, copied_head, open_of};
 use super::preview::key_hash;
 use super::{Ends, ROWS_MAX, Start};
 use crate::access::SourceOptions;
 use crate::chunk::{Chunk, Range};
 use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result};
-use crate::flow::anew;
+use crate::flow::anew::{self, asking};
 use crate::flow::pulse::Pulse;
 use crate::flow::spec::LinkSpec;
-use crate::flow::{Applier, Uniting};
+use crate::flow::{self, Applier, Uniting};
 use crate::model::operation::HeldTable;
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -90,16 +91,19 @@ impl Copy {
             .filter(|(_, held)| held.position == from)
             .collect();
         let places: Vec<usize> = held.iter().map(|(place, _)| *place).collect();
-        let tables: Vec<TableId> = held.into_iter().map(|(_, held)| held.table).collect();
-        match self.tables(&places, &tables, &from).await? {
+        let link = asking(
+            self.link.only(&places),
+            held.iter()
+                .map(|(_, held)| (&held.table, held.condition.as_deref())),
+        )?;
+        match self.tables(Arc::new(link), &from).await? {
             true => Box::pin(self.held()).await,
             false => Ok(()),
         }
     }
 
     /// `false`: told to stop before all was copied.
-    async fn tables(&self, places: &[usize], names: &[TableId], from: &Position) -> Result<bool> {
-        let link = Arc::new(self.link.only(places));
+    async fn tables(&self, link: Arc<LinkSpec>, from: &Position) -> Result<bool> {
         let target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let mut start = Start::new(Arc::clone(&link), target);
         start.is_fresh = false;
@@ -120,7 +124,6 @@ impl Copy {
         let readers = Snapshot::beside(link.source.engine, options, from, count).await?;
         let mut lane = self.applier(&mut start, from).await?;
         lane.plan_chunks(from, &planned).await?;
-        show(&self.pulse, &chunks);
         let copied = (chunks, std::mem::take(&mut ends.foreign_keys));
         let work = Work::new(&link, from.clone(), tables, copied, (&self.pulse, &self.stop));
         let work = Arc::new(work);
@@ -136,10 +139,13 @@ impl Copy {
             self.all_beyond(&mut lane, &start, &ends, &work).await?;
         }
         work.tell_orphans(&mut lane).await?;
+        // What was copied no sequence has counted.
+        flow::raise_counters(&link.sync, &link.target, &link.split_there()).await?;
         // Something is behind it, so that the link comes there.
         let mut node = Node::connect(&link.source.access, link.source.engine).await?;
         let settle = node.barrier().await?;
         node.close().await;
+        let names = &link.target.tables;
         lane.resync_copied(from, names, &settle).await?;
         info!(event = "resync_copied", link = %link.id, tables = names.len(), "tables are copied anew, and taken up next");
         Ok(true)
@@ -235,7 +241,7 @@ impl Copy {
                 }
                 let held = rows
                     .iter()
-                    .filter(|row| plan.holds(row))
+                    .filter(|row| plan.holds(row) && plan.asks_for_standing(row))
                     .filter_map(|row| plan.standing_key(row));
                 let is_beyond = |key: &Key| {
                     let hash = key_hash(key);

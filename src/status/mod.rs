@@ -11,7 +11,7 @@ use crate::config::Link;
 use crate::error::{Error, Reason};
 use crate::flow::figures::{Figures, moment};
 use crate::flow::spec::{Seed, SyncSpec};
-use crate::model::operation::{HeldTable, Lease, Pause, Resync, ResyncState, Stop};
+use crate::model::operation::{self, HeldTable, Lease, Pause, Resync, ResyncState, Stop};
 use crate::model::position::Position;
 use crate::model::sync::{Retention, TableCopy};
 use facts::{Facts, Oldest, Word};
@@ -106,6 +106,9 @@ pub struct Report {
     /// Tables that somebody wants copied anew, and nobody has begun with.
     #[serde(default)]
     pub to_copy: Vec<String>,
+    /// Tables of which only the rows that a condition takes are copied anew, with it.
+    #[serde(default)]
+    pub copied_where: Vec<String>,
     /// How far the first copy is, table by table, while it is not done; later, of tables that are copied anew.
     #[serde(default)]
     pub copy: Vec<Copied>,
@@ -226,7 +229,11 @@ impl Report {
             report.copy = target.copies.iter().filter(is_open).map(copied).collect();
             let is_asked = |resync: &&Resync| resync.state == ResyncState::Asked;
             let asked = target.resyncs.iter().filter(is_asked);
-            report.to_copy = asked.map(|resync| resync.table.to_string()).collect();
+            report.to_copy = asked
+                .map(|resync| operation::asked(&resync.table, resync.condition.as_deref()))
+                .collect();
+            let begun = target.resyncs.iter().filter(|resync| !is_asked(resync));
+            report.copied_where = begun.filter_map(by_condition).collect();
             report.tombstones = target.tombstones.as_ref().map(|figures| Tombstones {
                 count: figures.count,
                 oldest_ms: figures.oldest_ms,
@@ -347,6 +354,12 @@ impl Report {
         let mut parts: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
         parts.extend(self.copied());
         parts.extend(self.held.iter().map(Held::told));
+        if !self.copied_where.is_empty() {
+            parts.push(format!(
+                "only these rows are copied anew: {}",
+                self.copied_where.join(", ")
+            ));
+        }
         if !self.to_copy.is_empty() {
             parts.push(format!(
                 "to be copied anew as soon as a copy of the program runs: {}",
@@ -475,6 +488,11 @@ fn told_rows(rows: u64, estimated: Option<u64>) -> String {
         Some(estimated) => format!("{rows} of ~{} rows", estimated.max(rows)),
         None => format!("{rows} rows"),
     }
+}
+
+fn by_condition(resync: &Resync) -> Option<String> {
+    let condition = resync.condition.as_deref()?;
+    Some(operation::asked(&resync.table, Some(condition)))
 }
 
 fn copied(copy: &TableCopy) -> Copied {

@@ -125,7 +125,7 @@ impl Applier {
         sorted: &mut Sorted<'a>,
         conflicts: &mut Vec<Conflict>,
     ) -> Result<()> {
-        let overlap = self.is_overlap(&contested) || self.is_quiet(plan, &contested, &decision);
+        let overlap = self.is_overlap(plan, &contested) || self.is_quiet(plan, &contested, &decision);
         match decision {
             Decision::Write { conflict, reason } => match decided_write(plan, &contested) {
                 Some(write) => {
@@ -271,7 +271,7 @@ impl Applier {
             plan,
             // What the copy holds already is no conflict to be asked about: the greater stamp is the later one.
             rules: self.rules(plan).filter(|_| {
-                !self.is_repeated() && !self.is_overlap(contested) && !self.is_agreed(plan, contested)
+                !self.is_repeated() && !self.is_overlap(plan, contested) && !self.is_agreed(plan, contested)
             }),
             me: self.spec.target.rank,
             op: &contested.change.op,
@@ -286,10 +286,14 @@ impl Applier {
 
     /// After a first copy whose snapshot was not exact, changes up to its settle position may be in the copy
     /// already: finding them there is no conflict, unless this node's own users wrote the row.
-    fn is_overlap(&self, contested: &Contested<'_>) -> bool {
+    fn is_overlap(&self, plan: &Plan, contested: &Contested<'_>) -> bool {
         let me = self.spec.target.rank;
-        // One way a new copy is compared with what stands, and the difference is drift.
-        let is_compared = self.uniting.is_some() && contested.change.op.incoming().is_none();
+        let op = &contested.change.op;
+        let is_one_way = op.incoming().is_none();
+        // One way a new copy is compared with what stands, and the difference is drift; so it is of rows that a copy
+        // with a condition did not look at.
+        let is_compared = is_one_way
+            && (self.uniting.is_some() || !plan.may_have_asked_for(op, contested.local.row.as_ref()));
         self.is_unsettled()
             && !is_compared
             && contested.local.row_stamp.is_none_or(|stamp| stamp.origin != me)

@@ -82,7 +82,7 @@ impl Applier {
         let usual = self
             .keep_parents(
                 plan,
-                deletes.iter().map(|change| Planned::clone(change)).collect(),
+                deletes.iter().cloned().collect(),
                 conflicts,
             )
             .await?;
@@ -161,6 +161,29 @@ impl Applier {
         self.restamped(plan, contested).filter(|_| is_it)
     }
 
+    /// Of rows that the condition of a new copy does not take at the source, those that it takes as they stand here; and
+    /// deletes of which nothing stands. What the target cannot hold does not stand here.
+    pub(crate) async fn asked_standing(&mut self, layers: Layers) -> Result<Layers> {
+        let mut asked = Layers::default();
+        for layer in layers.iter() {
+            let plan = &layer.plan;
+            let is_meant = |change: &&Planned| !matches!(change.op, PlannedOp::Refused { .. });
+            let changes: Vec<&Planned> = layer.changes.iter().filter(is_meant).collect();
+            let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
+            let locals = self.target.read(&plan.shape, &keys).await?;
+            for (change, local) in changes.into_iter().zip(locals) {
+                let is_asked = match (&change.op, &local.row) {
+                    (_, Some(row)) => plan.asks_for_standing(row),
+                    (op, None) => matches!(op, PlannedOp::Delete { .. }),
+                };
+                if is_asked {
+                    asked.push(plan, change.clone());
+                }
+            }
+        }
+        Ok(asked)
+    }
+
     /// One way: deletes what stands here and nowhere else, with a record of it.
     pub(crate) async fn remove(&mut self, plan: &Plan, head: &Arc<Head>, keys: Vec<Key>) -> Result<()> {
         let locals = self.target.read(&plan.shape, &keys).await?;
@@ -172,10 +195,11 @@ impl Applier {
             .zip(keys)
             .map(|(ordinal, key)| Plan::beyond(key, &address(ordinal)))
             .collect();
+        let is_asked = |row: &Row| plan.asks_for_standing(row);
         let standing = changes
             .iter()
             .zip(locals)
-            .filter(|(_, local)| local.row.is_some());
+            .filter(|(_, local)| local.row.as_ref().is_some_and(is_asked));
         let decided = standing.filter_map(|(change, local)| {
             let contested = Contested { change, local };
             Some(Decided {

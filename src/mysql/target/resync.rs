@@ -20,11 +20,13 @@ const COPIED: &str = "UPDATE tidelock.resync SET state = 'copied', settle = :set
 const STOPPED: &str = "UPDATE tidelock.resync SET state = 'stopped' WHERE sync = :sync AND link = :link \
     AND schema_name = :schema AND table_name = :name AND state IN ('copied', 'stopped')";
 
+/// After a condition's rows alone the table may lack what it lacked.
 const LEVEL: [&str; 2] = [
+    "DELETE o FROM tidelock.out_of_sync AS o JOIN tidelock.resync AS r USING (sync, link, schema_name, table_name) \
+     WHERE o.sync = :sync AND o.link = :link AND o.schema_name = :schema AND o.table_name = :name \
+     AND r.state IN ('copied', 'stopped') AND r.where_text IS NULL",
     "DELETE FROM tidelock.resync WHERE sync = :sync AND link = :link AND schema_name = :schema AND table_name = :name \
      AND state IN ('copied', 'stopped')",
-    "DELETE FROM tidelock.out_of_sync WHERE sync = :sync AND link = :link AND schema_name = :schema \
-     AND table_name = :name",
 ];
 
 impl Target {
@@ -56,7 +58,7 @@ impl Target {
             .await
     }
 
-    /// In the open transaction, which lets the table go: it is level, and nothing is known to be missing.
+    /// In the open transaction, which lets the table go: it is level, and nothing is known to be missing of what was asked for.
     pub async fn resync_level(&mut self, (sync, link): (&str, &str), table: &TableId) -> Result<()> {
         let (schema, name) = (&table.schema, &table.name);
         for statement in LEVEL {

@@ -120,13 +120,23 @@ pub(super) async fn back(client: &Client, scope: &Scope, state: &State) -> Resul
 
 /// Sets this node's sequences above the keys of their class, where rows came that they did not count. Returns those it
 /// did; the steps tell of those that the account may not set.
-pub async fn raise(client: &Client, scope: &Scope) -> Result<Vec<TableId>> {
+pub async fn raise(client: &Client, split: &[(TableId, Numbers)]) -> Result<Vec<TableId>> {
     let mut raised = Vec::new();
-    if scope.mapped.iter().all(|mapped| mapped.numbers.is_none()) {
+    if split.is_empty() {
         return Ok(raised);
     }
-    let tables = catalog::tables(client, &scope.tables).await?;
-    for own in split(scope, &tables) {
+    let ids: Vec<TableId> = split.iter().map(|(id, _)| id.clone()).collect();
+    let tables = catalog::tables(client, &ids).await?;
+    let counted = tables.iter().zip(split).filter_map(|(found, (_, numbers))| {
+        let found = found.as_ref()?;
+        Some(Sequence {
+            id: &found.table.id,
+            counter: found.counted()?,
+            numbers: *numbers,
+            greatest: 0,
+        })
+    });
+    for own in counted {
         if !own.may(client, "UPDATE").await? || !matches!(own.off(client).await?, Some(Off::Behind)) {
             continue;
         }

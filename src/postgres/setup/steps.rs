@@ -34,7 +34,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 11] = [
+pub const CONTROL_FILES: [(i64, &str); 12] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -55,6 +55,7 @@ pub const CONTROL_FILES: [(i64, &str); 11] = [
         include_str!("../../../sql/postgres/010_numbers.sql"),
     ),
     (11, include_str!("../../../sql/postgres/011_resync.sql")),
+    (12, include_str!("../../../sql/postgres/012_resync_where.sql")),
 ];
 
 pub(super) async fn steps(
@@ -299,7 +300,8 @@ fn table_state(
         let sql = format!(
             "INSERT INTO tidelock.resync (sync, link, schema_name, table_name, operator)\n\
              SELECT DISTINCT sync, link, {}, {}, 'setup' FROM tidelock.checkpoint WHERE sync = {}\n\
-             ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE SET state = 'asked', settle = NULL",
+             ON CONFLICT (sync, link, schema_name, table_name) DO UPDATE\n\
+                 SET state = 'asked', settle = NULL, where_text = NULL",
             literal(&id.schema),
             literal(&id.name),
             literal(&scope.sync),

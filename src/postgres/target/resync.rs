@@ -19,10 +19,13 @@ const COPIED: &str = "UPDATE tidelock.resync SET state = 'copied', settle = $5 W
 const STOPPED: &str = "UPDATE tidelock.resync SET state = 'stopped' WHERE sync = $1 AND link = $2 AND schema_name = $3 \
     AND table_name = $4 AND state IN ('copied', 'stopped')";
 
+/// After a condition's rows alone the table may lack what it lacked.
 const LEVEL: [&str; 2] = [
+    "DELETE FROM tidelock.out_of_sync AS o USING tidelock.resync AS r WHERE o.sync = $1 AND o.link = $2 \
+     AND o.schema_name = $3 AND o.table_name = $4 AND r.sync = $1 AND r.link = $2 AND r.schema_name = $3 \
+     AND r.table_name = $4 AND r.state IN ('copied', 'stopped') AND r.where_text IS NULL",
     "DELETE FROM tidelock.resync WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4 \
      AND state IN ('copied', 'stopped')",
-    "DELETE FROM tidelock.out_of_sync WHERE sync = $1 AND link = $2 AND schema_name = $3 AND table_name = $4",
 ];
 
 impl Target {
@@ -54,7 +57,7 @@ impl Target {
             .map(|_| ())
     }
 
-    /// In the open transaction, which lets the table go: it is level, and nothing is known to be missing.
+    /// In the open transaction, which lets the table go: it is level, and nothing is known to be missing of what was asked for.
     pub async fn resync_level(&mut self, (sync, link): (&str, &str), table: &TableId) -> Result<()> {
         for statement in LEVEL {
             self.query(
