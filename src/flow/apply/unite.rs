@@ -80,11 +80,7 @@ impl Applier {
             self.must_wait(plan, change, conflicts)?;
         }
         let usual = self
-            .keep_parents(
-                plan,
-                deletes.iter().cloned().collect(),
-                conflicts,
-            )
+            .keep_parents(plan, deletes.iter().cloned().collect(), conflicts)
             .await?;
         rest.extend(
             deletes
