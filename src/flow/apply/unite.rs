@@ -80,7 +80,11 @@ impl Applier {
             self.must_wait(plan, change, conflicts)?;
         }
         let usual = self
-            .keep_parents(plan, deletes.iter().cloned().collect(), conflicts)
+            .keep_parents(
+                plan,
+                deletes.iter().map(|change| Planned::clone(change)).collect(),
+                conflicts,
+            )
             .await?;
         rest.extend(
             deletes
