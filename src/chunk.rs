@@ -76,6 +76,30 @@ pub fn between(table: &TableId, bounds: Vec<Bound>, size: Option<Size>) -> Vec<C
     (0..).zip(lows.zip(highs)).map(chunk).collect()
 }
 
+/// Is the key one whole number, whose ranges may be told without looking for them? Not of a domain, which may refuse
+/// the numbers between.
+pub fn is_counted(engine: Engine, table: &Table) -> bool {
+    let is_number = |column: &Column| match engine {
+        Engine::Postgres => matches!(column.sql_type.as_str(), "smallint" | "integer" | "bigint"),
+        Engine::Mysql | Engine::Mariadb => matches!(column.ty, ColumnType::Int { .. }),
+    };
+    let column = |place: &usize| table.columns.get(*place).is_some_and(is_number);
+    table.key.len() == 1 && table.key.iter().all(column)
+}
+
+/// Every so many numbers between the least and the greatest key, where rows have at least half of the numbers: no
+/// chunk is too large then, and few are small. `None`: the bounds are to be looked for.
+pub fn even(least: &str, greatest: &str, rows: u64, size: Option<Size>) -> Option<Vec<Bound>> {
+    let (least, greatest): (i128, i128) = (least.parse().ok()?, greatest.parse().ok()?);
+    let counted = i128::from(size?.rows?);
+    if greatest - least >= counted * 2 {
+        return None;
+    }
+    let step = usize::try_from(rows.max(1)).ok()?;
+    let bounds = (least - 1..=greatest).step_by(step).skip(1);
+    Some(bounds.map(|bound| vec![bound.to_string()]).collect())
+}
+
 /// Does the server keep one order of the key, in its index and in a comparison with a bound's text?
 pub fn is_ordered(engine: Engine, table: &Table) -> bool {
     let mut key = table.key.iter().map(|place| table.columns.get(*place));
@@ -159,6 +183,22 @@ mod tests {
         );
         assert_eq!((chunks[2].number, chunks[2].estimated_rows), (2, Some(10)));
         assert!(between(&id, Vec::new(), None)[0].range.is_whole());
+    }
+
+    #[test]
+    fn dense_numbers_are_cut_by_counting() {
+        let cut = |least: &str, greatest: &str, rows, counted| {
+            even(least, greatest, rows, size(Some(counted), 0)).map(|bounds| bounds.concat())
+        };
+        let texts =
+            |bounds: &[&str]| Some(bounds.iter().map(|bound| (*bound).to_owned()).collect::<Vec<_>>());
+        assert_eq!(cut("1", "10", 5, 10), texts(&["5", "10"]));
+        assert_eq!(cut("1", "9", 5, 10), texts(&["5"]));
+        assert_eq!(cut("-3", "3", 3, 4), texts(&["-1", "2"]));
+        assert_eq!(cut("7", "7", 5, 1), texts(&[]));
+        assert_eq!(cut("1", "21", 5, 10), None);
+        assert_eq!(cut("0", "18446744073709551615", 5, 10), None);
+        assert_eq!(even("1", "10", 5, None), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! an open refusal that names the column, and no other row is missing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "typematrix/binary.rs"]
+mod binary;
 mod harness;
 #[path = "typematrix/lossy.rs"]
 mod lossy;

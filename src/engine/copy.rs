@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::conflict::ConflictKind;
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
-use crate::model::sync::{CatalogTable, Lane};
+use crate::model::sync::{CatalogTable, Lane, Size};
 use crate::model::value::Row;
 use crate::plan::{Lines, Load, Shape};
 use crate::{mysql, postgres};
@@ -184,10 +184,15 @@ pub async fn visible(engine: Engine, access: &Access, position: &Position, table
 
 impl Node {
     /// The keys that cut a table into chunks of so many rows.
-    pub async fn bounds(&mut self, table: &CatalogTable, rows: u64) -> Result<Vec<Bound>> {
+    pub async fn bounds(
+        &mut self,
+        table: &CatalogTable,
+        rows: u64,
+        size: Option<Size>,
+    ) -> Result<Vec<Bound>> {
         match self {
-            Node::Postgres(client) => postgres::chunk::bounds(client, table, rows).await,
-            Node::Mysql(conn) => mysql::chunk::bounds(conn, table, rows).await,
+            Node::Postgres(client) => postgres::chunk::bounds(client, table, rows, size).await,
+            Node::Mysql(conn) => mysql::chunk::bounds(conn, table, rows, size).await,
         }
     }
 
@@ -211,6 +216,15 @@ impl Target {
                 Target::Mysql(Box::new(mysql::target::Target::open_to_read(access).await?))
             }
         })
+    }
+
+    /// The cells at these places of all rows, ready for these columns of a target that takes lines; `None`: they are
+    /// loaded as rows.
+    pub fn lines(engine: Engine, shape: &Shape, rows: &[Row], cells: (&[usize], &[usize])) -> Option<Lines> {
+        match engine {
+            Engine::Postgres => postgres::lines::of_rows(&shape.table, rows, cells),
+            Engine::Mysql | Engine::Mariadb => None,
+        }
     }
 
     /// Writes these cells of all rows, or nothing (`false`) where something is in the way of one.

@@ -77,8 +77,7 @@ impl Default for Limits {
             // It is started again by whoever started it; it waits for a hiccup, not for an outage.
             once_wait: Duration::from_secs(10),
             stream: true,
-            // More share the same disk; each holds a session on both servers.
-            copy_workers: 4,
+            copy_workers: copy_workers(),
             chunk_rows_max: 50_000,
             copy_bytes_per_second: 0,
             // Far more than a person settles one by one, and far less than a node that takes nothing would leave.
@@ -86,6 +85,12 @@ impl Default for Limits {
             parked_bytes_max: 64 << 20,
         }
     }
+}
+
+/// More share the same disk, and each holds a session on both servers. More than there are processors only wait for
+/// each other; fewer than two wait for both servers in turn.
+fn copy_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get().clamp(2, 4))
 }
 
 #[derive(Debug, Clone)]

@@ -6,16 +6,27 @@
 
 use super::target::take;
 use super::{fail, sql};
-use crate::chunk::{Bound, Chunk, Range, from_json};
+use crate::chunk::{self, Bound, Chunk, Range, from_json};
 use crate::error::{Error, Result};
-use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, TableCopy};
+use crate::model::schema::{Engine, TableId};
+use crate::model::sync::{CatalogTable, Size, TableCopy};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, params};
 
 /// The keys that cut the table into chunks of so many rows.
-pub async fn bounds(conn: &mut Conn, of: &CatalogTable, rows: u64) -> Result<Vec<Bound>> {
+pub async fn bounds(conn: &mut Conn, of: &CatalogTable, rows: u64, size: Option<Size>) -> Result<Vec<Bound>> {
     let (doing, table) = ("cut a table into chunks", &of.table);
+    if chunk::is_counted(Engine::Mysql, table) {
+        let ends: Option<(Option<String>, Option<String>)> = conn
+            .query_first(sql::range::ends(table))
+            .await
+            .map_err(|error| fail(doing, error).table(&table.id))?;
+        if let Some((Some(least), Some(greatest))) = ends
+            && let Some(bounds) = chunk::even(&least, &greatest, rows, size)
+        {
+            return Ok(bounds);
+        }
+    }
     let mut bounds: Vec<Bound> = Vec::new();
     loop {
         let next = sql::range::bound(table, bounds.last(), rows);

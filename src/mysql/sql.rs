@@ -227,15 +227,15 @@ pub fn insert(shape: &Shape, writes: &[Write], group: &Group) -> Sql {
     let cells = group.cells.iter().filter(|cell| !columns[**cell].is_beside());
     let cells: Vec<usize> = cells.copied().collect();
     let rows = group.at.iter().map(|index| batch::cells(&writes[*index].op));
-    insert_rows(shape, &cells, &rows.collect::<Vec<_>>())
+    insert_rows(shape, &cells, (&rows.collect::<Vec<_>>(), &cells))
 }
 
-/// These cells of the rows of a first copy.
-pub fn load(shape: &Shape, cells: &[usize], rows: &[Row]) -> Sql {
-    insert_rows(shape, cells, &rows.iter().map(Some).collect::<Vec<_>>())
+/// These cells of the rows of a first copy, and where they lie in each.
+pub fn load(shape: &Shape, cells: &[usize], (rows, places): (&[Row], &[usize])) -> Sql {
+    insert_rows(shape, cells, (&rows.iter().map(Some).collect::<Vec<_>>(), places))
 }
 
-fn insert_rows(shape: &Shape, cells: &[usize], rows: &[Option<&Row>]) -> Sql {
+fn insert_rows(shape: &Shape, cells: &[usize], (rows, places): (&[Option<&Row>], &[usize])) -> Sql {
     let columns = &shape.table.columns;
     let names: Vec<String> = cells.iter().map(|cell| quote(&columns[*cell].name)).collect();
     let mut out = format!(
@@ -244,11 +244,12 @@ fn insert_rows(shape: &Shape, cells: &[usize], rows: &[Option<&Row>]) -> Sql {
         names.join(", ")
     )
     .into_bytes();
+    let cells: Vec<(&usize, &usize)> = cells.iter().zip(places).collect();
     separated(rows, ", ", &mut out, |row, out| {
         out.push(b'(');
-        separated(cells, ",", out, |cell, out| {
-            let value = row.and_then(|row| row.get(*cell)).unwrap_or(&Value::Null);
-            literal(value, &columns[*cell].ty, out);
+        separated(&cells, ",", out, |(cell, place), out| {
+            let value = row.and_then(|row| row.get(**place)).unwrap_or(&Value::Null);
+            literal(value, &columns[**cell].ty, out);
         });
         out.push(b')');
     });

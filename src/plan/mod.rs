@@ -118,18 +118,20 @@ pub enum Written {
 /// Rows of a first copy, which are written all or not at all.
 #[derive(Debug, Clone, Copy)]
 pub enum Load<'a> {
-    /// In the target's columns.
-    Rows(&'a [Row]),
-    /// As the source's server wrote them, for a server of the same engine.
+    /// The cells lie there in each row, in the order of the target's columns that are written.
+    Rows(&'a [Row], &'a [usize]),
+    /// For PostgreSQL, which reads them as they are.
     Lines(&'a Lines),
 }
 
-/// Rows as a server wrote them, in blocks of whole lines: the text format of PostgreSQL's COPY.
+/// Rows as PostgreSQL's COPY reads and writes them, in blocks of whole lines.
 #[derive(Debug, Clone, Default)]
 pub struct Lines {
     pub blocks: Vec<Bytes>,
     pub rows: u64,
     pub bytes: usize,
+    /// Not COPY's text format.
+    pub is_binary: bool,
 }
 
 /// One transaction's move of the checkpoint, which is also its marker.

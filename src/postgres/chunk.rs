@@ -5,29 +5,43 @@
 //! are none.
 
 use super::{fail, sql};
-use crate::chunk::{Bound, Chunk, Range, from_json};
+use crate::chunk::{self, Bound, Chunk, Range, from_json};
 use crate::error::{Error, Result};
-use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, TableCopy};
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use crate::model::schema::{Engine, Table, TableId};
+use crate::model::sync::{CatalogTable, Size, TableCopy};
+use tokio_postgres::{Client, Row, SimpleQueryMessage, SimpleQueryRow};
+
+const CUTTING: &str = "cut a table into chunks";
 
 /// The keys that cut the table into chunks of so many rows.
-pub async fn bounds(client: &Client, of: &CatalogTable, rows: u64) -> Result<Vec<Bound>> {
+pub async fn bounds(client: &Client, of: &CatalogTable, rows: u64, size: Option<Size>) -> Result<Vec<Bound>> {
     let (table, only) = (&of.table, sql::range::only(of));
+    if chunk::is_counted(Engine::Postgres, table)
+        && let Some(ends) = first(client, table, &sql::range::ends(table, only)).await?
+        && let (Some(least), Some(greatest)) = (ends.get(0), ends.get(1))
+        && let Some(bounds) = chunk::even(least, greatest, rows, size)
+    {
+        return Ok(bounds);
+    }
     let mut bounds: Vec<Bound> = Vec::new();
     loop {
         let next = sql::range::bound(table, only, bounds.last(), rows);
-        let found = client.simple_query(&next).await;
-        let found = found.map_err(|error| fail("cut a table into chunks", error).table(&table.id))?;
-        let row = found.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let Some(row) = row else { return Ok(bounds) };
+        let Some(row) = first(client, table, &next).await? else {
+            return Ok(bounds);
+        };
         let cell = |place| row.get(place).map(str::to_owned);
         let bound: Option<Bound> = (0..table.key.len()).map(cell).collect();
-        bounds.push(bound.ok_or_else(|| Error::bug("cut a table into chunks").table(&table.id))?);
+        bounds.push(bound.ok_or_else(|| Error::bug(CUTTING).table(&table.id))?);
     }
+}
+
+async fn first(client: &Client, table: &Table, sql: &str) -> Result<Option<SimpleQueryRow>> {
+    let found = client.simple_query(sql).await;
+    let found = found.map_err(|error| fail(CUTTING, error).table(&table.id))?;
+    Ok(found.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    }))
 }
 
 const DOING: &str = "read how far a copy is";

@@ -1,9 +1,9 @@
 //! Rows in COPY's text format: a line per row, in blocks of whole lines.
 //!
-//! Owns: writing rows as lines, and finding the cells of lines that a server wrote. Refuses: what a cell means (see
-//! `codec`), and I/O.
+//! Owns: writing rows as lines where they have no binary form (see `binary`), and finding the cells of lines that a
+//! server wrote. Refuses: what a cell means (see `codec`), and I/O.
 
-use super::codec;
+use super::{binary, codec};
 use crate::model::schema::Table;
 use crate::model::value::{Row, Value};
 use crate::plan::Lines;
@@ -27,19 +27,17 @@ impl Blocks {
         self.line_ended(line.len());
     }
 
-    /// These cells of a row; `false`: it does not have them all.
-    fn add_row(&mut self, table: &Table, row: &Row, cells: &[usize]) -> bool {
+    /// What is no line.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+    }
+
+    /// A line that this writes; `None`: it could not, and the blocks are of no use any more.
+    pub(super) fn add_with(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Option<()> {
         let start = self.open.len();
-        for (index, cell) in cells.iter().enumerate() {
-            let Some(value) = row.get(*cell) else { return false };
-            if index > 0 {
-                self.open.push(b'\t');
-            }
-            write_cell(table, value, *cell, &mut self.open);
-        }
-        self.open.push(b'\n');
+        write(&mut self.open)?;
         self.line_ended(self.open.len() - start);
-        true
+        Some(())
     }
 
     fn line_ended(&mut self, bytes: usize) {
@@ -67,11 +65,26 @@ impl Blocks {
     }
 }
 
-/// These cells of each row; `None`: a row does not have them all.
-pub(super) fn of_rows(table: &Table, rows: &[Row], cells: &[usize]) -> Option<Lines> {
+/// The cells at these places of each row, as these columns of the table; `None`: a row does not have them all.
+pub fn of_rows(table: &Table, rows: &[Row], cells: (&[usize], &[usize])) -> Option<Lines> {
+    binary::of_rows(table, rows, cells).or_else(|| as_text(table, rows, cells))
+}
+
+fn as_text(table: &Table, rows: &[Row], (places, cells): (&[usize], &[usize])) -> Option<Lines> {
     let mut blocks = Blocks::default();
-    let is_whole = rows.iter().all(|row| blocks.add_row(table, row, cells));
-    is_whole.then(|| blocks.finish())
+    for row in rows {
+        blocks.add_with(|out| {
+            for (index, (place, cell)) in places.iter().zip(cells).enumerate() {
+                if index > 0 {
+                    out.push(b'\t');
+                }
+                write_cell(table, row.get(*place)?, *cell, out);
+            }
+            out.push(b'\n');
+            Some(())
+        })?;
+    }
+    Some(blocks.finish())
 }
 
 fn write_cell(table: &Table, value: &Value, cell: usize, out: &mut Vec<u8>) {
@@ -87,11 +100,20 @@ fn write_cell(table: &Table, value: &Value, cell: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Where the first byte is that is escaped. By the block, which the compiler makes comparisons of many bytes of.
+fn special(text: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let is_special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
+    let holds = |block: &&[u8]| block.iter().fold(false, |found, byte| found | is_special(byte));
+    let plain = BLOCK * text.chunks(BLOCK).take_while(|block| !holds(block)).count();
+    let at = text.get(plain..)?.iter().position(is_special)?;
+    Some(plain + at)
+}
+
 /// What would end the cell or the line, and the escape itself.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let is_special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(is_special) {
+    while let Some(at) = special(rest) {
         out.extend_from_slice(&rest[..at]);
         let letter = match rest[at] {
             b'\t' => b't',
@@ -208,7 +230,7 @@ mod tests {
             texts(&[Some("a\tb"), None, Some("")]),
             texts(&[Some("\\N"), Some("\\."), Some("c:\\x\r\n")]),
         ];
-        let lines = of_rows(&table(3), &rows, &[0, 1, 2]).unwrap();
+        let lines = as_text(&table(3), &rows, (&[0, 1, 2], &[0, 1, 2])).unwrap();
         assert_eq!(lines.rows, 2);
         assert_eq!(
             lines.blocks.concat(),
@@ -229,15 +251,18 @@ mod tests {
     #[test]
     fn a_row_that_lacks_a_cell_is_not_written() {
         let row: Row = [Some(Value::Int(1)), None].into_iter().collect();
-        assert!(of_rows(&table(2), std::slice::from_ref(&row), &[0, 1]).is_none());
-        assert_eq!(of_rows(&table(2), &[row], &[0]).unwrap().blocks.concat(), b"1\n");
+        assert!(as_text(&table(2), std::slice::from_ref(&row), (&[0, 1], &[0, 1])).is_none());
+        assert_eq!(
+            as_text(&table(2), &[row], (&[0], &[0])).unwrap().blocks.concat(),
+            b"1\n"
+        );
     }
 
     proptest! {
         #[test]
         fn all_texts_come_back(rows in prop::collection::vec([prop::option::of("\\PC*|[\\\\\t\n\r N.]*"), prop::option::of(".*")], 1..20)) {
             let written: Vec<Row> = rows.iter().map(|row| texts(&[row[0].as_deref(), row[1].as_deref()])).collect();
-            let lines = of_rows(&table(2), &written, &[0, 1]).unwrap();
+            let lines = as_text(&table(2), &written, (&[0, 1], &[0, 1])).unwrap();
             let expected: Vec<Vec<Option<String>>> = rows.iter().map(|row| row.to_vec()).collect();
             prop_assert_eq!(read(&lines), expected);
         }

@@ -4,6 +4,7 @@
 //! driver's and the server's (`fault` has the classes).
 //! Refuses: statements of its own beyond these; see `sql`, `catalog`, `setup`. Fails: by [`fail`].
 
+mod binary;
 pub mod catalog;
 pub mod chunk;
 pub mod codec;
@@ -13,7 +14,7 @@ mod fault;
 mod files;
 pub mod folded;
 pub mod held;
-mod lines;
+pub mod lines;
 pub mod log;
 pub mod numbers;
 pub mod operations;

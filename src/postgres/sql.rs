@@ -155,9 +155,14 @@ pub fn insert(shape: &Shape, cells: &[usize], skip_taken: bool) -> String {
 }
 
 /// Lines of these cells.
-pub fn load(shape: &Shape, cells: &[usize]) -> String {
+pub fn load(shape: &Shape, cells: &[usize], is_binary: bool) -> String {
     let columns = cells.iter().map(|cell| quote(&shape.table.columns[*cell].name));
-    format!("COPY {} ({}) FROM STDIN", table(&shape.table.id), list(columns))
+    let format = if is_binary { " (FORMAT binary)" } else { "" };
+    format!(
+        "COPY {} ({}) FROM STDIN{format}",
+        table(&shape.table.id),
+        list(columns)
+    )
 }
 
 /// Columns sent: key. Where the rows under these keys lie.

@@ -26,7 +26,7 @@ use crate::model::sync::{CatalogTable, Checkpoint, Lane, Size};
 use crate::model::value::Row;
 use crate::plan::layer::Layers;
 use crate::plan::{Address, Plan};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -253,7 +253,7 @@ impl Start {
             let bounds = match !is_whole && chunk::is_ordered(engine, &passing.source) {
                 true => {
                     let rows = chunk::rows(size, self.link.limits.chunk_rows_max);
-                    node.bounds(&passing.catalog, rows).await?
+                    node.bounds(&passing.catalog, rows, size).await?
                 }
                 false => Vec::new(),
             };
@@ -312,8 +312,9 @@ impl Start {
         work.tell_orphans(&mut applier).await;
         applier.begin(start).await?;
         let mut settle: Option<Position> = None;
-        for reader in readers {
-            settle = match (settle, reader.close().await?) {
+        // Together: each waits for what is visible to be in its log.
+        for closed in join_all(readers.into_iter().map(Snapshot::close)).await {
+            settle = match (settle, closed?) {
                 (Some(one), Some(other)) => Some(later(one, &other)?),
                 (one, other) => one.or(other),
             };

@@ -5,7 +5,7 @@
 //! Refuses: transactions (see `copy`). Fails: as reader and target do.
 
 use super::copy::{How, Passing};
-use crate::engine::Snapshot;
+use crate::engine::{Snapshot, Target};
 use crate::error::Result;
 use crate::flow::Applier;
 use crate::model::value::Row;
@@ -15,8 +15,24 @@ use crate::plan::{Lines, Load, Plan};
 const ROWS_MAX: usize = 4_000;
 
 pub(super) enum Piece {
-    Rows(Vec<Row>),
+    Rows(Vec<Row>, Option<Ready>),
     /// Both servers read and write them alike.
+    Lines(Lines),
+}
+
+/// Rows made ready to be loaded, while those before them are written.
+pub(super) struct Ready {
+    count: u64,
+    /// The target's columns that are written.
+    cells: Vec<usize>,
+    form: Form,
+}
+
+enum Form {
+    /// The rows of the piece as they stand, the cells at these places.
+    AsRead(Vec<usize>),
+    /// In the target's columns.
+    Cast(Vec<Row>),
     Lines(Lines),
 }
 
@@ -34,19 +50,26 @@ impl Piece {
             return Ok((lines.rows > 0).then_some(Piece::Lines(lines)));
         }
         let rows = reader.rows(ROWS_MAX).await?;
-        Ok((!rows.is_empty()).then_some(Piece::Rows(rows)))
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let ready = match passing.how {
+            How::Fill => ready(&passing.plan, &rows)?,
+            How::Unite(_) | How::Bury | How::Delete(_) => None,
+        };
+        Ok(Some(Piece::Rows(rows, ready)))
     }
 
     pub(super) fn rows(&self) -> u64 {
         match self {
-            Piece::Rows(rows) => rows.len() as u64,
+            Piece::Rows(rows, _) => rows.len() as u64,
             Piece::Lines(lines) => lines.rows,
         }
     }
 
     fn bytes(&self) -> u64 {
         match self {
-            Piece::Rows(rows) => rows.iter().map(Row::bytes).sum::<usize>() as u64,
+            Piece::Rows(rows, _) => rows.iter().map(Row::bytes).sum::<usize>() as u64,
             Piece::Lines(lines) => lines.bytes as u64,
         }
     }
@@ -55,7 +78,14 @@ impl Piece {
     pub(super) async fn write(self, applier: &mut Applier, passing: &Passing, first: u64) -> Result<Copied> {
         let (plan, bytes) = (&passing.plan, self.bytes());
         let rows = match self {
-            Piece::Rows(rows) => rows,
+            Piece::Rows(rows, None) => rows,
+            Piece::Rows(rows, Some(ready)) => {
+                if ready.load(applier, plan, &rows).await? {
+                    let rows = ready.count;
+                    return Ok(Copied { rows, bytes });
+                }
+                rows
+            }
             Piece::Lines(lines) => {
                 let cells = passing.verbatim.as_deref().unwrap_or_default();
                 if applier.load_rows(plan, cells, Load::Lines(&lines)).await? {
@@ -65,13 +95,6 @@ impl Piece {
                 Snapshot::rows_of(plan.source_engine(), &passing.source, &lines)?
             }
         };
-        let loaded = match passing.how {
-            How::Fill => load(applier, plan, &rows).await?,
-            How::Unite(_) | How::Bury | How::Delete(_) => None,
-        };
-        if let Some(rows) = loaded {
-            return Ok(Copied { rows, bytes });
-        }
         if let (true, How::Unite(uniting) | How::Delete(uniting)) = (plan.asks(), passing.how) {
             let count = rows.len() as u64;
             let (layers, others) = passing.asked(rows, first)?;
@@ -90,17 +113,48 @@ impl Piece {
     }
 }
 
-/// How many rows there were; `None`: nothing was written.
-async fn load(applier: &mut Applier, plan: &Plan, rows: &[Row]) -> Result<Option<u64>> {
-    let Some(rows) = in_target_terms(plan, rows)? else {
-        return Ok(None);
+impl Ready {
+    /// `false`: nothing was written.
+    async fn load(&self, applier: &mut Applier, plan: &Plan, rows: &[Row]) -> Result<bool> {
+        let load = match &self.form {
+            _ if self.count == 0 => return Ok(true),
+            Form::AsRead(places) => Load::Rows(rows, places),
+            Form::Cast(rows) => Load::Rows(rows, &self.cells),
+            Form::Lines(lines) => Load::Lines(lines),
+        };
+        applier.load_rows(plan, &self.cells, load).await
+    }
+}
+
+/// `None`: the target cannot hold one of them.
+fn ready(plan: &Plan, rows: &[Row]) -> Result<Option<Ready>> {
+    let (count, cells, form) = if rows.iter().all(|row| plan.stays(row)) {
+        (
+            rows.len(),
+            plan.carried().collect(),
+            Form::AsRead(plan.carried_from().collect()),
+        )
+    } else {
+        let Some(rows) = in_target_terms(plan, rows)? else {
+            return Ok(None);
+        };
+        let is_there = |cell: &usize| rows.first().is_some_and(|row| row.get(*cell).is_some());
+        (
+            rows.len(),
+            plan.carried().filter(is_there).collect::<Vec<usize>>(),
+            Form::Cast(rows),
+        )
     };
-    let Some(first) = rows.first() else {
-        return Ok(Some(0));
+    let lines = match &form {
+        Form::AsRead(places) => Target::lines(plan.target_engine(), &plan.shape, rows, (places, &cells)),
+        Form::Cast(rows) => Target::lines(plan.target_engine(), &plan.shape, rows, (&cells, &cells)),
+        Form::Lines(_) => None,
     };
-    let cells: Vec<usize> = plan.carried().filter(|cell| first.get(*cell).is_some()).collect();
-    let is_loaded = applier.load_rows(plan, &cells, Load::Rows(&rows)).await?;
-    Ok(is_loaded.then_some(rows.len() as u64))
+    Ok(Some(Ready {
+        count: count as u64,
+        cells,
+        form: lines.map_or(form, Form::Lines),
+    }))
 }
 
 /// The rows that the table's filter takes. `None`: the target cannot hold one.

@@ -40,6 +40,54 @@ pub fn cast(
     })
 }
 
+/// Is the value, as it stands, what [`cast`] would make of it? Quicker, and unsure of some that are: then `false`.
+pub fn stays(value: &Value, source: &ColumnType, from: Engine, target: &Column, to: Engine) -> bool {
+    if value.is_null() {
+        return target.nullable && !matches!(rule(source, from, target, to), Rule::No(_));
+    }
+    if !has_form(value, source) {
+        return false;
+    }
+    match (rule(source, from, target, to), value) {
+        (Rule::Move, _) => true,
+        (Rule::Int(range), Value::Int(number)) => {
+            !range.unsigned && integer(i128::from(*number), range).is_ok()
+        }
+        (Rule::Int(range), Value::UInt(number)) => {
+            range.unsigned && integer(i128::from(*number), range).is_ok()
+        }
+        (Rule::Float(reals), Value::Float(float)) => real(f64::from(*float), reals).is_ok(),
+        (Rule::Float(reals), Value::Double(double)) => real(*double, reals).is_ok(),
+        (Rule::Decimal(limits), Value::Decimal(text)) => limits.fit(text.clone()).as_ref() == Some(text),
+        (Rule::Text(limits), Value::Text(text)) => limits.check(text).is_ok(),
+        (Rule::Label(labels), Value::Text(text)) => labels.iter().any(|label| **label == **text),
+        (Rule::Json(limits), Value::Json(text)) => json::check(text, limits).is_ok(),
+        (Rule::BytesAtMost(limit), Value::Bytes(bytes)) => bytes.len() as u64 <= limit,
+        (
+            Rule::Moment {
+                calendar,
+                fraction: None,
+            },
+            Value::Date(text),
+        ) => target.ty == ColumnType::Date && calendar.takes(text),
+        (
+            Rule::Moment {
+                calendar,
+                fraction: None,
+            },
+            Value::Timestamp(text),
+        ) => matches!(target.ty, ColumnType::Timestamp { .. }) && calendar.takes(text),
+        (
+            Rule::Moment {
+                calendar,
+                fraction: None,
+            },
+            Value::TimestampTz(text),
+        ) => matches!(target.ty, ColumnType::TimestampTz { .. }) && calendar.takes(text),
+        (_, _) => false,
+    }
+}
+
 fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> Fit {
     if let Rule::No(why) = rule {
         return Err(why);

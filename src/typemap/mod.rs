@@ -26,7 +26,7 @@ mod properties;
 mod table;
 
 pub use address::inet6;
-pub use cast::cast;
+pub use cast::{cast, stays};
 pub use json::same_json;
 pub use loss::{Loss, cast_with_loss, loss};
 pub use verdict::verdict;

@@ -39,6 +39,16 @@ pub fn bound(of: &Table, low: Option<&Bound>, rows: u64) -> String {
     )
 }
 
+/// The least and the greatest key, where it is one column.
+pub fn ends(of: &Table) -> String {
+    let keys: Vec<String> = key_columns(of).map(name).collect();
+    format!(
+        "SELECT CAST(MIN({key}) AS CHAR), CAST(MAX({key}) AS CHAR) FROM {} AS t",
+        table(&of.id),
+        key = keys.join(", ")
+    )
+}
+
 /// `>`: above the bound. `<`: below it, or just it.
 fn beyond(of: &Table, bound: &Bound, operator: char) -> String {
     let cells: Vec<(String, String)> = key_columns(of)

@@ -3,12 +3,32 @@
 //! Owns: the row as the target takes it, and whether the source's own text of a row is just that. Refuses: rows that the
 //! target cannot hold, which are planned as changes are.
 
-use super::Plan;
+use super::{Carried, Plan};
 use crate::error::Result;
 use crate::model::schema::{Column, Engine};
 use crate::model::value::Row;
+use crate::typemap;
 
 impl Plan {
+    /// Is the row, as it stands, what the target takes? Quicker than [`Self::loaded`], and unsure of some that are:
+    /// then `false`.
+    pub fn stays(&self, row: &Row) -> bool {
+        let does = |carried: &Carried| {
+            let source = &self.source.columns[carried.source];
+            let target = &self.shape.table.columns[carried.target];
+            let (from, to) = (self.source_engine, self.target_engine);
+            let value = row.get(carried.source);
+            !carried.may_lose
+                && value.is_some_and(|value| typemap::stays(value, &source.ty, from, target, to))
+        };
+        self.filters.is_none() && self.stamp(row).is_ok() && self.columns.iter().all(does)
+    }
+
+    /// Source columns that are carried, in the order of [`Self::carried`].
+    pub fn carried_from(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|carried| carried.source)
+    }
+
     /// A row of a first copy, without what it takes to decide. `None`: the target cannot hold it.
     pub fn loaded(&self, row: &Row) -> Result<Option<Row>> {
         self.stamp(row)?;
@@ -38,6 +58,10 @@ impl Plan {
 
     pub fn source_engine(&self) -> Engine {
         self.source_engine
+    }
+
+    pub fn target_engine(&self) -> Engine {
+        self.target_engine
     }
 }
 

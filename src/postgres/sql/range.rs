@@ -44,6 +44,15 @@ pub fn bound(of: &Table, only: &str, low: Option<&Bound>, rows: u64) -> String {
     )
 }
 
+/// The least and the greatest key, where it is one column.
+pub fn ends(of: &Table, only: &str) -> String {
+    format!(
+        "SELECT min({key})::text, max({key})::text FROM {only}{} AS t",
+        table(&of.id),
+        key = keys(of)
+    )
+}
+
 fn keys(of: &Table) -> String {
     list(key_columns(of).map(|column| format!("t.{}", quote(&column.name))))
 }

@@ -3,7 +3,6 @@
 //! Owns: [`Target::load`]. Refuses: deciding what becomes of rows that something is in the way of: nothing of them is
 //! written then, and the caller writes them as any others. Fails: as the target does.
 
-use super::super::lines;
 use super::{RELEASE, SAVEPOINT, Target, is_refusal};
 use crate::error::Result;
 use crate::plan::{Lines, Load, Shape};
@@ -18,21 +17,17 @@ impl Target {
     /// In the open transaction: writes these cells of all rows, or nothing (`false`): the data was refused, a row of the
     /// same key or unique value is there, or the table takes no COPY.
     pub async fn load(&mut self, shape: &Shape, cells: &[usize], load: Load<'_>) -> Result<bool> {
+        // Rows come as lines, unless one of them lacks a cell.
+        let Load::Lines(lines) = load else {
+            return Ok(false);
+        };
         if shape.beside().is_some() || self.is_user {
             return Ok(false);
         }
-        let written;
-        let lines = match load {
-            Load::Lines(lines) => lines,
-            Load::Rows(rows) => match lines::of_rows(&shape.table, rows, cells) {
-                Some(lines) => {
-                    written = lines;
-                    &written
-                }
-                None => return Ok(false),
-            },
-        };
-        match self.copy_in(&sql::load(shape, cells), lines).await {
+        match self
+            .copy_in(&sql::load(shape, cells, lines.is_binary), lines)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(error) if is_refusal(&error) || takes_no_copy(&error) => {
                 self.undo(error).await.map(|_| false)

@@ -6,7 +6,7 @@ mod server;
 
 use self::domain::{domain, numbers, texts, times};
 use super::table::column;
-use super::{Verdict, cast, verdict};
+use super::{Verdict, cast, stays, verdict};
 use crate::model::schema::{Column, ColumnType, Engine};
 use crate::model::value::Value;
 use ColumnType as T;
@@ -80,6 +80,9 @@ proptest! {
         let (there, here) = (declared(&target), declared(&source));
         let said = verdict(&here, from, &there, to);
         let done = cast(value.clone(), &source, from, &there, to);
+        if stays(&value, &source, from, &there, to) {
+            prop_assert!(done.as_ref().is_ok_and(|done| equal(done, &value)), "stays, but is {done:?}");
+        }
         match (&said, done) {
             (Verdict::Refused(_) | Verdict::Lossy(_), done) => prop_assert!(done.is_err(), "refused in words only"),
             (Verdict::Exact, Err(refusal)) => prop_assert!(false, "called exact, but: {refusal}"),
