@@ -86,15 +86,7 @@ impl Link {
         if asked.is_empty() {
             return Ok(false);
         }
-        let mut filled: Vec<TableId> = Vec::new();
-        for resync in asked
-            .iter()
-            .filter(|resync| !self.spec.is_merge() && resync.operator == SETUP)
-        {
-            if target.has_rows(&resync.table).await? {
-                filled.push(resync.table.clone());
-            }
-        }
+        let filled = self.filled(target, &asked).await?;
         // The log up to here is in every image that follows, and may be from before the table was set up.
         let end = source.barrier().await?;
         let before = target.held(&self.spec.sync, Some(&self.spec.id)).await?;
@@ -139,6 +131,18 @@ impl Link {
                 .await?;
         }
         Ok(true)
+    }
+
+    /// Tables that join, one way, and hold rows of their own.
+    async fn filled(&self, target: &mut Node, asked: &[Resync]) -> Result<Vec<TableId>> {
+        let mut filled = Vec::new();
+        let joins = |resync: &&Resync| !self.spec.is_merge() && resync.operator == SETUP;
+        for resync in asked.iter().filter(joins) {
+            if target.has_rows(&resync.table).await? {
+                filled.push(resync.table.clone());
+            }
+        }
+        Ok(filled)
     }
 
     /// Where a table is held for its copy. Behind the log's end nothing is looked for that is in every later image. What
