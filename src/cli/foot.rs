@@ -132,7 +132,7 @@ mod tests {
         let one = ("a->b".to_owned(), copying(900, Some(2_000), Some(180)));
         assert_eq!(
             line(std::slice::from_ref(&one)),
-            "a->b public.i [#########-----------] 45 %  900 of ~2000 rows, 300 rows/s, ~3 min left"
+            "a->b pu [#########-----------] 45 %  900 of ~2000 rows, 300 rows/s, ~3 min left"
         );
         let other = ("b->a".to_owned(), copying(100, None, Some(10)));
         assert_eq!(
