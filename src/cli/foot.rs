@@ -140,10 +140,7 @@ mod tests {
             "2 links copy [####------] 45 %  1000 of ~2000 rows, 600 rows/s, ~3 min left"
         );
         let unpaced = ("a->b".to_owned(), copying(5, None, None));
-        assert_eq!(
-            line(&[unpaced]),
-            "a->b public.item [####------] 45 %  5 rows"
-        );
+        assert_eq!(line(&[unpaced]), "a->b public.item [####------] 45 %  5 rows");
     }
 
     #[test]
