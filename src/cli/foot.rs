@@ -8,7 +8,7 @@ use crate::flow::progress::{Copying, Pace};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const BAR: usize = 20;
+const BAR: usize = 10;
 /// Terminals are no narrower, and a line that wraps could not be taken back.
 const COLUMNS: usize = 79;
 const CLEAR: &str = "\r\u{1b}[K";
@@ -132,18 +132,15 @@ mod tests {
         let one = ("a->b".to_owned(), copying(900, Some(2_000), Some(180)));
         assert_eq!(
             line(std::slice::from_ref(&one)),
-            "a->b public.i [#########-----------] 45 %  900 of ~2000 rows, 300 rows/s, ~3 min left"
+            "a->b public.item [####------] 45 %  900 of ~2000 rows, 300 rows/s, ~3 min left"
         );
         let other = ("b->a".to_owned(), copying(100, None, Some(10)));
         assert_eq!(
             line(&[one, other]),
-            "2 links copy [#########-----------] 45 %  1000 of ~2000 rows, 600 rows/s, ~3 min left"
+            "2 links copy [####------] 45 %  1000 of ~2000 rows, 600 rows/s, ~3 min left"
         );
         let unpaced = ("a->b".to_owned(), copying(5, None, None));
-        assert_eq!(
-            line(&[unpaced]),
-            "a->b public.item [#########-----------] 45 %  5 rows"
-        );
+        assert_eq!(line(&[unpaced]), "a->b public.item [####------] 45 %  5 rows");
     }
 
     #[test]

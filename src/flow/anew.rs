@@ -34,6 +34,10 @@ const NOTICED_MAX: Duration = Duration::from_secs(60);
 /// Who asks for tables that join: see the engines' `setup/steps`.
 const SETUP: &str = "setup";
 
+/// Why a table is not made level by itself.
+const FILLED: &str = "it joins, and the target holds rows of it already: empty it there, or let them go; then \
+    `tidelock resync` makes it what the source has, and records each row that it deletes";
+
 impl Link {
     /// What somebody wants copied anew and is not begun.
     pub(super) async fn asked(&self, node: &mut Node) -> Result<Vec<Resync>> {
@@ -124,10 +128,8 @@ impl Link {
         }
         self.applier.hold_anew(&tables).await?;
         if !filled.is_empty() {
-            let why = "it joins, and the target holds rows of it already: empty it there, or let them go; then \
-                       `tidelock resync` makes it what the source has, and records each row that it deletes";
             target
-                .resync_failed((&self.spec.sync, &self.spec.id), &filled, why)
+                .resync_failed((&self.spec.sync, &self.spec.id), &filled, FILLED)
                 .await?;
         }
         Ok(true)
