@@ -34,7 +34,7 @@ async fn document(lock: &Tidelock, arguments: &[&str], code: i32) -> Value {
 async fn create(lock: &Tidelock, on: &str) -> Value {
     document(
         lock,
-        &["schema", "create", "--on", on, "--execute", "--foreign-keys"],
+        &["schema", "create", "--on", on, "--execute", "--after-copy"],
         0,
     )
     .await

@@ -77,7 +77,8 @@ pub async fn enums(client: &Client) -> Result<Vec<(TableId, Vec<String>)>> {
     rows.iter().map(one).collect()
 }
 
-/// Runs the statements in one transaction: a table is there whole or not at all. Fails: with the statement's place.
+/// Runs the statements in one transaction: a table is there whole or not at all. One alone is whole by itself, and some may
+/// stand in no transaction. Fails: with the statement's place.
 pub async fn make(client: &Client, statements: &[String]) -> Result<(), (usize, Error)> {
     let run = |statement: &str| {
         let statement = statement.to_owned();
@@ -86,6 +87,9 @@ pub async fn make(client: &Client, statements: &[String]) -> Result<(), (usize, 
             done.map_err(|error| fail("run the statement", error))
         }
     };
+    if let [statement] = statements {
+        return run(statement).await.map_err(|error| (0, error));
+    }
     run("BEGIN").await.map_err(|error| (0, error))?;
     for (place, statement) in statements.iter().enumerate() {
         if let Err(error) = run(statement).await {

@@ -1,8 +1,10 @@
 //! The statements that make a table: the one place that writes CREATE TABLE.
 //!
-//! Owns: [`table`] (types, table, partitions, indexes, comments) and [`after_copy`] (the next numbers, foreign keys).
+//! Owns: [`table`] (types, table, partitions, unique indexes, comments) and [`after_copy`] (the next numbers, on PostgreSQL
+//! the other indexes, foreign keys).
 //! Refuses: deciding what the table is to hold (see `translate`), and running anything. Pure.
 
+use super::diff::same_index;
 use super::translate::{Pair, Wanted, translate};
 use super::{Counting, Definition, Detail, Foreign, Index};
 use crate::ddl::{literal, quote, table_name};
@@ -22,12 +24,8 @@ pub fn table(wanted: &Wanted, engine: Engine, enums_there: &[TableId]) -> Vec<St
             let (part, table) = (table_name(part, engine), table_name(&definition.table.id, engine));
             format!("CREATE TABLE {part} PARTITION OF {table} {bounds}")
         }));
-        statements.extend(
-            definition
-                .indexes
-                .iter()
-                .map(|index| create_index(definition, index, engine)),
-        );
+        let uniques = definition.indexes.iter().filter(|index| index.unique);
+        statements.extend(uniques.map(|index| create_index(definition, index, engine, At::Once)));
         statements.extend(comments(definition, engine));
     }
     statements
@@ -184,18 +182,34 @@ fn parts(index: &Index, engine: Engine) -> String {
     parts.join(", ")
 }
 
-pub(super) fn create_index(definition: &Definition, index: &Index, engine: Engine) -> String {
+/// How an index comes to a table of PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Once,
+    /// Rows are there, and users write them.
+    Leisure,
+}
+
+pub(super) fn create_index(definition: &Definition, index: &Index, engine: Engine, at: At) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
     let (name, table) = (
         quote(&index.name, engine),
         table_name(&definition.table.id, engine),
     );
+    // What is partitioned takes none beside its users.
+    let beside = match engine.is_postgres() && at == At::Leisure && definition.partition.is_empty() {
+        true => "CONCURRENTLY ",
+        false => "",
+    };
     let is_deferrable = index.more.iter().any(|more| more == "DEFERRABLE");
     match (engine.is_postgres() && !index.written.is_empty(), is_deferrable) {
         (true, true) => format!("ALTER TABLE {table} ADD CONSTRAINT {name} {}", index.written),
-        (true, false) => format!("CREATE {unique}INDEX {name} ON {table} USING {}", index.written),
+        (true, false) => format!(
+            "CREATE {unique}INDEX {beside}{name} ON {table} USING {}",
+            index.written
+        ),
         (false, _) => format!(
-            "CREATE {unique}INDEX {name} ON {table} ({})",
+            "CREATE {unique}INDEX {beside}{name} ON {table} ({})",
             parts(index, engine)
         ),
     }
@@ -221,8 +235,9 @@ fn comments(definition: &Definition, engine: Engine) -> Vec<String> {
     statements
 }
 
-/// Once the rows are there: counters of PostgreSQL that start behind them, then the foreign keys. All tables exist by
-/// then, so cycles and references of a table to itself need no order.
+/// Once the rows are there: counters of PostgreSQL that start behind them, its indexes that no rule of the rows needs, which
+/// cost less over rows that are there than with every row, then the foreign keys. All tables exist by then, so cycles and
+/// references of a table to itself need no order.
 pub fn after_copy(wanted: &Wanted, present: Option<&Definition>, engine: Engine) -> Vec<String> {
     let definition = &wanted.definition;
     let mut statements = Vec::new();
@@ -230,6 +245,16 @@ pub fn after_copy(wanted: &Wanted, present: Option<&Definition>, engine: Engine)
     for (column, _) in columns.filter(|(_, detail)| engine.is_postgres() && detail.counter.is_some()) {
         statements.push(next_number(&definition.table.id, &column.name));
     }
+    let has_index = |index: &Index| {
+        let mut known = present.into_iter().flat_map(|present| &present.indexes);
+        known.any(|known| same_index(index, known))
+    };
+    let later = definition
+        .indexes
+        .iter()
+        .filter(|index| !index.unique && !has_index(index));
+    let later = later.filter(|_| engine.is_postgres());
+    statements.extend(later.map(|index| create_index(definition, index, engine, At::Leisure)));
     let is_there = |foreign: &&Foreign| {
         let is_same = |known: &Foreign| same_reference(known, foreign);
         present.is_some_and(|present| present.foreign.iter().any(is_same))

@@ -336,7 +336,7 @@ impl Look<'_> {
                 true => ("unique", Severity::Refuses, "no unique index"),
                 false => ("index", Severity::Cosmetic, "no index"),
             };
-            let fix = create::create_index(self.present, index, self.sides.to);
+            let fix = create::create_index(self.present, index, self.sides.to, create::At::Leisure);
             self.say(kind, severity, format!("{words} on ({})", parts.join(", ")), fix);
         }
     }
@@ -454,7 +454,7 @@ fn squeezed(text: &str) -> String {
         .collect()
 }
 
-fn same_index(wanted: &Index, own: &Index) -> bool {
+pub(super) fn same_index(wanted: &Index, own: &Index) -> bool {
     let part = |part: &super::Part| (part.what.clone(), part.is_column, part.prefix);
     let is_alike = wanted.parts.iter().map(part).eq(own.parts.iter().map(part));
     let predicate = |index: &Index| index.more.iter().find(|more| more.starts_with("WHERE ")).cloned();

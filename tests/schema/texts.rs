@@ -175,7 +175,7 @@ async fn a_refused_foreign_key_leaves_the_others() {
         "",
     );
     let output = lock
-        .run(&["schema", "create", "--on", "b", "--execute", "--foreign-keys"])
+        .run(&["schema", "create", "--on", "b", "--execute", "--after-copy"])
         .await;
     assert_eq!(output.code, 1, "{}", output.stderr);
     for words in [

@@ -1,7 +1,8 @@
 //! `schema create`: the plan as SQL, or the tables made.
 //!
 //! On PostgreSQL a table is made in one transaction, on MySQL and MariaDB by one statement: it is there whole or not at
-//! all, so after a failure the command is simply repeated. Foreign keys come by themselves, after the first copy:
+//! all, so after a failure the command is simply repeated. Indexes of PostgreSQL that are not unique come after the first
+//! copy, because rows go in faster without them. Foreign keys come by themselves, after the first copy:
 //! Tidelock's sessions do not enforce them, so keys made before it would have been checked by nobody, and on MySQL would
 //! never be; made after it they are checked once over all rows.
 //! Fails: 3 when a table cannot be made for the lack of a type, or nobody has it.
@@ -33,9 +34,9 @@ pub(in crate::cli) struct Options {
     /// Do it
     #[arg(long)]
     execute: bool,
-    /// With --execute: what comes after the first copy too, foreign keys and next numbers
-    #[arg(long, requires = "execute")]
-    foreign_keys: bool,
+    /// With --execute: what comes after the first copy too, indexes, foreign keys and next numbers
+    #[arg(long, alias = "foreign-keys", requires = "execute")]
+    after_copy: bool,
 }
 
 #[derive(Serialize)]
@@ -148,7 +149,7 @@ fn show(face: &Face, document: &Document, script: &str) -> Result<()> {
             let count = render::count(sync.after_copy.len(), "statement", "statements");
             out.push_str(&match sync.after_copy_done {
                 true => format!("  foreign keys and next numbers: {count} done\n"),
-                false => format!("  after the first copy: {count}, run by --execute --foreign-keys\n"),
+                false => format!("  after the first copy: {count}, run by --execute --after-copy\n"),
             });
         }
         face.print(&out);
@@ -305,7 +306,7 @@ async fn execute(face: &Face, held: &mut Held<'_>, plan: &mut SyncPlan, options:
         made.push(table.table.clone());
         face.say(&format!("{}: {} made", options.on, table.table));
     }
-    if !options.foreign_keys {
+    if !options.after_copy {
         return Ok(());
     }
     // One by one: a key that rows contradict leaves the others standing.
@@ -324,7 +325,7 @@ async fn execute(face: &Face, held: &mut Held<'_>, plan: &mut SyncPlan, options:
     }
 }
 
-/// All foreign keys and next numbers that the server refused.
+/// All that the server refused.
 fn all_refused(mut refused: Vec<(String, Error)>, count: usize, made: &[String], node: &str) -> Error {
     let (words, error) = refused.remove(0);
     let others: Vec<String> = refused
@@ -340,7 +341,7 @@ fn all_refused(mut refused: Vec<(String, Error)>, count: usize, made: &[String],
     }
     hint.push_str(&already(made));
     let what = render::count(count, "statement", "statements");
-    Error::definite("make the foreign keys")
+    Error::definite("make what comes after the first copy")
         .node(node)
         .reason(error.reason_kind())
         .why(format!("{what} refused, at {words:?}"))
@@ -404,7 +405,7 @@ fn next_steps(options: &Options, plans: &[SyncPlan]) -> Vec<String> {
         (true, _) => vec![command],
         (false, true) => vec![
             format!("tidelock setup{sync} --execute"),
-            format!("{command} --foreign-keys (after the first copy)"),
+            format!("{command} --after-copy (after the first copy)"),
         ],
         (false, false) => vec![format!("tidelock schema diff{sync}")],
     }
@@ -437,7 +438,7 @@ fn text(held: &Held<'_>, plan: &SyncPlan) -> String {
     }
     if !plan.after_copy.is_empty() {
         statements.push(remark(
-            "after the first copy: next numbers, then foreign keys".to_owned(),
+            "after the first copy: next numbers, indexes, then foreign keys".to_owned(),
         ));
         statements.extend(plan.after_copy.iter().cloned());
     }
