@@ -32,6 +32,8 @@ use tracing::{debug, info};
 
 /// Notes looked at in one turn.
 const BUMPS_MAX: usize = 500;
+/// Batches of what waits that `run --once` tries after a group.
+const ONCE_MAX: usize = 200;
 
 impl Link {
     /// Is there anything beside the groups?
@@ -64,6 +66,17 @@ impl Link {
         let position = self.pending.position.clone();
         let tried = self.applier.try_again(&position, planner).await;
         self.aside(position, tried).await
+    }
+
+    /// `run --once`: every one that waits has its turn, and none is tried for ever.
+    pub(super) async fn try_each(&mut self, planner: &mut Planner) -> Result<()> {
+        for _ in 0..ONCE_MAX {
+            if !self.applier.is_restless() {
+                break;
+            }
+            self.try_again(planner).await?;
+        }
+        Ok(())
     }
 
     async fn aside(&mut self, position: Position, tried: Result<Option<Tally>>) -> Result<()> {

@@ -42,9 +42,6 @@ const HELD_EVERY: Duration = Duration::from_secs(3);
 /// What waits is tried again, and what was noted for this link is looked at.
 const ASIDE_EVERY: Duration = Duration::from_secs(3);
 
-/// Batches of what waits that `run --once` tries after each group: every one has its turn, and none is tried for ever.
-const ONCE_MAX: usize = 200;
-
 /// At the earliest after a try; a group that touches what it waits for brings it forward.
 const DUE_AFTER: Duration = Duration::from_millis(250);
 
@@ -315,14 +312,8 @@ impl Link {
             if self.applier.is_due() && has_rested && !self.phase.is_catching_up() {
                 self.try_again(planner).await?;
             }
-            let mut tries = 0;
-            while self.goal.is_some()
-                && !self.phase.is_catching_up()
-                && self.applier.is_restless()
-                && tries < ONCE_MAX
-            {
-                self.try_again(planner).await?;
-                tries += 1;
+            if self.goal.is_some() && !self.phase.is_catching_up() {
+                self.try_each(planner).await?;
             }
             if let Some(next) = self.is_done().await? {
                 return Ok(next);
