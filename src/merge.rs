@@ -44,6 +44,16 @@ pub struct Standing {
     /// whoever meets an update that raised no version.
     pub is_base: bool,
     pub sight: Sight,
+    pub foreign: Option<Foreign>,
+}
+
+/// What the incoming change writes though its node does not own it, and this one answers for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// The row comes into being by it, or goes.
+    Row,
+    /// Cells of the row that are not as they stand here.
+    Cells,
 }
 
 /// How the table's row filter sees the standing row.
@@ -103,6 +113,29 @@ pub enum Own {
 /// origin alone does not converge: the other side's counter runs ahead unseen, and a re-insert that has seen a delete
 /// cannot be told from one that has not. The simulation beside this file shows it.)
 pub fn decide(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    let decision = by_all_rules(rules, me, incoming, standing);
+    match (standing.foreign, decision) {
+        (Some(foreign), Decision::Write { .. }) => undo(foreign, incoming, standing),
+        (_, decision) => decision,
+    }
+}
+
+/// A write of what another node owns would stand: the answer is above it, so that it goes back to whoever wrote it.
+fn undo(foreign: Foreign, incoming: Incoming, standing: Standing) -> Decision {
+    let own = match (foreign, standing.row, incoming.is_delete()) {
+        (Foreign::Row, Some(_), true) => Own::Touch,
+        (Foreign::Row, None, false) => Own::DeleteAgain,
+        (_, Some(_), _) => Own::Merge { incoming_wins: true },
+        (_, None, _) => Own::Lift,
+    };
+    Decision::Own {
+        own,
+        conflict: ConflictKind::ForeignWrite,
+        reason: Reason::NotItsOwn,
+    }
+}
+
+fn by_all_rules(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Decision {
     if standing.sight != Sight::Unfiltered {
         return decide_filtered(me, incoming, standing);
     }

@@ -325,15 +325,11 @@ fn renamed() -> Passage {
         skip,
     };
     let mapping = Mapping {
-        beside: false,
-        split: false,
-        masks: Vec::new(),
-        losses: Vec::new(),
         columns: vec![
             column(["here", "there"], false),
             column(["secret", "secret"], true),
         ],
-        filter: None,
+        ..Mapping::default()
     };
     Passage::new(&Arc::new(mapping), 0, 1, "t")
 }

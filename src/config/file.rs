@@ -76,7 +76,7 @@ pub(super) struct TableFile {
     /// Node to name.
     #[serde(default)]
     pub names: BTreeMap<Spanned<String>, Spanned<String>>,
-    /// Column to node, `skip` or `on_conflict`.
+    /// Column to node, `skip`, `owner` or `on_conflict`.
     #[serde(default)]
     pub column: BTreeMap<Spanned<String>, Spanned<ColumnFile>>,
     /// Columns that stay where they are.
@@ -85,9 +85,12 @@ pub(super) struct TableFile {
     #[serde(rename = "where")]
     pub filter: Option<Spanned<FilterText>>,
     pub on_filter_exit: Text,
+    /// The one node that inserts, and the one that deletes.
+    pub inserts: Text,
+    pub deletes: Text,
 }
 
-/// Node, `skip` or `on_conflict` to what it says.
+/// Node, `skip`, `owner` or `on_conflict` to what it says.
 pub(super) type ColumnFile = BTreeMap<Spanned<String>, Spanned<Word>>;
 
 /// Node to schema, of one schema that has several names.

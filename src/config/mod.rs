@@ -8,6 +8,7 @@ mod build;
 mod file;
 mod hash;
 mod ids;
+mod owners;
 mod parameter;
 mod problem;
 mod rules;

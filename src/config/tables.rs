@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{ids, versions};
+use super::{ids, owners, versions};
 use crate::expr::Condition;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
@@ -305,6 +305,7 @@ pub(super) fn mappings(
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
+        let owners = owners::of_table(builder, around, key.get_ref(), file);
         let mapping = Mapping {
             columns,
             filter,
@@ -312,6 +313,7 @@ pub(super) fn mappings(
             losses,
             beside,
             split,
+            owners,
         };
         out.push(Section {
             rules,
@@ -455,8 +457,8 @@ fn column(
                 let problem = Problem::new("skip is true or false");
                 builder.problem(problem.hint("write skip = true").at(word.span()));
             }
-            // See `marked`.
-            ("mask" | "lossy", _) => {}
+            // See `marked` and `owners`.
+            ("mask" | "lossy" | "owner", _) => {}
             ("on_conflict", Word::Text(text)) => {
                 let key = format!("{prefix}.on_conflict");
                 rule = rules::column(builder, around, &key, text, word.span());

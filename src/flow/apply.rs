@@ -509,6 +509,9 @@ fn inserted(row: &Row, own: Option<&Row>) -> Row {
 
 /// Do stamps alone tell whether it is contested? Of an update that raised none they do not.
 fn is_attempted(plan: &Plan, change: &Planned) -> bool {
+    if change.is_guarded {
+        return false;
+    }
     match &change.op {
         PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
         PlannedOp::Update { .. } => change.op.unraised().is_none(),

@@ -5,10 +5,10 @@
 //! person; nothing is guessed.
 
 use crate::merge::columns::{self, Three, Unmerged};
-use crate::merge::{self, Decision, Own, Sight, Standing};
+use crate::merge::{self, Decision, Foreign, Own, Sight, Standing};
 use crate::model::conflict::{ConflictKind, Local, Reason};
 use crate::model::rules::{ColumnRule, TableRules};
-use crate::model::stamp::Rank;
+use crate::model::stamp::{Kind, Rank};
 use crate::model::value::Row;
 use crate::plan::{Plan, PlannedOp};
 
@@ -22,6 +22,8 @@ pub(super) struct Meeting<'a> {
     pub(super) op: &'a PlannedOp,
     /// See [`crate::plan::Planned::is_blended`].
     pub(super) is_blended: bool,
+    /// See [`crate::plan::Planned::is_own`].
+    pub(super) is_own: bool,
     pub(super) local: &'a Local,
 }
 
@@ -63,6 +65,7 @@ impl Meeting<'_> {
             is_same,
             is_base: (arbitrates || op.unraised().is_some()) && self.is_made_on(),
             sight: self.sight(),
+            foreign: self.rules.and_then(|_| self.foreign()),
         };
         let decision = match self.rules {
             Some(rules) => merge::decide(rules, self.me, incoming, standing),
@@ -71,6 +74,36 @@ impl Meeting<'_> {
         match (decision, self.is_blended) {
             (Decision::Write { conflict, .. }, true) => self.above(conflict),
             (decision, _) => decision,
+        }
+    }
+
+    /// What the change writes of this node's own, or of one that it answers for. A row that the other node's Tidelock
+    /// raised or deleted may have been an answer to ours, which no answer follows; its cells are ever this node's.
+    fn foreign(&self) -> Option<Foreign> {
+        let guards = self.plan.guards();
+        let is_user = !self.is_own;
+        match (self.op, &self.local.row) {
+            (PlannedOp::Delete { stamp, .. }, Some(_)) => {
+                let is_delete = stamp.is_some_and(|stamp| stamp.kind == Kind::Delete);
+                (guards.deletes && is_user && is_delete).then_some(Foreign::Row)
+            }
+            (PlannedOp::Insert { .. } | PlannedOp::Update { .. }, None) if guards.inserts && is_user => {
+                Some(Foreign::Row)
+            }
+            (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, here) => {
+                let is_foreign = |place: &usize| {
+                    let column = &self.plan.shape.table.columns[*place];
+                    match (row.get(*place), here.as_ref()) {
+                        (None, _) => false,
+                        (Some(comes), Some(here)) => {
+                            here.get(*place).is_none_or(|stands| !columns::is_same(stands, comes))
+                        }
+                        (Some(comes), None) => !comes.is_null() || column.has_default,
+                    }
+                };
+                guards.columns.iter().any(is_foreign).then_some(Foreign::Cells)
+            }
+            (PlannedOp::Delete { .. }, None) | (PlannedOp::Refused { .. }, _) => None,
         }
     }
 
@@ -90,24 +123,30 @@ impl Meeting<'_> {
     /// A contested update, column by column.
     pub(super) fn merged(&self, incoming_wins: bool) -> Merged {
         let plan = self.plan;
-        let (
+        let (incoming, before, stamp) = match self.op {
             PlannedOp::Update {
-                row: incoming,
+                row,
                 before: Some(before),
                 stamp: Some(stamp),
                 ..
-            },
-            Some(standing),
-            Some(standing_stamp),
-        ) = (self.op, &self.local.row, self.local.row_stamp)
-        else {
-            return Merged::Open("the row before the change is not known".to_owned());
+            } => (row, Some(before), stamp),
+            // Only what another node owns is taken out of it.
+            PlannedOp::Insert {
+                row,
+                stamp: Some(stamp),
+                ..
+            } => (row, None, stamp),
+            _ => return Merged::Open("the row before the change is not known".to_owned()),
         };
-        let base = match plan.in_target_terms(before) {
-            Ok(base) => base,
-            Err(why) => {
+        let (Some(standing), Some(standing_stamp)) = (&self.local.row, self.local.row_stamp) else {
+            return Merged::Open("the row that it meets is not known".to_owned());
+        };
+        let base = match before.map(|before| plan.in_target_terms(before)) {
+            Some(Ok(base)) => base,
+            Some(Err(why)) => {
                 return Merged::Open(format!("column {:?} before the change: {}", why.column, why.why));
             }
+            None => Row(vec![None; incoming.0.len()].into_boxed_slice()),
         };
         let rows = Three {
             base: &base,
@@ -115,7 +154,8 @@ impl Meeting<'_> {
             standing,
         };
         let rules = column_rules(plan, self.rules);
-        if let Some(place) = lacking(plan, &rules, &base, incoming) {
+        let lacking = before.and_then(|_| lacking(plan, &rules, &base, incoming));
+        if let Some(place) = lacking {
             let column = &plan.shape.table.columns[place].name;
             return Merged::Open(format!(
                 "column {column:?}: what it was before the change is not known"
@@ -200,13 +240,22 @@ fn column_rules(plan: &Plan, given: Option<&TableRules>) -> Vec<ColumnRule> {
             rules[place] = given.column(&columns[place].name);
         }
     }
+    let guards = plan.guards();
+    guards
+        .columns
+        .iter()
+        .for_each(|place| rules[*place] = ColumnRule::Standing);
+    guards
+        .yielded
+        .iter()
+        .for_each(|place| rules[*place] = ColumnRule::Incoming);
     rules
 }
 
 /// A column to be merged of which it is not known what it was before.
 fn lacking(plan: &Plan, rules: &[ColumnRule], base: &Row, incoming: &Row) -> Option<usize> {
     values(plan).find(|place| {
-        rules[*place] != ColumnRule::Row && incoming.get(*place).is_some() && base.get(*place).is_none()
+        matches!(rules[*place], ColumnRule::Columns | ColumnRule::Delta) && incoming.get(*place).is_some() && base.get(*place).is_none()
     })
 }
 

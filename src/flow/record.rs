@@ -38,7 +38,8 @@ fn told(plan: &Plan, change: &Planned, kind: ConflictKind) -> ConflictKind {
         | ConflictKind::MultipleUniqueConflicts
         | ConflictKind::KeyMoved
         | ConflictKind::FkMissing
-        | ConflictKind::ValueRefused => kind,
+        | ConflictKind::ValueRefused
+        | ConflictKind::ForeignWrite => kind,
     }
 }
 

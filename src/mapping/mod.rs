@@ -5,9 +5,11 @@
 //! Refuses: reading catalogs (see `flow::select`) and the work on values (see `plan`). Pure.
 
 pub mod choice;
+pub mod owner;
 pub mod pattern;
 pub mod ring;
 
+use self::owner::Owners;
 use crate::expr::{Condition, Filter, Unfit};
 use crate::model::schema::{Column, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
@@ -29,6 +31,8 @@ pub struct Mapping {
     pub beside: bool,
     /// Every node gives its new rows numbers of its own.
     pub split: bool,
+    /// Not every node may write all of it.
+    pub owners: Owners,
 }
 
 /// A column that is not simply the same everywhere.
@@ -156,6 +160,7 @@ impl Mapping {
                 .filter_map(|names| names.first())
                 .map(|name| format!("column {name} is masked: its values are in no conflict record")),
         );
+        words.extend(self.owners.words(nodes));
         if let Some(filter) = &self.filter {
             let leaving = if filter.keep { "stay" } else { "are deleted" };
             words.push(format!(
@@ -357,12 +362,8 @@ mod tests {
             skip,
         };
         Arc::new(Mapping {
-            beside: false,
-            split: false,
             columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
-            filter: None,
-            masks: Vec::new(),
-            losses: Vec::new(),
+            ..Mapping::default()
         })
     }
 
@@ -388,12 +389,8 @@ mod tests {
         };
         let columns = vec![column("mail", "mail", true), column("email", "mail", false)];
         let mapping = Arc::new(Mapping {
-            beside: false,
-            split: false,
             columns,
-            filter: None,
-            masks: Vec::new(),
-            losses: Vec::new(),
+            ..Mapping::default()
         });
         assert_eq!((mapping.skipped(0).len(), mapping.skipped(1).len()), (1, 0));
         let there = Passage::new(&mapping, 0, 1, "t");

@@ -31,6 +31,8 @@ pub fn merge(rules: &[ColumnRule], rows: Three<'_>, incoming_wins: bool) -> Resu
         let rule = rules.get(place).copied().unwrap_or(ColumnRule::Row);
         let winner = if incoming_wins { incoming } else { standing };
         let value = match (rule, rows.base.get(place)) {
+            (ColumnRule::Standing, _) => standing.clone(),
+            (ColumnRule::Incoming, _) => incoming.clone(),
             (ColumnRule::Row, _) | (_, None) => winner.clone(),
             (ColumnRule::Columns, Some(base)) => alone(base, incoming, standing, winner).clone(),
             // Without a number on each side there is no difference.
@@ -55,7 +57,7 @@ fn alone<'a>(base: &Value, incoming: &'a Value, standing: &'a Value, winner: &'a
 }
 
 /// JSON is compared by what it says: an engine may write its text anew.
-fn is_same(one: &Value, other: &Value) -> bool {
+pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Json(one), Value::Json(other)) => same_json(one, other),
         (one, other) => one == other,

@@ -4,7 +4,7 @@ use super::stamp::{Rank, Stamp};
 use super::value::Row;
 use std::fmt;
 
-/// Names as PostgreSQL 18 gives them, and three that only Tidelock has.
+/// Names as PostgreSQL 18 gives them, and four that only Tidelock has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConflictKind {
     InsertExists,
@@ -21,6 +21,8 @@ pub enum ConflictKind {
     /// A row whose parent does not stand here, or the delete of one that others refer to.
     FkMissing,
     ValueRefused,
+    /// Another node owns what the change writes.
+    ForeignWrite,
 }
 
 impl ConflictKind {
@@ -37,6 +39,7 @@ impl ConflictKind {
             ConflictKind::KeyMoved => "key_moved",
             ConflictKind::FkMissing => "fk_missing",
             ConflictKind::ValueRefused => "value_refused",
+            ConflictKind::ForeignWrite => "foreign_write",
         }
     }
 }
@@ -79,6 +82,8 @@ pub enum Reason {
     Incomplete,
     /// The delete of a row that others refer to.
     Referred,
+    /// A node wrote what another one owns.
+    NotItsOwn,
 }
 
 impl Reason {
@@ -111,6 +116,7 @@ impl Reason {
             Reason::Successor => "it was made on the row that stands here, which has only been raised since",
             Reason::Drift => "the target had drifted from the source and was mended",
             Reason::Incomplete => "the row is missing and the log did not carry it whole",
+            Reason::NotItsOwn => "it writes what another node owns (owner, inserts, deletes): undone",
             Reason::Referred => {
                 "rows here refer to it by a foreign key: it stands, with a greater stamp, and comes back on the other node"
             }

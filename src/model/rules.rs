@@ -45,6 +45,10 @@ pub enum ColumnRule {
     Columns,
     /// A number: the differences of both sides are added.
     Delta,
+    /// What stands here is this node's own (see `mapping::owner`).
+    Standing,
+    /// It is the other node's own.
+    Incoming,
 }
 
 /// All rules of one table.
@@ -83,6 +87,7 @@ impl OnDelete {
 }
 
 impl ColumnRule {
+    /// What the configuration can say by `on_conflict`.
     pub const ALL: [ColumnRule; 3] = [ColumnRule::Row, ColumnRule::Columns, ColumnRule::Delta];
 
     pub fn name(self) -> &'static str {
@@ -90,6 +95,7 @@ impl ColumnRule {
             ColumnRule::Row => "row",
             ColumnRule::Columns => "columns",
             ColumnRule::Delta => "delta",
+            ColumnRule::Standing | ColumnRule::Incoming => "owner",
         }
     }
 }

@@ -10,6 +10,7 @@ mod asked;
 mod loaded;
 
 use super::differ::{Differing, named};
+use super::guard::Guards;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
@@ -43,6 +44,10 @@ pub struct Planned {
     /// Two changes in one, of which the second was not made on the first: the row holds more than its stamp says, so it
     /// is never written with that.
     pub is_blended: bool,
+    /// It may be a write that the target has to undo: it is decided, whatever it was made on.
+    pub is_guarded: bool,
+    /// The source's Tidelock wrote it on its own account.
+    pub is_own: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +124,7 @@ pub struct Plan {
     /// Target columns that no row from the source brings.
     own: Vec<usize>,
     filters: Option<Filters>,
+    pub(super) guards: Guards,
     asked: Option<asked::Asked>,
     /// The table's name in the configuration.
     name: String,
@@ -180,6 +186,7 @@ impl Plan {
             skipped,
             own,
             asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
+            guards: Guards::bind(target, &passage.guarded(), &differing)?,
             filters: match filters {
                 (Some(source), Some(target)) => Some(Filters { source, target, keep }),
                 (None, _) | (_, None) => None,
@@ -196,6 +203,21 @@ impl Plan {
 
     /// A change of the key becomes two.
     pub fn change(
+        &self,
+        change: &Change,
+        author: Author,
+        address: &Address,
+        out: &mut Vec<Planned>,
+    ) -> Result<()> {
+        let first = out.len();
+        self.changed(change, author, address, out)?;
+        if author.own {
+            out[first..].iter_mut().for_each(|planned| planned.is_own = true);
+        }
+        Ok(())
+    }
+
+    fn changed(
         &self,
         change: &Change,
         author: Author,
@@ -285,6 +307,7 @@ impl Plan {
     /// The row stopped matching: to the target a delete, with the stamp of the write that it was.
     fn leave(&self, old: &Row, new: &Row, address: &Address) -> Result<Planned> {
         let mut planned = self.delete(old, Rank::default(), address)?;
+        planned.is_guarded = false;
         let after = self.stamp(new)?;
         match &mut planned.op {
             PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = after,
@@ -373,9 +396,11 @@ impl Plan {
         Ok(self.key_of(source)?.ok())
     }
 
-    /// A row of a first copy.
+    /// A row of a first copy, which brings everything, whoever owns it.
     pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
-        self.insert(row, None, address)
+        let mut planned = self.insert(row, None, address)?;
+        planned.is_guarded = false;
+        Ok(planned)
     }
 
     /// What a row that moved to another key takes along from the row it left: the cells that are carried and were not
@@ -393,16 +418,15 @@ impl Plan {
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
         Ok(match self.row(new) {
-            Ok((key, row)) => planned(
-                key,
-                PlannedOp::Insert {
+            Ok((key, row)) => {
+                let op = PlannedOp::Insert {
                     row,
                     stamp,
                     fill_from,
                     own: None,
-                },
-                address,
-            ),
+                };
+                self.minded(planned(key, op, address), None)
+            }
             Err(why) => self.refused(new, why, (None, stamp), "insert", address),
         })
     }
@@ -413,16 +437,15 @@ impl Plan {
             return Err(self.lacks("its update came without the stamp of the row before it"));
         }
         Ok(match self.row(new) {
-            Ok((key, row)) => planned(
-                key,
-                PlannedOp::Update {
+            Ok((key, row)) => {
+                let op = PlannedOp::Update {
                     row,
                     before: old.map(|old| self.evidence(old)),
                     base,
                     stamp,
-                },
-                address,
-            ),
+                };
+                self.minded(planned(key, op, address), old.map(|old| (old, new)))
+            }
             Err(why) => {
                 let mut planned = self.refused(new, why, (base, stamp), "update", address);
                 if let PlannedOp::Refused { before, .. } = &mut planned.op {
@@ -437,15 +460,11 @@ impl Plan {
         let base = self.stamp(old)?;
         let stamp = base.map(|base| Stamp::delete(base.version, writer));
         Ok(match self.key_of(old)? {
-            Ok(key) => planned(
-                key,
-                PlannedOp::Delete {
-                    before: self.evidence(old),
-                    base,
-                    stamp,
-                },
-                address,
-            ),
+            Ok(key) => {
+                let before = self.evidence(old);
+                let op = PlannedOp::Delete { before, base, stamp };
+                self.minded(planned(key, op, address), None)
+            }
             Err(why) => self.refused(old, why, (base, stamp), "delete", address),
         })
     }
@@ -474,6 +493,7 @@ impl Plan {
     /// A delete that a tombstone tells of. `old`: the row that was there, or its key and stamp alone.
     pub fn buried(&self, old: &Row, tombstone: Stamp, address: &Address) -> Result<Planned> {
         let mut planned = self.delete(old, tombstone.origin, address)?;
+        planned.is_guarded = false;
         match &mut planned.op {
             PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = Some(tombstone),
             PlannedOp::Insert { .. } | PlannedOp::Update { .. } => {}
@@ -686,6 +706,8 @@ fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
         address: address.clone(),
         moves: false,
         is_blended: false,
+        is_guarded: false,
+        is_own: false,
     }
 }
 

@@ -120,6 +120,8 @@ impl Layer {
                 before.op = op;
                 before.address = change.address;
                 before.moves |= change.moves;
+                before.is_guarded |= change.is_guarded;
+                before.is_own &= change.is_own;
                 None
             }
             None => Some(change),

@@ -2,12 +2,13 @@
 //!
 //! Owns: the nouns that flow and targets share ([`Shape`], [`Write`], [`Move`]); [`compile`] holds the plan itself,
 //! [`evolve`] whether a plan may follow its source's DDL, [`differ`] the words for tables that do not fit, [`layer`] the
-//! compaction of a group, [`evidence`] the JSON of rows in conflict records, [`restore`] the way back. Pure: no I/O, no engine.
+//! compaction of a group, [`guard`] what the target does not let its source write, [`evidence`] the JSON of rows in conflict records, [`restore`] the way back. Pure: no I/O, no engine.
 
 pub mod compile;
 pub mod differ;
 pub mod evidence;
 pub mod evolve;
+pub mod guard;
 pub mod layer;
 pub mod restore;
 

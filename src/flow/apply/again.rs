@@ -434,5 +434,7 @@ fn changed(plan: &Plan, parked: &Parked, key: Key, row: Row, address: Address) -
         address,
         moves: false,
         is_blended: is_blended(&parked.row_cells),
+        is_guarded: false,
+        is_own: false,
     }
 }

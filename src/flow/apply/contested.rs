@@ -276,6 +276,7 @@ impl Applier {
             me: self.spec.target.rank,
             op: &contested.change.op,
             is_blended: contested.change.is_blended,
+            is_own: contested.change.is_own,
             local: &contested.local,
         }
     }

@@ -125,7 +125,11 @@ impl Applier {
                 Ok((Write { key, op }, None))
             }
             (Own::Lift, None, Some(row)) => {
-                let mut row = inserted(row, own_of(&change.op));
+                let row = match answered.conflict {
+                    ConflictKind::ForeignWrite => plan.guards().without_foreign(row),
+                    _ => row.clone(),
+                };
+                let mut row = inserted(&row, own_of(&change.op));
                 stamped(stamps, above, &mut row);
                 let op = WriteOp::Insert { row };
                 Ok((Write { key, op }, None))

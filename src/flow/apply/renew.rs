@@ -186,6 +186,8 @@ impl Applier {
             address: address.clone(),
             moves: false,
             is_blended: false,
+            is_guarded: false,
+            is_own: false,
         };
         let contested = Contested {
             change: &change,

@@ -120,6 +120,7 @@ impl Judge {
             me: self.picture.seats[node].rank,
             op,
             is_blended: false,
+            is_own: false,
             local,
         };
         let of = |stamp: Option<Stamp>| stamp.map_or(Stands::Open, |stamp| Stands::Of(stamp.origin));

@@ -64,12 +64,8 @@ fn compiled(filter: Option<&str>) -> Arc<Plan> {
         keep: false,
     });
     let mapping = Arc::new(Mapping {
-        columns: Vec::new(),
         filter,
-        masks: Vec::new(),
-        losses: Vec::new(),
-        beside: false,
-        split: false,
+        ..Mapping::default()
     });
     let passage = Passage::new(&mapping, 0, 1, "t");
     let engine = Engine::Postgres;
@@ -120,6 +116,8 @@ pub fn buried(key: i64, stamp: Stamp) -> Planned {
         },
         moves: false,
         is_blended: false,
+        is_guarded: false,
+        is_own: false,
     }
 }
 
