@@ -3,12 +3,13 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
 mod owners;
 pub mod rules;
+mod values;
 
 use crate::ddl;
 use crate::mapping::{Passage, Place};
@@ -231,6 +232,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
         }
     }
     owners::fit(end, table, passage, findings);
+    values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.filter(table) {
         let what = format!("the row filter reads column {:?}: {}", unfit.column, unfit.why);
         findings.push(end.blocker("E355", what, format!("correct where in {section}")));
@@ -489,7 +491,9 @@ impl Way<'_> {
                         .key
                         .iter()
                         .any(|place| target.columns[*place].name == column.name);
+                    let is_translated = self.back.translations().any(|(name, ..)| name == column.name);
                     match self.back.losses().any(|(name, _)| name == column.name) {
+                        _ if is_translated => self.null(column, counterpart, findings),
                         true => findings.push(self.consented(column, counterpart, is_key, target)),
                         false => self.pair(column, counterpart, findings),
                     }
@@ -585,6 +589,11 @@ impl Way<'_> {
                 findings.push(to.blocker("E507", what, self.mend(column, counterpart)));
             }
         }
+        self.null(column, counterpart, findings);
+    }
+
+    fn null(&self, column: &Column, counterpart: &Column, findings: &mut Vec<Finding>) {
+        let (from, to, name) = (self.from, self.to, &column.name);
         if column.nullable && !counterpart.nullable {
             let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
             findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));

@@ -11,7 +11,10 @@ use crate::model::sync::Finding;
 /// `passage` is from this node to another one.
 pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Finding>) {
     let owners = &passage.mapping().owners;
-    let section = format!("the section [sync.table] of {} in the configuration", passage.table);
+    let section = format!(
+        "the section [sync.table] of {} in the configuration",
+        passage.table
+    );
     for owned in &owners.columns {
         let Some(name) = owned.names.get(passage.source()) else {
             continue;

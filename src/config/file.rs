@@ -99,10 +99,34 @@ pub(super) type SchemaNames = BTreeMap<Spanned<String>, Spanned<String>>;
 /// One group of names or a list of them.
 pub(super) struct Schemas(pub Vec<SchemaNames>);
 
-/// A text, or true or false.
+/// A text, true or false, or what a node has of the column.
 pub(super) enum Word {
     Text(String),
     Bool(bool),
+    There(ThereFile),
+}
+
+/// A column on one node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ThereFile {
+    pub name: Text,
+    /// The configuration's word to the node's.
+    pub values: Option<Spanned<BTreeMap<Spanned<String>, Spanned<Cell>>>>,
+}
+
+/// A text, a whole number, or true or false, as its text.
+pub(super) struct Cell(pub String);
+
+impl Word {
+    /// A column's name on a node.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Word::Text(text) => Some(text),
+            Word::There(there) => there.name.as_ref().map(|name| name.get_ref().as_str()),
+            Word::Bool(_) => None,
+        }
+    }
 }
 
 pub(super) struct FilterText(pub String);
@@ -172,11 +196,11 @@ impl<'de> Deserialize<'de> for Schemas {
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
-        impl Visitor<'_> for Either {
+        impl<'de> Visitor<'de> for Either {
             type Value = Word;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a column's name, or skip, mask or lossy = true")
+                f.write_str("a column's name, { name = .., values = { .. } }, or skip, mask or lossy = true")
             }
 
             fn visit_bool<E>(self, known: bool) -> Result<Word, E> {
@@ -186,8 +210,38 @@ impl<'de> Deserialize<'de> for Word {
             fn visit_str<E>(self, text: &str) -> Result<Word, E> {
                 Ok(Word::Text(text.to_owned()))
             }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Word, A::Error> {
+                ThereFile::deserialize(MapAccessDeserializer::new(map)).map(Word::There)
+            }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One;
+        impl Visitor<'_> for One {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a whole number, or true or false")
+            }
+
+            fn visit_bool<E>(self, known: bool) -> Result<Cell, E> {
+                Ok(Cell(known.to_string()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
+                Ok(Cell(number.to_string()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+                Ok(Cell(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(One)
     }
 }
 

@@ -18,6 +18,7 @@ mod tables;
 mod tests;
 mod topology;
 mod url;
+mod values;
 mod versions;
 
 pub use problem::{Failure, Located, Problem, pointed};

@@ -7,7 +7,7 @@ use super::build::Builder;
 use super::file::{ColumnFile, TableFile, Text, Word};
 use super::problem::Problem;
 use super::syncs::known_node;
-use super::tables::Around;
+use super::tables::{self, Around};
 use crate::mapping::owner::{OwnedColumn, Owners};
 use crate::model::sync::Mode;
 use toml::Spanned;
@@ -59,14 +59,7 @@ fn column(
             builder.problem(problem.hint(hint).at(word.span()));
         }
     }
-    let mut names = vec![name.to_owned(); around.nodes.len()];
-    for (place, node) in around.nodes.iter().enumerate() {
-        if let Some((_, word)) = said(node)
-            && let Word::Text(text) = word.get_ref()
-        {
-            names[place].clone_from(text);
-        }
-    }
+    let names = tables::names(around, name, words);
     Some(OwnedColumn { names, owner })
 }
 
@@ -116,25 +109,45 @@ mod tests {
 
     #[test]
     fn owners_are_nodes_of_a_merge() {
-        let section = "inserts = \"shop\"\ndeletes = \"erp\"\ncolumn.price = { owner = \"erp\", shop = \"preis\" }";
+        let section =
+            "inserts = \"shop\"\ndeletes = \"erp\"\ncolumn.price = { owner = \"erp\", shop = \"preis\" }";
         let config = read(&with("merge", section)).unwrap();
         let owners = &config.syncs[0].spec.sections[0].mapping.owners;
         assert_eq!((owners.inserts, owners.deletes), (Some(1), Some(0)));
-        assert_eq!((owners.columns[0].owner, owners.columns[0].names[1].as_str()), (0, "preis"));
+        assert_eq!(
+            (owners.columns[0].owner, owners.columns[0].names[1].as_str()),
+            (0, "preis")
+        );
     }
 
     #[test]
     fn what_an_owner_cannot_be_is_told_where_it_stands() {
         for (mode, section, told) in [
-            ("merge", "inserts = \"shpo\"", "\"shpo\" is not one of this sync's nodes"),
-            ("merge", "column.price = { owner = true }", "owner is the name of a node"),
+            (
+                "merge",
+                "inserts = \"shpo\"",
+                "\"shpo\" is not one of this sync's nodes",
+            ),
+            (
+                "merge",
+                "column.price = { owner = true }",
+                "owner is the name of a node",
+            ),
             (
                 "merge",
                 "column.price = { owner = \"erp\", on_conflict = \"delta\" }",
                 "has an owner and on_conflict",
             ),
-            ("merge", "column.price = { owner = \"erp\", skip = true }", "has an owner and skip"),
-            ("transactional", "deletes = \"erp\"", "deletes belongs to mode = \"merge\""),
+            (
+                "merge",
+                "column.price = { owner = \"erp\", skip = true }",
+                "has an owner and skip",
+            ),
+            (
+                "transactional",
+                "deletes = \"erp\"",
+                "deletes belongs to mode = \"merge\"",
+            ),
         ] {
             let failure = read(&with(mode, section)).unwrap_err();
             let rendered = failure.rendered();

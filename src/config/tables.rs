@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{ids, owners, versions};
+use super::{ids, owners, values, versions};
 use crate::expr::Condition;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
@@ -306,6 +306,8 @@ pub(super) fn mappings(
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
         let owners = owners::of_table(builder, around, key.get_ref(), file);
+        let values = values::of_table(builder, around, key.get_ref(), file);
+        values::refuse(builder, file, filter.as_ref(), &version, &values);
         let mapping = Mapping {
             columns,
             filter,
@@ -314,6 +316,7 @@ pub(super) fn mappings(
             beside,
             split,
             owners,
+            values,
         };
         out.push(Section {
             rules,
@@ -453,7 +456,7 @@ fn column(
                 builder.show(&format!("{prefix}.skip"), skip, Some(word.span()));
                 column.skip = *skip;
             }
-            ("skip", Word::Text(_)) => {
+            ("skip", Word::Text(_) | Word::There(_)) => {
                 let problem = Problem::new("skip is true or false");
                 builder.problem(problem.hint("write skip = true").at(word.span()));
             }
@@ -463,12 +466,15 @@ fn column(
                 let key = format!("{prefix}.on_conflict");
                 rule = rules::column(builder, around, &key, text, word.span());
             }
-            (node, Word::Text(text)) => {
-                builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
+            (node, Word::Text(_) | Word::There(_)) => {
+                let text = word.get_ref().name();
+                if let Some(text) = text {
+                    builder.show(&format!("{prefix}.{node}"), text, Some(word.span()));
+                }
                 if known_node(builder, node, key.span(), around.nodes)
-                    && let Some(index) = around.node(node)
+                    && let (Some(index), Some(text)) = (around.node(node), text)
                 {
-                    column.names[index].clone_from(text);
+                    text.clone_into(&mut column.names[index]);
                     named[index] = true;
                 }
             }
@@ -490,6 +496,17 @@ fn column(
     }
 }
 
+/// What each node calls a column.
+pub(super) fn names(around: &Around<'_>, name: &str, words: &ColumnFile) -> Vec<String> {
+    let mut names = vec![name.to_owned(); around.nodes.len()];
+    for (key, word) in words {
+        if let (Some(index), Some(there)) = (around.node(key.get_ref()), word.get_ref().name()) {
+            there.clone_into(&mut names[index]);
+        }
+    }
+    names
+}
+
 /// The columns with this word (`mask`, `lossy`): their names by node.
 fn marked(
     builder: &mut Builder<'_>,
@@ -500,7 +517,7 @@ fn marked(
 ) -> Vec<Vec<String>> {
     let mut marked = Vec::new();
     for (name, words) in &file.column {
-        let mut names = vec![name.get_ref().clone(); around.nodes.len()];
+        let names = names(around, name.get_ref(), words.get_ref());
         let mut is_marked = false;
         for (key, word) in words.get_ref() {
             match (key.get_ref().as_str(), word.get_ref()) {
@@ -512,16 +529,11 @@ fn marked(
                         builder.problem(lossy_in_merge().at(word.span()));
                     }
                 }
-                (key, Word::Text(_)) if key == mark => {
+                (key, Word::Text(_) | Word::There(_)) if key == mark => {
                     let problem = Problem::new(format!("{mark} is true or false"));
                     builder.problem(problem.hint(format!("write {mark} = true")).at(word.span()));
                 }
-                (node, Word::Text(text)) => {
-                    if let Some(index) = around.node(node) {
-                        names[index].clone_from(text);
-                    }
-                }
-                (_, Word::Bool(_)) => {}
+                (_, Word::Bool(_) | Word::Text(_) | Word::There(_)) => {}
             }
         }
         if is_marked {

@@ -95,9 +95,9 @@ impl Meeting<'_> {
                     let column = &self.plan.shape.table.columns[*place];
                     match (row.get(*place), here.as_ref()) {
                         (None, _) => false,
-                        (Some(comes), Some(here)) => {
-                            here.get(*place).is_none_or(|stands| !columns::is_same(stands, comes))
-                        }
+                        (Some(comes), Some(here)) => here
+                            .get(*place)
+                            .is_none_or(|stands| !columns::is_same(stands, comes)),
                         (Some(comes), None) => !comes.is_null() || column.has_default,
                     }
                 };
@@ -255,7 +255,9 @@ fn column_rules(plan: &Plan, given: Option<&TableRules>) -> Vec<ColumnRule> {
 /// A column to be merged of which it is not known what it was before.
 fn lacking(plan: &Plan, rules: &[ColumnRule], base: &Row, incoming: &Row) -> Option<usize> {
     values(plan).find(|place| {
-        matches!(rules[*place], ColumnRule::Columns | ColumnRule::Delta) && incoming.get(*place).is_some() && base.get(*place).is_none()
+        matches!(rules[*place], ColumnRule::Columns | ColumnRule::Delta)
+            && incoming.get(*place).is_some()
+            && base.get(*place).is_none()
     })
 }
 

@@ -8,8 +8,10 @@ pub mod choice;
 pub mod owner;
 pub mod pattern;
 pub mod ring;
+pub mod values;
 
 use self::owner::Owners;
+use self::values::ValueMap;
 use crate::expr::{Condition, Filter, Unfit};
 use crate::model::schema::{Column, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
@@ -33,6 +35,8 @@ pub struct Mapping {
     pub split: bool,
     /// Not every node may write all of it.
     pub owners: Owners,
+    /// Columns whose values have other words on some nodes.
+    pub values: Vec<ValueMap>,
 }
 
 /// A column that is not simply the same everywhere.
@@ -58,7 +62,7 @@ pub struct RowFilter {
 
 impl Mapping {
     pub fn is_plain(&self) -> bool {
-        self.columns.is_empty() && self.filter.is_none()
+        self.columns.is_empty() && self.filter.is_none() && self.values.is_empty()
     }
 
     /// What must not change while the table is set up: other columns or rows would have to be copied. Empty for a
@@ -82,7 +86,10 @@ impl Mapping {
             .filter
             .as_ref()
             .map(|filter| format!("{:?}", filter.condition));
-        let text = serde_json::json!([columns, filter]).to_string();
+        let mut text = serde_json::json!([columns, filter]).to_string();
+        for map in &self.values {
+            text.push_str(&serde_json::json!([map.names, map.words]).to_string());
+        }
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
         format!(
             "{kind}{:015x}{beside}",
@@ -160,6 +167,16 @@ impl Mapping {
                 .filter_map(|names| names.first())
                 .map(|name| format!("column {name} is masked: its values are in no conflict record")),
         );
+        words.extend(self.values.iter().filter_map(|map| {
+            let words = |(place, node): &(usize, &str)| {
+                let words = map.words.get(*place)?.as_ref()?;
+                let words: Vec<String> = words.iter().map(|(one, own)| format!("{one} = {own}")).collect();
+                Some(format!("on {node} {}", words.join(", ")))
+            };
+            let said: Vec<String> = nodes.iter().filter_map(words).collect();
+            let name = nodes.first().and_then(|(place, _)| map.names.get(*place))?;
+            Some(format!("values of column {name}: {}", said.join("; ")))
+        }));
         words.extend(self.owners.words(nodes));
         if let Some(filter) = &self.filter {
             let leaving = if filter.keep { "stay" } else { "are deleted" };

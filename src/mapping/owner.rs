@@ -45,12 +45,15 @@ impl Owners {
         };
         let columns = self.columns.iter().filter_map(|column| {
             let first = nodes.first().and_then(|(place, _)| column.names.get(*place))?;
-            Some(format!("column {first} is written by {} alone", name(column.owner)))
+            Some(format!(
+                "column {first} is written by {} alone",
+                name(column.owner)
+            ))
         });
         let rows = [("inserted", self.inserts), ("deleted", self.deletes)];
-        let rows = rows.into_iter().filter_map(|(done, owner)| {
-            Some(format!("rows are {done} by {} alone", name(owner?)))
-        });
+        let rows = rows
+            .into_iter()
+            .filter_map(|(done, owner)| Some(format!("rows are {done} by {} alone", name(owner?))));
         columns.chain(rows).collect()
     }
 

@@ -11,6 +11,7 @@ mod loaded;
 
 use super::differ::{Differing, named};
 use super::guard::Guards;
+use super::translation::Translation;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
@@ -88,6 +89,8 @@ struct Carried {
     target: usize,
     /// Its owner has consented.
     may_lose: bool,
+    /// Index of the translation of its values.
+    translation: Option<usize>,
 }
 
 /// Who wrote a change.
@@ -113,6 +116,7 @@ pub struct Plan {
     pub source: Arc<Table>,
     pub shape: Arc<Shape>,
     columns: Vec<Carried>,
+    translations: Vec<Translation>,
     /// Source columns of the key, in the order of the target's key.
     key: Vec<Carried>,
     /// Source columns of version and origin, in merge mode.
@@ -149,7 +153,8 @@ impl Plan {
             target_engine,
         };
         let failed = || differing.failed();
-        let (columns, skipped) = carried(source, &differing, passage)?;
+        let mut translations = Vec::new();
+        let (columns, skipped) = carried(source, &differing, passage, &mut translations)?;
         let key = keyed(source, &differing, &columns)?;
         let stamps = match merge {
             true => Some(
@@ -194,6 +199,7 @@ impl Plan {
             name,
             shape: Arc::new(shape),
             columns,
+            translations,
             key,
             stamps,
             source_engine,
@@ -576,6 +582,9 @@ impl Plan {
     fn cast(&self, value: &Value, carried: Carried) -> Result<Value, Refusal> {
         let source = &self.source.columns[carried.source];
         let target = &self.shape.table.columns[carried.target];
+        if let Some(index) = carried.translation {
+            return self.translations[index].of(value, &target.name);
+        }
         // In a merge it comes back whole with any change of the other side, and then as its text.
         let is_half = matches!((&source.ty, value), (ColumnType::Json { .. }, Value::Opaque(_)));
         if is_half && self.stamps.is_some() {
@@ -636,6 +645,7 @@ fn carried(
     source: &Table,
     differing: &Differing<'_>,
     passage: &Passage,
+    translations: &mut Vec<Translation>,
 ) -> Result<(Vec<Carried>, Vec<usize>)> {
     let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
     for (index, column) in source.columns.iter().enumerate() {
@@ -662,6 +672,23 @@ fn carried(
         if counterpart.generated {
             continue;
         }
+        if let Some((.., pairs)) = passage.translations().find(|(here, ..)| *here == column.name) {
+            let bound = Translation::bind(&pairs, &column.ty, &counterpart.ty);
+            translations.push(bound.map_err(|why| {
+                let why = format!("values of column {:?}: {why}", counterpart.name);
+                differing
+                    .failed()
+                    .why(why)
+                    .hint("correct values in the configuration, or the column's type")
+            })?);
+            columns.push(Carried {
+                source: index,
+                target: place,
+                may_lose: false,
+                translation: Some(translations.len() - 1),
+            });
+            continue;
+        }
         let may_lose = passage.losses().any(|(name, _)| name == column.name);
         let (from, to) = (differing.source_engine, differing.target_engine);
         match typemap::verdict(column, from, counterpart, to) {
@@ -675,6 +702,7 @@ fn carried(
             source: index,
             target: place,
             may_lose,
+            translation: None,
         });
     }
     Ok((columns, skipped))

@@ -11,6 +11,7 @@ pub mod evolve;
 pub mod guard;
 pub mod layer;
 pub mod restore;
+pub mod translation;
 
 pub use compile::{Address, Author, Plan, Planned, PlannedOp};
 

@@ -19,6 +19,7 @@ impl Plan {
             let (from, to) = (self.source_engine, self.target_engine);
             let value = row.get(carried.source);
             !carried.may_lose
+                && carried.translation.is_none()
                 && value.is_some_and(|value| typemap::stays(value, &source.ty, from, target, to))
         };
         self.filters.is_none() && self.stamp(row).is_ok() && self.columns.iter().all(does)
@@ -47,7 +48,8 @@ impl Plan {
         let place = |(index, column): (usize, &Column)| {
             let carried = self.columns.iter().find(|carried| carried.source == index)?;
             let target = &self.shape.table.columns[carried.target];
-            let is_same = column.ty == target.ty && column.sql_type == target.sql_type;
+            let is_same =
+                column.ty == target.ty && column.sql_type == target.sql_type && carried.translation.is_none();
             is_same.then_some(carried.target)
         };
         columns
