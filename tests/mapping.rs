@@ -21,6 +21,10 @@ pairs! {
     wrong_mappings_are_findings => wrong;
     equal_where_it_matches => equal_rows;
     skip_answers_a_missing_right => rights;
+    values_have_other_words_merge => |pair| worded("map_words", pair, Way::Merge);
+    values_have_other_words_to_b => |pair| worded("map_words_b", pair, Way::AToB);
+    values_have_other_words_to_a => |pair| worded("map_words_a", pair, Way::BToA);
+    words_that_do_not_fit_are_findings => wrong_words;
 }
 
 const fn plain(name: &'static str) -> Table {
@@ -683,4 +687,169 @@ async fn rights(pair: Pair) {
         .await;
     assert_eq!(scene.b.one("SELECT salary FROM staff WHERE id = 1").await, "5");
     assert_eq!(scene.a.one("SELECT salary FROM staff WHERE id = 3").await, "5");
+}
+
+/// Statuses are words on a and numbers on b, yes and no the other way round.
+async fn worded(hint: &str, pair: Pair, way: Way) {
+    let mut scene = Scene::new(hint, pair, way, &[]).await;
+    scene
+        .exec(
+            Side::A,
+            "CREATE TABLE client (id int PRIMARY KEY, status varchar(20), vip smallint NOT NULL, note text)",
+        )
+        .await;
+    scene
+        .exec(
+            Side::B,
+            "CREATE TABLE client (id int PRIMARY KEY, state smallint, vip varchar(3) NOT NULL, note text)",
+        )
+        .await;
+    configure(
+        &scene,
+        "tables = [\"client\", \"probe\"]\n[sync.table.client]\n\
+         column.status.b = { name = \"state\", values = { active = 1, closed = 0, \"on hold\" = -2 } }\n\
+         column.vip = { a = { values = { yes = 1, no = 0 } } }",
+    );
+    let rows = |side: Side, base: u32| match side {
+        Side::A => format!(
+            "INSERT INTO client VALUES ({}, 'active', 1, 'x'), ({}, 'on hold', 0, NULL), ({}, NULL, 0, 'z')",
+            base,
+            base + 1,
+            base + 2
+        ),
+        Side::B => format!(
+            "INSERT INTO client VALUES ({}, 1, 'yes', 'x'), ({}, -2, 'no', NULL), ({}, NULL, 'no', 'z')",
+            base,
+            base + 1,
+            base + 2
+        ),
+    };
+    let first = if way == Way::BToA { Side::B } else { Side::A };
+    scene.exec(first, &rows(first, 0)).await;
+    scene.start().await;
+    let writers: &[Side] = if way == Way::Merge {
+        &[Side::A, Side::B]
+    } else {
+        std::slice::from_ref(&first)
+    };
+    let mut keys = vec![0];
+    for (number, side) in (1..).zip(writers) {
+        let (base, side) = (number * 10, *side);
+        scene.exec(side, &rows(side, base)).await;
+        let column = if side == Side::A {
+            "status = 'closed', vip = 1"
+        } else {
+            "state = 0, vip = 'yes'"
+        };
+        scene
+            .exec(
+                side,
+                &format!("UPDATE client SET {column} WHERE id = {}", base + 2),
+            )
+            .await;
+        keys.push(base);
+    }
+    let line = |row: &[&str; 4]| {
+        row.map(|cell| Some(cell.to_owned()).filter(|cell| cell != "-"))
+            .to_vec()
+    };
+    let expected = |side: Side| -> Rows {
+        let of = |base: u32| {
+            let is_first = base == 0;
+            let [on, hold, closed] = if side == Side::A {
+                ["active", "on hold", "closed"]
+            } else {
+                ["1", "-2", "0"]
+            };
+            let [yes, no] = if side == Side::A {
+                ["1", "0"]
+            } else {
+                ["yes", "no"]
+            };
+            let last = if is_first { ["-", no] } else { [closed, yes] };
+            let [a, b, c] = [base, base + 1, base + 2].map(|id| id.to_string());
+            [
+                line(&[&a, on, yes, "x"]),
+                line(&[&b, hold, no, "-"]),
+                line(&[&c, last[0], last[1], "z"]),
+            ]
+        };
+        keys.iter().flat_map(|base| of(*base)).collect()
+    };
+    for side in [Side::A, Side::B] {
+        let status = if side == Side::A { "status" } else { "state" };
+        let sql = format!("SELECT id, {status}, vip, note FROM client ORDER BY id");
+        eventually(LIMIT, &format!("{side:?} has its words"), async || {
+            scene.db(side).rows(&sql).await == expected(side)
+        })
+        .await;
+    }
+    // What has no word there is refused, and the rest goes on.
+    let value = if first == Side::A {
+        "status = 'else'"
+    } else {
+        "state = 7"
+    };
+    scene
+        .exec(
+            first,
+            &format!("UPDATE client SET {value} WHERE id = 1; UPDATE client SET note = 'on' WHERE id = 0"),
+        )
+        .await;
+    let there = if first == Side::A { Side::B } else { Side::A };
+    eventually(LIMIT, "the rest goes on", async || {
+        scene.db(there).count("client WHERE id = 0 AND note = 'on'").await == 1
+    })
+    .await;
+    let found = scene.conflicts(there).await;
+    let refused = found
+        .iter()
+        .find(|conflict| conflict.kind == "value_refused")
+        .unwrap();
+    assert!(refused.detail.contains("not among values"), "{refused:?}");
+}
+
+async fn wrong_words(pair: Pair) {
+    let scene = Scene::new("map_words_bad", pair, Way::Merge, &[]).await;
+    for side in [Side::A, Side::B] {
+        scene
+            .exec(
+                side,
+                "CREATE TABLE client (id int PRIMARY KEY, status varchar(4), level smallint)",
+            )
+            .await;
+    }
+    configure(&scene, "tables = [\"client\", \"probe\"]");
+    scene.lock.ok(&["setup", "--execute"]).await;
+    for (section, what) in [
+        ("column.level.b = { values = { 1 = \"one\" } }", "no whole number"),
+        (
+            "column.status.b = { values = { active = \"on\" } }",
+            "holds 4 characters",
+        ),
+        ("column.id.b = { values = { 1 = 2 } }", "part of the primary key"),
+        ("column.stat.b = { values = { 1 = 2 } }", "no such column"),
+    ] {
+        configure(
+            &scene,
+            &format!("tables = [\"client\", \"probe\"]\n[sync.table.client]\n{section}"),
+        );
+        let found = findings(&scene).await;
+        let told = found
+            .iter()
+            .any(|(code, told)| code == "E358" && told.contains(what));
+        assert!(told, "{section}: {found:?}");
+    }
+    // Of the same file, without a database.
+    configure(
+        &scene,
+        "tables = [\"client\"]\n[sync.table.client]\ncolumn.status.b = { values = { on = 1, off = 1 } }",
+    );
+    let output = scene.lock.run(&["config", "check"]).await;
+    assert!(
+        output.stderr.contains("stands for two values"),
+        "{}{}",
+        output.stdout,
+        output.stderr
+    );
 }

@@ -211,6 +211,7 @@ async fn owners_that_do_not_fit_are_findings(pair: Pair) {
         columns: &["price", "stock"],
     };
     let mut scene = Scene::new("owner_bad", pair, Way::Merge, &[STRICT]).await;
+    scene.lock.ok(&["setup", "--execute"]).await;
     let told = async |scene: &mut Scene, section: &str| {
         scene.configure("from:a", &format!("[sync.table.strict]\n{section}"));
         let output = scene.lock.run(&["check"]).await;

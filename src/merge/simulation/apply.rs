@@ -101,6 +101,7 @@ impl World {
                 Some(row) if !table::plan(true).holds(row) => Sight::Outside,
                 _ => Sight::Within,
             },
+            foreign: None,
         };
         if self.is(Wrong::NoTombstone) {
             standing.tombstone = None;
