@@ -56,6 +56,9 @@ impl Filter {
     }
 }
 
+/// A class, and what has it.
+type Want<'a> = Option<(Class, &'a Expr)>;
+
 struct Binder<'t, F> {
     table: &'t Table,
     name_of: F,
@@ -64,7 +67,7 @@ struct Binder<'t, F> {
 
 impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     fn condition(&mut self, expr: &'a Expr) -> Result<Node, Unfit> {
-        let (node, class) = self.node(expr, Some(Class::Bool))?;
+        let (node, class) = self.node(expr, Some((Class::Bool, expr)))?;
         match class {
             Class::Bool => Ok(node),
             Class::Number { small: true } => Ok(Node::Truth(Box::new(node))),
@@ -79,8 +82,8 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         parts.iter().map(|part| self.condition(part)).collect()
     }
 
-    /// `want`: what a literal is here.
-    fn node(&mut self, expr: &'a Expr, want: Option<Class>) -> Result<(Node, Class), Unfit> {
+    /// `want`: what a literal is here, and what makes it so.
+    fn node(&mut self, expr: &'a Expr, want: Want<'a>) -> Result<(Node, Class), Unfit> {
         let condition = |node| Ok((node, Class::Bool));
         match expr {
             Expr::Column(name) => {
@@ -142,7 +145,7 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         &mut self,
         expr: &'a Expr,
         (cases, otherwise): (&'a [(Expr, Expr)], Option<&'a Expr>),
-        want: Option<Class>,
+        want: Want<'a>,
     ) -> Result<(Node, Class), Unfit> {
         let conditions = cases.iter().map(|(condition, _)| self.condition(condition));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
@@ -161,9 +164,9 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         &mut self,
         expr: &'a Expr,
         parts: Vec<&'a Expr>,
-        want: Option<Class>,
+        want: Want<'a>,
     ) -> Result<(Vec<Node>, Class), Unfit> {
-        let mut class = None;
+        let mut class: Want<'a> = None;
         let mut typed: Vec<Option<Node>> = Vec::with_capacity(parts.len());
         for part in &parts {
             if part.is_untyped() {
@@ -173,18 +176,19 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
             let (node, its) = self.node(part, want)?;
             typed.push(Some(node));
             class = Some(match class {
-                None => its,
-                Some(class) => self.joined(part, class, its)?,
+                None => (its, *part),
+                Some((class, first)) => (self.joined(part, class, its)?, first),
             });
         }
         let first_literal = || parts.iter().find_map(|part| told_by_literals(part));
-        let Some(class) = class.or(want).or_else(first_literal) else {
+        let told = || Some((first_literal()?, expr));
+        let Some((class, first)) = class.or(want).or_else(told) else {
             return Err(self.unfit(expr, "NULL alone says nothing of its type".to_owned()));
         };
         let whole = parts.into_iter().zip(typed);
         let nodes = whole.map(|(part, typed)| match typed {
             Some(node) => Ok(node),
-            None => Ok(self.node(part, Some(class))?.0),
+            None => Ok(self.node(part, Some((class, first)))?.0),
         });
         Ok((nodes.collect::<Result<Vec<_>, Unfit>>()?, class))
     }
@@ -201,12 +205,12 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
 
     fn compare(&mut self, left: &'a Expr, comparison: Comparison, right: &'a Expr) -> Result<Node, Unfit> {
         let ((left_node, one), (right_node, other)) = if left.is_untyped() {
-            let right = self.node(right, None)?;
-            (self.node(left, Some(right.1))?, right)
+            let bound = self.node(right, None)?;
+            (self.node(left, Some((bound.1, right)))?, bound)
         } else {
-            let left = self.node(left, None)?;
-            let want = right.is_untyped().then_some(left.1);
-            (left, self.node(right, want)?)
+            let bound = self.node(left, None)?;
+            let want = right.is_untyped().then_some((bound.1, left));
+            (bound, self.node(right, want)?)
         };
         if !one.meets(other) {
             let why = format!(
@@ -231,7 +235,7 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     }
 
     fn number(&mut self, expr: &'a Expr) -> Result<Node, Unfit> {
-        match self.node(expr, Some(Class::Number { small: false }))? {
+        match self.node(expr, Some((Class::Number { small: false }, expr)))? {
             (node, Class::Number { .. }) => Ok(node),
             (_, class) => Err(self.unfit(
                 expr,
@@ -241,7 +245,7 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     }
 
     fn text(&mut self, expr: &'a Expr, name: &str) -> Result<Node, Unfit> {
-        match self.node(expr, Some(TEXT))? {
+        match self.node(expr, Some((TEXT, expr)))? {
             (node, Class::Text { .. }) => Ok(node),
             (_, class) => Err(self.unfit(expr, format!("it is {}, and {name} is for texts", class.words()))),
         }
@@ -259,16 +263,12 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         }
     }
 
-    fn literal(
-        &self,
-        expr: &'a Expr,
-        want: Option<Class>,
-        literal: &Literal,
-    ) -> Result<(Node, Class), Unfit> {
-        let Some(class) = want.or_else(|| Class::of_literal(literal)) else {
+    fn literal(&self, expr: &'a Expr, want: Want<'a>, literal: &Literal) -> Result<(Node, Class), Unfit> {
+        let told = || Some((Class::of_literal(literal)?, expr));
+        let Some((class, of)) = want.or_else(told) else {
             return Err(self.unfit(expr, "NULL alone says nothing of its type".to_owned()));
         };
-        Ok((Node::Literal(self.scalar(expr, class, literal)?), class))
+        Ok((Node::Literal(self.scalar(of, class, literal)?), class))
     }
 
     /// A literal where a value of this class belongs. `of`: what it meets.

@@ -210,7 +210,7 @@ impl Scalar {
         };
         let number = match (part, day) {
             // There is no year 0: before the first year of our era comes 1 BC.
-            (Part::Year, Some(Day::On(year, ..))) if *year < 0 => year - 1,
+            (Part::Year, Some(Day::On(year, month, _))) if *year <= 0 && *month > 0 => year - 1,
             (Part::Year, Some(Day::On(year, ..))) => *year,
             (Part::Month, Some(Day::On(_, month, _))) => i64::from(*month),
             (Part::Day, Some(Day::On(_, _, day))) => i64::from(*day),
