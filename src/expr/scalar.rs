@@ -1,14 +1,21 @@
-//! Values as a filter compares them: by meaning, exactly, the same for every engine.
+//! Values as an expression sees them: by meaning, exactly, the same for every engine.
 //!
-//! Owns: which column types can be compared at all ([`Class`]), reading cells and literals into [`Scalar`], and their
-//! order. Refuses: types whose order or equality an engine would see otherwise.
+//! Owns: which column types have such a meaning ([`Class`]), reading cells and literals into [`Scalar`], their order, and
+//! the parts of dates and times. Refuses: types whose order or equality an engine would see otherwise.
 
-use super::Literal;
+use super::number::{Decimal, number};
+use super::{Literal, Part};
 use crate::model::schema::ColumnType;
 use crate::model::value::Value;
 use std::cmp::Ordering;
 
-/// What a column can be compared with.
+/// A text that is computed.
+pub(super) const TEXT: Class = Class::Text {
+    fixed: false,
+    ordered: true,
+};
+
+/// What a value is, and what it can be compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Bool,
@@ -90,6 +97,34 @@ impl Class {
         )
     }
 
+    /// The class of a value that is one or the other.
+    pub(super) fn with(self, other: Class) -> Class {
+        match (self, other) {
+            (Class::Number { small }, Class::Number { small: its }) => Class::Number { small: small && its },
+            (
+                Class::Text { fixed, ordered },
+                Class::Text {
+                    fixed: its,
+                    ordered: too,
+                },
+            ) => Class::Text {
+                fixed: fixed && its,
+                ordered: ordered && too,
+            },
+            _ => self,
+        }
+    }
+
+    /// What a literal is that nothing else gives a type. `None`: NULL.
+    pub(super) fn of_literal(literal: &Literal) -> Option<Class> {
+        Some(match literal {
+            Literal::Number(_) => Class::Number { small: false },
+            Literal::Text(_) => TEXT,
+            Literal::Bool(_) => Class::Bool,
+            Literal::Null => return None,
+        })
+    }
+
     pub(super) fn has_order(self) -> bool {
         !matches!(
             self,
@@ -166,6 +201,30 @@ pub(super) enum Scalar {
 }
 
 impl Scalar {
+    /// `None`: it has no such part, as an infinite date has no month.
+    pub(super) fn part(&self, part: Part) -> Option<Scalar> {
+        let (day, micros) = match self {
+            Scalar::Moment(day, micros) => (Some(day), *micros),
+            Scalar::Time(micros) => (None, *micros),
+            _ => return None,
+        };
+        let number = match (part, day) {
+            // There is no year 0: before the first year of our era comes 1 BC.
+            (Part::Year, Some(Day::On(year, month, _))) if *year <= 0 && *month > 0 => year - 1,
+            (Part::Year, Some(Day::On(year, ..))) => *year,
+            (Part::Month, Some(Day::On(_, month, _))) => i64::from(*month),
+            (Part::Day, Some(Day::On(_, _, day))) => i64::from(*day),
+            (Part::Year, Some(Day::Infinity)) => return Some(Scalar::Decimal(Decimal::Infinity)),
+            (Part::Year, Some(Day::MinusInfinity)) => return Some(Scalar::Decimal(Decimal::MinusInfinity)),
+            (Part::Hour, None | Some(Day::On(..))) => micros / 3_600_000_000,
+            (Part::Minute, None | Some(Day::On(..))) => micros / 60_000_000 % 60,
+            (Part::Year | Part::Month | Part::Day, None) | (_, Some(Day::Infinity | Day::MinusInfinity)) => {
+                return None;
+            }
+        };
+        Some(Scalar::Int(i128::from(number)))
+    }
+
     /// `None` between classes, which binding has refused.
     pub(super) fn order(&self, other: &Scalar) -> Option<Ordering> {
         Some(match (self, other) {
@@ -190,94 +249,6 @@ pub(super) enum Day {
     /// Years before Christ are negative: 1 BC is 0.
     On(i64, u8, u8),
     Infinity,
-}
-
-/// Digits without zeros that do not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Decimal {
-    MinusInfinity,
-    Finite {
-        negative: bool,
-        whole: String,
-        fraction: String,
-    },
-    Infinity,
-    NaN,
-}
-
-impl Decimal {
-    fn of(text: &str) -> Option<Decimal> {
-        match text {
-            "NaN" => return Some(Decimal::NaN),
-            "Infinity" => return Some(Decimal::Infinity),
-            "-Infinity" => return Some(Decimal::MinusInfinity),
-            _ => {}
-        }
-        let (negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
-        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let whole = whole.trim_start_matches('0').to_owned();
-        let fraction = fraction.trim_end_matches('0').to_owned();
-        let negative = negative && !(whole.is_empty() && fraction.is_empty());
-        Some(Decimal::Finite {
-            negative,
-            whole,
-            fraction,
-        })
-    }
-}
-
-impl Ord for Decimal {
-    /// As PostgreSQL orders them: NaN is the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |decimal: &Decimal| match decimal {
-            Decimal::MinusInfinity => 0,
-            Decimal::Finite { .. } => 1,
-            Decimal::Infinity => 2,
-            Decimal::NaN => 3,
-        };
-        let (
-            Decimal::Finite {
-                negative,
-                whole,
-                fraction,
-            },
-            Decimal::Finite {
-                negative: minus,
-                whole: other_whole,
-                fraction: other_fraction,
-            },
-        ) = (self, other)
-        else {
-            return rank(self).cmp(&rank(other));
-        };
-        let size = (whole.len(), whole.as_str(), fraction.as_str());
-        let other_size = (other_whole.len(), other_whole.as_str(), other_fraction.as_str());
-        match (negative, minus) {
-            (false, false) => size.cmp(&other_size),
-            (true, true) => other_size.cmp(&size),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-        }
-    }
-}
-
-impl PartialOrd for Decimal {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-fn number(digits: &str) -> Option<Scalar> {
-    match digits.parse::<i128>() {
-        Ok(number) => Some(Scalar::Int(number)),
-        Err(_) => Decimal::of(digits).map(Scalar::Decimal),
-    }
 }
 
 fn trimmed(text: &str, fixed: bool) -> &str {

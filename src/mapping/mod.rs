@@ -8,7 +8,7 @@ pub mod choice;
 pub mod pattern;
 pub mod ring;
 
-use crate::expr::{Condition, Filter, Unfit};
+use crate::expr::{Expr, Filter, Unfit};
 use crate::model::schema::{Column, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub struct RowFilter {
     /// As it was written.
     pub text: String,
     /// In the configuration's names of the columns.
-    pub condition: Condition,
+    pub condition: Expr,
     /// A row that no longer matches stays at the peer as it was.
     pub keep: bool,
 }
@@ -74,10 +74,7 @@ impl Mapping {
             .map(|column| (&column.name, &column.names, column.skip))
             .collect();
         columns.sort();
-        let filter = self
-            .filter
-            .as_ref()
-            .map(|filter| format!("{:?}", filter.condition));
+        let filter = self.filter.as_ref().map(|filter| filter.condition.to_string());
         let text = serde_json::json!([columns, filter]).to_string();
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
         format!(
