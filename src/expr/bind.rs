@@ -1,79 +1,52 @@
-//! An expression bound to one table: names become places, literals values of the types that they meet.
+//! An expression bound to one table: names become places, literals values of the kinds that they meet.
 //!
 //! Fails: with [`Unfit`], which names the column or the part and its type, never a value of a row.
 
+use super::kind::Kind;
 use super::node::Node;
-use super::scalar::{Class, Scalar, TEXT};
-use super::{Comparison, Expr, Literal, Part};
+use super::number::Digits;
+use super::scalar::Scalar;
+use super::bound::Unfit;
+use super::{Comparison, Expr, Literal, Operator, Part};
 use crate::model::schema::Table;
-use crate::model::value::Row;
 
-/// A condition over the rows of one table.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    node: Node,
-    columns: Vec<usize>,
-}
+/// A number that could have more is not calculated.
+const DIGITS_MAX: u32 = 1_000;
 
-/// Why an expression cannot be asked of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
-    /// The column as this table calls it, or the part of the expression.
-    pub part: String,
-    pub why: String,
-}
+/// A kind, and what has it.
+pub(super) type Want<'a> = Option<(Kind, &'a Expr)>;
 
-impl Filter {
-    /// `name_of` says how this table calls a column of the condition.
-    pub fn bind<'a>(
-        condition: &'a Expr,
-        table: &Table,
-        name_of: impl Fn(&'a str) -> &'a str,
-    ) -> Result<Filter, Unfit> {
-        let mut binder = Binder {
-            table,
-            name_of,
-            columns: Vec::new(),
-        };
-        let node = binder.condition(condition)?;
-        let mut columns = binder.columns;
-        columns.sort_unstable();
-        columns.dedup();
-        Ok(Filter { node, columns })
-    }
-
-    /// Places of the columns it reads.
-    pub fn columns(&self) -> &[usize] {
-        &self.columns
-    }
-
-    /// Is it true of the row? Unknown is not true. `None`: the row lacks a cell that the filter reads.
-    pub fn matches(&self, row: &Row) -> Option<bool> {
-        if self.columns.iter().any(|place| row.get(*place).is_none()) {
-            return None;
-        }
-        Some(self.node.truth(row) == Some(true))
-    }
-}
-
-/// A class, and what has it.
-type Want<'a> = Option<(Class, &'a Expr)>;
-
-struct Binder<'t, F> {
+pub(super) struct Binder<'t, F> {
     table: &'t Table,
     name_of: F,
     columns: Vec<usize>,
 }
 
-impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
-    fn condition(&mut self, expr: &'a Expr) -> Result<Node, Unfit> {
-        let (node, class) = self.node(expr, Some((Class::Bool, expr)))?;
-        match class {
-            Class::Bool => Ok(node),
-            Class::Number { small: true } => Ok(Node::Truth(Box::new(node))),
+impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
+    pub(super) fn new(table: &'t Table, name_of: F) -> Self {
+        Binder {
+            table,
+            name_of,
+            columns: Vec::new(),
+        }
+    }
+
+    /// What was read, once each.
+    pub(super) fn columns(self) -> Vec<usize> {
+        let mut columns = self.columns;
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    pub(super) fn condition(&mut self, expr: &'a Expr) -> Result<Node, Unfit> {
+        let (node, kind) = self.node(expr, Some((Kind::Bool, expr)))?;
+        match kind {
+            Kind::Bool => Ok(node),
+            Kind::Number { small: true, .. } => Ok(Node::Truth(Box::new(node))),
             _ => Err(self.unfit(
                 expr,
-                format!("it is {}, so it is no condition by itself", class.words()),
+                format!("it is {}, so it is no condition by itself", kind.words()),
             )),
         }
     }
@@ -83,12 +56,12 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     }
 
     /// `want`: what a literal is here, and what makes it so.
-    fn node(&mut self, expr: &'a Expr, want: Want<'a>) -> Result<(Node, Class), Unfit> {
-        let condition = |node| Ok((node, Class::Bool));
+    pub(super) fn node(&mut self, expr: &'a Expr, want: Want<'a>) -> Result<(Node, Kind), Unfit> {
+        let condition = |node| Ok((node, Kind::Bool));
         match expr {
             Expr::Column(name) => {
-                let (place, class) = self.column(name)?;
-                Ok((Node::Column(place, class), class))
+                let (place, kind) = self.column(name)?;
+                Ok((Node::Column(place, kind), kind))
             }
             Expr::Literal(literal) => self.literal(expr, want, literal),
             Expr::All(parts) => condition(Node::All(self.conditions(parts)?)),
@@ -96,12 +69,12 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
             Expr::Not(of) => condition(Node::Not(Box::new(self.condition(of)?))),
             Expr::Compare(left, comparison, right) => condition(self.compare(left, *comparison, right)?),
             Expr::In(of, list) => {
-                let (node, class) = self.node(of, None)?;
-                let list = list.iter().map(|literal| self.scalar(of, class, literal));
-                condition(Node::In(Box::new(node), list.collect::<Result<_, _>>()?))
+                let (node, kind) = self.node(of, None)?;
+                let list = list.iter().map(|literal| Ok(self.scalar(of, kind, literal)?.0));
+                condition(Node::In(kind, Box::new(node), list.collect::<Result<_, _>>()?))
             }
             Expr::Like(of, pattern) => {
-                let node = self.text(of, "LIKE")?;
+                let (node, _) = self.text(of, "LIKE")?;
                 condition(Node::Like(Box::new(node), pattern.clone()))
             }
             Expr::IsNull(of) => condition(match of.as_ref() {
@@ -110,34 +83,68 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
                 of => Node::IsNull(Box::new(self.node(of, None)?.0)),
             }),
             Expr::Coalesce(parts) => {
-                let (nodes, class) = self.alike(expr, parts.iter().collect(), want)?;
-                Ok((Node::Coalesce(nodes), class))
+                let (nodes, kind) = self.alike(expr, parts.iter().collect(), want)?;
+                Ok((Node::Coalesce(nodes), kind))
             }
             Expr::Case(cases, otherwise) => self.case(expr, (cases, otherwise.as_deref()), want),
-            Expr::Arithmetic(left, operator, right) => {
-                let (left, right) = (self.number(left)?, self.number(right)?);
-                let node = Node::Arithmetic(Box::new(left), *operator, Box::new(right));
-                Ok((node, Class::Number { small: false }))
-            }
+            Expr::Arithmetic(left, operator, right) => self.arithmetic(expr, left, *operator, right),
             Expr::Negative(of) => {
-                let node = Node::Negative(Box::new(self.number(of)?));
-                Ok((node, Class::Number { small: false }))
+                let (of, digits) = self.number(of)?;
+                Ok((Node::Negative(Box::new(of)), Kind::number(digits)))
             }
             Expr::Concat(left, right) => {
-                let (left, right) = (self.text(left, "||")?, self.text(right, "||")?);
-                Ok((Node::Concat(Box::new(left), Box::new(right)), TEXT))
+                let ((left, one), (right, other)) = (self.text(left, "||")?, self.text(right, "||")?);
+                let chars = one.zip(other).map(|(one, other)| one.saturating_add(other));
+                Ok((Node::Concat(Box::new(left), Box::new(right)), Kind::text(chars)))
             }
             Expr::Letters(letters, of) => {
-                let name = "LOWER and UPPER";
-                Ok((Node::Letters(*letters, Box::new(self.text(of, name)?)), TEXT))
+                let (of, chars) = self.text(of, "LOWER and UPPER")?;
+                Ok((Node::Letters(*letters, Box::new(of)), Kind::text(chars)))
             }
-            Expr::Trim(ends, of) => Ok((Node::Trim(*ends, Box::new(self.text(of, "TRIM")?)), TEXT)),
+            Expr::Trim(ends, of) => {
+                let (of, chars) = self.text(of, "TRIM")?;
+                Ok((Node::Trim(*ends, Box::new(of)), Kind::text(chars)))
+            }
             Expr::Substring { of, from, chars } => {
-                let of = Box::new(self.text(of, "SUBSTRING")?);
-                let (from, chars) = (*from, *chars);
-                Ok((Node::Substring { of, from, chars }, TEXT))
+                let (of, known) = self.text(of, "SUBSTRING")?;
+                let asked = chars.and_then(|chars| u32::try_from(chars).ok());
+                let most = known.into_iter().chain(asked).min();
+                let (of, from, chars) = (Box::new(of), *from, *chars);
+                Ok((Node::Substring { of, from, chars }, Kind::text(most)))
             }
             Expr::Part(part, of) => self.part(*part, of),
+            Expr::Digits(of) => self.digits(of),
+        }
+    }
+
+    fn arithmetic(
+        &mut self,
+        expr: &'a Expr,
+        left: &'a Expr,
+        operator: Operator,
+        right: &'a Expr,
+    ) -> Result<(Node, Kind), Unfit> {
+        let ((left, one), (right, other)) = (self.number(left)?, self.number(right)?);
+        let digits = one.zip(other).map(|(one, other)| one.after(operator, other));
+        if digits.is_some_and(|digits| digits.precision() > DIGITS_MAX) {
+            return Err(self.unfit(expr, format!("the result may have more than {DIGITS_MAX} digits")));
+        }
+        let node = Node::Arithmetic(Box::new(left), operator, Box::new(right));
+        Ok((node, Kind::number(digits)))
+    }
+
+    /// CAST(.. AS TEXT)
+    fn digits(&mut self, of: &'a Expr) -> Result<(Node, Kind), Unfit> {
+        let (node, kind) = self.node(of, None)?;
+        match kind {
+            Kind::Number {
+                digits: Some(Digits { whole, scale: 0 }),
+                ..
+            } => Ok((Node::Digits(Box::new(node)), Kind::text(Some(whole + 1)))),
+            _ => {
+                let why = "only whole numbers have one text on every engine".to_owned();
+                Err(self.unfit(of, why))
+            }
         }
     }
 
@@ -146,7 +153,7 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         expr: &'a Expr,
         (cases, otherwise): (&'a [(Expr, Expr)], Option<&'a Expr>),
         want: Want<'a>,
-    ) -> Result<(Node, Class), Unfit> {
+    ) -> Result<(Node, Kind), Unfit> {
         let conditions = cases.iter().map(|(condition, _)| self.condition(condition));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         let results = cases.iter().map(|(_, result)| result).chain(otherwise).collect();
@@ -159,48 +166,65 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
         Ok((Node::Case(cases, otherwise), class))
     }
 
-    /// Values of which one is taken: they have one class, which those tell that have one of their own.
+    /// Values of which one is taken: they have one kind, which those tell that have one of their own.
     fn alike(
         &mut self,
         expr: &'a Expr,
         parts: Vec<&'a Expr>,
         want: Want<'a>,
-    ) -> Result<(Vec<Node>, Class), Unfit> {
-        let mut class: Want<'a> = None;
-        let mut typed: Vec<Option<Node>> = Vec::with_capacity(parts.len());
+    ) -> Result<(Vec<Node>, Kind), Unfit> {
+        let mut known: Want<'a> = None;
+        let mut typed = Vec::with_capacity(parts.len());
         for part in &parts {
-            if part.is_untyped() {
-                typed.push(None);
-                continue;
+            let bound = match part.is_untyped() {
+                true => None,
+                false => Some(self.node(part, want)?),
+            };
+            if let Some((_, its)) = &bound {
+                known = Some(match known {
+                    None => (*its, *part),
+                    Some((kind, first)) => (self.joined(part, kind, *its)?, first),
+                });
             }
-            let (node, its) = self.node(part, want)?;
-            typed.push(Some(node));
-            class = Some(match class {
-                None => (its, *part),
-                Some((class, first)) => (self.joined(part, class, its)?, first),
-            });
+            typed.push(bound);
         }
-        let first_literal = || parts.iter().find_map(|part| told_by_literals(part));
-        let told = || Some((first_literal()?, expr));
-        let Some((class, first)) = class.or(want).or_else(told) else {
+        let told = || Some((parts.iter().find_map(|part| told_by_literals(part))?, expr));
+        let Some((mut kind, first)) = known.or(want).or_else(told) else {
             return Err(self.unfit(expr, "NULL alone says nothing of its type".to_owned()));
         };
-        let whole = parts.into_iter().zip(typed);
-        let nodes = whole.map(|(part, typed)| match typed {
-            Some(node) => Ok(node),
-            None => Ok(self.node(part, Some((class, first)))?.0),
-        });
-        Ok((nodes.collect::<Result<Vec<_>, Unfit>>()?, class))
+        let meant = kind;
+        let mut literals: Option<Kind> = None;
+        let mut nodes = Vec::with_capacity(parts.len());
+        for (part, bound) in parts.into_iter().zip(typed) {
+            let node = match bound {
+                Some((node, _)) => node,
+                None => {
+                    let (node, its) = self.node(part, Some((meant, first)))?;
+                    if !part.is_null() {
+                        let so_far = literals.map_or(Ok(its), |so_far| self.joined(part, so_far, its))?;
+                        literals = Some(so_far);
+                    }
+                    node
+                }
+            };
+            nodes.push(node);
+        }
+        kind = match (known, literals) {
+            (Some(_), Some(literals)) => self.joined(expr, kind, literals)?,
+            (None, Some(literals)) => literals,
+            (_, None) => kind,
+        };
+        Ok((nodes, kind))
     }
 
-    fn joined(&self, part: &'a Expr, class: Class, its: Class) -> Result<Class, Unfit> {
-        match class.meets(its) {
-            true => Ok(class.with(its)),
-            false => {
-                let why = format!("it is {}, and the others are {}", its.words(), class.words());
-                Err(self.unfit(part, why))
-            }
-        }
+    fn joined(&self, part: &'a Expr, kind: Kind, its: Kind) -> Result<Kind, Unfit> {
+        kind.with(its).ok_or_else(|| {
+            let why = match kind.meets(its) {
+                true => "with and without time zone are two things".to_owned(),
+                false => format!("it is {}, and the others are {}", its.words(), kind.words()),
+            };
+            self.unfit(part, why)
+        })
     }
 
     fn compare(&mut self, left: &'a Expr, comparison: Comparison, right: &'a Expr) -> Result<Node, Unfit> {
@@ -228,76 +252,91 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
             return Err(self.unfit(weaker, why));
         }
         Ok(Node::Compare(
+            one,
             Box::new(left_node),
             comparison,
             Box::new(right_node),
         ))
     }
 
-    fn number(&mut self, expr: &'a Expr) -> Result<Node, Unfit> {
-        match self.node(expr, Some((Class::Number { small: false }, expr)))? {
-            (node, Class::Number { .. }) => Ok(node),
-            (_, class) => Err(self.unfit(
+    fn number(&mut self, expr: &'a Expr) -> Result<(Node, Option<Digits>), Unfit> {
+        match self.node(expr, Some((Kind::number(None), expr)))? {
+            (node, Kind::Number { digits, .. }) => Ok((node, digits)),
+            (_, kind) => Err(self.unfit(
                 expr,
-                format!("it is {}, and + - * are for numbers", class.words()),
+                format!("it is {}, and + - * are for numbers", kind.words()),
             )),
         }
     }
 
-    fn text(&mut self, expr: &'a Expr, name: &str) -> Result<Node, Unfit> {
-        match self.node(expr, Some((TEXT, expr)))? {
-            (node, Class::Text { .. }) => Ok(node),
-            (_, class) => Err(self.unfit(expr, format!("it is {}, and {name} is for texts", class.words()))),
+    /// With the most characters it has.
+    fn text(&mut self, expr: &'a Expr, name: &str) -> Result<(Node, Option<u32>), Unfit> {
+        match self.node(expr, Some((Kind::text(None), expr)))? {
+            (node, Kind::Text { chars, .. }) => Ok((node, chars)),
+            (_, kind) => Err(self.unfit(expr, format!("it is {}, and {name} is for texts", kind.words()))),
         }
     }
 
-    fn part(&mut self, part: Part, of: &'a Expr) -> Result<(Node, Class), Unfit> {
-        let (node, class) = self.node(of, None)?;
+    fn part(&mut self, part: Part, of: &'a Expr) -> Result<(Node, Kind), Unfit> {
+        let (node, kind) = self.node(of, None)?;
         let has_it = match part {
-            Part::Year | Part::Month | Part::Day => matches!(class, Class::Date | Class::Timestamp),
-            Part::Hour | Part::Minute => matches!(class, Class::Time | Class::Timestamp),
+            Part::Year | Part::Quarter | Part::Month | Part::Day => {
+                matches!(kind, Kind::Date | Kind::Timestamp { .. })
+            }
+            Part::Hour | Part::Minute => matches!(kind, Kind::Time { .. } | Kind::Timestamp { .. }),
+        };
+        let digits = match part {
+            Part::Year => 7,
+            Part::Hour => 3,
+            Part::Quarter | Part::Month | Part::Day | Part::Minute => 2,
         };
         match has_it {
-            true => Ok((Node::Part(part, Box::new(node)), Class::Number { small: false })),
-            false => Err(self.unfit(of, format!("it is {}, which has no {part}", class.words()))),
+            true => Ok((
+                Node::Part(part, Box::new(node), kind),
+                Kind::number(Some(Digits::whole(digits))),
+            )),
+            false => Err(self.unfit(of, format!("it is {}, which has no {part}", kind.words()))),
         }
     }
 
-    fn literal(&self, expr: &'a Expr, want: Want<'a>, literal: &Literal) -> Result<(Node, Class), Unfit> {
-        let told = || Some((Class::of_literal(literal)?, expr));
-        let Some((class, of)) = want.or_else(told) else {
+    fn literal(&self, expr: &'a Expr, want: Want<'a>, literal: &Literal) -> Result<(Node, Kind), Unfit> {
+        let told = || Some((Kind::of_literal(literal)?, expr));
+        let Some((kind, of)) = want.or_else(told) else {
             return Err(self.unfit(expr, "NULL alone says nothing of its type".to_owned()));
         };
-        Ok((Node::Literal(self.scalar(of, class, literal)?), class))
+        let (scalar, kind) = self.scalar(of, kind, literal)?;
+        Ok((Node::Literal(kind, scalar), kind))
     }
 
-    /// A literal where a value of this class belongs. `of`: what it meets.
-    fn scalar(&self, of: &'a Expr, class: Class, literal: &Literal) -> Result<Option<Scalar>, Unfit> {
-        class.literal(literal).map_err(|should| {
-            let known = self.type_of(of).unwrap_or_else(|| class.words().to_owned());
+    /// A literal where a value of this kind belongs, and its own kind. `of`: what it meets.
+    fn scalar(
+        &self,
+        of: &'a Expr,
+        kind: Kind,
+        literal: &Literal,
+    ) -> Result<(Option<Scalar<'static>>, Kind), Unfit> {
+        kind.literal(literal).map_err(|should| {
+            let known = self.type_of(of).unwrap_or_else(|| kind.words().to_owned());
             self.unfit(of, format!("{should}, because it is {known}"))
         })
     }
 
-    fn column(&mut self, name: &'a str) -> Result<(usize, Class), Unfit> {
+    fn column(&mut self, name: &'a str) -> Result<(usize, Kind), Unfit> {
         let place = self.place(name)?;
-        let class = Class::of(&self.table.columns[place].ty);
-        match class {
-            Class::Opaque(why) => {
-                let column = &self.table.columns[place];
-                Err(Unfit {
-                    part: column.name.clone(),
-                    why: format!(
-                        "it is {}: {why}; only IS NULL can be asked",
-                        self.type_name(place)
-                    ),
-                })
-            }
-            _ => Ok((place, class)),
+        let column = &self.table.columns[place];
+        match Kind::of(&column.ty) {
+            Kind::Opaque(why) => Err(Unfit {
+                part: column.name.clone(),
+                why: format!(
+                    "it is {}: {why}; only IS NULL can be asked",
+                    self.type_name(place)
+                ),
+            }),
+            kind => Ok((place, kind)),
         }
     }
 
-    fn place(&mut self, name: &'a str) -> Result<usize, Unfit> {
+    pub(super) fn place(&mut self, name: &'a str) -> Result<usize, Unfit> {
         let here = (self.name_of)(name);
         let unfit = |why: &str| Unfit {
             part: here.to_owned(),
@@ -323,7 +362,7 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     fn type_name(&self, place: usize) -> String {
         let column = &self.table.columns[place];
         match column.sql_type.is_empty() {
-            true => Class::of(&column.ty).words().to_owned(),
+            true => Kind::of(&column.ty).words().to_owned(),
             false => column.sql_type.clone(),
         }
     }
@@ -341,9 +380,9 @@ impl<'a, F: Fn(&'a str) -> &'a str> Binder<'_, F> {
     }
 }
 
-fn told_by_literals(expr: &Expr) -> Option<Class> {
+fn told_by_literals(expr: &Expr) -> Option<Kind> {
     match expr {
-        Expr::Literal(literal) => Class::of_literal(literal),
+        Expr::Literal(literal) => Kind::of_literal(literal),
         Expr::Coalesce(parts) => parts.iter().find_map(told_by_literals),
         Expr::Case(cases, otherwise) => {
             let results = cases.iter().map(|(_, result)| result).chain(otherwise.as_deref());

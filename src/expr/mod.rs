@@ -1,21 +1,32 @@
 //! Expressions of the configuration: row filters and computed values, parsed from a small part of SQL and evaluated here.
 //!
-//! Owns: the grammar ([`Expr::parse`]), the check against a table's columns ([`Filter::bind`]) and the three-valued
-//! evaluation, which is the same for every engine: numbers exactly, texts byte by byte, dates by the calendar.
+//! Owns: the grammar ([`Expr::parse`]), the check against a table's columns ([`Filter::bind`] for a condition,
+//! [`Formula::bind`] for a value) and the three-valued evaluation, which is the same for every engine: numbers exactly, texts
+//! byte by byte, dates by the calendar. [`server`] writes what was bound in an engine's SQL, where that means the same.
 //! Refuses: everything else of SQL (with its place in the text), and whatever would depend on an engine: division, floats,
 //! JSON, bytes, texts with numbers. Pure.
 
 mod bind;
+mod bound;
+mod calendar;
+mod kind;
+mod letters;
 mod node;
 mod number;
 mod parse;
 mod scalar;
+pub mod server;
+mod signature;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use bind::{Filter, Unfit};
+pub use bound::{Filter, Formula, Unfit};
+pub use calendar::{Clock, DAY_MICROS, Day, Moment};
+pub use kind::Kind;
+pub use number::Digits;
 pub use parse::Mistake;
+pub use scalar::Scalar;
 
 /// An expression as it is written, over column names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +58,8 @@ pub enum Expr {
         chars: Option<usize>,
     },
     Part(Part, Box<Expr>),
+    /// A whole number as text.
+    Digits(Box<Expr>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +105,7 @@ pub enum Ends {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Year,
+    Quarter,
     Month,
     Day,
     Hour,
@@ -138,7 +152,8 @@ impl Expr {
             | Expr::Letters(_, of)
             | Expr::Trim(_, of)
             | Expr::Substring { of, .. }
-            | Expr::Part(_, of) => vec![of],
+            | Expr::Part(_, of)
+            | Expr::Digits(of) => vec![of],
             Expr::Compare(left, _, right) | Expr::Arithmetic(left, _, right) | Expr::Concat(left, right) => {
                 vec![left, right]
             }
@@ -147,6 +162,10 @@ impl Expr {
                 cases.chain(otherwise.as_deref()).collect()
             }
         }
+    }
+
+    fn is_null(&self) -> bool {
+        *self == Expr::Literal(Literal::Null)
     }
 
     /// Does it say nothing of its type by itself? What it meets does then.

@@ -72,7 +72,7 @@ impl Expr {
                 at: offset(text, next.span.start)..text.len(),
             });
         }
-        Reader { text }.expr(&expr)
+        Reader::new(text).expr(&expr)
     }
 }
 

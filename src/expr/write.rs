@@ -10,7 +10,7 @@ impl Display for Expr {
             Expr::Literal(literal) => literal.fmt(f),
             Expr::All(parts) => joined(f, parts, " AND "),
             Expr::Any(parts) => joined(f, parts, " OR "),
-            Expr::Not(of) => write!(f, "NOT ({of})"),
+            Expr::Not(of) => write!(f, "(NOT {of})"),
             Expr::Compare(left, comparison, right) => write!(f, "({left} {comparison} {right})"),
             Expr::In(of, list) => {
                 let list: Vec<String> = list.iter().map(Literal::to_string).collect();
@@ -38,14 +38,14 @@ impl Display for Expr {
             Expr::Arithmetic(left, operator, right) => write!(f, "({left} {operator} {right})"),
             Expr::Negative(of) => write!(f, "(- {of})"),
             Expr::Concat(left, right) => write!(f, "({left} || {right})"),
-            Expr::Letters(Letters::Lower, of) => write!(f, "LOWER({of})"),
-            Expr::Letters(Letters::Upper, of) => write!(f, "UPPER({of})"),
+            Expr::Letters(letters, of) => write!(f, "{letters}({of})"),
             Expr::Trim(ends, of) => write!(f, "TRIM({ends} ' ' FROM {of})"),
             Expr::Substring { of, from, chars } => match chars {
                 Some(chars) => write!(f, "SUBSTRING({of} FROM {from} FOR {chars})"),
                 None => write!(f, "SUBSTRING({of} FROM {from})"),
             },
             Expr::Part(part, of) => write!(f, "EXTRACT({part} FROM {of})"),
+            Expr::Digits(of) => write!(f, "CAST({of} AS TEXT)"),
         }
     }
 }
@@ -90,6 +90,15 @@ impl Display for Operator {
     }
 }
 
+impl Display for Letters {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Letters::Lower => "LOWER",
+            Letters::Upper => "UPPER",
+        })
+    }
+}
+
 impl Display for Ends {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -104,6 +113,7 @@ impl Display for Part {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Part::Year => "YEAR",
+            Part::Quarter => "QUARTER",
             Part::Month => "MONTH",
             Part::Day => "DAY",
             Part::Hour => "HOUR",

@@ -74,7 +74,7 @@ impl Mapping {
             .map(|column| (&column.name, &column.names, column.skip))
             .collect();
         columns.sort();
-        let filter = self.filter.as_ref().map(|filter| filter.condition.to_string());
+        let filter = self.filter.as_ref().map(|filter| filter.condition.signature());
         let text = serde_json::json!([columns, filter]).to_string();
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
         format!(
@@ -173,7 +173,7 @@ pub struct Passage {
     /// The table's name in the configuration, the same on every node; empty: as the target calls it.
     pub table: String,
     /// While rows are copied anew: those that this takes, in the configuration's names of the columns. `None`: all.
-    asked: Option<Arc<Condition>>,
+    asked: Option<Arc<Expr>>,
 }
 
 /// Where a column of the source goes.
@@ -199,7 +199,7 @@ impl Passage {
     }
 
     /// The same for a new copy of the rows that the condition takes.
-    pub fn asking(self, condition: Condition) -> Passage {
+    pub fn asking(self, condition: Expr) -> Passage {
         Passage {
             asked: Some(Arc::new(condition)),
             ..self
@@ -279,7 +279,7 @@ impl Passage {
 
     /// The condition of a new copy, for the source's rows and for the target's.
     pub fn asked(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
-        let bound = |condition: &Arc<Condition>, node: usize, table: &Table| {
+        let bound = |condition: &Arc<Expr>, node: usize, table: &Table| {
             Filter::bind(condition, table, |column| self.mapping.name_on(node, column))
         };
         let both = self.asked.as_ref().map(|condition| {

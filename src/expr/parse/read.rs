@@ -5,18 +5,28 @@
 use super::{Mistake, offset};
 use crate::expr::{Comparison, Ends, Expr, Letters, Literal, Operator, Part, Piece};
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, DateTimeField, Expr as Sql, Function, FunctionArg, FunctionArgExpr,
+    BinaryOperator, CaseWhen, CastKind, DataType, DateTimeField, Expr as Sql, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Spanned, TrimWhereField, UnaryOperator, Value,
 };
+use std::cell::Cell;
 
 const OFFERED: &str = "an expression is made of columns, literals, = <> < <= > >=, AND, OR, NOT, IN (...), BETWEEN, LIKE, \
-    IS NULL, COALESCE, CASE, + - *, ||, LOWER, UPPER, TRIM, SUBSTRING and EXTRACT";
+    IS NULL, COALESCE, NULLIF, CASE, + - *, ABS, ||, LOWER, UPPER, TRIM, SUBSTRING, EXTRACT and CAST(.. AS TEXT)";
+
+/// Parts that are read. BETWEEN, NULLIF and a CASE of one value say theirs more than once, in each other many times.
+const PARTS_MAX: usize = 10_000;
 
 pub(super) struct Reader<'a> {
-    pub(super) text: &'a str,
+    text: &'a str,
+    parts: Cell<usize>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let parts = Cell::new(0);
+        Reader { text, parts }
+    }
+
     fn refuse<T>(&self, expr: &Sql, what: impl Into<String>) -> Result<T, Mistake> {
         let span = expr.span();
         let at = match span.start.line {
@@ -33,6 +43,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn expr(&self, expr: &Sql) -> Result<Expr, Mistake> {
+        self.parts.set(self.parts.get() + 1);
+        if self.parts.get() > PARTS_MAX {
+            return self.refuse(expr, "the expression is too large");
+        }
         match expr {
             Sql::Nested(inner) => self.expr(inner),
             Sql::Identifier(name) => Ok(Expr::Column(name.value.clone())),
@@ -79,6 +93,7 @@ impl Reader<'_> {
             | Sql::Function(_)
             | Sql::Trim { .. }
             | Sql::Substring { .. }
+            | Sql::Cast { .. }
             | Sql::Extract { .. } => self.function(expr),
             Sql::Value(_) => self.literal(expr).map(Expr::Literal),
             _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
@@ -134,6 +149,7 @@ impl Reader<'_> {
             Sql::Extract { field, expr: of, .. } => {
                 let part = match field {
                     DateTimeField::Year => Part::Year,
+                    DateTimeField::Quarter => Part::Quarter,
                     DateTimeField::Month => Part::Month,
                     DateTimeField::Day => Part::Day,
                     DateTimeField::Hour => Part::Hour,
@@ -144,10 +160,21 @@ impl Reader<'_> {
                             "SECOND has digits after the point on one engine and none on the other",
                         );
                     }
-                    _ => return self.refuse(expr, "EXTRACT takes YEAR, MONTH, DAY, HOUR and MINUTE"),
+                    _ => return self.refuse(expr, "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently"),
                 };
                 Ok(Expr::Part(part, self.boxed(of)?))
             }
+            Sql::Cast {
+                kind: CastKind::Cast,
+                expr: of,
+                data_type: DataType::Text | DataType::Char(None) | DataType::Varchar(None),
+                format: None,
+                ..
+            } => Ok(Expr::Digits(self.boxed(of)?)),
+            Sql::Cast { .. } => self.refuse(
+                expr,
+                "CAST makes a text of a whole number, and nothing else: CAST(id AS TEXT)",
+            ),
             Sql::Function(function) => self.called(expr, function),
             _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
         }
@@ -172,7 +199,7 @@ impl Reader<'_> {
         Ok(Expr::Case(cases, otherwise))
     }
 
-    fn called(&self, expr: &Sql, function: &Function) -> Result<Expr, Mistake> {
+    fn called<'s>(&self, expr: &'s Sql, function: &'s Function) -> Result<Expr, Mistake> {
         let name = function.name.to_string().to_ascii_uppercase();
         let is_plain =
             function.over.is_none() && function.filter.is_none() && function.null_treatment.is_none();
@@ -180,31 +207,42 @@ impl Reader<'_> {
             FunctionArguments::List(list)
                 if is_plain && list.duplicate_treatment.is_none() && list.clauses.is_empty() =>
             {
-                let one = |argument: &FunctionArg| match argument {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(of)) => self.expr(of),
+                let one = |argument: &'s FunctionArg| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(of)) => Ok(of),
                     _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
                 };
-                list.args.iter().map(one).collect::<Result<Vec<_>, Mistake>>()?
+                list.args.iter().map(one).collect::<Result<Vec<&Sql>, Mistake>>()?
             }
             _ => return self.refuse(expr, format!("this is not offered: {OFFERED}")),
         };
-        let count = arguments.len();
-        let mut of = arguments.into_iter();
-        let letters = match name.as_str() {
-            "COALESCE" if count > 0 => return Ok(Expr::Coalesce(of.collect())),
-            "LOWER" => Letters::Lower,
-            "UPPER" => Letters::Upper,
-            "CONCAT" => {
-                return self.refuse(
-                    expr,
-                    "CONCAT leaves NULL out on one engine and is NULL on the other: write a || b, or COALESCE(a, '') || b",
-                );
+        let takes = |what: &str| self.refuse(expr, format!("{name} takes {what}"));
+        match (name.as_str(), arguments.as_slice()) {
+            ("COALESCE", [_, ..]) => {
+                let parts = arguments.iter().map(|part| self.expr(part));
+                Ok(Expr::Coalesce(parts.collect::<Result<_, _>>()?))
             }
-            _ => return self.refuse(expr, format!("{name} is not offered: {OFFERED}")),
-        };
-        match (of.next(), count) {
-            (Some(of), 1) => Ok(Expr::Letters(letters, Box::new(of))),
-            _ => self.refuse(expr, format!("{name} takes one text")),
+            ("COALESCE", _) => takes("one value or more"),
+            ("NULLIF", [of, other]) => {
+                let equal = self.compared(expr, of, Comparison::Equal, other)?;
+                let null = Expr::Literal(Literal::Null);
+                Ok(Expr::Case(vec![(equal, null)], Some(self.boxed(of)?)))
+            }
+            ("NULLIF", _) => takes("two values"),
+            ("ABS", [of]) => {
+                let zero = Box::new(Expr::Literal(Literal::Number("0".to_owned())));
+                let is_below = Expr::Compare(self.boxed(of)?, Comparison::Less, zero);
+                let other = Expr::Negative(self.boxed(of)?);
+                Ok(Expr::Case(vec![(is_below, other)], Some(self.boxed(of)?)))
+            }
+            ("ABS", _) => takes("one number"),
+            ("LOWER", [of]) => Ok(Expr::Letters(Letters::Lower, self.boxed(of)?)),
+            ("UPPER", [of]) => Ok(Expr::Letters(Letters::Upper, self.boxed(of)?)),
+            ("LOWER" | "UPPER", _) => takes("one text"),
+            ("CONCAT", _) => self.refuse(
+                expr,
+                "CONCAT leaves NULL out on one engine and is NULL on the other: write a || b, or COALESCE(a, '') || b",
+            ),
+            _ => self.refuse(expr, format!("{name} is not offered: {OFFERED}")),
         }
     }
 
