@@ -234,7 +234,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.filter(table) {
-        let what = format!("the row filter reads column {:?}: {}", unfit.column, unfit.why);
+        let what = format!("the row filter reads {}: {}", unfit.part, unfit.why);
         findings.push(end.blocker("E355", what, format!("correct where in {section}")));
     }
 }

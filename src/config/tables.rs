@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
 use super::{ids, owners, values, versions};
-use crate::expr::Condition;
+use crate::expr::Expr;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
 use crate::mapping::pattern::{Name, Pattern};
@@ -575,7 +575,7 @@ fn filter(
         ..offered::Around::default()
     };
     rules::refuse(builder, rules, here, given.span());
-    let condition = match Condition::parse(text) {
+    let condition = match Expr::parse(text) {
         Ok(condition) => condition,
         Err(mistake) => {
             let span = within(builder.text, &given.span(), text, &mistake.at);

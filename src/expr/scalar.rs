@@ -1,145 +1,55 @@
-//! Values as a filter compares them: by meaning, exactly, the same for every engine.
+//! Values while an expression is evaluated: borrowed from the row and the expression as far as nothing is computed.
 //!
-//! Owns: which column types can be compared at all ([`Class`]), reading cells and literals into [`Scalar`], and their
-//! order. Refuses: types whose order or equality an engine would see otherwise.
+//! Owns: reading cells into [`Scalar`], their order, and the way back to a [`Value`]. Pure.
 
-use super::Literal;
+use super::calendar::{self, Clock, Day, Moment};
+use super::number::{self, Exact};
+use super::{Part, kind::Kind};
 use crate::model::schema::ColumnType;
 use crate::model::value::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-/// What a column can be compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    Bool,
-    Number {
-        /// TRUE and FALSE are 1 and 0: MySQL's BOOLEAN.
-        small: bool,
-    },
-    Text {
-        /// CHAR: trailing blanks do not count.
-        fixed: bool,
-        /// ENUM: has an order of its own.
-        ordered: bool,
-    },
-    Date,
-    Time,
-    Timestamp,
-    Uuid,
-    /// Only IS NULL is asked; the text says why.
-    Opaque(&'static str),
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scalar<'a> {
+    Bool(bool),
+    Int(i128),
+    /// Digits of a number that is not whole, or too long; and what PostgreSQL has beside numbers.
+    Decimal(Cow<'a, str>),
+    Text(Cow<'a, str>),
+    /// Microseconds.
+    Time(i64),
+    /// The day and the microseconds of it.
+    Moment(Day, i64),
+    Uuid([u8; 16]),
 }
 
-impl Class {
-    pub(super) fn of(ty: &ColumnType) -> Class {
-        match ty {
-            ColumnType::Bool => Class::Bool,
-            ColumnType::Bit {
-                len: Some(1),
-                varying: false,
-            } => Class::Bool,
-            ColumnType::Int { bits, .. } => Class::Number { small: *bits == 8 },
-            ColumnType::Year | ColumnType::Decimal { .. } => Class::Number { small: false },
-            ColumnType::Text { fixed, .. } => Class::Text {
-                fixed: *fixed,
-                ordered: true,
-            },
-            ColumnType::Enum { .. } => Class::Text {
-                fixed: false,
-                ordered: false,
-            },
-            ColumnType::Date => Class::Date,
-            ColumnType::Time { .. } => Class::Time,
-            ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. } => Class::Timestamp,
-            ColumnType::Uuid => Class::Uuid,
-            ColumnType::Float | ColumnType::Double => Class::Opaque("a float is not compared exactly"),
-            ColumnType::Json { .. } => Class::Opaque("a JSON document has many texts"),
-            ColumnType::Bytes { .. } | ColumnType::Bit { .. } => {
-                Class::Opaque("there are no literals for bytes")
-            }
-            ColumnType::Set { .. } => Class::Opaque("a SET is a list"),
-            ColumnType::Interval => Class::Opaque("an interval has many texts"),
-            ColumnType::Opaque { .. } => Class::Opaque("the type is only known as text"),
+impl<'a> Scalar<'a> {
+    /// A number as it is written.
+    pub(super) fn number(digits: Cow<'a, str>) -> Option<Scalar<'a>> {
+        match digits.parse::<i128>() {
+            Ok(number) => Some(Scalar::Int(number)),
+            Err(_) => Exact::of(&digits).is_some().then_some(Scalar::Decimal(digits)),
         }
     }
 
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Class::Bool => "true or false",
-            Class::Number { .. } => "a number",
-            Class::Text { .. } => "a text",
-            Class::Date => "a date",
-            Class::Time => "a time",
-            Class::Timestamp => "a timestamp",
-            Class::Uuid => "a uuid",
-            Class::Opaque(_) => "not to be compared",
-        }
-    }
-
-    /// Do values of both have one order?
-    pub(super) fn meets(self, other: Class) -> bool {
-        matches!(
-            (self, other),
-            (Class::Bool, Class::Bool)
-                | (Class::Number { .. }, Class::Number { .. })
-                | (Class::Text { .. }, Class::Text { .. })
-                | (Class::Date, Class::Date)
-                | (Class::Time, Class::Time)
-                | (Class::Timestamp, Class::Timestamp)
-                | (Class::Uuid, Class::Uuid)
-        )
-    }
-
-    pub(super) fn has_order(self) -> bool {
-        !matches!(
-            self,
-            Class::Bool | Class::Uuid | Class::Text { ordered: false, .. } | Class::Opaque(_)
-        )
-    }
-
-    /// The literal as a value of this class. `Err`: what it should look like. `Ok(None)`: NULL.
-    pub(super) fn literal(self, literal: &Literal) -> Result<Option<Scalar>, &'static str> {
-        let scalar = match (self, literal) {
-            (_, Literal::Null) => return Ok(None),
-            (Class::Bool, Literal::Bool(known)) => Some(Scalar::Bool(*known)),
-            (Class::Number { small: true }, Literal::Bool(known)) => Some(Scalar::Int(i128::from(*known))),
-            (Class::Number { .. }, Literal::Number(digits)) => number(digits),
-            (Class::Text { fixed, .. }, Literal::Text(text)) => {
-                Some(Scalar::Text(trimmed(text, fixed).to_owned()))
-            }
-            (Class::Date, Literal::Text(text)) => date(text).map(|date| Scalar::Moment(date, 0)),
-            (Class::Time, Literal::Text(text)) => time(text).map(Scalar::Time),
-            (Class::Timestamp, Literal::Text(text)) => moment(text),
-            (Class::Uuid, Literal::Text(text)) => uuid(text).map(Scalar::Uuid),
-            _ => None,
-        };
-        scalar.map(Some).ok_or(match self {
-            Class::Bool => "compare it with TRUE or FALSE",
-            Class::Number { .. } => "compare it with a number without quotes",
-            Class::Text { .. } => "compare it with a 'text'",
-            Class::Date => "compare it with a date like '2026-01-31'",
-            Class::Time => "compare it with a time like '13:05:00'",
-            Class::Timestamp => "compare it with a moment like '2026-01-31 13:05:00' (time zones: UTC)",
-            Class::Uuid => "compare it with a uuid like '123e4567-e89b-12d3-a456-426614174000'",
-            Class::Opaque(why) => why,
-        })
-    }
-
-    /// A cell of a column of this class; `None` = NULL, or a value that cannot be there.
-    pub(super) fn cell(self, value: &Value) -> Option<Scalar> {
+    /// A cell of a column of this kind; `None` = NULL, or a value that cannot be there.
+    pub(super) fn cell(kind: Kind, value: &'a Value) -> Option<Scalar<'a>> {
         match value {
             Value::Bool(known) => Some(Scalar::Bool(*known)),
             Value::Bit(bits) => Some(Scalar::Bool(&**bits == "1")),
             Value::Int(number) => Some(Scalar::Int(i128::from(*number))),
             Value::UInt(number) => Some(Scalar::Int(i128::from(*number))),
-            Value::Decimal(digits) => number(digits),
+            Value::Decimal(digits) => Scalar::number(Cow::Borrowed(digits)),
             Value::Text(text) => {
-                let fixed = matches!(self, Class::Text { fixed: true, .. });
-                Some(Scalar::Text(trimmed(text, fixed).to_owned()))
+                let fixed = matches!(kind, Kind::Text { fixed: true, .. });
+                Some(Scalar::Text(Cow::Borrowed(trimmed(text, fixed))))
             }
-            Value::Date(text) => date(text).map(|date| Scalar::Moment(date, 0)),
-            Value::Time(text) => time(text).map(Scalar::Time),
-            Value::Timestamp(text) | Value::TimestampTz(text) => moment(text),
+            Value::Date(text) => calendar::date(text).map(|day| Scalar::Moment(day, 0)),
+            Value::Time(text) => calendar::time(text).map(Scalar::Time),
+            Value::Timestamp(text) | Value::TimestampTz(text) => {
+                calendar::moment(text).map(|(day, micros)| Scalar::Moment(day, micros))
+            }
             Value::Uuid(uuid) => Some(Scalar::Uuid(*uuid)),
             Value::Null
             | Value::Float(_)
@@ -150,30 +60,61 @@ impl Class {
             | Value::Opaque(_) => None,
         }
     }
-}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scalar {
-    Bool(bool),
-    Int(i128),
-    Decimal(Decimal),
-    Text(String),
-    /// Microseconds.
-    Time(i64),
-    /// The day and the microseconds of it.
-    Moment(Day, i64),
-    Uuid([u8; 16]),
-}
+    /// The same, as long as this one.
+    pub(super) fn lent(&self) -> Scalar<'_> {
+        match self {
+            Scalar::Decimal(digits) => Scalar::Decimal(Cow::Borrowed(digits)),
+            Scalar::Text(text) => Scalar::Text(Cow::Borrowed(text)),
+            Scalar::Bool(known) => Scalar::Bool(*known),
+            Scalar::Int(number) => Scalar::Int(*number),
+            Scalar::Time(micros) => Scalar::Time(*micros),
+            Scalar::Moment(day, micros) => Scalar::Moment(*day, *micros),
+            Scalar::Uuid(uuid) => Scalar::Uuid(*uuid),
+        }
+    }
 
-impl Scalar {
-    /// `None` between classes, which binding has refused.
-    pub(super) fn order(&self, other: &Scalar) -> Option<Ordering> {
+    /// As a cell of a column of this type, which is the expression's own.
+    pub(super) fn into_value(self, ty: &ColumnType) -> Value {
+        match (self, ty) {
+            (Scalar::Bool(known), _) => Value::Bool(known),
+            (Scalar::Int(number), ColumnType::Int { .. }) => match i64::try_from(number) {
+                Ok(number) => Value::Int(number),
+                Err(_) => Value::Decimal(number.to_string().into()),
+            },
+            (Scalar::Int(number), _) => Value::Decimal(number.to_string().into()),
+            (Scalar::Decimal(digits), _) => Value::Decimal(digits.into_owned().into()),
+            (Scalar::Text(text), _) => Value::Text(text.into_owned().into()),
+            (Scalar::Time(micros), _) => Value::Time(Clock(micros).to_string().into()),
+            (Scalar::Moment(day, _), ColumnType::Date) => Value::Date(day.to_string().into()),
+            (Scalar::Moment(day, micros), ColumnType::TimestampTz { .. }) => {
+                Value::TimestampTz(Moment(day, micros).to_string().into())
+            }
+            (Scalar::Moment(day, micros), _) => Value::Timestamp(Moment(day, micros).to_string().into()),
+            (Scalar::Uuid(uuid), _) => Value::Uuid(uuid),
+        }
+    }
+
+    /// `None`: it has no such part, as an infinite date has no month.
+    pub(super) fn part(&self, part: Part) -> Option<Scalar<'static>> {
+        let number = match (self, part) {
+            (Scalar::Moment(day, _), Part::Hour | Part::Minute) if day.is_infinite() => return None,
+            (Scalar::Moment(_, micros) | Scalar::Time(micros), Part::Hour) => calendar::hours(*micros),
+            (Scalar::Moment(_, micros) | Scalar::Time(micros), Part::Minute) => calendar::minutes(*micros),
+            (Scalar::Moment(day, _), _) => day.part(part)?,
+            _ => return None,
+        };
+        Some(Scalar::Int(i128::from(number)))
+    }
+
+    /// `None` between kinds, which binding has refused.
+    pub(super) fn order(&self, other: &Scalar<'_>) -> Option<Ordering> {
         Some(match (self, other) {
             (Scalar::Bool(a), Scalar::Bool(b)) => a.cmp(b),
             (Scalar::Int(a), Scalar::Int(b)) => a.cmp(b),
-            (Scalar::Int(a), Scalar::Decimal(b)) => Decimal::of(&a.to_string())?.cmp(b),
-            (Scalar::Decimal(a), Scalar::Int(b)) => a.cmp(&Decimal::of(&b.to_string())?),
-            (Scalar::Decimal(a), Scalar::Decimal(b)) => a.cmp(b),
+            (Scalar::Int(a), Scalar::Decimal(b)) => number::order_of_int(*a, b)?,
+            (Scalar::Decimal(a), Scalar::Int(b)) => number::order_of_int(*b, a)?.reverse(),
+            (Scalar::Decimal(a), Scalar::Decimal(b)) => Exact::of(a)?.cmp(&Exact::of(b)?),
             (Scalar::Text(a), Scalar::Text(b)) => a.as_bytes().cmp(b.as_bytes()),
             (Scalar::Time(a), Scalar::Time(b)) => a.cmp(b),
             (Scalar::Moment(a, within), Scalar::Moment(b, then)) => (a, within).cmp(&(b, then)),
@@ -183,177 +124,14 @@ impl Scalar {
     }
 }
 
-/// A day by the calendar, MySQL's zero parts included. The field order of the variants is the order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Day {
-    MinusInfinity,
-    /// Years before Christ are negative: 1 BC is 0.
-    On(i64, u8, u8),
-    Infinity,
-}
-
-/// Digits without zeros that do not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Decimal {
-    MinusInfinity,
-    Finite {
-        negative: bool,
-        whole: String,
-        fraction: String,
-    },
-    Infinity,
-    NaN,
-}
-
-impl Decimal {
-    fn of(text: &str) -> Option<Decimal> {
-        match text {
-            "NaN" => return Some(Decimal::NaN),
-            "Infinity" => return Some(Decimal::Infinity),
-            "-Infinity" => return Some(Decimal::MinusInfinity),
-            _ => {}
-        }
-        let (negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
-        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let whole = whole.trim_start_matches('0').to_owned();
-        let fraction = fraction.trim_end_matches('0').to_owned();
-        let negative = negative && !(whole.is_empty() && fraction.is_empty());
-        Some(Decimal::Finite {
-            negative,
-            whole,
-            fraction,
-        })
-    }
-}
-
-impl Ord for Decimal {
-    /// As PostgreSQL orders them: NaN is the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let rank = |decimal: &Decimal| match decimal {
-            Decimal::MinusInfinity => 0,
-            Decimal::Finite { .. } => 1,
-            Decimal::Infinity => 2,
-            Decimal::NaN => 3,
-        };
-        let (
-            Decimal::Finite {
-                negative,
-                whole,
-                fraction,
-            },
-            Decimal::Finite {
-                negative: minus,
-                whole: other_whole,
-                fraction: other_fraction,
-            },
-        ) = (self, other)
-        else {
-            return rank(self).cmp(&rank(other));
-        };
-        let size = (whole.len(), whole.as_str(), fraction.as_str());
-        let other_size = (other_whole.len(), other_whole.as_str(), other_fraction.as_str());
-        match (negative, minus) {
-            (false, false) => size.cmp(&other_size),
-            (true, true) => other_size.cmp(&size),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-        }
-    }
-}
-
-impl PartialOrd for Decimal {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-fn number(digits: &str) -> Option<Scalar> {
-    match digits.parse::<i128>() {
-        Ok(number) => Some(Scalar::Int(number)),
-        Err(_) => Decimal::of(digits).map(Scalar::Decimal),
-    }
-}
-
-fn trimmed(text: &str, fixed: bool) -> &str {
+pub(super) fn trimmed(text: &str, fixed: bool) -> &str {
     match fixed {
         true => text.trim_end_matches(' '),
         false => text,
     }
 }
 
-/// `YYYY-MM-DD`, more digits of the year, `infinity`, a trailing ` BC`.
-fn date(text: &str) -> Option<Day> {
-    match text {
-        "infinity" => return Some(Day::Infinity),
-        "-infinity" => return Some(Day::MinusInfinity),
-        _ => {}
-    }
-    let (text, christ) = match text.strip_suffix(" BC") {
-        Some(text) => (text, false),
-        None => (text, true),
-    };
-    let mut parts = text.split('-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let two = |part: &str, max: u8| -> Option<u8> {
-        let good = part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
-        part.parse().ok().filter(|number| good && *number <= max)
-    };
-    if parts.next().is_some() || year.len() < 4 || !year.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let year: i64 = year.parse().ok()?;
-    let year = if christ { year } else { 1 - year };
-    Some(Day::On(year, two(month, 12)?, two(day, 31)?))
-}
-
-/// `[-]HH:MM:SS[.ffffff]`, hours may pass 24; in microseconds.
-fn time(text: &str) -> Option<i64> {
-    let (negative, rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (clock, fraction) = rest.split_once('.').unwrap_or((rest, ""));
-    let mut parts = clock.split(':');
-    let mut part = || -> Option<i64> {
-        let digits = parts.next()?;
-        let good = (2..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-        digits.parse().ok().filter(|_| good)
-    };
-    let (hours, minutes, seconds) = (part()?, part()?, part()?);
-    if parts.next().is_some() || minutes > 59 || seconds > 60 || fraction.len() > 6 {
-        return None;
-    }
-    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let micros: i64 = format!("{fraction:0<6}").parse().ok()?;
-    let time = (hours * 3600 + minutes * 60 + seconds) * 1_000_000 + micros;
-    Some(if negative { -time } else { time })
-}
-
-/// A date, one blank or `T`, a time; the time may be left out.
-fn moment(text: &str) -> Option<Scalar> {
-    if let Some(day) = date(text) {
-        return Some(Scalar::Moment(day, 0));
-    }
-    let (text, suffix) = match text.strip_suffix(" BC") {
-        Some(text) => (text, " BC"),
-        None => (text, ""),
-    };
-    let (day, clock) = text.split_once([' ', 'T'])?;
-    Some(Scalar::Moment(
-        date(&format!("{day}{suffix}"))?,
-        time(clock).filter(|time| *time >= 0)?,
-    ))
-}
-
-fn uuid(text: &str) -> Option<[u8; 16]> {
+pub(super) fn uuid(text: &str) -> Option<[u8; 16]> {
     let hyphens = [8, 13, 18, 23];
     if text.len() != 36 || !hyphens.iter().all(|at| text.as_bytes()[*at] == b'-') {
         return None;

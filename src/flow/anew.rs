@@ -16,7 +16,7 @@ use super::link::Link;
 use super::spec::LinkSpec;
 use crate::engine::Node;
 use crate::error::{Error, Result};
-use crate::expr::Condition;
+use crate::expr::Expr;
 use crate::model::operation::{HeldTable, Resync, ResyncState};
 use crate::model::position::Position;
 use crate::model::schema::TableId;
@@ -211,7 +211,7 @@ pub(crate) fn asking<'a>(
         let (Some(condition), Some(source)) = (condition, source) else {
             continue;
         };
-        let parsed = Condition::parse(condition).map_err(|mistake| {
+        let parsed = Expr::parse(condition).map_err(|mistake| {
             Error::definite("read the condition of a new copy")
                 .node(&link.target.name)
                 .table(table)

@@ -12,7 +12,7 @@ pub mod values;
 
 use self::owner::Owners;
 use self::values::ValueMap;
-use crate::expr::{Condition, Filter, Unfit};
+use crate::expr::{Expr, Filter, Unfit};
 use crate::model::schema::{Column, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub struct RowFilter {
     /// As it was written.
     pub text: String,
     /// In the configuration's names of the columns.
-    pub condition: Condition,
+    pub condition: Expr,
     /// A row that no longer matches stays at the peer as it was.
     pub keep: bool,
 }
@@ -82,10 +82,7 @@ impl Mapping {
             .map(|column| (&column.name, &column.names, column.skip))
             .collect();
         columns.sort();
-        let filter = self
-            .filter
-            .as_ref()
-            .map(|filter| format!("{:?}", filter.condition));
+        let filter = self.filter.as_ref().map(|filter| filter.condition.signature());
         let mut text = serde_json::json!([columns, filter]).to_string();
         for map in &self.values {
             text.push_str(&serde_json::json!([map.names, map.words]).to_string());
@@ -198,7 +195,7 @@ pub struct Passage {
     /// The table's name in the configuration, the same on every node; empty: as the target calls it.
     pub table: String,
     /// While rows are copied anew: those that this takes, in the configuration's names of the columns. `None`: all.
-    asked: Option<Arc<Condition>>,
+    asked: Option<Arc<Expr>>,
 }
 
 /// Where a column of the source goes.
@@ -224,7 +221,7 @@ impl Passage {
     }
 
     /// The same for a new copy of the rows that the condition takes.
-    pub fn asking(self, condition: Condition) -> Passage {
+    pub fn asking(self, condition: Expr) -> Passage {
         Passage {
             asked: Some(Arc::new(condition)),
             ..self
@@ -304,7 +301,7 @@ impl Passage {
 
     /// The condition of a new copy, for the source's rows and for the target's.
     pub fn asked(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
-        let bound = |condition: &Arc<Condition>, node: usize, table: &Table| {
+        let bound = |condition: &Arc<Expr>, node: usize, table: &Table| {
             Filter::bind(condition, table, |column| self.mapping.name_on(node, column))
         };
         let both = self.asked.as_ref().map(|condition| {

@@ -9,6 +9,7 @@
 //! collation never makes one spelling of a key answer for another.
 
 pub mod beside;
+pub mod expression;
 pub mod foreign;
 mod held;
 pub mod parked;

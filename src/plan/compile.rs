@@ -168,7 +168,7 @@ impl Plan {
             untouched: untouched(target, &passage.back()),
         };
         let unfit = |unfit: crate::expr::Unfit| {
-            failed().why(format!("filter column {:?}: {}", unfit.column, unfit.why))
+            failed().why(format!("the row filter reads {}: {}", unfit.part, unfit.why))
         };
         let filters = (
             passage.filter(source).map_err(unfit)?,

@@ -269,7 +269,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     digits.next().is_none().then_some(uuid)
 }
 
-fn uuid_text(uuid: &[u8; 16]) -> String {
+pub(super) fn uuid_text(uuid: &[u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in uuid.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {

@@ -7,6 +7,7 @@
 //! cast to types without a modifier: an explicit cast to `varchar(3)` would cut silently where an assignment raises.
 
 pub mod beside;
+pub mod expression;
 pub mod folded;
 pub mod range;
 

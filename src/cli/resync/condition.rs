@@ -7,7 +7,7 @@
 use crate::config::{Problem, pointed};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
-use crate::expr::Condition;
+use crate::expr::Expr;
 use crate::flow;
 use crate::flow::spec::{LinkSpec, NodeSpec};
 use crate::model::schema::{Table, TableId};
@@ -15,8 +15,8 @@ use crate::model::sync::LinkStatus;
 
 const FLAG: &str = "--where";
 
-pub(super) fn parse(text: &str) -> Result<Condition> {
-    Condition::parse(text).map_err(|mistake| {
+pub(super) fn parse(text: &str) -> Result<Expr> {
+    Expr::parse(text).map_err(|mistake| {
         let problem = Problem::new(mistake.what)
             .hint("docs/config.md lists what a condition may hold")
             .at(mistake.at);
@@ -54,11 +54,11 @@ pub(super) async fn refuse_unfit(link: &LinkSpec, place: usize, text: &str) -> R
     }
     let bound = passage.clone().asking(condition).asked(&source, &target);
     bound.map(|_| ()).map_err(|unfit| {
-        let problem = Problem::new(format!("column \"{}\": {}", unfit.column, unfit.why))
+        let problem = Problem::new(format!("{}: {}", unfit.part, unfit.why))
             .hint(
                 "both sides judge their rows: ask by columns that both have, and that can be compared there",
             )
-            .at(at(&unfit.column));
+            .at(unfit.place(text));
         wrong(text, problem).table(&target.id)
     })
 }

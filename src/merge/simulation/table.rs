@@ -1,6 +1,6 @@
 //! The model's table, its plans, and rows and stamps as short texts.
 
-use crate::expr::Condition;
+use crate::expr::Expr;
 use crate::mapping::{Mapping, Passage, RowFilter};
 use crate::merge::Incoming;
 use crate::model::change::{Change, Head, Op};
@@ -60,7 +60,7 @@ fn compiled(filter: Option<&str>) -> Arc<Plan> {
     });
     let filter = filter.map(|text| RowFilter {
         text: text.to_owned(),
-        condition: Condition::parse(text).unwrap(),
+        condition: Expr::parse(text).unwrap(),
         keep: false,
     });
     let mapping = Arc::new(Mapping {

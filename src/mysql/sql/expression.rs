@@ -1,0 +1,113 @@
+//! Expressions of the configuration in MySQL's and MariaDB's words (see `expr::server`).
+//!
+//! Owns: what makes the server see a value as we do: texts in one character set, without blanks that only pad them, and
+//! compared as bytes; numbers as decimals. Refuses: numbers with more digits than the server calculates with, days that it
+//! has no literal for, and on MariaDB the case of letters, of which it has an older table.
+
+use super::{Flavor, quote};
+use crate::expr::server::Dialect;
+use crate::expr::{Clock, DAY_MICROS, Digits, Filter, Kind, Letters, Moment, Part, Scalar};
+use crate::model::schema::{Column, ColumnType, Table};
+
+/// Of a decimal, and of those the most after the point.
+const DIGITS_MAX: u32 = 65;
+const SCALE_MAX: u32 = 30;
+/// 838:59:59, either way.
+const TIME_MAX: i64 = 3_020_399_000_000;
+const TIME_MIN: i64 = -TIME_MAX;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    pub flavor: Flavor,
+}
+
+/// What the server may leave out of the rows `t` for the filter.
+pub fn pushed(filter: &Filter, table: &Table, flavor: Flavor) -> Option<String> {
+    filter.pushed(table, &Words { flavor })
+}
+
+impl Dialect for Words {
+    fn column(&self, column: &Column, kind: Kind) -> Option<String> {
+        let name = format!("t.{}", quote(&column.name));
+        Some(match (kind, &column.ty) {
+            (Kind::Text { fixed: true, .. }, _) => {
+                format!("TRIM(TRAILING ' ' FROM CONVERT({name} USING utf8mb4))")
+            }
+            (Kind::Text { .. }, _) => format!("CONVERT({name} USING utf8mb4)"),
+            (Kind::Bool, _) => format!("({name} <> 0)"),
+            (Kind::Number { .. }, ColumnType::Year) => format!("CAST({name} AS SIGNED)"),
+            _ => name,
+        })
+    }
+
+    fn literal(&self, kind: Kind, scalar: Option<&Scalar<'_>>) -> Option<String> {
+        Some(match scalar {
+            None => "NULL".to_owned(),
+            Some(Scalar::Bool(true)) => "TRUE".to_owned(),
+            Some(Scalar::Bool(false)) => "FALSE".to_owned(),
+            Some(Scalar::Int(number)) => self.number(&number.to_string())?,
+            Some(Scalar::Decimal(digits)) => self.number(digits)?,
+            Some(Scalar::Text(text)) => format!("_utf8mb4 X'{}'", hex(text)),
+            Some(Scalar::Time(micros @ TIME_MIN..=TIME_MAX)) => format!("TIME'{}'", Clock(*micros)),
+            Some(Scalar::Moment(day, 0..DAY_MICROS)) if !day.is_common() => return None,
+            Some(Scalar::Moment(day, _)) if kind == Kind::Date => format!("DATE'{day}'"),
+            Some(Scalar::Moment(day, micros @ 0..DAY_MICROS)) => {
+                format!("TIMESTAMP'{}'", Moment(*day, *micros))
+            }
+            Some(Scalar::Time(_) | Scalar::Moment(..) | Scalar::Uuid(_)) => return None,
+        })
+    }
+
+    fn bytes(&self, text: String) -> String {
+        format!("CAST({text} AS BINARY)")
+    }
+
+    fn chars(&self, text: String) -> String {
+        format!("({text} COLLATE utf8mb4_bin)")
+    }
+
+    fn exact(&self, number: String, digits: Option<Digits>) -> Option<String> {
+        let Digits { whole, scale } = digits.filter(|digits| is_calculated(*digits))?;
+        Some(format!("CAST({number} AS DECIMAL({}, {scale}))", (whole + scale).max(1)))
+    }
+
+    fn concat(&self, left: &str, right: &str) -> String {
+        format!("CONCAT({left}, {right})")
+    }
+
+    fn letters(&self, letters: Letters, text: &str) -> Option<String> {
+        match self.flavor {
+            Flavor::Mysql => Some(format!("{letters}({text})")),
+            Flavor::Mariadb => None,
+        }
+    }
+
+    fn part(&self, part: Part, of: &str, _: Kind) -> String {
+        format!("EXTRACT({part} FROM {of})")
+    }
+
+    fn digits(&self, number: &str) -> String {
+        format!("CONVERT(CAST({number} AS CHAR) USING utf8mb4)")
+    }
+
+    fn is_certain(&self, _: &str) -> bool {
+        true
+    }
+}
+
+impl Words {
+    /// In brackets for its sign; an infinite one is none here.
+    fn number(self, digits: &str) -> Option<String> {
+        let is_known = digits.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.');
+        let known = Digits::written(digits).filter(|digits| is_known && is_calculated(*digits));
+        known.map(|_| format!("({digits})"))
+    }
+}
+
+fn is_calculated(digits: Digits) -> bool {
+    digits.precision() <= DIGITS_MAX && digits.scale <= SCALE_MAX
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
