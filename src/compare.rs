@@ -3,10 +3,11 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E359 a computed column does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
+mod formulas;
 mod owners;
 pub mod rules;
 mod values;
@@ -144,6 +145,11 @@ fn table(
     let before = findings.len();
     mapped(from, source, passage, findings);
     mapped(to, target, &back, findings);
+    let merges = two_way.is_some();
+    formulas::fit((from, source), (to, target), passage, merges, findings);
+    if merges {
+        formulas::fit((to, target), (from, source), &back, merges, findings);
+    }
     // What is said of a wrong mapping is told by the section, not by what it makes of the tables.
     if findings.len() > before {
         return;
@@ -161,7 +167,6 @@ fn table(
     keys(from, source, &forth, to, target, &home, findings);
     collations(from, source, &home, findings);
     collations(to, target, &forth, findings);
-    let merges = two_way.is_some();
     let way = |from, to, back| Way {
         from,
         to,
@@ -483,6 +488,8 @@ impl Way<'_> {
                 .column(&column.name)
                 .and_then(|index| target.columns.get(index));
             match counterpart {
+                None if self.passage().is_only_read(self.own(&column.name), target) => {}
+                Some(counterpart) if self.passage().is_computed(&counterpart.name) => {}
                 None => findings.push(self.absent(column, source, target)),
                 Some(counterpart) if counterpart.generated => {}
                 Some(counterpart) if is_sent(column, from.engine) => {
@@ -506,10 +513,14 @@ impl Way<'_> {
             .iter()
             .filter(|column| !is_stamp(column) && !column.generated)
         {
-            if source.column(&column.name).is_none() {
+            if source.column(&column.name).is_none() && !self.passage().is_computed(&column.name) {
                 unfilled(from, to, column, findings);
             }
         }
+    }
+
+    fn passage(&self) -> Passage {
+        self.back.back()
     }
 
     /// The sending node's name of a column of the other.

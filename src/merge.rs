@@ -54,6 +54,8 @@ pub enum Foreign {
     Row,
     /// Cells of the row that are not as they stand here.
     Cells,
+    /// Cells that are computed of the row as it stands here.
+    Computed,
 }
 
 /// How the table's row filter sees the standing row.
@@ -125,8 +127,8 @@ fn undo(foreign: Foreign, incoming: Incoming, standing: Standing) -> Decision {
     let own = match (foreign, standing.row, incoming.is_delete()) {
         (Foreign::Row, Some(_), true) => Own::Touch,
         (Foreign::Row, None, false) => Own::DeleteAgain,
-        (_, Some(_), _) => Own::Merge { incoming_wins: true },
-        (_, None, _) => Own::Lift,
+        (Foreign::Cells | Foreign::Row, Some(_), _) => Own::Merge { incoming_wins: true },
+        (Foreign::Computed, ..) | (_, None, _) => Own::Lift,
     };
     Decision::Own {
         own,

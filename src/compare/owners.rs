@@ -20,6 +20,16 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
             continue;
         };
         let wrong = match table.column(name) {
+            // The other node's own, computed of what stands here.
+            None if passage.computed().any(|(there, _)| {
+                owned
+                    .names
+                    .get(passage.target())
+                    .is_some_and(|name| name == there)
+            }) =>
+            {
+                continue;
+            }
             None => "there is no such column",
             Some(place) if table.key.contains(&place) => "it is part of the primary key, which names the row",
             Some(place) if table.columns[place].generated => "the database computes it",

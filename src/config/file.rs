@@ -85,6 +85,9 @@ pub(super) struct TableFile {
     #[serde(rename = "where")]
     pub filter: Option<Spanned<FilterText>>,
     pub on_filter_exit: Text,
+    /// Node to column to expression.
+    #[serde(default)]
+    pub to: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<String>>>,
     /// The one node that inserts, and the one that deletes.
     pub inserts: Text,
     pub deletes: Text,

@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{ids, owners, values, versions};
+use super::{formulas, ids, owners, values, versions};
 use crate::expr::Expr;
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
@@ -308,6 +308,12 @@ pub(super) fn mappings(
         let owners = owners::of_table(builder, around, key.get_ref(), file);
         let values = values::of_table(builder, around, key.get_ref(), file);
         values::refuse(builder, file, filter.as_ref(), &version, &values);
+        let beside_it = formulas::Beside {
+            columns: &columns,
+            owners: &owners,
+            values: &values,
+        };
+        let computed = formulas::of_table(builder, around, key.get_ref(), file, &beside_it);
         let mapping = Mapping {
             columns,
             filter,
@@ -317,6 +323,7 @@ pub(super) fn mappings(
             split,
             owners,
             values,
+            computed,
         };
         out.push(Section {
             rules,
@@ -646,7 +653,7 @@ fn on_filter_exit(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, f
 }
 
 /// Where a piece of a text stands in the file: exactly, when the text is written there without escapes.
-fn within(file: &str, span: &Range<usize>, text: &str, at: &Range<usize>) -> Range<usize> {
+pub(super) fn within(file: &str, span: &Range<usize>, text: &str, at: &Range<usize>) -> Range<usize> {
     let written = file.get(span.clone()).unwrap_or_default();
     match written.find(text) {
         Some(start) => {

@@ -76,7 +76,9 @@ impl<D: Dialect> Writer<'_, D> {
             Node::All(parts) | Node::Any(parts) => parts.iter().all(|part| self.is_certain(part)),
             Node::Not(of) | Node::Truth(of) => self.is_certain(of),
             Node::IsEmpty(place) => self.is_of_the_table(*place),
-            Node::Column(place, Kind::Bool | Kind::Number { small: true, .. }) => self.is_of_the_table(*place),
+            Node::Column(place, Kind::Bool | Kind::Number { small: true, .. }) => {
+                self.is_of_the_table(*place)
+            }
             Node::Literal(Kind::Bool, _) => true,
             Node::Compare(kind, left, comparison, right) => {
                 let is_plain = self.is_plain(left) && self.is_plain(right);
@@ -89,7 +91,9 @@ impl<D: Dialect> Writer<'_, D> {
             }
             // What a character is depends on the encoding.
             Node::Like(of, pattern) => {
-                self.is_plain(of) && !pattern.contains(&Piece::One) && self.dialect.is_certain(&pattern_text(pattern))
+                self.is_plain(of)
+                    && !pattern.contains(&Piece::One)
+                    && self.dialect.is_certain(&pattern_text(pattern))
             }
             _ => false,
         }
@@ -143,8 +147,13 @@ impl<D: Dialect> Writer<'_, D> {
             Node::Like(of, pattern) => {
                 let pattern = Scalar::Text(pattern_text(pattern).into());
                 let pattern = self.dialect.literal(Kind::text(None), Some(&pattern))?;
-                let escape = self.dialect.literal(Kind::text(None), Some(&Scalar::Text("!".into())))?;
-                format!("({} LIKE {pattern} ESCAPE {escape})", self.dialect.chars(self.node(of)?))
+                let escape = self
+                    .dialect
+                    .literal(Kind::text(None), Some(&Scalar::Text("!".into())))?;
+                format!(
+                    "({} LIKE {pattern} ESCAPE {escape})",
+                    self.dialect.chars(self.node(of)?)
+                )
             }
             Node::IsNull(of) => format!("({} IS NULL)", self.node(of)?),
             Node::IsEmpty(place) => {
@@ -208,7 +217,9 @@ fn digits(node: &Node) -> Option<Digits> {
     };
     match node {
         Node::Literal(_, None) => Some(Digits::whole(1)),
-        Node::Column(_, Kind::Number { digits, .. }) | Node::Literal(Kind::Number { digits, .. }, _) => *digits,
+        Node::Column(_, Kind::Number { digits, .. }) | Node::Literal(Kind::Number { digits, .. }, _) => {
+            *digits
+        }
         Node::Arithmetic(left, operator, right) => Some(digits(left)?.after(*operator, digits(right)?)),
         Node::Negative(of) => digits(of),
         Node::Part(..) => Some(Digits::whole(7)),

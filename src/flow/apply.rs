@@ -29,6 +29,7 @@ use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::sync::{Checkpoint, tombstones_of};
 use crate::model::value::Row;
+use crate::plan::guard::Guarding;
 use crate::plan::layer::{Layer, Layers};
 use crate::plan::{Key, Load, Move, Plan, Planned, PlannedOp, Shape, Write, WriteOp};
 use contested::{Contested, Decided};
@@ -509,7 +510,7 @@ fn inserted(row: &Row, own: Option<&Row>) -> Row {
 
 /// Do stamps alone tell whether it is contested? Of an update that raised none they do not.
 fn is_attempted(plan: &Plan, change: &Planned) -> bool {
-    if change.is_guarded {
+    if change.guarding != Guarding::No {
         return false;
     }
     match &change.op {

@@ -24,6 +24,8 @@ pub(super) struct Meeting<'a> {
     pub(super) is_blended: bool,
     /// See [`crate::plan::Planned::is_own`].
     pub(super) is_own: bool,
+    /// The source has to be sent the row anew.
+    pub(super) is_raised: bool,
     pub(super) local: &'a Local,
 }
 
@@ -101,7 +103,10 @@ impl Meeting<'_> {
                         (Some(comes), None) => !comes.is_null() || column.has_default,
                     }
                 };
-                guards.columns.iter().any(is_foreign).then_some(Foreign::Cells)
+                match guards.columns.iter().any(is_foreign) {
+                    true => Some(Foreign::Cells),
+                    false => self.is_raised.then_some(Foreign::Computed),
+                }
             }
             (PlannedOp::Delete { .. }, None) | (PlannedOp::Refused { .. }, _) => None,
         }

@@ -351,7 +351,7 @@ impl SyncSpec {
 fn mapped(mapping: &Mapping, version: &VersionSource, node: usize) -> Mapped {
     Mapped {
         signature: mapping.signature(),
-        filter_columns: mapping.filter_columns(node),
+        filter_columns: mapping.read_columns(node),
         skipped: mapping.skipped(node),
         version: version.called(|column| mapping.name_on(node, column).to_owned()),
         beside: mapping.beside,

@@ -5,11 +5,13 @@
 //! Refuses: reading catalogs (see `flow::select`) and the work on values (see `plan`). Pure.
 
 pub mod choice;
+pub mod formula;
 pub mod owner;
 pub mod pattern;
 pub mod ring;
 pub mod values;
 
+use self::formula::Computed;
 use self::owner::Owners;
 use self::values::ValueMap;
 use crate::expr::{Expr, Filter, Unfit};
@@ -37,6 +39,8 @@ pub struct Mapping {
     pub owners: Owners,
     /// Columns whose values have other words on some nodes.
     pub values: Vec<ValueMap>,
+    /// Columns that are computed of what other nodes have.
+    pub computed: Vec<Computed>,
 }
 
 /// A column that is not simply the same everywhere.
@@ -62,7 +66,7 @@ pub struct RowFilter {
 
 impl Mapping {
     pub fn is_plain(&self) -> bool {
-        self.columns.is_empty() && self.filter.is_none() && self.values.is_empty()
+        self.columns.is_empty() && self.filter.is_none() && self.values.is_empty() && self.computed.is_empty()
     }
 
     /// What must not change while the table is set up: other columns or rows would have to be copied. Empty for a
@@ -86,6 +90,9 @@ impl Mapping {
         let mut text = serde_json::json!([columns, filter]).to_string();
         for map in &self.values {
             text.push_str(&serde_json::json!([map.names, map.words]).to_string());
+        }
+        for of in &self.computed {
+            text.push_str(&serde_json::json!([of.node, of.column, of.expr.to_string()]).to_string());
         }
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
         format!(
@@ -135,10 +142,13 @@ impl Mapping {
         self.masks.iter().filter_map(move |names| names.get(node))
     }
 
-    /// The node's names of the filter's columns.
-    pub fn filter_columns(&self, node: usize) -> Vec<String> {
-        let columns = self.filter.iter().flat_map(|filter| filter.condition.columns());
-        columns
+    /// The node's names of the columns that the filter, or what is computed for another node, reads.
+    pub fn read_columns(&self, node: usize) -> Vec<String> {
+        let filter = self.filter.iter().flat_map(|filter| filter.condition.columns());
+        let computed = self.computed.iter().filter(|computed| computed.node != node);
+        let computed = computed.flat_map(|computed| computed.expr.columns());
+        filter
+            .chain(computed)
             .map(|column| self.name_on(node, column).to_owned())
             .collect()
     }
@@ -173,6 +183,11 @@ impl Mapping {
             let said: Vec<String> = nodes.iter().filter_map(words).collect();
             let name = nodes.first().and_then(|(place, _)| map.names.get(*place))?;
             Some(format!("values of column {name}: {}", said.join("; ")))
+        }));
+        words.extend(self.computed.iter().filter_map(|computed| {
+            let (_, node) = nodes.iter().find(|(place, _)| *place == computed.node)?;
+            let name = self.name_on(computed.node, &computed.column);
+            Some(format!("column {name} of {node} is {}", computed.text))
         }));
         words.extend(self.owners.words(nodes));
         if let Some(filter) = &self.filter {

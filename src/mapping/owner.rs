@@ -4,6 +4,7 @@
 //! ([`Passage::guarded`]). Refuses: undoing anything, which `merge` and `flow::apply` do.
 
 use super::Passage;
+use crate::model::schema::Table;
 
 /// Nodes by their places in the sync.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +35,14 @@ pub struct Guarded<'a> {
     pub yielded: Vec<&'a str>,
     pub inserts: bool,
     pub deletes: bool,
+}
+
+impl Guarded<'_> {
+    /// Columns that the table does not have: the other node's, computed of what stands here.
+    pub fn absent(&self, table: &Table) -> Vec<&str> {
+        let columns = self.columns.iter().copied();
+        columns.filter(|name| table.column(name).is_none()).collect()
+    }
 }
 
 impl Owners {

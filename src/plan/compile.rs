@@ -10,7 +10,8 @@ mod asked;
 mod loaded;
 
 use super::differ::{Differing, named};
-use super::guard::Guards;
+use super::formula::{Back, Formulas};
+use super::guard::{Guarding, Guards};
 use super::translation::Translation;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
@@ -45,8 +46,8 @@ pub struct Planned {
     /// Two changes in one, of which the second was not made on the first: the row holds more than its stamp says, so it
     /// is never written with that.
     pub is_blended: bool,
-    /// It may be a write that the target has to undo: it is decided, whatever it was made on.
-    pub is_guarded: bool,
+    /// It may be a write that the target has to undo.
+    pub guarding: Guarding,
     /// The source's Tidelock wrote it on its own account.
     pub is_own: bool,
 }
@@ -117,6 +118,7 @@ pub struct Plan {
     pub shape: Arc<Shape>,
     columns: Vec<Carried>,
     translations: Vec<Translation>,
+    formulas: Formulas,
     /// Source columns of the key, in the order of the target's key.
     key: Vec<Carried>,
     /// Source columns of version and origin, in merge mode.
@@ -179,9 +181,11 @@ impl Plan {
             "" => target.id.name.clone(),
             name => name.to_owned(),
         };
+        let formulas = Formulas::bind(source, &differing, merge, passage)?;
         let is_own = |place: &usize| {
             let column = &target.columns[*place];
-            !column.generated && !columns.iter().any(|carried| carried.target == *place)
+            let is_computed = formulas.is_computed(*place);
+            !column.generated && !is_computed && !columns.iter().any(|carried| carried.target == *place)
         };
         let own = (0..target.columns.len()).filter(is_own).collect();
         let masked = across::masked(source, &differing, passage)?;
@@ -191,7 +195,11 @@ impl Plan {
             skipped,
             own,
             asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
-            guards: Guards::bind(target, &passage.guarded(), &differing)?,
+            guards: Guards::bind(target, &passage.guarded(), &differing, |name| {
+                passage
+                    .computed_back()
+                    .any(|(_, computed)| passage.name_there(&computed.column) == name)
+            })?,
             filters: match filters {
                 (Some(source), Some(target)) => Some(Filters { source, target, keep }),
                 (None, _) | (_, None) => None,
@@ -200,6 +208,7 @@ impl Plan {
             shape: Arc::new(shape),
             columns,
             translations,
+            formulas,
             key,
             stamps,
             source_engine,
@@ -313,7 +322,7 @@ impl Plan {
     /// The row stopped matching: to the target a delete, with the stamp of the write that it was.
     fn leave(&self, old: &Row, new: &Row, address: &Address) -> Result<Planned> {
         let mut planned = self.delete(old, Rank::default(), address)?;
-        planned.is_guarded = false;
+        planned.guarding = Guarding::No;
         let after = self.stamp(new)?;
         match &mut planned.op {
             PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = after,
@@ -388,7 +397,10 @@ impl Plan {
 
     /// Target columns that are written.
     pub fn carried(&self) -> impl Iterator<Item = usize> {
-        self.columns.iter().map(|carried| carried.target)
+        self.columns
+            .iter()
+            .map(|carried| carried.target)
+            .chain(self.formulas.places())
     }
 
     /// The source's column that is written there.
@@ -405,7 +417,7 @@ impl Plan {
     /// A row of a first copy, which brings everything, whoever owns it.
     pub fn copied(&self, row: &Row, address: &Address) -> Result<Planned> {
         let mut planned = self.insert(row, None, address)?;
-        planned.is_guarded = false;
+        planned.guarding = Guarding::No;
         Ok(planned)
     }
 
@@ -423,15 +435,19 @@ impl Plan {
 
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
-        Ok(match self.row(new) {
-            Ok((key, row)) => {
+        Ok(match self.proven(new) {
+            Ok((key, row, guarding)) => {
                 let op = PlannedOp::Insert {
                     row,
                     stamp,
                     fill_from,
                     own: None,
                 };
-                self.minded(planned(key, op, address), None)
+                let planned = Planned {
+                    guarding,
+                    ..planned(key, op, address)
+                };
+                self.minded(planned, None)
             }
             Err(why) => self.refused(new, why, (None, stamp), "insert", address),
         })
@@ -442,15 +458,24 @@ impl Plan {
         if self.stamps.is_some() && base.is_none() {
             return Err(self.lacks("its update came without the stamp of the row before it"));
         }
-        Ok(match self.row(new) {
-            Ok((key, row)) => {
+        // What is computed is computed of the whole row, also of what did not change and was not sent.
+        let whole = match old {
+            Some(old) if !self.formulas.is_empty() && !new.is_complete() => Some(new.over(old)),
+            Some(_) | None => None,
+        };
+        Ok(match self.proven(whole.as_ref().unwrap_or(new)) {
+            Ok((key, row, guarding)) => {
                 let op = PlannedOp::Update {
                     row,
                     before: old.map(|old| self.evidence(old)),
                     base,
                     stamp,
                 };
-                self.minded(planned(key, op, address), old.map(|old| (old, new)))
+                let planned = Planned {
+                    guarding,
+                    ..planned(key, op, address)
+                };
+                self.minded(planned, old.map(|old| (old, new)))
             }
             Err(why) => {
                 let mut planned = self.refused(new, why, (base, stamp), "update", address);
@@ -499,7 +524,7 @@ impl Plan {
     /// A delete that a tombstone tells of. `old`: the row that was there, or its key and stamp alone.
     pub fn buried(&self, old: &Row, tombstone: Stamp, address: &Address) -> Result<Planned> {
         let mut planned = self.delete(old, tombstone.origin, address)?;
-        planned.is_guarded = false;
+        planned.guarding = Guarding::No;
         match &mut planned.op {
             PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = Some(tombstone),
             PlannedOp::Insert { .. } | PlannedOp::Update { .. } => {}
@@ -545,6 +570,20 @@ impl Plan {
         self.row(before).map(|(_, row)| row)
     }
 
+    /// The target's row, if the way back gives the source its own again; and whether the target has to send it anew.
+    fn proven(&self, source: &Row) -> Result<(Key, Row, Guarding), Refusal> {
+        let (key, row) = self.row(source)?;
+        if self.formulas.is_empty() {
+            return Ok((key, row, Guarding::No));
+        }
+        let engines = (self.source_engine, self.target_engine);
+        match self.formulas.comes_back(&row, source, engines, &self.source) {
+            Back::Same => Ok((key, row, Guarding::No)),
+            Back::Owned => Ok((key, row, Guarding::Raise)),
+            Back::Refused(why) => Err(why),
+        }
+    }
+
     /// The target's row with all carried cells cast, and its key.
     pub fn row(&self, source: &Row) -> Result<(Key, Row), Refusal> {
         let mut cells = vec![None; self.shape.table.columns.len()];
@@ -552,6 +591,11 @@ impl Plan {
             if let Some(value) = source.get(carried.source) {
                 cells[carried.target] = Some(self.cast(value, *carried)?);
             }
+        }
+        if !self.formulas.is_empty() {
+            let engines = (self.source_engine, self.target_engine);
+            self.formulas
+                .fill(source, engines, &self.shape.table, &mut cells)?;
         }
         let row = Row(cells.into_boxed_slice());
         let key = self
@@ -663,13 +707,15 @@ fn carried(
                 return Err(differing.failed().why(why));
             }
         };
-        // What the source computes and the target has no place for is nobody's data.
-        if place.is_none() && column.generated {
+        // What the source computes and the target has no place for is nobody's data; what goes into computed columns
+        // alone has no place of its own.
+        let is_only_read = passage.is_only_read(&column.name, differing.target);
+        if place.is_none() && (column.generated || is_only_read) {
             continue;
         }
         let place = place.ok_or_else(|| differing.missing(column, passage))?;
         let counterpart = &differing.target.columns[place];
-        if counterpart.generated {
+        if counterpart.generated || passage.is_computed(&counterpart.name) {
             continue;
         }
         if let Some((.., pairs)) = passage.translations().find(|(here, ..)| *here == column.name) {
@@ -734,7 +780,7 @@ fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
         address: address.clone(),
         moves: false,
         is_blended: false,
-        is_guarded: false,
+        guarding: Guarding::No,
         is_own: false,
     }
 }

@@ -22,19 +22,22 @@ pub struct Guards {
 }
 
 impl Guards {
-    pub(super) fn bind(target: &Table, guarded: &Guarded<'_>, differing: &Differing<'_>) -> Result<Guards> {
-        let places = |names: &[&str]| {
-            let place = |name: &&str| {
-                target.column(name).ok_or_else(|| {
-                    let why = format!("column {name:?} has an owner in the configuration, and there is none");
-                    differing.failed().why(why).hint("correct the column's name")
-                })
-            };
-            names.iter().map(place).collect::<Result<Vec<usize>>>()
-        };
+    /// `is_computed`: is the other node's column of this name computed of what stands here?
+    pub(super) fn bind(
+        target: &Table,
+        guarded: &Guarded<'_>,
+        differing: &Differing<'_>,
+        is_computed: impl Fn(&str) -> bool,
+    ) -> Result<Guards> {
+        let absent = guarded.absent(target);
+        if let Some(name) = absent.iter().find(|name| !is_computed(name)) {
+            let why = format!("column {name:?} has an owner in the configuration, and there is none");
+            return Err(differing.failed().why(why).hint("correct the column's name"));
+        }
+        let places = |names: &[&str]| names.iter().filter_map(|name| target.column(name)).collect();
         Ok(Guards {
-            columns: places(&guarded.columns)?,
-            yielded: places(&guarded.yielded)?,
+            columns: places(&guarded.columns),
+            yielded: places(&guarded.yielded),
             inserts: guarded.inserts,
             deletes: guarded.deletes,
         })
@@ -63,6 +66,17 @@ impl Guards {
     }
 }
 
+/// What a target that does not let its source write everything has to do about one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Guarding {
+    #[default]
+    No,
+    /// It is decided, whatever it was made on.
+    Look,
+    /// And raised: the source has to be sent what is computed of it.
+    Raise,
+}
+
 impl super::Plan {
     pub fn guards(&self) -> &Guards {
         &self.guards
@@ -79,7 +93,9 @@ impl super::Plan {
             (Some(_), None) => true,
             (None, _) => false,
         };
-        planned.is_guarded = self.guards.mind(&planned.op, is_altered);
+        if planned.guarding == Guarding::No && self.guards.mind(&planned.op, is_altered) {
+            planned.guarding = Guarding::Look;
+        }
         planned
     }
 }

@@ -120,7 +120,7 @@ impl Layer {
                 before.op = op;
                 before.address = change.address;
                 before.moves |= change.moves;
-                before.is_guarded |= change.is_guarded;
+                before.guarding = before.guarding.max(change.guarding);
                 before.is_own &= change.is_own;
                 None
             }

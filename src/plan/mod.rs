@@ -8,6 +8,7 @@ pub mod compile;
 pub mod differ;
 pub mod evidence;
 pub mod evolve;
+pub mod formula;
 pub mod guard;
 pub mod layer;
 pub mod restore;

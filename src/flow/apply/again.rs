@@ -20,6 +20,7 @@ use crate::model::position::Position;
 use crate::model::schema::TableId;
 use crate::model::stamp::Stamp;
 use crate::model::value::{Row, Value};
+use crate::plan::guard::Guarding;
 use crate::plan::{Address, Author, Key, Plan, Planned, PlannedOp, Write, WriteOp, Written};
 use foldhash::HashSet;
 use std::collections::BTreeSet;
@@ -434,7 +435,7 @@ fn changed(plan: &Plan, parked: &Parked, key: Key, row: Row, address: Address) -
         address,
         moves: false,
         is_blended: is_blended(&parked.row_cells),
-        is_guarded: false,
+        guarding: Guarding::No,
         is_own: false,
     }
 }

@@ -15,6 +15,7 @@ use crate::model::parked::ParkKind;
 use crate::model::rules::{OnDelete, Rule, TableRules};
 use crate::model::stamp::{Rank, Stamp};
 use crate::model::value::Row;
+use crate::plan::guard::Guarding;
 use crate::plan::{Key, Plan, Planned, PlannedOp, Write, WriteOp, Written};
 
 /// Rounds in which rows that somebody keeps changing under us are decided again before the group is retried.
@@ -277,6 +278,7 @@ impl Applier {
             op: &contested.change.op,
             is_blended: contested.change.is_blended,
             is_own: contested.change.is_own,
+            is_raised: contested.change.guarding == Guarding::Raise,
             local: &contested.local,
         }
     }

@@ -23,6 +23,7 @@ use crate::model::schema::Table;
 use crate::model::stamp::Rank;
 use crate::model::value::{Row, Value};
 use crate::plan::evidence::key_json;
+use crate::plan::guard::Guarding;
 use crate::plan::{Address, Key, Plan, Planned, PlannedOp, Shape, Write, WriteOp, Written};
 use std::sync::Arc;
 
@@ -186,7 +187,7 @@ impl Applier {
             address: address.clone(),
             moves: false,
             is_blended: false,
-            is_guarded: false,
+            guarding: Guarding::No,
             is_own: false,
         };
         let contested = Contested {

@@ -121,6 +121,7 @@ impl Judge {
             op,
             is_blended: false,
             is_own: false,
+            is_raised: false,
             local,
         };
         let of = |stamp: Option<Stamp>| stamp.map_or(Stands::Open, |stamp| Stands::Of(stamp.origin));

@@ -9,6 +9,7 @@ use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
 use crate::model::stamp::Stamp;
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
+use crate::plan::guard::Guarding;
 use crate::plan::{Address, Author, Plan, Planned, PlannedOp};
 use std::sync::{Arc, LazyLock};
 
@@ -116,7 +117,7 @@ pub fn buried(key: i64, stamp: Stamp) -> Planned {
         },
         moves: false,
         is_blended: false,
-        is_guarded: false,
+        guarding: Guarding::No,
         is_own: false,
     }
 }

@@ -68,7 +68,10 @@ impl Dialect for Words {
 
     fn exact(&self, number: String, digits: Option<Digits>) -> Option<String> {
         let Digits { whole, scale } = digits.filter(|digits| is_calculated(*digits))?;
-        Some(format!("CAST({number} AS DECIMAL({}, {scale}))", (whole + scale).max(1)))
+        Some(format!(
+            "CAST({number} AS DECIMAL({}, {scale}))",
+            (whole + scale).max(1)
+        ))
     }
 
     fn concat(&self, left: &str, right: &str) -> String {
@@ -98,7 +101,9 @@ impl Dialect for Words {
 impl Words {
     /// In brackets for its sign; an infinite one is none here.
     fn number(self, digits: &str) -> Option<String> {
-        let is_known = digits.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b'.');
+        let is_known = digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b == b'-' || b == b'.');
         let known = Digits::written(digits).filter(|digits| is_known && is_calculated(*digits));
         known.map(|_| format!("({digits})"))
     }

@@ -22,7 +22,10 @@ impl Plan {
                 && carried.translation.is_none()
                 && value.is_some_and(|value| typemap::stays(value, &source.ty, from, target, to))
         };
-        self.filters.is_none() && self.stamp(row).is_ok() && self.columns.iter().all(does)
+        self.filters.is_none()
+            && self.formulas.is_empty()
+            && self.stamp(row).is_ok()
+            && self.columns.iter().all(does)
     }
 
     /// Source columns that are carried, in the order of [`Self::carried`].
@@ -33,7 +36,7 @@ impl Plan {
     /// A row of a first copy, without what it takes to decide. `None`: the target cannot hold it.
     pub fn loaded(&self, row: &Row) -> Result<Option<Row>> {
         self.stamp(row)?;
-        Ok(self.row(row).ok().map(|(_, row)| row))
+        Ok(self.proven(row).ok().map(|(_, row, _)| row))
     }
 
     /// Where the cells of a row of a first copy go, in the source's order, if every one of them goes as it is: the text
@@ -41,7 +44,11 @@ impl Plan {
     pub fn verbatim(&self) -> Option<Vec<usize>> {
         let is_beside = self.shape.beside().is_some() || self.source.is_beside();
         let engines = (self.source_engine, self.target_engine);
-        if is_beside || self.is_filtered() || engines != (Engine::Postgres, Engine::Postgres) {
+        if is_beside
+            || self.is_filtered()
+            || !self.formulas.is_empty()
+            || engines != (Engine::Postgres, Engine::Postgres)
+        {
             return None;
         }
         let columns = self.source.columns.iter().enumerate();

@@ -48,7 +48,9 @@ impl Dialect for Words {
             Some(Scalar::Text(text)) if text.contains('\0') => return None,
             Some(Scalar::Text(text)) => text.replace('\'', "''"),
             Some(Scalar::Time(micros @ 0..=DAY_MICROS)) => Clock(*micros).to_string(),
-            Some(Scalar::Moment(day, 0..DAY_MICROS)) if !(day.is_common() || day.is_infinite()) => return None,
+            Some(Scalar::Moment(day, 0..DAY_MICROS)) if !(day.is_common() || day.is_infinite()) => {
+                return None;
+            }
             Some(Scalar::Moment(day, _)) if kind == Kind::Date => day.to_string(),
             Some(Scalar::Moment(day, micros @ 0..DAY_MICROS)) => Moment(*day, *micros).to_string(),
             Some(Scalar::Time(_) | Scalar::Moment(..)) => return None,

@@ -1,0 +1,45 @@
+//! Do the tables have what is computed, what it is computed of, and a way back?
+//!
+//! Code: E359. Pure.
+
+use super::End;
+use crate::expr::Formula;
+use crate::mapping::Passage;
+use crate::model::schema::Table;
+use crate::model::sync::Finding;
+use crate::plan::formula::fitting;
+
+/// What is computed for `to` of the rows of `from`. `merges`: users write on both sides.
+pub(super) fn fit(
+    (from, source): (&End<'_>, &Table),
+    (to, target): (&End<'_>, &Table),
+    passage: &Passage,
+    merges: bool,
+    findings: &mut Vec<Finding>,
+) {
+    let section = format!(
+        "the section [sync.table] of {} in the configuration",
+        passage.table
+    );
+    for (name, computed) in passage.computed() {
+        let why = match Formula::bind(&computed.expr, source, |column| passage.name_here(column)) {
+            Ok(formula) => fitting(&formula, from.engine, target, name, to.engine).err(),
+            Err(unfit) => Some(format!("{}: {} (on node {})", unfit.part, unfit.why, from.node)),
+        };
+        if let Some(why) = why {
+            let what = format!("computed column {name:?}: {why}");
+            findings.push(to.blocker("E359", what, format!("correct the expression in {section}")));
+        }
+    }
+    let is_back = |name: &str| passage.back().is_computed(name);
+    for column in source.columns.iter().filter(|_| merges) {
+        if passage.is_only_read(&column.name, target) && !is_back(&column.name) {
+            let what = format!(
+                "column {:?} goes into computed columns of node {} alone, and nothing brings it back",
+                column.name, to.node
+            );
+            let fix = format!("to.{}.{} = \"...\" in {section}", from.node, column.name);
+            findings.push(from.blocker("E359", what, fix));
+        }
+    }
+}
