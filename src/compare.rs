@@ -488,7 +488,7 @@ impl Way<'_> {
                 .column(&column.name)
                 .and_then(|index| target.columns.get(index));
             match counterpart {
-                None if self.passage().is_only_read(self.own(&column.name), target) => {}
+                None if self.passage().needs_no_place(self.own(&column.name), target) => {}
                 Some(counterpart) if self.passage().is_computed(&counterpart.name) => {}
                 None => findings.push(self.absent(column, source, target)),
                 Some(counterpart) if counterpart.generated => {}

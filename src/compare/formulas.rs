@@ -33,7 +33,7 @@ pub(super) fn fit(
     }
     let is_back = |name: &str| passage.back().is_computed(name);
     for column in source.columns.iter().filter(|_| merges) {
-        if passage.is_only_read(&column.name, target) && !is_back(&column.name) {
+        if passage.needs_no_place(&column.name, target) && !is_back(&column.name) {
             let what = format!(
                 "column {:?} goes into computed columns of node {} alone, and nothing brings it back",
                 column.name, to.node

@@ -57,13 +57,14 @@ impl Passage {
         self.computed().any(reads)
     }
 
-    /// Has the target no column of its own for this one of the source, which only goes into computed ones?
-    pub fn is_only_read(&self, column: &str, target: &Table) -> bool {
+    /// Has the target no column of its own for this one of the source, which goes into computed ones or is computed itself?
+    pub fn needs_no_place(&self, column: &str, target: &Table) -> bool {
         let named = match self.place(column) {
             super::Place::Named(there) => target.column(there),
             super::Place::Skipped | super::Place::Taken(_) => return false,
         };
-        named.is_none() && self.is_read(column)
+        let is_computed = || self.computed_back().any(|(here, _)| here == column);
+        named.is_none() && (self.is_read(column) || is_computed())
     }
 
     /// Is this column of the target computed?

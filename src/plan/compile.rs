@@ -709,8 +709,8 @@ fn carried(
         };
         // What the source computes and the target has no place for is nobody's data; what goes into computed columns
         // alone has no place of its own.
-        let is_only_read = passage.is_only_read(&column.name, differing.target);
-        if place.is_none() && (column.generated || is_only_read) {
+        let needs_no_place = passage.needs_no_place(&column.name, differing.target);
+        if place.is_none() && (column.generated || needs_no_place) {
             continue;
         }
         let place = place.ok_or_else(|| differing.missing(column, passage))?;
