@@ -440,7 +440,7 @@ fn tables_are_named_per_node_and_columns_and_rows_are_mapped() {
     );
     assert_eq!(mapping.name_on(1, "email"), "mail");
     assert_eq!(mapping.skipped(0), ["ssn"]);
-    assert_eq!(mapping.filter_columns(0), ["region", "deleted"]);
+    assert_eq!(mapping.read_columns(0), ["region", "deleted"]);
     let schemas = but(
         "seed =",
         "schemas = { pg = \"sales\", my = \"shop_sales\" }\nseed =",
