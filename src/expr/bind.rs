@@ -2,11 +2,11 @@
 //!
 //! Fails: with [`Unfit`], which names the column or the part and its type, never a value of a row.
 
+use super::bound::Unfit;
 use super::kind::Kind;
 use super::node::Node;
 use super::number::Digits;
 use super::scalar::Scalar;
-use super::bound::Unfit;
 use super::{Comparison, Expr, Literal, Operator, Part};
 use crate::model::schema::Table;
 
@@ -263,10 +263,7 @@ impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
     fn number(&mut self, expr: &'a Expr) -> Result<(Node, Option<Digits>), Unfit> {
         match self.node(expr, Some((Kind::number(None), expr)))? {
             (node, Kind::Number { digits, .. }) => Ok((node, digits)),
-            (_, kind) => Err(self.unfit(
-                expr,
-                format!("it is {}, and + - * are for numbers", kind.words()),
-            )),
+            (_, kind) => Err(self.unfit(expr, format!("it is {}, and + - * are for numbers", kind.words()))),
         }
     }
 

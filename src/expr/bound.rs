@@ -153,4 +153,3 @@ fn is_as_it_is(cell: &Value, kind: Kind, ty: &ColumnType) -> bool {
             | (Value::TimestampTz(_), ColumnType::TimestampTz { .. })
     )
 }
-

@@ -178,7 +178,11 @@ fn micros(fraction: &str) -> Option<i64> {
     if fraction.len() > 6 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let digits: i64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let digits: i64 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     Some((fraction.len()..6).fold(digits, |micros, _| micros * 10))
 }
 

@@ -112,7 +112,9 @@ impl Kind {
             ColumnType::Uuid => Kind::Uuid,
             ColumnType::Float | ColumnType::Double => Kind::Opaque("a float is not compared exactly"),
             ColumnType::Json { .. } => Kind::Opaque("a JSON document has many texts"),
-            ColumnType::Bytes { .. } | ColumnType::Bit { .. } => Kind::Opaque("there are no literals for bytes"),
+            ColumnType::Bytes { .. } | ColumnType::Bit { .. } => {
+                Kind::Opaque("there are no literals for bytes")
+            }
             ColumnType::Set { .. } => Kind::Opaque("a SET is a list"),
             ColumnType::Interval => Kind::Opaque("an interval has many texts"),
             ColumnType::Opaque { .. } => Kind::Opaque("the type is only known as text"),
@@ -209,7 +211,13 @@ impl Kind {
                 ordered: ordered && too,
                 chars: both(chars, most, u32::max),
             },
-            (Kind::Time { fraction, span }, Kind::Time { fraction: its, span: too }) => Kind::Time {
+            (
+                Kind::Time { fraction, span },
+                Kind::Time {
+                    fraction: its,
+                    span: too,
+                },
+            ) => Kind::Time {
                 fraction: fraction.max(its),
                 span: span || too,
             },

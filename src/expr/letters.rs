@@ -11,7 +11,9 @@ pub(super) fn changed(letters: Letters, text: &str) -> Option<String> {
         Letters::Upper => upper,
     };
     let is_changed = |c: char| change(c) != c;
-    text.chars().any(is_changed).then(|| text.chars().map(change).collect())
+    text.chars()
+        .any(is_changed)
+        .then(|| text.chars().map(change).collect())
 }
 
 fn lower(c: char) -> char {

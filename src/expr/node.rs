@@ -62,7 +62,8 @@ impl Node {
             }
             Node::In(_, of, list) => {
                 let value = of.value(row)?;
-                let equals = |item: &Option<Scalar<'_>>| Some(value.order(item.as_ref()?)? == Ordering::Equal);
+                let equals =
+                    |item: &Option<Scalar<'_>>| Some(value.order(item.as_ref()?)? == Ordering::Equal);
                 fold(list.iter().map(equals), true)
             }
             Node::Like(of, pattern) => of.text(row).map(|text| like(pattern, &text)),
@@ -82,7 +83,9 @@ impl Node {
             Node::Literal(_, literal) => literal.as_ref().map(Scalar::lent),
             Node::Coalesce(parts) => parts.iter().find_map(|part| part.value(row)),
             Node::Case(..) => self.taken(row)?.value(row),
-            Node::Arithmetic(left, operator, right) => calculate(&left.value(row)?, *operator, &right.value(row)?),
+            Node::Arithmetic(left, operator, right) => {
+                calculate(&left.value(row)?, *operator, &right.value(row)?)
+            }
             Node::Negative(of) => negative(&of.value(row)?),
             Node::Concat(left, right) => {
                 let (left, right) = (left.text(row)?, right.text(row)?);

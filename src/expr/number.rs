@@ -175,7 +175,11 @@ pub(super) fn order_of_int(int: i128, digits: &str) -> Option<Ordering> {
 }
 
 /// `None`: one of them is no number.
-pub(super) fn calculate(left: &Scalar<'_>, operator: Operator, right: &Scalar<'_>) -> Option<Scalar<'static>> {
+pub(super) fn calculate(
+    left: &Scalar<'_>,
+    operator: Operator,
+    right: &Scalar<'_>,
+) -> Option<Scalar<'static>> {
     if let (Scalar::Int(left), Scalar::Int(right)) = (left, right) {
         let exact = match operator {
             Operator::Add => left.checked_add(*right),

@@ -379,7 +379,10 @@ fn numbers_beyond_all_numbers_are_calculated_with_as_postgresql_does() {
     assert!(ask("EXTRACT(YEAR FROM day) = -1", &day("0001-03-15 BC")));
     assert!(ask("EXTRACT(MONTH FROM day) IS NULL", &day("infinity")));
     assert!(ask("EXTRACT(YEAR FROM day) IS NULL", &day("-infinity")));
-    assert!(ask("EXTRACT(YEAR FROM day) = 0 AND EXTRACT(QUARTER FROM day) = 0", &day("0000-00-00")));
+    assert!(ask(
+        "EXTRACT(YEAR FROM day) = 0 AND EXTRACT(QUARTER FROM day) = 0",
+        &day("0000-00-00")
+    ));
     assert!(ask("EXTRACT(DAY FROM day) = 0", &day("2026-02-00")));
 }
 
@@ -449,25 +452,65 @@ fn values_have_the_type_that_binding_said() {
     let row = row(&cells);
     for (written, ty, value, nullable) in [
         ("real", ColumnType::Double, Value::Double(1.5), true),
-        ("code", table().columns[5].ty.clone(), Value::Text("EU  ".into()), true),
+        (
+            "code",
+            table().columns[5].ty.clone(),
+            Value::Text("EU  ".into()),
+            true,
+        ),
         ("tiny + 1", big.clone(), Value::Int(2), true),
         ("n + 1", decimal(Some(21), 0), Value::Decimal("8".into()), true),
-        ("n * 0.25", decimal(Some(23), 2), Value::Decimal("1.75".into()), true),
-        ("amount + 0", decimal(None, 0), Value::Decimal("12.50".into()), true),
+        (
+            "n * 0.25",
+            decimal(Some(23), 2),
+            Value::Decimal("1.75".into()),
+            true,
+        ),
+        (
+            "amount + 0",
+            decimal(None, 0),
+            Value::Decimal("12.50".into()),
+            true,
+        ),
         ("COALESCE(tiny, -1)", big.clone(), Value::Int(1), false),
-        ("COALESCE(amount, 0)", decimal(None, 0), Value::Decimal("12.50".into()), false),
+        (
+            "COALESCE(amount, 0)",
+            decimal(None, 0),
+            Value::Decimal("12.50".into()),
+            false,
+        ),
         ("COALESCE(code, name)", text(None), Value::Text("EU".into()), true),
         ("'x' || 'yz'", text(Some(3)), Value::Text("xyz".into()), false),
         ("name || '!'", text(None), Value::Text("Ab!".into()), true),
-        ("SUBSTRING(name FROM 2 FOR 3)", text(Some(3)), Value::Text("b".into()), true),
-        ("CASE WHEN n = 7 THEN 'yes' ELSE 'no' END", text(Some(3)), Value::Text("yes".into()), false),
+        (
+            "SUBSTRING(name FROM 2 FOR 3)",
+            text(Some(3)),
+            Value::Text("b".into()),
+            true,
+        ),
+        (
+            "CASE WHEN n = 7 THEN 'yes' ELSE 'no' END",
+            text(Some(3)),
+            Value::Text("yes".into()),
+            false,
+        ),
         ("CASE WHEN n = 7 THEN 1 END", big.clone(), Value::Int(1), true),
         ("n = 7", ColumnType::Bool, Value::Bool(true), true),
         ("n IS NULL", ColumnType::Bool, Value::Bool(false), false),
         ("EXTRACT(YEAR FROM day)", big, Value::Int(2026), true),
-        ("COALESCE(day, '2000-01-01')", ColumnType::Date, Value::Date("2026-02-28".into()), false),
+        (
+            "COALESCE(day, '2000-01-01')",
+            ColumnType::Date,
+            Value::Date("2026-02-28".into()),
+            false,
+        ),
         ("NULLIF(n, 7)", decimal(Some(20), 0), Value::Null, true),
-        ("NULLIF(id, '00000000-0000-0000-0000-000000000000')", ColumnType::Uuid, Value::Uuid([0xab; 16]), true),
+        (
+            "NULLIF(id, '00000000-0000-0000-0000-000000000000')",
+            ColumnType::Uuid,
+            Value::Uuid([0xab; 16]),
+            true,
+        ),
         (
             "CASE WHEN n = 8 THEN at ELSE '0044-03-15 13:05:00.250000 BC' END",
             ColumnType::TimestampTz {

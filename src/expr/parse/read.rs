@@ -5,8 +5,8 @@
 use super::{Mistake, offset};
 use crate::expr::{Comparison, Ends, Expr, Letters, Literal, Operator, Part, Piece};
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, DateTimeField, Expr as Sql, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Spanned, TrimWhereField, UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, DateTimeField, Expr as Sql, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Spanned, TrimWhereField, UnaryOperator, Value,
 };
 use std::cell::Cell;
 
@@ -211,7 +211,10 @@ impl<'a> Reader<'a> {
                     FunctionArg::Unnamed(FunctionArgExpr::Expr(of)) => Ok(of),
                     _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
                 };
-                list.args.iter().map(one).collect::<Result<Vec<&Sql>, Mistake>>()?
+                list.args
+                    .iter()
+                    .map(one)
+                    .collect::<Result<Vec<&Sql>, Mistake>>()?
             }
             _ => return self.refuse(expr, format!("this is not offered: {OFFERED}")),
         };

@@ -48,7 +48,9 @@ impl Dialect for Words {
             Some(Scalar::Text(text)) if text.contains('\0') => return None,
             Some(Scalar::Text(text)) => text.replace('\'', "''"),
             Some(Scalar::Time(micros @ 0..=DAY_MICROS)) => Clock(*micros).to_string(),
-            Some(Scalar::Moment(day, 0..DAY_MICROS)) if !(day.is_common() || day.is_infinite()) => return None,
+            Some(Scalar::Moment(day, 0..DAY_MICROS)) if !(day.is_common() || day.is_infinite()) => {
+                return None;
+            }
             Some(Scalar::Moment(day, _)) if kind == Kind::Date => day.to_string(),
             Some(Scalar::Moment(day, micros @ 0..DAY_MICROS)) => Moment(*day, *micros).to_string(),
             Some(Scalar::Time(_) | Scalar::Moment(..)) => return None,
@@ -65,6 +67,10 @@ impl Dialect for Words {
         format!("({text} COLLATE \"C\")")
     }
 
+    fn member(&self, number: String, _: Option<Digits>) -> Option<String> {
+        Some(number)
+    }
+
     fn exact(&self, number: String, _: Option<Digits>) -> Option<String> {
         Some(format!("{number}::numeric"))
     }
@@ -78,11 +84,11 @@ impl Dialect for Words {
         Some(format!("{letters}({text} COLLATE \"pg_c_utf8\")"))
     }
 
-    fn part(&self, part: Part, of: &str, kind: Kind) -> String {
-        match kind {
+    fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
+        Some(match kind {
             Kind::Time { .. } => format!("EXTRACT({part} FROM {of})"),
             _ => format!("(CASE WHEN isfinite({of}) THEN EXTRACT({part} FROM {of}) END)"),
-        }
+        })
     }
 
     fn digits(&self, number: &str) -> String {
