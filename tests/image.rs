@@ -237,7 +237,10 @@ async fn stalled_commit_without_gtids_is_in_the_image() {
     writer.await.unwrap();
     let mut image = opening.await.unwrap().unwrap();
     assert!(matches!(image.start(), Position::File(_)));
-    image.open_table(&table.table, &Range::default()).await.unwrap();
+    image
+        .open_table(&table.table, &Range::default(), None)
+        .await
+        .unwrap();
     let rows = image.rows(10).await.unwrap();
     assert_eq!(rows[0].get(1), Some(&Value::Int(99)));
 }

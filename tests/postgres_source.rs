@@ -781,7 +781,7 @@ async fn wait_free(db: &Db) {
 }
 
 async fn copy_all(copy: &mut Snapshot, table: &Table) -> Vec<Row> {
-    copy.open_table(table, &Default::default()).await.unwrap();
+    copy.open_table(table, &Default::default(), None).await.unwrap();
     let mut all = Vec::new();
     loop {
         let rows = copy.rows(1_000).await.unwrap();

@@ -6,6 +6,7 @@ use super::{Node, Target};
 use crate::access::{Access, SourceOptions};
 use crate::chunk::{Bound, Chunk, Range};
 use crate::error::{Error, Result};
+use crate::expr::Filter;
 use crate::model::conflict::ConflictKind;
 use crate::model::position::Position;
 use crate::model::schema::{Engine, Table, TableId};
@@ -91,10 +92,12 @@ impl Snapshot {
         }
     }
 
-    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
+    /// `filter`: rows that it does not take may be left out, as far as the server sees them as we do. Who reads them holds
+    /// them against it all the same.
+    pub async fn open_table(&mut self, table: &Table, range: &Range, filter: Option<&Filter>) -> Result<()> {
         match self {
-            Snapshot::Postgres(snapshot) => snapshot.open_table(table, range).await,
-            Snapshot::Mysql(snapshot) => snapshot.open_table(table, range).await,
+            Snapshot::Postgres(snapshot) => snapshot.open_table(table, range, filter).await,
+            Snapshot::Mysql(snapshot) => snapshot.open_table(table, range, filter).await,
         }
     }
 

@@ -247,7 +247,8 @@ impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
         }
         let is_equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
         let weaker = if one.has_order() { right } else { left };
-        if !is_equality && !(one.has_order() && other.has_order()) {
+        let is_asked = is_equality || (one.has_order() && other.has_order());
+        if !is_asked {
             let why = "its values have no order that both engines share: use = and <>".to_owned();
             return Err(self.unfit(weaker, why));
         }

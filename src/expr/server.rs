@@ -20,11 +20,13 @@ pub trait Dialect {
     fn bytes(&self, text: String) -> String;
     /// A text as what is matched character by character.
     fn chars(&self, text: String) -> String;
-    /// What is calculated with, exactly.
+    /// A number as what is looked for in a list.
+    fn member(&self, number: String, digits: Option<Digits>) -> Option<String>;
+    /// What is calculated with, and what comes of it, exactly.
     fn exact(&self, number: String, digits: Option<Digits>) -> Option<String>;
     fn concat(&self, left: &str, right: &str) -> String;
     fn letters(&self, letters: Letters, text: &str) -> Option<String>;
-    fn part(&self, part: Part, of: &str, kind: Kind) -> String;
+    fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String>;
     /// Of a whole number.
     fn digits(&self, number: &str) -> String;
     /// Does every server of the engine, whatever its encoding, know this text of a comparison?
@@ -142,7 +144,7 @@ impl<D: Dialect> Writer<'_, D> {
                     Some(self.by_bytes(*kind, literal))
                 };
                 let list: Option<Vec<String>> = list.iter().map(literal).collect();
-                format!("({} IN ({}))", self.compared(*kind, of)?, list?.join(", "))
+                format!("({} IN ({}))", self.member(*kind, of)?, list?.join(", "))
             }
             Node::Like(of, pattern) => {
                 let pattern = Scalar::Text(pattern_text(pattern).into());
@@ -163,7 +165,8 @@ impl<D: Dialect> Writer<'_, D> {
             Node::Coalesce(parts) => format!("COALESCE({})", self.joined(parts, ", ")?),
             Node::Case(cases, otherwise) => self.case(cases, otherwise.as_deref())?,
             Node::Arithmetic(left, operator, right) => {
-                format!("({} {operator} {})", self.exact(left)?, self.exact(right)?)
+                let result = format!("({} {operator} {})", self.exact(left)?, self.exact(right)?);
+                self.dialect.exact(result, digits(node))?
             }
             Node::Negative(of) => format!("(- {})", self.exact(of)?),
             Node::Concat(left, right) => self.dialect.concat(&self.node(left)?, &self.node(right)?),
@@ -173,7 +176,7 @@ impl<D: Dialect> Writer<'_, D> {
                 Some(chars) => format!("SUBSTRING({} FROM {from} FOR {chars})", self.node(of)?),
                 None => format!("SUBSTRING({} FROM {from})", self.node(of)?),
             },
-            Node::Part(part, of, kind) => self.dialect.part(*part, &self.node(of)?, *kind),
+            Node::Part(part, of, kind) => self.dialect.part(*part, &self.node(of)?, *kind)?,
             Node::Digits(of) => self.dialect.digits(&self.exact(of)?),
         })
     }
@@ -206,7 +209,18 @@ impl<D: Dialect> Writer<'_, D> {
     }
 
     fn exact(&self, node: &Node) -> Option<String> {
-        self.dialect.exact(self.node(node)?, digits(node))
+        match node {
+            // Exact as it is.
+            Node::Arithmetic(..) => self.node(node),
+            _ => self.dialect.exact(self.node(node)?, digits(node)),
+        }
+    }
+
+    fn member(&self, kind: Kind, node: &Node) -> Option<String> {
+        match kind {
+            Kind::Number { .. } => self.dialect.member(self.node(node)?, digits(node)),
+            _ => self.compared(kind, node),
+        }
     }
 }
 

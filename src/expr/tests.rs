@@ -156,6 +156,14 @@ const YES: &[&str] = &[
     "LOWER(name) IN ('ab%c', 'x')",
     "COALESCE(tiny, 0)",
     "CASE WHEN n = 7 THEN TRUE ELSE FALSE END",
+    "NULLIF(n, 7) IS NULL",
+    "NULLIF(name, '') = name",
+    "ABS(n - 10) = 3",
+    "CAST(n AS TEXT) = '7'",
+    "'#' || CAST(n * -1 AS VARCHAR) = '#-7'",
+    "EXTRACT(QUARTER FROM day) = 1",
+    "name LIKE '%b%%c%'",
+    "name LIKE 'Ab!%_' ESCAPE '!'",
 ];
 const NO: &[&str] = &[
     "n = 8",
@@ -176,6 +184,8 @@ const NO: &[&str] = &[
     "name || NULL IS NOT NULL",
     "CASE WHEN NULL THEN 1 ELSE 0 END = 1",
     "CASE WHEN n = 1 THEN TRUE END",
+    "name LIKE '_'",
+    "name LIKE '%d'",
 ];
 
 #[test]
@@ -269,6 +279,9 @@ fn everything_else_of_sql_is_refused_with_its_place() {
         ("n = 1 n = 2", "n = 2"),
         ("n IN (name)", "name"),
         ("name = X'00'", "X'00'"),
+        ("CAST(n AS int) = 1", "n AS"),
+        ("NULLIF(n) = 1", "NULLIF"),
+        ("EXTRACT(WEEK FROM at) = 1", "at)"),
     ];
     for (text, place) in cases {
         let mistake = Expr::parse(text).unwrap_err();
@@ -315,6 +328,8 @@ fn what_an_engine_would_see_otherwise_is_refused_with_the_column() {
         ("CASE WHEN n THEN 1 END = 1", "n", "condition"),
         ("NULL IS NULL", "NULL", "type"),
         ("real + 1 = 2", "real", "exactly"),
+        ("CAST(name AS TEXT) = 'a'", "name", "whole"),
+        ("CAST(amount AS TEXT) = 'a'", "amount", "whole"),
     ];
     for (text, column, why) in cases {
         let condition = Expr::parse(text).unwrap();
@@ -363,6 +378,11 @@ fn numbers_beyond_all_numbers_are_calculated_with_as_postgresql_does() {
     assert!(ask("EXTRACT(YEAR FROM day) = -44", &day("0044-03-15 BC")));
     assert!(ask("EXTRACT(YEAR FROM day) = -1", &day("0001-03-15 BC")));
     assert!(ask("EXTRACT(MONTH FROM day) IS NULL", &day("infinity")));
+    assert!(ask("EXTRACT(YEAR FROM day) IS NULL", &day("-infinity")));
+    assert!(ask(
+        "EXTRACT(YEAR FROM day) = 0 AND EXTRACT(QUARTER FROM day) = 0",
+        &day("0000-00-00")
+    ));
     assert!(ask("EXTRACT(DAY FROM day) = 0", &day("2026-02-00")));
 }
 
@@ -370,5 +390,177 @@ fn numbers_beyond_all_numbers_are_calculated_with_as_postgresql_does() {
 fn letters_that_would_become_several_stay() {
     let name = |text: &str| [("name", Value::Text(text.into()))];
     assert!(ask("UPPER(name) = 'STRAßE ÄÉΣ'", &name("straße äéς")));
-    assert!(ask("LOWER(name) = 'İäé'", &name("İÄÉ")));
+    assert!(ask("LOWER(name) = 'iäéσ'", &name("İÄÉΣ")));
+    assert!(ask("UPPER(name) = 'ᾼᾈ'", &name("ᾳᾀ")));
+}
+
+#[test]
+fn set_ups_of_filters_that_were_recorded_before_are_known_again() {
+    for (text, recorded) in [
+        (
+            "region = 'EU' AND NOT deleted",
+            r#"All([Compare { left: Column("region"), comparison: Equal, right: Literal(Text("EU")) }, Not(Holds { column: "deleted" })])"#,
+        ),
+        (
+            "n IN (1, -2.5, NULL) OR name LIKE 'a_%' OR real IS NOT NULL",
+            r#"Any([Any([In { column: "n", list: [Number("1"), Number("-2.5"), Null] }, Like { column: "name", pattern: [Char('a'), One, Many] }]), Not(IsNull { column: "real" })])"#,
+        ),
+        ("TRUE", "Known(Some(true))"),
+        (
+            "n BETWEEN 1 AND m",
+            r#"All([Compare { left: Column("n"), comparison: GreaterOrEqual, right: Literal(Number("1")) }, Compare { left: Column("n"), comparison: LessOrEqual, right: Column("m") }])"#,
+        ),
+        ("LOWER(name) = 'a'", r#"(LOWER("name") = 'a')"#),
+    ] {
+        assert_eq!(Expr::parse(text).unwrap().signature(), recorded, "{text}");
+    }
+}
+
+fn formula(text: &str) -> Formula {
+    let expr = Expr::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"));
+    Formula::bind(&expr, &table(), |name| name).unwrap_or_else(|unfit| panic!("{text}: {unfit:?}"))
+}
+
+#[test]
+fn values_have_the_type_that_binding_said() {
+    let big = ColumnType::Int {
+        bits: 64,
+        unsigned: false,
+    };
+    let decimal = |precision, scale| ColumnType::Decimal {
+        precision,
+        scale,
+        unsigned: false,
+    };
+    let text = |chars| ColumnType::Text {
+        chars,
+        bytes: None,
+        fixed: false,
+        utf8: true,
+    };
+    let cells = [
+        ("n", Value::Int(7)),
+        ("tiny", Value::Int(1)),
+        ("amount", Value::Decimal("12.50".into())),
+        ("name", Value::Text("Ab".into())),
+        ("code", Value::Text("EU  ".into())),
+        ("day", Value::Date("2026-02-28".into())),
+        ("at", Value::TimestampTz("2026-02-28 12:00:00.5".into())),
+        ("real", Value::Double(1.5)),
+        ("id", Value::Uuid([0xab; 16])),
+    ];
+    let row = row(&cells);
+    for (written, ty, value, nullable) in [
+        ("real", ColumnType::Double, Value::Double(1.5), true),
+        (
+            "code",
+            table().columns[5].ty.clone(),
+            Value::Text("EU  ".into()),
+            true,
+        ),
+        ("tiny + 1", big.clone(), Value::Int(2), true),
+        ("n + 1", decimal(Some(21), 0), Value::Decimal("8".into()), true),
+        (
+            "n * 0.25",
+            decimal(Some(23), 2),
+            Value::Decimal("1.75".into()),
+            true,
+        ),
+        (
+            "amount + 0",
+            decimal(None, 0),
+            Value::Decimal("12.50".into()),
+            true,
+        ),
+        ("COALESCE(tiny, -1)", big.clone(), Value::Int(1), false),
+        (
+            "COALESCE(amount, 0)",
+            decimal(None, 0),
+            Value::Decimal("12.50".into()),
+            false,
+        ),
+        ("COALESCE(code, name)", text(None), Value::Text("EU".into()), true),
+        ("'x' || 'yz'", text(Some(3)), Value::Text("xyz".into()), false),
+        ("name || '!'", text(None), Value::Text("Ab!".into()), true),
+        (
+            "SUBSTRING(name FROM 2 FOR 3)",
+            text(Some(3)),
+            Value::Text("b".into()),
+            true,
+        ),
+        (
+            "CASE WHEN n = 7 THEN 'yes' ELSE 'no' END",
+            text(Some(3)),
+            Value::Text("yes".into()),
+            false,
+        ),
+        ("CASE WHEN n = 7 THEN 1 END", big.clone(), Value::Int(1), true),
+        ("n = 7", ColumnType::Bool, Value::Bool(true), true),
+        ("n IS NULL", ColumnType::Bool, Value::Bool(false), false),
+        ("EXTRACT(YEAR FROM day)", big, Value::Int(2026), true),
+        (
+            "COALESCE(day, '2000-01-01')",
+            ColumnType::Date,
+            Value::Date("2026-02-28".into()),
+            false,
+        ),
+        ("NULLIF(n, 7)", decimal(Some(20), 0), Value::Null, true),
+        (
+            "NULLIF(id, '00000000-0000-0000-0000-000000000000')",
+            ColumnType::Uuid,
+            Value::Uuid([0xab; 16]),
+            true,
+        ),
+        (
+            "CASE WHEN n = 8 THEN at ELSE '0044-03-15 13:05:00.250000 BC' END",
+            ColumnType::TimestampTz {
+                fraction: 6,
+                epoch: false,
+            },
+            Value::TimestampTz("0044-03-15 13:05:00.25 BC".into()),
+            true,
+        ),
+        ("'constant'", text(Some(8)), Value::Text("constant".into()), false),
+        ("CAST(tiny AS TEXT)", text(Some(4)), Value::Text("1".into()), true),
+    ] {
+        let bound = formula(written);
+        assert_eq!(*bound.ty(), ty, "{written}");
+        assert_eq!(bound.value(&row), Some(value), "{written}");
+        assert_eq!(bound.is_nullable(), nullable, "{written}");
+    }
+    let mut unsent = row;
+    unsent.0[4] = None;
+    assert_eq!(formula("name || '!'").value(&unsent), None);
+    assert_eq!(formula("n + 1").value(&unsent), Some(Value::Decimal("8".into())));
+}
+
+#[test]
+fn a_value_without_a_type_or_a_bound_is_refused() {
+    for (text, why) in [
+        ("NULL", "type"),
+        ("COALESCE(NULL, NULL)", "type"),
+        ("COALESCE(real, 1)", "exactly"),
+        ("made", "generated"),
+    ] {
+        let expr = Expr::parse(text).unwrap();
+        let unfit = Formula::bind(&expr, &table(), |name| name).unwrap_err();
+        assert!(unfit.why.contains(why), "{text}: {unfit:?}");
+    }
+    let long = vec!["n"; 60].join(" * ");
+    let unfit = Formula::bind(&Expr::parse(&long).unwrap(), &table(), |name| name).unwrap_err();
+    assert!(unfit.why.contains("1000 digits"), "{unfit:?}");
+    let wide = format!("{}n{} = 1", "NULLIF(".repeat(14), ", 1)".repeat(14));
+    assert!(Expr::parse(&wide).unwrap_err().what.contains("too large"));
+}
+
+#[test]
+fn a_cell_that_is_taken_as_it_is_shares_its_memory() {
+    let row = row(&[("name", Value::Text("a text of some length".into()))]);
+    let Some(Value::Text(taken)) = formula("COALESCE(name, 'none')").value(&row) else {
+        panic!("a text");
+    };
+    let Some(Value::Text(held)) = row.get(4) else {
+        panic!("a text");
+    };
+    assert!(std::ptr::eq(taken.as_ptr(), held.as_ptr()));
 }

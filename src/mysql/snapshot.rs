@@ -11,11 +11,12 @@
 
 use super::codec::decode_select;
 use super::source::{Quiet, begun, current_position, serves, settings};
-use super::sql::{beside, quote, range, table as quoted_table};
+use super::sql::{beside, expression, quote, range, table as quoted_table};
 use super::{Flavor, connect, fail, flavor, visible};
 use crate::access::{Access, SourceOptions as Options};
 use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
+use crate::expr::Filter;
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
@@ -41,12 +42,20 @@ pub struct Snapshot {
     is_exact: bool,
     flavor: Flavor,
     node: String,
-    requests: mpsc::Sender<(Table, Range)>,
+    requests: mpsc::Sender<Wanted>,
     batches: mpsc::Receiver<Result<Vec<Row>>>,
     task: JoinHandle<Conn>,
     rest: VecDeque<Row>,
     /// Batches of a table are under way.
     is_open: bool,
+}
+
+/// What the task is to read.
+struct Wanted {
+    table: Table,
+    range: Range,
+    /// Rows that it does not take are left out.
+    condition: Option<String>,
 }
 
 impl Snapshot {
@@ -159,9 +168,14 @@ impl Snapshot {
         self.is_exact
     }
 
-    /// The table before must have been read to its end.
-    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
-        let asked = self.requests.send((table.clone(), range.clone())).await;
+    /// The table before must have been read to its end. `filter`: rows that it does not take may be left out.
+    pub async fn open_table(&mut self, table: &Table, range: &Range, filter: Option<&Filter>) -> Result<()> {
+        let wanted = Wanted {
+            table: table.clone(),
+            range: range.clone(),
+            condition: filter.and_then(|filter| expression::pushed(filter, table, self.flavor)),
+        };
+        let asked = self.requests.send(wanted).await;
         asked.map_err(|_| self.task_ended())?;
         self.is_open = true;
         Ok(())
@@ -288,13 +302,13 @@ pub(super) async fn snapshot_position(conn: &mut Conn) -> Result<Position> {
 /// Reads the wanted tables one by one; an empty batch ends each. Ends when nobody asks any more.
 async fn read_tables(
     mut conn: Conn,
-    mut wanted: mpsc::Receiver<(Table, Range)>,
+    mut wanted: mpsc::Receiver<Wanted>,
     batches: mpsc::Sender<Result<Vec<Row>>>,
 ) -> Conn {
-    while let Some((table, range)) = wanted.recv().await {
-        let last = match read_table(&mut conn, (&table, &range), &batches).await {
+    while let Some(wanted) = wanted.recv().await {
+        let last = match read_table(&mut conn, &wanted, &batches).await {
             Ok(()) => Ok(Vec::new()),
-            Err(error) => Err(error.table(&table.id)),
+            Err(error) => Err(error.table(&wanted.table.id)),
         };
         if batches.send(last).await.is_err() {
             break;
@@ -321,10 +335,12 @@ fn more_than_text(value: &Value) -> Value {
 /// Stops early, and quietly, when the reader is gone.
 async fn read_table(
     conn: &mut Conn,
-    (table, range): (&Table, &Range),
+    wanted: &Wanted,
     batches: &mpsc::Sender<Result<Vec<Row>>>,
 ) -> Result<()> {
     let failed = |error| fail("copy a table", error);
+    let Wanted { table, range, .. } = wanted;
+    let condition = wanted.condition.as_deref();
     let cell: fn(&Column) -> String = match table.is_beside() {
         true => beside::copied_cell,
         false => |column| quote(&column.name),
@@ -336,12 +352,12 @@ async fn read_table(
         format!("{name} = CAST(CAST({name} AS CHAR) AS JSON)")
     }));
     let sql = match table.is_beside() {
-        true => beside::copied(table, &columns, range),
+        true => beside::copied(table, &columns, range, condition),
         false => format!(
             "SELECT {} FROM {} AS t{}",
             columns.join(", "),
             quoted_table(&table.id),
-            range::within(table, range)
+            range::rows(table, range, condition)
         ),
     };
     let mut result = conn.exec_iter(sql, ()).await.map_err(failed)?;

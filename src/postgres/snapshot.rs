@@ -14,6 +14,7 @@ use super::{connect, fail, slot, sql};
 use crate::access::{Access, SourceOptions};
 use crate::chunk::Range;
 use crate::error::{Error, Result};
+use crate::expr::Filter;
 use crate::model::origin::CONTROL;
 use crate::model::position::Position;
 use crate::model::schema::{Column, Table, TableId};
@@ -115,7 +116,8 @@ impl Snapshot {
         self.is_exact
     }
 
-    pub async fn open_table(&mut self, table: &Table, range: &Range) -> Result<()> {
+    /// `filter`: rows that it does not take may be left out.
+    pub async fn open_table(&mut self, table: &Table, range: &Range, filter: Option<&Filter>) -> Result<()> {
         if self.open.is_some() {
             return Err(self.error(Error::bug("read two tables at once").table(&table.id)));
         }
@@ -130,13 +132,15 @@ impl Snapshot {
             kept.map_err(|error| self.error(error))?;
             self.kept.insert(table.id.clone());
         }
+        let condition = filter.and_then(|filter| sql::expression::pushed(filter, table));
+        let condition = condition.as_deref();
         let select = match table.is_beside() {
-            true => sql::beside::copied(table, only, range),
+            true => sql::beside::copied(table, only, range, condition),
             false => format!(
                 "SELECT {} FROM {only}{} AS t{}",
                 columns.join(", "),
                 sql::table(&table.id),
-                sql::range::within(table, range)
+                sql::range::rows(table, range, condition)
             ),
         };
         // Whatever the statistics say, a range is found by its key.

@@ -16,6 +16,7 @@ use super::{COPY_PENDING, Ends, Start, later};
 use crate::chunk::{self, Chunk};
 use crate::engine::{Node, Snapshot, Target};
 use crate::error::{Class, Error, Reason, Result, new_copy};
+use crate::expr::Filter;
 use crate::flow::pulse::{Copies, Pulse, State, now_us};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, Applier, Throttle, Uniting};
@@ -522,7 +523,9 @@ impl Work {
         let passing = self.passing(&chunk.table)?;
         self.pulse.chunk_begins(&chunk);
         applier.begin(&self.start).await?;
-        let opened = reader.open_table(&passing.source, &chunk.range).await;
+        let opened = reader
+            .open_table(&passing.source, &chunk.range, passing.filter())
+            .await;
         opened.map_err(Failed::Reading)?;
         let mut first = 0;
         let mut next = Piece::read(reader, passing).await.map_err(Failed::Reading)?;
@@ -563,6 +566,14 @@ pub(super) fn copied_head() -> Arc<Head> {
 }
 
 impl Passing {
+    /// The rows that are read for the target, and no others.
+    pub(super) fn filter(&self) -> Option<&Filter> {
+        match self.how {
+            How::Fill | How::Unite(_) => self.plan.source_filter(),
+            How::Bury | How::Delete(_) => None,
+        }
+    }
+
     /// What these rows are to the target. `first`: the ordinal of the first.
     pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
         self.sorted(rows, first, |_| true).map(|(layers, _)| layers)

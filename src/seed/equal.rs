@@ -109,7 +109,7 @@ impl Sum {
         as_target: impl Fn(Row) -> Result<Option<Row>>,
     ) -> Result<Sum> {
         let mut sum = Sum::default();
-        snapshot.open_table(table, &Range::default()).await?;
+        snapshot.open_table(table, &Range::default(), None).await?;
         let mut bytes = Vec::new();
         loop {
             let rows = snapshot.rows(ROWS_MAX).await?;

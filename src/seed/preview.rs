@@ -131,7 +131,9 @@ async fn ours_of(
         head: copied_head(),
         ordinal: 0,
     };
-    side.reader.open_table(&side.read, &Range::default()).await?;
+    side.reader
+        .open_table(&side.read, &Range::default(), None)
+        .await?;
     loop {
         let rows = side.reader.rows(ROWS_MAX).await?;
         if rows.is_empty() {
@@ -169,7 +171,9 @@ async fn meet(
     preview: &mut Preview,
 ) -> Result<()> {
     let mut bytes = Vec::new();
-    side.reader.open_table(&side.read, &Range::default()).await?;
+    side.reader
+        .open_table(&side.read, &Range::default(), None)
+        .await?;
     loop {
         let rows = side.reader.rows(ROWS_MAX).await?;
         if rows.is_empty() {

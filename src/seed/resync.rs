@@ -233,7 +233,9 @@ impl Copy {
         let (plan, parts) = (&passing.plan, u128::from(rows / KEYS_MAX + 1));
         for part in 0..parts {
             let known = keys(source, passing, |hash| hash % parts == part).await?;
-            target.open_table(&plan.shape.table, &Range::default()).await?;
+            target
+                .open_table(&plan.shape.table, &Range::default(), None)
+                .await?;
             loop {
                 let rows = target.rows(ROWS_MAX).await?;
                 if rows.is_empty() {
@@ -271,7 +273,9 @@ async fn keys(
     is_meant: impl Fn(u128) -> bool,
 ) -> Result<HashSet<u128>> {
     let mut found = HashSet::new();
-    source.open_table(&passing.source, &Range::default()).await?;
+    source
+        .open_table(&passing.source, &Range::default(), passing.filter())
+        .await?;
     loop {
         let rows = source.rows(ROWS_MAX).await?;
         if rows.is_empty() {

@@ -147,7 +147,7 @@ fn changes(parts: &[Part]) -> Vec<Change> {
 
 async fn copy(snapshot: &mut Snapshot, options: &Options, table: usize) -> Vec<Row> {
     snapshot
-        .open_table(&options.tables[table].table, &Default::default())
+        .open_table(&options.tables[table].table, &Default::default(), None)
         .await
         .unwrap();
     let mut all = Vec::new();

@@ -196,16 +196,16 @@ pub fn is_stamped(shape: &Shape, beside: &Beside, key: &Key, version: i64) -> Sq
     out
 }
 
-/// Of a first copy: the rows of a range with the stamps that they have or count as. `cells`: of the table's own columns,
-/// in its order, and what else is asked of a row `t`.
-pub fn copied(of: &Table, cells: &[String], range: &Range) -> String {
+/// Of a first copy: the rows of a range, of those that the condition takes, with the stamps that they have or count as.
+/// `cells`: of the table's own columns, in its order, and what else is asked of a row `t`.
+pub fn copied(of: &Table, cells: &[String], range: &Range, condition: Option<&str>) -> String {
     format!(
         "SELECT {} FROM {} AS t LEFT JOIN {} AS x ON {}{}",
         cells.join(", "),
         table(&of.id),
         table(&stamps_of(&of.id)),
         same_key(of),
-        super::range::within(of, range),
+        super::range::rows(of, range, condition),
     )
 }
 

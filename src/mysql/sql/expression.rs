@@ -2,7 +2,7 @@
 //!
 //! Owns: what makes the server see a value as we do: texts in one character set, without blanks that only pad them, and
 //! compared as bytes; numbers as decimals. Refuses: numbers with more digits than the server calculates with, days that it
-//! has no literal for, and on MariaDB the case of letters, of which it has an older table.
+//! has no literal for, and on MariaDB the case of letters, of which it has an older table, and the hours of a long time.
 
 use super::{Flavor, quote};
 use crate::expr::server::Dialect;
@@ -66,6 +66,11 @@ impl Dialect for Words {
         format!("({text} COLLATE utf8mb4_bin)")
     }
 
+    /// In a list with signs, or with decimals, MySQL takes the greatest BIGINT UNSIGNED for -1.
+    fn member(&self, number: String, digits: Option<Digits>) -> Option<String> {
+        self.exact(number, digits)
+    }
+
     fn exact(&self, number: String, digits: Option<Digits>) -> Option<String> {
         let Digits { whole, scale } = digits.filter(|digits| is_calculated(*digits))?;
         Some(format!(
@@ -85,8 +90,12 @@ impl Dialect for Words {
         }
     }
 
-    fn part(&self, part: Part, of: &str, _: Kind) -> String {
-        format!("EXTRACT({part} FROM {of})")
+    fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
+        match (part, kind, self.flavor) {
+            // Of 25 hours MariaDB tells one.
+            (Part::Hour, Kind::Time { .. }, Flavor::Mariadb) => None,
+            _ => Some(format!("EXTRACT({part} FROM {of})")),
+        }
     }
 
     fn digits(&self, number: &str) -> String {

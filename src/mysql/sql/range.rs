@@ -10,10 +10,16 @@ use std::fmt::Write as _;
 
 /// ` WHERE ..` over the table's key, which goes by the name `t`; nothing for a range without bounds.
 pub fn within(of: &Table, range: &Range) -> String {
+    rows(of, range, None)
+}
+
+/// The same of those rows that the condition takes.
+pub fn rows(of: &Table, range: &Range, condition: Option<&str>) -> String {
     let bounds = [('>', &range.low), ('<', &range.high)];
     let bounds = bounds.into_iter();
     let conditions: Vec<String> = bounds
         .filter_map(|(operator, bound)| Some(beyond(of, bound.as_ref()?, operator)))
+        .chain(condition.map(str::to_owned))
         .collect();
     match conditions.is_empty() {
         true => String::new(),
@@ -176,6 +182,9 @@ mod tests {
             )
         );
         assert_eq!(within(&of, &Range::default()), "");
+        assert_eq!(rows(&of, &Range::default(), Some("t.a = 1")), " WHERE t.a = 1");
+        let both = rows(&of, &range, Some("t.a = 1"));
+        assert_eq!(both, within(&of, &range) + " AND t.a = 1");
         of.key = vec![1];
         assert_eq!(
             bound(&of, Some(&vec!["7".to_owned()]), 10),

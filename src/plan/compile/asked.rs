@@ -24,6 +24,11 @@ impl Asked {
 }
 
 impl Plan {
+    /// The table's filter over the source's rows: a copy reads no others.
+    pub fn source_filter(&self) -> Option<&Filter> {
+        self.filters.as_ref().map(|filters| &filters.source)
+    }
+
     /// Are only some rows looked at?
     pub fn asks(&self) -> bool {
         self.asked.is_some()

@@ -211,8 +211,8 @@ pub fn raise(of: &Table) -> String {
     )
 }
 
-/// Of a first copy: the rows of a range with the stamps that they have or count as.
-pub fn copied(of: &Table, only: &str, range: &Range) -> String {
+/// Of a first copy: the rows of a range, of those that the condition takes, with the stamps that they have or count as.
+pub fn copied(of: &Table, only: &str, range: &Range, condition: Option<&str>) -> String {
     let columns = of.columns.iter().filter(|column| !column.generated);
     let cells = columns.map(
         |column| match (column.is_beside(), column.name == VERSION_COLUMN) {
@@ -231,6 +231,6 @@ pub fn copied(of: &Table, only: &str, range: &Range) -> String {
         table(&of.id),
         table(&stamps_of(&of.id)),
         keys.collect::<Vec<_>>().join(" AND "),
-        super::range::within(of, range),
+        super::range::rows(of, range, condition),
     )
 }

@@ -67,6 +67,10 @@ impl Dialect for Words {
         format!("({text} COLLATE \"C\")")
     }
 
+    fn member(&self, number: String, _: Option<Digits>) -> Option<String> {
+        Some(number)
+    }
+
     fn exact(&self, number: String, _: Option<Digits>) -> Option<String> {
         Some(format!("{number}::numeric"))
     }
@@ -80,11 +84,11 @@ impl Dialect for Words {
         Some(format!("{letters}({text} COLLATE \"pg_c_utf8\")"))
     }
 
-    fn part(&self, part: Part, of: &str, kind: Kind) -> String {
-        match kind {
+    fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
+        Some(match kind {
             Kind::Time { .. } => format!("EXTRACT({part} FROM {of})"),
             _ => format!("(CASE WHEN isfinite({of}) THEN EXTRACT({part} FROM {of}) END)"),
-        }
+        })
     }
 
     fn digits(&self, number: &str) -> String {

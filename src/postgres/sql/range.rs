@@ -10,12 +10,17 @@ use crate::model::sync::CatalogTable;
 
 /// ` WHERE ..` over the table's key, which goes by the name `t`; nothing for a range without bounds.
 pub fn within(of: &Table, range: &Range) -> String {
+    rows(of, range, None)
+}
+
+/// The same of those rows that the condition takes.
+pub fn rows(of: &Table, range: &Range, condition: Option<&str>) -> String {
     let bounds = [(">", &range.low), ("<=", &range.high)];
     let bounds = bounds.into_iter().filter_map(|(operator, bound)| {
         let bound = bound.as_ref()?;
         Some(format!("({}) {operator} ({})", keys(of), literals(of, bound)))
     });
-    let conditions: Vec<String> = bounds.collect();
+    let conditions: Vec<String> = bounds.chain(condition.map(str::to_owned)).collect();
     match conditions.is_empty() {
         true => String::new(),
         false => format!(" WHERE {}", conditions.join(" AND ")),
@@ -96,6 +101,9 @@ mod tests {
             " WHERE (t.\"a\", t.\"b\") > ('1'::int, 'it''s'::text) AND (t.\"a\", t.\"b\") <= ('2'::int, ''::text)"
         );
         assert_eq!(within(&of, &Range::default()), "");
+        assert_eq!(rows(&of, &Range::default(), Some("t.a = 1")), " WHERE t.a = 1");
+        let both = rows(&of, &range, Some("t.a = 1"));
+        assert_eq!(both, within(&of, &range) + " AND t.a = 1");
         assert_eq!(
             bound(&of, "ONLY ", range.high.as_ref(), 10),
             "SELECT t.\"a\"::text, t.\"b\"::text FROM ONLY \"s\".\"t\" AS t \
