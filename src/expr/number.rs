@@ -54,7 +54,7 @@ impl Digits {
     }
 
     /// Enough for the result.
-    pub(super) fn after(self, operator: Operator, other: Digits) -> Digits {
+    pub fn after(self, operator: Operator, other: Digits) -> Digits {
         match operator {
             Operator::Add | Operator::Subtract => {
                 let both = self.hold(other);

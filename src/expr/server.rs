@@ -8,7 +8,7 @@
 
 use super::node::Node;
 use super::number::Digits;
-use super::{Comparison, Filter, Formula, Kind, Letters, Part, Piece, Scalar};
+use super::{Comparison, Filter, Formula, Kind, Letters, Operator, Part, Piece, Scalar};
 use crate::model::schema::{Column, Table};
 
 /// How one engine writes it. `None`: it has nothing that means the same.
@@ -22,8 +22,10 @@ pub trait Dialect {
     fn chars(&self, text: String) -> String;
     /// A number as what is looked for in a list.
     fn member(&self, number: String, digits: Option<Digits>) -> Option<String>;
-    /// What is calculated with, and what comes of it, exactly.
+    /// What is calculated with.
     fn exact(&self, number: String, digits: Option<Digits>) -> Option<String>;
+    /// Can it be calculated without losing a digit?
+    fn calculates(&self, left: Option<Digits>, operator: Operator, right: Option<Digits>) -> bool;
     fn concat(&self, left: &str, right: &str) -> String;
     fn letters(&self, letters: Letters, text: &str) -> Option<String>;
     fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String>;
@@ -165,8 +167,10 @@ impl<D: Dialect> Writer<'_, D> {
             Node::Coalesce(parts) => format!("COALESCE({})", self.joined(parts, ", ")?),
             Node::Case(cases, otherwise) => self.case(cases, otherwise.as_deref())?,
             Node::Arithmetic(left, operator, right) => {
-                let result = format!("({} {operator} {})", self.exact(left)?, self.exact(right)?);
-                self.dialect.exact(result, digits(node))?
+                if !self.dialect.calculates(digits(left), *operator, digits(right)) {
+                    return None;
+                }
+                format!("({} {operator} {})", self.exact(left)?, self.exact(right)?)
             }
             Node::Negative(of) => format!("(- {})", self.exact(of)?),
             Node::Concat(left, right) => self.dialect.concat(&self.node(left)?, &self.node(right)?),

@@ -6,12 +6,15 @@
 
 use super::{Flavor, quote};
 use crate::expr::server::Dialect;
-use crate::expr::{Clock, DAY_MICROS, Digits, Filter, Kind, Letters, Moment, Part, Scalar};
+use crate::expr::{Clock, DAY_MICROS, Digits, Filter, Kind, Letters, Moment, Operator, Part, Scalar};
 use crate::model::schema::{Column, ColumnType, Table};
 
 /// Of a decimal, and of those the most after the point.
 const DIGITS_MAX: u32 = 65;
 const SCALE_MAX: u32 = 30;
+/// Digits of a word, and the words of a product, which loses what does not fit into them.
+const WORD: u32 = 9;
+const WORDS_MAX: u32 = 9;
 /// 838:59:59, either way.
 const TIME_MAX: i64 = 3_020_399_000_000;
 const TIME_MIN: i64 = -TIME_MAX;
@@ -77,6 +80,15 @@ impl Dialect for Words {
             "CAST({number} AS DECIMAL({}, {scale}))",
             (whole + scale).max(1)
         ))
+    }
+
+    fn calculates(&self, left: Option<Digits>, operator: Operator, right: Option<Digits>) -> bool {
+        let Some((left, right)) = left.zip(right) else {
+            return false;
+        };
+        let words = |digits: Digits| digits.whole.div_ceil(WORD) + digits.scale.div_ceil(WORD);
+        is_calculated(left.after(operator, right))
+            && (operator != Operator::Multiply || words(left) + words(right) <= WORDS_MAX)
     }
 
     fn concat(&self, left: &str, right: &str) -> String {

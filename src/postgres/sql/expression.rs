@@ -5,7 +5,7 @@
 
 use super::quote;
 use crate::expr::server::Dialect;
-use crate::expr::{Clock, DAY_MICROS, Digits, Filter, Kind, Letters, Moment, Part, Scalar};
+use crate::expr::{Clock, DAY_MICROS, Digits, Filter, Kind, Letters, Moment, Operator, Part, Scalar};
 use crate::model::schema::{Column, ColumnType, Table};
 use crate::postgres::codec::uuid_text;
 
@@ -73,6 +73,10 @@ impl Dialect for Words {
 
     fn exact(&self, number: String, _: Option<Digits>) -> Option<String> {
         Some(format!("{number}::numeric"))
+    }
+
+    fn calculates(&self, _: Option<Digits>, _: Operator, _: Option<Digits>) -> bool {
+        true
     }
 
     fn concat(&self, left: &str, right: &str) -> String {
