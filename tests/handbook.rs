@@ -244,6 +244,7 @@ examples! {
     both_gone => "delete_missing";
     unique => "multiple_unique_conflicts";
     refused => "value_refused";
+    foreign => "foreign_write";
     moved => "key_moved";
     parents => "fk_missing";
     asked => "Left to a person";

@@ -112,6 +112,11 @@ impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
                 let (of, from, chars) = (Box::new(of), *from, *chars);
                 Ok((Node::Substring { of, from, chars }, Kind::text(most)))
             }
+            Expr::Split { of, by, piece } => {
+                let (of, known) = self.text(of, "SPLIT_PART")?;
+                let (of, by, piece) = (Box::new(of), by.clone(), *piece);
+                Ok((Node::Split { of, by, piece }, Kind::text(known)))
+            }
             Expr::Part(part, of) => self.part(*part, of),
             Expr::Digits(of) => self.digits(of),
         }

@@ -40,6 +40,11 @@ pub(super) enum Node {
         from: usize,
         chars: Option<usize>,
     },
+    Split {
+        of: Box<Node>,
+        by: String,
+        piece: usize,
+    },
     Part(Part, Box<Node>, Kind),
     Digits(Box<Node>),
 }
@@ -106,6 +111,16 @@ impl Node {
             Node::Substring { of, from, chars } => {
                 let text = of.text(row)?;
                 Some(Scalar::Text(piece(text, |text| substring(text, *from, *chars))))
+            }
+            Node::Split {
+                of,
+                by,
+                piece: number,
+            } => {
+                let text = of.text(row)?;
+                Some(Scalar::Text(piece(text, |text| {
+                    text.split(by.as_str()).nth(number - 1).unwrap_or_default()
+                })))
             }
             Node::Part(part, of, _) => of.value(row)?.part(*part),
             Node::Digits(of) => match of.value(row)? {
@@ -178,6 +193,7 @@ impl Node {
             | Node::Letters(_, of)
             | Node::Trim(_, of)
             | Node::Substring { of, .. }
+            | Node::Split { of, .. }
             | Node::Digits(of) => of.is_nullable(table),
         }
     }

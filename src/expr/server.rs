@@ -180,6 +180,8 @@ impl<D: Dialect> Writer<'_, D> {
                 Some(chars) => format!("SUBSTRING({} FROM {from} FOR {chars})", self.node(of)?),
                 None => format!("SUBSTRING({} FROM {from})", self.node(of)?),
             },
+            // MySQL has no function that counts the same pieces.
+            Node::Split { .. } => return None,
             Node::Part(part, of, kind) => self.dialect.part(*part, &self.node(of)?, *kind)?,
             Node::Digits(of) => self.dialect.digits(&self.exact(of)?),
         })

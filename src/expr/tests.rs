@@ -261,6 +261,8 @@ fn everything_else_of_sql_is_refused_with_its_place() {
         ("count(n) = 1", "count"),
         ("SUBSTRING(name FROM 0) = 'a'", "0"),
         ("SUBSTRING(name FROM n) = 'a'", "n)"),
+        ("SPLIT_PART(name, ' ', 0) = 'a'", "0"),
+        ("SPLIT_PART(name, '', 1) = 'a'", "''"),
         ("TRIM('x' FROM name) = 'a'", "'x'"),
         ("EXTRACT(SECOND FROM at) = 1", "at)"),
         ("EXTRACT(DOW FROM at) = 1", "at)"),
@@ -482,6 +484,14 @@ fn values_have_the_type_that_binding_said() {
         ("COALESCE(code, name)", text(None), Value::Text("EU".into()), true),
         ("'x' || 'yz'", text(Some(3)), Value::Text("xyz".into()), false),
         ("name || '!'", text(None), Value::Text("Ab!".into()), true),
+        (
+            "SPLIT_PART('a, b, ' || name, ', ', 2)",
+            text(None),
+            Value::Text("b".into()),
+            true,
+        ),
+        ("SPLIT_PART(name, 'b', 1)", text(None), Value::Text("A".into()), true),
+        ("SPLIT_PART(name, 'b', 3)", text(None), Value::Text("".into()), true),
         (
             "SUBSTRING(name FROM 2 FOR 3)",
             text(Some(3)),

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use std::cell::Cell;
 
 const OFFERED: &str = "an expression is made of columns, literals, = <> < <= > >=, AND, OR, NOT, IN (...), BETWEEN, LIKE, \
-    IS NULL, COALESCE, NULLIF, CASE, + - *, ABS, ||, LOWER, UPPER, TRIM, SUBSTRING, EXTRACT and CAST(.. AS TEXT)";
+    IS NULL, COALESCE, NULLIF, CASE, + - *, ABS, ||, LOWER, UPPER, TRIM, SUBSTRING, SPLIT_PART, EXTRACT and CAST(.. AS TEXT)";
 
 /// Parts that are read. BETWEEN, NULLIF and a CASE of one value say theirs more than once, in each other many times.
 const PARTS_MAX: usize = 10_000;
@@ -138,8 +138,10 @@ impl<'a> Reader<'a> {
             } => {
                 let from = substring_from
                     .as_deref()
-                    .map_or(Ok(1), |from| self.count(from, 1))?;
-                let chars = substring_for.as_deref().map(|chars| self.count(chars, 0));
+                    .map_or(Ok(1), |from| self.count(from, 1, "SUBSTRING"))?;
+                let chars = substring_for
+                    .as_deref()
+                    .map(|chars| self.count(chars, 0, "SUBSTRING"));
                 Ok(Expr::Substring {
                     of: self.boxed(of)?,
                     from,
@@ -241,11 +243,25 @@ impl<'a> Reader<'a> {
             ("LOWER", [of]) => Ok(Expr::Letters(Letters::Lower, self.boxed(of)?)),
             ("UPPER", [of]) => Ok(Expr::Letters(Letters::Upper, self.boxed(of)?)),
             ("LOWER" | "UPPER", _) => takes("one text"),
+            ("SPLIT_PART", [of, by, piece]) => self.split(of, by, piece),
+            ("SPLIT_PART", _) => takes("a text, a separator and the number of the piece"),
             ("CONCAT", _) => self.refuse(
                 expr,
                 "CONCAT leaves NULL out on one engine and is NULL on the other: write a || b, or COALESCE(a, '') || b",
             ),
             _ => self.refuse(expr, format!("{name} is not offered: {OFFERED}")),
+        }
+    }
+
+    fn split(&self, of: &Sql, by: &Sql, piece: &Sql) -> Result<Expr, Mistake> {
+        let of = self.boxed(of)?;
+        let piece = self.count(piece, 1, "SPLIT_PART")?;
+        match self.literal(by)? {
+            Literal::Text(by) if !by.is_empty() => Ok(Expr::Split { of, by, piece }),
+            _ => self.refuse(
+                by,
+                "SPLIT_PART takes a separator in quotes: SPLIT_PART(name, ' ', 1)",
+            ),
         }
     }
 
@@ -308,7 +324,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A literal count of characters.
-    fn count(&self, expr: &Sql, least: usize) -> Result<usize, Mistake> {
+    fn count(&self, expr: &Sql, least: usize, what: &str) -> Result<usize, Mistake> {
         let digits = match self.literal(expr)? {
             Literal::Number(digits) => digits.parse::<usize>().ok(),
             _ => None,
@@ -317,7 +333,7 @@ impl<'a> Reader<'a> {
             Some(count) => Ok(count),
             None => self.refuse(
                 expr,
-                format!("SUBSTRING takes whole numbers from {least} on: engines see others differently"),
+                format!("{what} takes whole numbers from {least} on: engines see others differently"),
             ),
         }
     }
