@@ -490,8 +490,18 @@ fn values_have_the_type_that_binding_said() {
             Value::Text("b".into()),
             true,
         ),
-        ("SPLIT_PART(name, 'b', 1)", text(None), Value::Text("A".into()), true),
-        ("SPLIT_PART(name, 'b', 3)", text(None), Value::Text("".into()), true),
+        (
+            "SPLIT_PART(name, 'b', 1)",
+            text(None),
+            Value::Text("A".into()),
+            true,
+        ),
+        (
+            "SPLIT_PART(name, 'b', 3)",
+            text(None),
+            Value::Text("".into()),
+            true,
+        ),
         (
             "SUBSTRING(name FROM 2 FOR 3)",
             text(Some(3)),

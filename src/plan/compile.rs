@@ -7,8 +7,10 @@
 
 mod across;
 mod asked;
+mod columns;
 mod loaded;
 
+use self::columns::{carried, keyed, untouched};
 use super::differ::{Differing, named};
 use super::formula::{Back, Formulas};
 use super::guard::{Guarding, Guards};
@@ -16,13 +18,13 @@ use super::translation::Translation;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
 use crate::expr::Filter;
-use crate::mapping::{Passage, Place};
+use crate::mapping::Passage;
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{ColumnType, Engine, Table};
 use crate::model::stamp::{Rank, Stamp};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN, object_name, stamps_of};
 use crate::model::value::{Row, Value};
-use crate::typemap::{self, Refusal, Verdict};
+use crate::typemap::{self, Refusal};
 use std::sync::Arc;
 
 /// Names a change for ever: its transaction and its place in it.
@@ -195,11 +197,7 @@ impl Plan {
             skipped,
             own,
             asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
-            guards: Guards::bind(target, &passage.guarded(), &differing, |name| {
-                passage
-                    .computed_back()
-                    .any(|(_, computed)| passage.name_there(&computed.column) == name)
-            })?,
+            guards: Guards::bind(target, passage, &differing)?,
             filters: match filters {
                 (Some(source), Some(target)) => Some(Filters { source, target, keep }),
                 (None, _) | (_, None) => None,
@@ -684,92 +682,6 @@ impl Plan {
     }
 }
 
-/// The columns that have a place on the target, and those that stay behind.
-fn carried(
-    source: &Table,
-    differing: &Differing<'_>,
-    passage: &Passage,
-    translations: &mut Vec<Translation>,
-) -> Result<(Vec<Carried>, Vec<usize>)> {
-    let (mut columns, mut skipped) = (Vec::with_capacity(source.columns.len()), Vec::new());
-    for (index, column) in source.columns.iter().enumerate() {
-        let place = match passage.place(&column.name) {
-            Place::Named(name) => differing.target.column(name),
-            Place::Skipped => {
-                skipped.push(index);
-                continue;
-            }
-            Place::Taken(other) => {
-                let why = format!(
-                    "columns {:?} and {other:?} would both be one column of the target",
-                    column.name
-                );
-                return Err(differing.failed().why(why));
-            }
-        };
-        // What the source computes and the target has no place for is nobody's data; what goes into computed columns
-        // alone has no place of its own.
-        let needs_no_place = passage.needs_no_place(&column.name, differing.target);
-        if place.is_none() && (column.generated || needs_no_place) {
-            continue;
-        }
-        let place = place.ok_or_else(|| differing.missing(column, passage))?;
-        let counterpart = &differing.target.columns[place];
-        if counterpart.generated || passage.is_computed(&counterpart.name) {
-            continue;
-        }
-        if let Some((.., pairs)) = passage.translations().find(|(here, ..)| *here == column.name) {
-            let bound = Translation::bind(&pairs, &column.ty, &counterpart.ty);
-            translations.push(bound.map_err(|why| {
-                let why = format!("values of column {:?}: {why}", counterpart.name);
-                differing
-                    .failed()
-                    .why(why)
-                    .hint("correct values in the configuration, or the column's type")
-            })?);
-            columns.push(Carried {
-                source: index,
-                target: place,
-                may_lose: false,
-                translation: Some(translations.len() - 1),
-            });
-            continue;
-        }
-        let may_lose = passage.losses().any(|(name, _)| name == column.name);
-        let (from, to) = (differing.source_engine, differing.target_engine);
-        match typemap::verdict(column, from, counterpart, to) {
-            Verdict::Exact | Verdict::ExactIf(_) => {}
-            Verdict::Lossy(_) if may_lose => {}
-            Verdict::Lossy(why) | Verdict::Refused(why) => {
-                return Err(differing.refused(column, counterpart, &why));
-            }
-        }
-        columns.push(Carried {
-            source: index,
-            target: place,
-            may_lose,
-            translation: None,
-        });
-    }
-    Ok((columns, skipped))
-}
-
-/// Source columns of the key, in the order of the target's key.
-fn keyed(source: &Table, differing: &Differing<'_>, columns: &[Carried]) -> Result<Vec<Carried>> {
-    let carried = |place: usize| columns.iter().copied().find(|carried| carried.target == place);
-    let key: Option<Vec<Carried>> = differing.target.key.iter().map(|place| carried(*place)).collect();
-    let key = key
-        .filter(|key| !key.is_empty())
-        .ok_or_else(|| differing.failed().why("its primary key is not carried"))?;
-    // Rows that are one by one side's key may be two by the other's.
-    let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
-    let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);
-    if !(is_same || source.key.is_empty()) {
-        return Err(differing.keyed());
-    }
-    Ok(key)
-}
-
 fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
     let mut key_bytes = Vec::with_capacity(key.len() * 24);
     key.iter().for_each(|value| value.key_bytes(&mut key_bytes));
@@ -787,16 +699,6 @@ fn planned(key: Key, op: PlannedOp, address: &Address) -> Planned {
 
 fn stamp_columns(table: &Table) -> Option<(usize, usize)> {
     Some((table.column(VERSION_COLUMN)?, table.column(ORIGIN_COLUMN)?))
-}
-
-fn untouched(target: &Table, back: &Passage) -> Vec<usize> {
-    if !target.uniques.is_empty() || target.is_beside() {
-        return Vec::new();
-    }
-    let skipped =
-        |(_, column): &(usize, &crate::model::schema::Column)| back.place(&column.name) == Place::Skipped;
-    let places = target.columns.iter().enumerate().filter(skipped);
-    places.map(|(place, _)| place).collect()
 }
 
 /// Outer `None`: merge wants stamp columns that are not there.
@@ -817,77 +719,4 @@ fn target_stamps(target: &Table, merge: bool) -> Option<Option<StampColumns>> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::model::schema::{Column, TableId};
-
-    fn table(engine: Engine) -> Arc<Table> {
-        let column = |name: &str, ty: ColumnType| Column {
-            name: name.to_owned(),
-            ty,
-            sql_type: String::new(),
-            collation: String::new(),
-            nullable: true,
-            generated: false,
-            has_default: false,
-        };
-        let int = |bits| ColumnType::Int {
-            bits,
-            unsigned: false,
-        };
-        let columns = vec![
-            column("id", int(64)),
-            column("j", ColumnType::Json { normalised: true }),
-            column(VERSION_COLUMN, int(64)),
-            column(ORIGIN_COLUMN, int(16)),
-        ];
-        Arc::new(Table {
-            id: TableId::new("s", engine.to_string()),
-            columns,
-            key: vec![0],
-            uniques: Vec::new(),
-        })
-    }
-
-    fn planned(to: Engine, merge: bool) -> PlannedOp {
-        let (from, there) = (table(Engine::Mysql), table(to));
-        let plan = Plan::compile(&from, Engine::Mysql, &there, to, merge, &Passage::default()).unwrap();
-        let dated = Value::Opaque("\"2024-01-02\"".into());
-        let new: Row = [Value::Int(1), dated, Value::Int(1), Value::Int(1)]
-            .into_iter()
-            .map(Some)
-            .collect();
-        let change = Change {
-            table: from,
-            op: Op::Insert { new },
-        };
-        let head = Arc::new(Head {
-            transaction: "1".to_owned(),
-            past: None,
-            committed_at_us: 0,
-        });
-        let mut out = Vec::new();
-        let author = Author { rank: 1, own: false };
-        plan.change(&change, author, &Address { head, ordinal: 0 }, &mut out)
-            .unwrap();
-        out.remove(0).op
-    }
-
-    /// One way it is its text to an engine that has no such values; back it would be a string.
-    #[test]
-    fn json_that_is_more_than_its_text_goes_no_way_on_which_it_would_become_a_string() {
-        for (to, merge) in [
-            (Engine::Mysql, true),
-            (Engine::Mysql, false),
-            (Engine::Postgres, true),
-        ] {
-            let op = planned(to, merge);
-            assert!(matches!(op, PlannedOp::Refused { .. }), "{to} {merge}: {op:?}");
-        }
-        let PlannedOp::Insert { row, .. } = planned(Engine::Postgres, false) else {
-            panic!("it was refused")
-        };
-        assert_eq!(row.get(1), Some(&Value::Json("\"2024-01-02\"".into())));
-    }
-}
+mod tests;

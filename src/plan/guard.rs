@@ -5,7 +5,7 @@
 
 use super::{Planned, PlannedOp};
 use crate::error::Result;
-use crate::mapping::owner::Guarded;
+use crate::mapping::Passage;
 use crate::model::schema::Table;
 use crate::model::value::Row;
 use crate::plan::differ::Differing;
@@ -22,15 +22,14 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// `is_computed`: is the other node's column of this name computed of what stands here?
-    pub(super) fn bind(
-        target: &Table,
-        guarded: &Guarded<'_>,
-        differing: &Differing<'_>,
-        is_computed: impl Fn(&str) -> bool,
-    ) -> Result<Guards> {
+    pub(super) fn bind(target: &Table, passage: &Passage, differing: &Differing<'_>) -> Result<Guards> {
+        let guarded = passage.guarded();
+        let is_computed = |name: &str| {
+            let mut computed = passage.computed_back();
+            computed.any(|(_, computed)| passage.name_there(&computed.column) == name)
+        };
         let absent = guarded.absent(target);
-        if let Some(name) = absent.iter().find(|name| !is_computed(name)) {
+        if let Some(name) = absent.into_iter().find(|name| !is_computed(name)) {
             let why = format!("column {name:?} has an owner in the configuration, and there is none");
             return Err(differing.failed().why(why).hint("correct the column's name"));
         }

@@ -148,24 +148,7 @@ impl<'a> Reader<'a> {
                     chars: chars.transpose()?,
                 })
             }
-            Sql::Extract { field, expr: of, .. } => {
-                let part = match field {
-                    DateTimeField::Year => Part::Year,
-                    DateTimeField::Quarter => Part::Quarter,
-                    DateTimeField::Month => Part::Month,
-                    DateTimeField::Day => Part::Day,
-                    DateTimeField::Hour => Part::Hour,
-                    DateTimeField::Minute => Part::Minute,
-                    DateTimeField::Second => {
-                        return self.refuse(
-                            expr,
-                            "SECOND has digits after the point on one engine and none on the other",
-                        );
-                    }
-                    _ => return self.refuse(expr, "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently"),
-                };
-                Ok(Expr::Part(part, self.boxed(of)?))
-            }
+            Sql::Extract { field, expr: of, .. } => self.extract(expr, field, of),
             Sql::Cast {
                 kind: CastKind::Cast,
                 expr: of,
@@ -180,6 +163,25 @@ impl<'a> Reader<'a> {
             Sql::Function(function) => self.called(expr, function),
             _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
         }
+    }
+
+    fn extract(&self, expr: &Sql, field: &DateTimeField, of: &Sql) -> Result<Expr, Mistake> {
+        let part = match field {
+            DateTimeField::Year => Part::Year,
+            DateTimeField::Quarter => Part::Quarter,
+            DateTimeField::Month => Part::Month,
+            DateTimeField::Day => Part::Day,
+            DateTimeField::Hour => Part::Hour,
+            DateTimeField::Minute => Part::Minute,
+            DateTimeField::Second => {
+                return self.refuse(
+                    expr,
+                    "SECOND has digits after the point on one engine and none on the other",
+                );
+            }
+            _ => return self.refuse(expr, "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently"),
+        };
+        Ok(Expr::Part(part, self.boxed(of)?))
     }
 
     fn case(

@@ -101,27 +101,23 @@ impl Applier {
         // Of the tombstone too: a row that missed a bump stands below it, where this node gave stamps before.
         let stands = local.row_stamp.max(local.tombstone).max(Some(incoming.stamp()));
         let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + 1, me);
+        let over = |mut row: Row| {
+            stamped(stamps, above, &mut row);
+            let here = local.row.as_ref().and_then(|here| tradable(plan, here));
+            let (key, base) = (key.clone(), None);
+            let op = WriteOp::Update { row, base, here };
+            Ok((Write { key, op }, None))
+        };
         match (answered.own, local.row_stamp, arriving) {
             (Own::Touch, Some(_), _) => {
-                let mut row = Row(vec![None; plan.shape.table.columns.len()].into_boxed_slice());
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
-                Ok((Write { key, op }, None))
+                over(Row(vec![None; plan.shape.table.columns.len()].into_boxed_slice()))
             }
+            (Own::Lift, Some(_), Some(row)) => over(row.clone()),
+            (Own::Merge { .. }, Some(_), Some(_)) => over(answered.merged.clone().unwrap_or_default()),
             (Own::Delete, Some(standing), _) => {
                 let tombstone = Some(Stamp::delete(standing.version, me));
                 let base = None;
                 let op = WriteOp::Delete { base, tombstone };
-                Ok((Write { key, op }, None))
-            }
-            (Own::Lift, Some(_), Some(row)) => {
-                let mut row = row.clone();
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
                 Ok((Write { key, op }, None))
             }
             (Own::Lift, None, Some(row)) => {
@@ -148,14 +144,6 @@ impl Applier {
                 let base = None;
                 let op = WriteOp::Delete { base, tombstone };
                 Ok((again, Some(Write { key, op })))
-            }
-            (Own::Merge { .. }, Some(_), Some(_)) => {
-                let mut row = answered.merged.clone().unwrap_or_default();
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
-                Ok((Write { key, op }, None))
             }
             (Own::Touch | Own::Delete | Own::Lift | Own::DeleteAgain | Own::Merge { .. }, _, _) => {
                 Err(Error::bug("answer a row that neither stands nor comes"))
