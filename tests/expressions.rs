@@ -41,7 +41,29 @@ struct Side {
     db: Db,
     engine: Engine,
     table: Table,
+    options: SourceOptions,
     rows: Vec<Row>,
+}
+
+/// What a first copy reads.
+async fn read(engine: Engine, options: &SourceOptions, range: &Range, filter: Option<&Filter>) -> Vec<Row> {
+    let mut image = Snapshot::now(engine, options.clone()).await.unwrap();
+    let table = &options.tables[0].table;
+    image.open_table(table, range, filter).await.unwrap();
+    let mut rows = Vec::new();
+    loop {
+        let more = image.rows(1_000).await.unwrap();
+        if more.is_empty() {
+            break;
+        }
+        rows.extend(more);
+    }
+    image.close().await.unwrap();
+    rows
+}
+
+fn id(row: &Row) -> String {
+    plain(row.get(0).unwrap()).unwrap()
 }
 
 impl Side {
@@ -76,25 +98,13 @@ impl Side {
             stream: true,
             keep: None,
         };
-        let mut image = Snapshot::now(engine, options).await.unwrap();
-        image
-            .open_table(&catalog.table, &Range::default(), None)
-            .await
-            .unwrap();
-        let mut rows = Vec::new();
-        loop {
-            let more = image.rows(1_000).await.unwrap();
-            if more.is_empty() {
-                break;
-            }
-            rows.extend(more);
-        }
-        image.close().await.unwrap();
+        let rows = read(engine, &options, &Range::default(), None).await;
         assert!(rows.len() > ROWS);
         Side {
             db,
             engine,
             table: catalog.table.clone(),
+            options,
             rows,
         }
     }
@@ -105,10 +115,7 @@ impl Side {
     }
 
     fn here(&self, formula: &Formula) -> Column {
-        let one = |row: &Row| {
-            let id = plain(row.get(0).unwrap()).unwrap();
-            (id, plain(&formula.value(row).unwrap()))
-        };
+        let one = |row: &Row| (id(row), plain(&formula.value(row).unwrap()));
         self.rows.iter().map(one).collect()
     }
 
@@ -333,7 +340,7 @@ async fn what_is_pushed_down_leaves_out_no_row_that_is_taken() {
         for (text, filter) in texts.iter().zip(&filters) {
             let Some(answer) = answers.get(text) else { continue };
             for row in &side.rows {
-                let id = plain(row.get(0).unwrap()).unwrap();
+                let id = id(row);
                 let is_sent = answer[&id].as_deref() == Some("true");
                 assert!(
                     is_sent || filter.matches(row) == Some(false),
