@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all sim lint memory trial bench-merge bench-parked bench-seed
+.PHONY: help demo test test-all sim lint memory trial bench-merge bench-expr bench-parked bench-seed
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ lint: ## formatting, clippy, dependencies
 
 bench-merge: ## what merge costs beside transactional mode, time and CPU (ROWS=2000 ROUNDS=1: shorter)
 	@scripts/bench-merge.sh
+
+bench-expr: ## what a row filter and a computed value cost for a row (ROUNDS=100000: shorter)
+	@cargo bench --bench expr
 
 bench-parked: ## how fast the rest flows while rows wait for a person (ROWS=500 ROUNDS=1: shorter)
 	@scripts/bench-parked.sh
