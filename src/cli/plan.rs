@@ -206,10 +206,7 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         nodes: nodes.collect(),
         tables: tables(&spec, shown, &sizes, &findings),
         sync: spec.name.clone(),
-        mode: match spec.mode {
-            Mode::Merge => "merge",
-            Mode::Transactional => "transactional",
-        },
+        mode: spec.mode.name(),
         links: sync.links().into_iter().map(|link| link.id).collect(),
         preview: Vec::new(),
         start,

@@ -10,6 +10,7 @@ mod hash;
 mod ids;
 mod parameter;
 mod problem;
+mod rounds;
 mod rules;
 mod syncs;
 mod tables;

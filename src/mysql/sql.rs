@@ -11,6 +11,7 @@
 pub mod beside;
 pub mod foreign;
 mod held;
+pub mod image;
 pub mod parked;
 pub mod range;
 

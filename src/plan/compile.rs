@@ -144,7 +144,10 @@ impl Plan {
         };
         let failed = || differing.failed();
         let (columns, skipped) = carried(source, &differing, passage)?;
-        let key = keyed(source, &differing, &columns)?;
+        let key = match (keyed(source, &differing, &columns), passage.is_imaging()) {
+            (Err(_), true) => Vec::new(),
+            (key, _) => key?,
+        };
         let stamps = match merge {
             true => Some(
                 stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,

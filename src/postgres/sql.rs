@@ -8,6 +8,7 @@
 
 pub mod beside;
 pub mod folded;
+pub mod image;
 pub mod range;
 
 use crate::model::origin::CONTROL;
