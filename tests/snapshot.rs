@@ -47,6 +47,8 @@ const JOURNAL: Table = Table {
 /// The three tables, but for the probe that other tests have.
 const NAMES: &str = "\"left_side\", \"right_side\", \"journal\"";
 const ROWS: u64 = 100;
+/// Between two transactions of the writer, and two looks of the reader.
+const PACE: Duration = Duration::from_millis(4);
 
 /// The keys of a sync that makes images, but for its nodes.
 fn images(scene: &Scene, tables: &str, every: &str, more: &str) {
@@ -108,11 +110,14 @@ async fn write(db: &Db, stop: Arc<AtomicBool>) {
             "BEGIN".to_owned(),
             format!("INSERT INTO right_side SELECT id, n, word FROM left_side WHERE id = {other}"),
             format!("DELETE FROM left_side WHERE id = {other}"),
-            format!("INSERT INTO journal VALUES ({amount}, 'a'), (-{amount}, 'A')"),
+            format!("DELETE FROM journal WHERE n = {amount} OR n = -{amount}"),
+            format!("INSERT INTO journal VALUES ({amount}, 'a'), (-{amount}, 'A'), ({amount}, 'a'), (-{amount}, 'A')"),
             "COMMIT".to_owned(),
         ] {
             session.exec(&statement).await;
         }
+        // Images need the machine too.
+        tokio::time::sleep(PACE).await;
     }
 }
 
@@ -132,6 +137,7 @@ async fn read(db: &Db, stop: Arc<AtomicBool>, looks: Arc<AtomicU64>) {
             assert_eq!([cell(0), cell(1), cell(2)], whole, "half an image");
             looks.fetch_add(1, Ordering::Relaxed);
         }
+        tokio::time::sleep(PACE).await;
     }
 }
 
@@ -192,8 +198,8 @@ async fn postgres18_to_mysql_100_swaps() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mysql_to_postgres18_100_swaps() {
-    swaps("swaps", NEW, Way::BToA, 100).await;
+async fn mysql_to_postgres18_swaps() {
+    swaps("swaps", NEW, Way::BToA, 30).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
