@@ -26,7 +26,7 @@ use crate::model::operation::{Resync, ResyncState};
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::{ForeignKey, TableId};
-use crate::model::sync::{CatalogTable, Checkpoint, tombstones_of};
+use crate::model::sync::{CatalogTable, Checkpoint, Mode, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
 pub use preview::{Preview, preview};
@@ -236,6 +236,8 @@ fn later(one: Position, other: &Position) -> Result<Position> {
 /// Does the first copy bring rows over this link?
 pub fn is_copy(sync: &SyncSpec, link: &LinkSpec) -> bool {
     match &sync.seed {
+        // Each image brings them, and what is there does not matter.
+        _ if sync.mode == Mode::Snapshot => false,
         Seed::From(node) => *node == link.source.name,
         Seed::Union => true,
         Seed::None => false,

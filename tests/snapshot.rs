@@ -111,7 +111,9 @@ async fn write(db: &Db, stop: Arc<AtomicBool>) {
             format!("INSERT INTO right_side SELECT id, n, word FROM left_side WHERE id = {other}"),
             format!("DELETE FROM left_side WHERE id = {other}"),
             format!("DELETE FROM journal WHERE n = {amount} OR n = -{amount}"),
-            format!("INSERT INTO journal VALUES ({amount}, 'a'), (-{amount}, 'A'), ({amount}, 'a'), (-{amount}, 'A')"),
+            format!(
+                "INSERT INTO journal VALUES ({amount}, 'a'), (-{amount}, 'A'), ({amount}, 'a'), (-{amount}, 'A')"
+            ),
             "COMMIT".to_owned(),
         ] {
             session.exec(&statement).await;
@@ -177,7 +179,10 @@ async fn swaps(hint: &str, pair: Pair, way: Way, count: u64) {
     eventually(LIMIT, "the last image", async || pulse.rounds().count >= last).await;
     stop.cancel();
     run.await.unwrap().unwrap();
-    assert!(looks.load(Ordering::Relaxed) >= count / 2, "the reader hardly looked");
+    assert!(
+        looks.load(Ordering::Relaxed) >= count / 2,
+        "the reader hardly looked"
+    );
     let written = pulse.rounds().last.unwrap().written();
     assert_eq!(written, 0, "nothing had changed, and rows were written");
     equal(&scene).await;
@@ -188,7 +193,8 @@ async fn equal(scene: &Scene) {
     for table in [LEFT, RIGHT] {
         harness::equal(&scene.a, &scene.b, table.name, table.key, table.columns).await;
     }
-    let count = "SELECT count(*), n, CASE WHEN word = 'a' THEN 1 ELSE 0 END FROM journal GROUP BY 2, 3 ORDER BY 2, 3";
+    let count =
+        "SELECT count(*), n, CASE WHEN word = 'a' THEN 1 ELSE 0 END FROM journal GROUP BY 2, 3 ORDER BY 2, 3";
     assert_eq!(source(scene).rows(count).await, target(scene).rows(count).await);
 }
 
@@ -260,7 +266,13 @@ async fn both_servers_killed() {
         durable: true,
         ..Options::default()
     };
-    let mut scene = Scene::private(Pair(Kind::Postgres18, Kind::Mysql), Way::AToB, &[LEFT, RIGHT, JOURNAL], &options).await;
+    let mut scene = Scene::private(
+        Pair(Kind::Postgres18, Kind::Mysql),
+        Way::AToB,
+        &[LEFT, RIGHT, JOURNAL],
+        &options,
+    )
+    .await;
     images(&scene, NAMES, "1s", "");
     let rows = numbers(ROWS);
     scene
@@ -277,7 +289,9 @@ async fn both_servers_killed() {
     };
     eventually(LIMIT, "the first image", async || at_target(&scene, 10).await).await;
     for (side, n) in [(Side::A, 11), (Side::B, 12)] {
-        scene.exec(Side::A, &format!("UPDATE left_side SET n = {n}")).await;
+        scene
+            .exec(Side::A, &format!("UPDATE left_side SET n = {n}"))
+            .await;
         let db = scene.db_mut(side);
         db.server().kill().await;
         db.server().restart().await.unwrap();

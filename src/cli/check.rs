@@ -11,8 +11,8 @@ use crate::flow;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
-use crate::model::schema::Engine;
 use crate::model::round;
+use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Mode, Server};
 use serde::Serialize;
 
@@ -321,7 +321,9 @@ fn in_rounds(spec: &SyncSpec) -> Option<Finding> {
             name(from)
         ),
         Mode::Transactional | Mode::Merge => {
-            format!("what is written crosses in bursts, every {every}; between them the log waits at its source")
+            format!(
+                "what is written crosses in bursts, every {every}; between them the log waits at its source"
+            )
         }
     };
     Some(Finding::ok(name(from), what))

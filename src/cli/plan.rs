@@ -396,6 +396,13 @@ fn started(plan: &SyncPlan) -> String {
     if let Some(refused) = &start.refused {
         return format!("run would refuse: {}", render::plain(refused));
     }
+    if let (Some(from), true) = (&start.copy_from, plan.mode == Mode::Snapshot.name()) {
+        let size = about(start.rows_estimated, start.bytes_estimated);
+        let to = start.copy_to.join(", ");
+        return format!(
+            "an image of {from} each round: {size}; swapped in one transaction on {to}, and nobody waits who reads"
+        );
+    }
     match (&start.copy_from, start.done) {
         (Some(from), true) => format!("first copy from {from}: done"),
         (None, true) if start.unites => "the rows of both sides are one set: done".to_owned(),

@@ -274,12 +274,10 @@ fn explain(message: &str) -> (String, Option<String>) {
         let hint = match *key {
             "version" => Some("the first line is: version = 1"),
             "status" | "order" => Some("version = { status = \"COLUMN\", order = [\"new\", \"paid\"] }"),
-            "mode" => {
-                Some(
-                    "mode = \"merge\" (two-way), mode = \"transactional\" (one-way, with from = \"NODE\") or mode = \
+            "mode" => Some(
+                "mode = \"merge\" (two-way), mode = \"transactional\" (one-way, with from = \"NODE\") or mode = \
                      \"snapshot\" (an image now and then, with from and every)",
-                )
-            }
+            ),
             _ => None,
         };
         return (format!("the key \"{key}\" is missing"), hint.map(str::to_owned));

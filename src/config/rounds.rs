@@ -73,10 +73,20 @@ pub(super) fn refuse_unused(builder: &mut Builder<'_>, file: &SyncFile, mode: Op
         return;
     }
     if let Some(given) = &file.on_stop {
-        refuse(builder, "on_stop", given.span(), "all tables are swapped together");
+        refuse(
+            builder,
+            "on_stop",
+            given.span(),
+            "all tables are swapped together",
+        );
     }
     if let Some(given) = &file.keep_conflicts {
-        refuse(builder, "keep_conflicts", given.span(), "an image meets no conflicts");
+        refuse(
+            builder,
+            "keep_conflicts",
+            given.span(),
+            "an image meets no conflicts",
+        );
     }
 }
 
@@ -100,14 +110,20 @@ mod tests {
     #[test]
     fn a_frequency_is_a_time_and_counts_for_every_mode() {
         let spec = good(&snapshot("every = \"15m\"")).syncs.remove(0).spec;
-        assert_eq!((spec.mode, spec.every), (Mode::Snapshot, Some(Duration::from_secs(900))));
+        assert_eq!(
+            (spec.mode, spec.every),
+            (Mode::Snapshot, Some(Duration::from_secs(900)))
+        );
         assert_eq!(spec.links, [(0, 1)]);
         assert_eq!(spec.link(0).every, spec.every);
         let merge = good(&but("mode = \"merge\"", "mode = \"merge\"\nevery = \"1h30m\""));
         assert_eq!(merge.syncs[0].spec.every, Some(Duration::from_secs(5_400)));
         for text in ["0s", "500ms", "8d", "-1m", "15", "soon", "P1M"] {
             let message = bad(&snapshot(&format!("every = \"{text}\"")));
-            assert!(message.contains("every is no time between two rounds"), "{text}: {message}");
+            assert!(
+                message.contains("every is no time between two rounds"),
+                "{text}: {message}"
+            );
         }
         assert!(bad(&snapshot("")).contains("needs every"));
     }
@@ -128,8 +144,14 @@ mod tests {
             ("seed = \"from:pg\"", "seed has no place"),
             ("on_stop = \"table\"", "on_stop has no place"),
             ("keep_conflicts = \"30d\"", "keep_conflicts has no place"),
-            ("on_conflict = \"newest\"", "on_conflict belongs to mode = \"merge\""),
-            ("on_delete_conflict = \"delete\"", "on_delete_conflict belongs to mode = \"merge\""),
+            (
+                "on_conflict = \"newest\"",
+                "on_conflict belongs to mode = \"merge\"",
+            ),
+            (
+                "on_delete_conflict = \"delete\"",
+                "on_delete_conflict belongs to mode = \"merge\"",
+            ),
             ("arbiter = \"pg\"", "arbiter belongs to mode = \"merge\""),
             ("version = \"timestamp\"", "version belongs to mode = \"merge\""),
             ("ids = \"split\"", "ids = \"split\" belongs to mode = \"merge\""),

@@ -30,7 +30,9 @@ pub fn between(spec: &SyncSpec, sides: &[Option<Held<'_>>]) -> Vec<Finding> {
         let passages: Vec<Passage> = spec
             .mappings
             .iter()
-            .map(|(name, mapping)| Passage::new(mapping, source, target, name).imaging(spec.mode == Mode::Snapshot))
+            .map(|(name, mapping)| {
+                Passage::new(mapping, source, target, name).imaging(spec.mode == Mode::Snapshot)
+            })
             .collect();
         let (from, to) = (side(&spec.nodes[source], from), side(&spec.nodes[target], to));
         let nodes = Numbering {

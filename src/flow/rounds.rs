@@ -5,12 +5,12 @@
 //! the position, keeps what is to come.
 //! Refuses: knowing how a round is made (`seed::image`, `link`). Fails: as they do; a round that failed is due at once.
 
+use super::end_of_log;
 use super::figures::moment;
 use super::link;
 use super::presence::Presence;
 use super::pulse::{Conflicts, Pulse, State, now_us};
 use super::spec::LinkSpec;
-use super::end_of_log;
 use crate::engine::Node;
 use crate::error::Result;
 use crate::model::position::Position;
@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
+
+const SHORT: Duration = Duration::from_secs(60);
 
 /// A link between its rounds.
 pub(super) struct Rounds<'a> {
@@ -64,8 +66,19 @@ impl Rounds<'_> {
             return Ok(());
         }
         let next = moment(last.next_us(every) / 1_000_000 * 1_000_000);
-        info!(event = "resting", link = %self.spec.id, %next, "the link rests until its next round");
-        self.pulse.rests(&last, now_us() + i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
+        // Of a link that rests for seconds the log would say nothing else.
+        match every >= SHORT {
+            true => {
+                info!(event = "resting", link = %self.spec.id, %next, "the link rests until its next round")
+            }
+            false => {
+                debug!(event = "resting", link = %self.spec.id, %next, "the link rests until its next round")
+            }
+        }
+        self.pulse.rests(
+            &last,
+            now_us() + i64::try_from(left.as_micros()).unwrap_or(i64::MAX),
+        );
         self.pulse.set(State::Resting, format!("next at {next}"));
         tokio::select! {
             () = stop.cancelled() => {}
@@ -93,7 +106,8 @@ impl Rounds<'_> {
         let round = self.presence.during(self.spec, round).await;
         if let Some((round, position)) = round.map_err(|error| error.in_sync(&self.spec.sync))? {
             self.pulse.rounded(&round);
-            self.pulse.committed(&position, round.written(), &Conflicts::new());
+            self.pulse
+                .committed(&position, round.written(), &Conflicts::new());
         }
         Ok(())
     }
@@ -102,10 +116,22 @@ impl Rounds<'_> {
         let began = Instant::now();
         let goal = match &self.goal {
             Some(goal) => goal.clone(),
-            None => self.presence.during(self.spec, end_of_log(&self.spec.source)).await?,
+            None => {
+                self.presence
+                    .during(self.spec, end_of_log(&self.spec.source))
+                    .await?
+            }
         };
         let until = Some(goal.clone());
-        Box::pin(link::run(self.spec, until, stop, self.pulse, self.presence, self.wish)).await?;
+        Box::pin(link::run(
+            self.spec,
+            until,
+            stop,
+            self.pulse,
+            self.presence,
+            self.wish,
+        ))
+        .await?;
         if stop.is_cancelled() {
             return Ok(());
         }

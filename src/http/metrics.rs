@@ -458,9 +458,11 @@ fn rounds(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         "Age of what the target shows, by both machines' clocks: the last image, or the end of the last burst",
         &|rounds| rounds.last.as_ref().map(|last| since(last.source_us)),
     )?;
-    each("round_duration_seconds", "How long the last round took", &|rounds| {
-        rounds.last.as_ref().map(|last| seconds(last.took_ms))
-    })?;
+    each(
+        "round_duration_seconds",
+        "How long the last round took",
+        &|rounds| rounds.last.as_ref().map(|last| seconds(last.took_ms)),
+    )?;
     each("round_rows", "Rows of the last image", &|rounds| {
         let last = rounds.last.as_ref().filter(|last| !last.tables.is_empty());
         last.map(|last| last.rows() as f64)
@@ -473,9 +475,11 @@ fn rounds(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
             last.map(|last| last.written() as f64)
         },
     )?;
-    each("round_next_seconds", "Until the next round is due, while the link rests", &|rounds| {
-        rounds.next_us.map(|next| (next - now).max(0) as f64 / 1e6)
-    })
+    each(
+        "round_next_seconds",
+        "Until the next round is due, while the link rests",
+        &|rounds| rounds.next_us.map(|next| (next - now).max(0) as f64 / 1e6),
+    )
 }
 
 /// Of copies that run: of all, and of the tables that are begun and not done.

@@ -87,7 +87,13 @@ mod tests {
 
     #[test]
     fn times_are_told_as_they_are_written() {
-        for (seconds, text) in [(0, "0s"), (10, "10s"), (900, "15m"), (5_430, "1h30m30s"), (604_800, "7d")] {
+        for (seconds, text) in [
+            (0, "0s"),
+            (10, "10s"),
+            (900, "15m"),
+            (5_430, "1h30m30s"),
+            (604_800, "7d"),
+        ] {
             assert_eq!(told(Duration::from_secs(seconds)), text);
         }
     }

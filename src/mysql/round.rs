@@ -21,7 +21,10 @@ type Stored = (i64, i64, i64, String, i64, String);
 pub async fn last(conn: &mut Conn, sync: &str, link: &str) -> Result<Option<Round>> {
     let there = "SELECT COUNT(*) FROM information_schema.tables
                   WHERE table_schema = 'tidelock' AND table_name = 'round'";
-    let there: Option<u64> = conn.query_first(there).await.map_err(|error| fail(DOING, error))?;
+    let there: Option<u64> = conn
+        .query_first(there)
+        .await
+        .map_err(|error| fail(DOING, error))?;
     if there != Some(1) {
         return Ok(None);
     }

@@ -33,10 +33,12 @@ impl Image {
         let is_filled = |place: &usize| cells.contains(place);
         let is_always = |place: &usize| always.contains(&table.columns[*place].name);
         // What the target has of its own in a row stays with the row, which is then updated whatever it trades.
-        let is_whole = (0..table.columns.len()).all(|place| table.columns[place].generated || is_filled(&place));
+        let is_whole =
+            (0..table.columns.len()).all(|place| table.columns[place].generated || is_filled(&place));
         let in_unique = |place: &usize| is_whole && table.uniques.iter().any(|unique| unique.contains(place));
         let traded = cells.iter().copied();
-        let traded = traded.filter(|place| !table.key.contains(place) && (in_unique(place) || is_always(place)));
+        let traded =
+            traded.filter(|place| !table.key.contains(place) && (in_unique(place) || is_always(place)));
         Image {
             image: Shape {
                 table: Arc::new(Table {

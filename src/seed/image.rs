@@ -74,7 +74,9 @@ pub(crate) async fn take(
         let plan = ends.planner.plan(&kept)?;
         let image = Image::new(&plan, start.target.image_place(&there.table.id), &there.always);
         refuse_lost(link, known, &image, last.as_ref())?;
-        let chunk = chunk::between(&known.table.id, Vec::new(), size).into_iter().next();
+        let chunk = chunk::between(&known.table.id, Vec::new(), size)
+            .into_iter()
+            .next();
         let chunk = chunk.ok_or_else(|| Error::bug(DOING).table(&known.table.id))?;
         wanted.push(Wanted {
             passing: Passing::filling(kept, plan, CatalogTable::clone(known)),
@@ -127,7 +129,11 @@ async fn fill(
     wanted: &mut Wanted,
     throttle: &Throttle,
 ) -> Result<()> {
-    let Wanted { passing, image, chunk } = wanted;
+    let Wanted {
+        passing,
+        image,
+        chunk,
+    } = wanted;
     target.make_image(image).await?;
     reader.open_table(&passing.source, &Range::default()).await?;
     let mut next = Piece::read(reader, passing).await?;
@@ -168,7 +174,11 @@ fn refuse_lost(link: &LinkSpec, source: &CatalogTable, image: &Image, last: Opti
 
 fn columns(image: &Image) -> Vec<String> {
     let columns = &image.shape.table.columns;
-    image.cells.iter().map(|place| columns[*place].name.clone()).collect()
+    image
+        .cells
+        .iter()
+        .map(|place| columns[*place].name.clone())
+        .collect()
 }
 
 impl Taken {

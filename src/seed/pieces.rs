@@ -86,7 +86,9 @@ impl Piece {
             }
             Piece::Rows(rows, Some(ready)) => {
                 if ready.count > 0 {
-                    target.load_image(image, &ready.cells, ready.load_of(&rows)).await?;
+                    target
+                        .load_image(image, &ready.cells, ready.load_of(&rows))
+                        .await?;
                 }
                 ready.count
             }

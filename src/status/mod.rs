@@ -190,7 +190,8 @@ impl LastRound {
 
 /// A moment without the fraction of its second.
 fn second(at: &str) -> String {
-    at.split_once('.').map_or_else(|| at.to_owned(), |(second, _)| format!("{second}Z"))
+    at.split_once('.')
+        .map_or_else(|| at.to_owned(), |(second, _)| format!("{second}Z"))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -265,7 +266,7 @@ impl Report {
         };
         report.retained(facts);
         report.measured(facts);
-        let verdict = judge(spec, link, facts, report.lag_ms == Some(0));
+        let verdict = judge(&Kind::of(spec), link, facts, report.lag_ms == Some(0));
         report.every = spec.every.map(round::told);
         report.state = verdict.state.to_owned();
         report.why = verdict.why;
@@ -471,8 +472,27 @@ fn verdict(state: &'static str, why: impl Into<String>, next: Option<&str>) -> V
     }
 }
 
-fn judge(spec: &SyncSpec, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
-    let (sync, seed) = (spec.name.as_str(), &spec.seed);
+/// What kind of sync the link is of.
+struct Kind<'a> {
+    sync: &'a str,
+    seed: &'a Seed,
+    mode: Mode,
+    every: Option<Duration>,
+}
+
+impl Kind<'_> {
+    fn of(spec: &SyncSpec) -> Kind<'_> {
+        Kind {
+            sync: &spec.name,
+            seed: &spec.seed,
+            mode: spec.mode,
+            every: spec.every,
+        }
+    }
+}
+
+fn judge(kind: &Kind<'_>, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
+    let sync = kind.sync;
     let target = match &facts.target {
         Ok(target) => target,
         Err(error) => return verdict("unknown", error.to_string(), Some("tidelock check")),
@@ -491,14 +511,14 @@ fn judge(spec: &SyncSpec, link: &Link, facts: &Facts, in_step: bool) -> Verdict 
         .as_ref()
         .filter(|checkpoint| checkpoint.seq >= 0);
     let Some(age) = begun.and(target.checkpoint_age_ms) else {
-        return not_begun(spec.mode, seed);
+        return not_begun(kind);
     };
     if let Some(pause) = &target.pause {
         let resume = format!("tidelock resume '{sync}/{}'", link.id);
         return verdict("paused", paused(pause), Some(&resume));
     }
-    if spec.mode == Mode::Snapshot {
-        return of_images(spec, target, facts);
+    if kind.mode == Mode::Snapshot {
+        return of_images(kind, target, facts);
     }
     let retention = match &facts.source {
         Some(Ok(kept)) => &kept.retention,
@@ -519,7 +539,7 @@ fn judge(spec: &SyncSpec, link: &Link, facts: &Facts, in_step: bool) -> Verdict 
     if let Some(lease) = lease.filter(|lease| !lease.is_held()) {
         return verdict("stopped", ended(lease), Some(RUN));
     }
-    if let Some((round, every)) = target.round.as_ref().zip(spec.every).filter(|_| lease.is_some()) {
+    if let Some((round, every)) = target.round.as_ref().zip(kind.every).filter(|_| lease.is_some()) {
         let left = round.left(every);
         if retention.reader_active != Some(true) && !left.is_zero() {
             return resting(round, every);
@@ -550,7 +570,7 @@ fn judge(spec: &SyncSpec, link: &Link, facts: &Facts, in_step: bool) -> Verdict 
 }
 
 /// No log is read: the lease tells whether somebody runs it.
-fn of_images(spec: &SyncSpec, target: &LinkStatus, facts: &Facts) -> Verdict {
+fn of_images(kind: &Kind<'_>, target: &LinkStatus, facts: &Facts) -> Verdict {
     if let Some(Err(error)) = &facts.source {
         return verdict("unknown", error.to_string(), Some("tidelock check"));
     }
@@ -560,7 +580,7 @@ fn of_images(spec: &SyncSpec, target: &LinkStatus, facts: &Facts) -> Verdict {
     }
     match (&target.lease, &target.round) {
         (Some(lease), _) if !lease.is_held() => verdict("stopped", ended(lease), Some(RUN)),
-        (Some(_), Some(round)) => match spec.every {
+        (Some(_), Some(round)) => match kind.every {
             Some(every) if !round.left(every).is_zero() => resting(round, every),
             Some(_) | None => verdict("running", "the next image is due", None),
         },
@@ -574,9 +594,9 @@ fn resting(round: &Round, every: Duration) -> Verdict {
     verdict(RESTING, format!("next at {}", second(&next)), None)
 }
 
-fn not_begun(mode: Mode, seed: &Seed) -> Verdict {
-    match seed {
-        Seed::From(node) if mode == Mode::Snapshot => {
+fn not_begun(kind: &Kind<'_>) -> Verdict {
+    match kind.seed {
+        Seed::From(node) if kind.mode == Mode::Snapshot => {
             let why = format!("no image of {node} has been made");
             verdict("never started", why, Some(RUN))
         }

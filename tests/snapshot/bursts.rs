@@ -10,24 +10,37 @@ crate::pairs! {
 }
 
 fn with_every(scene: &mut Scene, every: &str) {
-    scene.configure("from:a", &format!("every = \"{every}\"\n[limits]\nlease_ttl_s = 2"));
+    scene.configure(
+        "from:a",
+        &format!("every = \"{every}\"\n[limits]\nlease_ttl_s = 2"),
+    );
 }
 
 async fn states(scene: &Scene) -> Vec<Json> {
     let output = scene.lock.run(&["status", "--json"]).await;
-    let document: Json = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let document: Json =
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     document["links"].as_array().unwrap().clone()
 }
 
 async fn bursts(pair: Pair, way: Way) {
     let mut scene = Scene::new("bursts", pair, way, &[ITEM]).await;
     with_every(&mut scene, "1s");
-    scene.exec(Side::A, "INSERT INTO item VALUES (1, 'one', 1, NULL)").await;
+    scene
+        .exec(Side::A, "INSERT INTO item VALUES (1, 'one', 1, NULL)")
+        .await;
     scene.start().await;
     scene.wait_equal().await;
-    scene.exec(Side::A, "UPDATE item SET n = 2 WHERE id = 1; INSERT INTO item VALUES (2, 'two', 2, NULL)").await;
+    scene
+        .exec(
+            Side::A,
+            "UPDATE item SET n = 2 WHERE id = 1; INSERT INTO item VALUES (2, 'two', 2, NULL)",
+        )
+        .await;
     if way == Way::Merge {
-        scene.exec(Side::B, "INSERT INTO item VALUES (3, 'three', 3, NULL)").await;
+        scene
+            .exec(Side::B, "INSERT INTO item VALUES (3, 'three', 3, NULL)")
+            .await;
     }
     scene.wait_equal().await;
     scene.stop().await;
@@ -37,10 +50,14 @@ async fn bursts(pair: Pair, way: Way) {
     scene.run().await;
     let resting = async |scene: &Scene| {
         let links = states(scene).await;
-        links.iter().all(|link| link["state"] == "resting" && link["lag_ms"].is_null())
+        links
+            .iter()
+            .all(|link| link["state"] == "resting" && link["lag_ms"].is_null())
     };
     eventually(LIMIT, "all links rest", async || resting(&scene).await).await;
-    scene.exec(Side::A, "INSERT INTO item VALUES (4, 'four', 4, NULL)").await;
+    scene
+        .exec(Side::A, "INSERT INTO item VALUES (4, 'four', 4, NULL)")
+        .await;
     scene.lock.kill9().await;
     scene.run().await;
     eventually(LIMIT, "they rest after a restart", async || {
@@ -48,7 +65,11 @@ async fn bursts(pair: Pair, way: Way) {
             && resting(&scene).await
     })
     .await;
-    assert_eq!(scene.b.count("item WHERE id = 4").await, 0, "a burst came too early");
+    assert_eq!(
+        scene.b.count("item WHERE id = 4").await,
+        0,
+        "a burst came too early"
+    );
     scene.stop().await;
     scene.lock.ok(&["run", "--once"]).await;
     assert_eq!(scene.b.count("item WHERE id = 4").await, 1);

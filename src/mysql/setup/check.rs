@@ -11,8 +11,8 @@ use super::tables;
 use super::triggers;
 use crate::error::Result;
 use crate::install;
-use crate::model::schema::TableId;
 use crate::model::round::told;
+use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::numbers::strays;
 use crate::mysql::source::prepared;
@@ -213,8 +213,8 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
                 gtid_mode(scope, server),
                 bursts(scope, server),
             ]
-                .into_iter()
-                .flatten(),
+            .into_iter()
+            .flatten(),
         );
         if findings.is_empty() {
             findings.push(Finding::ok(

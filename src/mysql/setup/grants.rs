@@ -138,7 +138,11 @@ fn control(scope: &Scope, grants: &[Grant], account: &str) -> Option<Lack> {
     let tombstones = scope.tables.first().filter(|_| scope.mode == Mode::Merge);
     let name = tombstones.map_or("checkpoint".to_owned(), triggers::tombstones_name);
     let images = scope.makes_images().then_some("CREATE TEMPORARY TABLES");
-    let needed = if scope.is_read_alone() { &ALL[..1] } else { &ALL[..] };
+    let needed = if scope.is_read_alone() {
+        &ALL[..1]
+    } else {
+        &ALL[..]
+    };
     let missing: Vec<&str> = needed
         .iter()
         .copied()

@@ -89,7 +89,9 @@ pub fn differs(image: &Image) -> String {
         let cells = cells.collect::<Vec<_>>().join(", ");
         format!("SELECT {cells}, {sign}1 AS n FROM {}", table(id))
     };
-    let columns: Vec<String> = (0..image.cells.len()).map(|number| format!("c{number}")).collect();
+    let columns: Vec<String> = (0..image.cells.len())
+        .map(|number| format!("c{number}"))
+        .collect();
     format!(
         "SELECT 1 FROM ({} UNION ALL {}) AS b GROUP BY {} HAVING SUM(n) <> 0 LIMIT 1",
         side(&image.shape.table.id, ""),
@@ -149,6 +151,8 @@ fn first_key(image: &Image, prefix: &str) -> String {
 
 fn names(image: &Image, places: &[usize], prefix: &str) -> String {
     let columns = &image.shape.table.columns;
-    let each = places.iter().map(|place| format!("{prefix}{}", quote(&columns[*place].name)));
+    let each = places
+        .iter()
+        .map(|place| format!("{prefix}{}", quote(&columns[*place].name)));
     each.collect::<Vec<_>>().join(", ")
 }

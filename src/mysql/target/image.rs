@@ -27,7 +27,9 @@ impl Target {
     pub async fn load_image(&mut self, image: &Image, cells: &[usize], load: Load<'_>) -> Result<()> {
         let doing = "fill the image of the table";
         let Load::Rows(rows, places) = load else {
-            return Err(Error::bug(doing).table(&image.shape.table.id).why("the rows are another engine's"));
+            return Err(Error::bug(doing)
+                .table(&image.shape.table.id)
+                .why("the rows are another engine's"));
         };
         for range in batch::cut(rows, self.bytes_max(), Row::bytes) {
             let sql = sql::load(&image.image, cells, (&rows[range], places));
@@ -98,7 +100,10 @@ impl Target {
         }
         let why = match is_unique(refused) {
             // The image's key bears no name of the user's.
-            true => format!("two rows have one value of key {:?}", unique_name(&refused.message, &table.name)),
+            true => format!(
+                "two rows have one value of key {:?}",
+                unique_name(&refused.message, &table.name)
+            ),
             false => without_value(&refused.message),
         };
         let refused = Error::definite(doing).table(table).why(why);

@@ -230,8 +230,12 @@ fn bursts(scope: &Scope, server: &Settings) -> Option<Finding> {
         "-1" => "without a limit".to_owned(),
         size => format!("up to max_slot_wal_keep_size = {size}, beyond which the link needs a new copy"),
     };
-    let what = format!("every = {}: between two bursts the slot keeps all WAL, {limit}", told(every));
-    let fix = "see that the disk, and max_slot_wal_keep_size, hold the WAL of that time; or make every shorter";
+    let what = format!(
+        "every = {}: between two bursts the slot keeps all WAL, {limit}",
+        told(every)
+    );
+    let fix =
+        "see that the disk, and max_slot_wal_keep_size, hold the WAL of that time; or make every shorter";
     Some(Finding::warning("W214", &scope.node, what).fix(fix))
 }
 

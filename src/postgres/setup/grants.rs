@@ -152,11 +152,16 @@ async fn counts(client: &Client, role: &str, sequence: &str) -> Result<Option<La
 
 /// An image lies in temporary tables, which are in no log and gone with their session.
 async fn makes_images(client: &Client, role: &str) -> Result<Option<Lack>> {
-    let sql = "SELECT has_database_privilege($1::name, current_database(), 'TEMPORARY'), current_database()::text";
+    let sql =
+        "SELECT has_database_privilege($1::name, current_database(), 'TEMPORARY'), current_database()::text";
     let rows = rows(client, sql, &[&role]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let (may, database): (bool, String) = (cell(row, 0)?, cell(row, 1)?);
-    let fix = format!("GRANT TEMPORARY ON DATABASE {} TO {}", quote(&database), quote(role));
+    let fix = format!(
+        "GRANT TEMPORARY ON DATABASE {} TO {}",
+        quote(&database),
+        quote(role)
+    );
     Ok((!may).then(|| Lack::new("E109", "may not make temporary tables, in which images lie", fix)))
 }
 

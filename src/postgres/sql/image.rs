@@ -133,5 +133,9 @@ fn same(image: &Image, places: &[usize], operator: &str) -> String {
 
 fn names(image: &Image, places: &[usize], prefix: &str) -> String {
     let columns = &image.shape.table.columns;
-    list(places.iter().map(|place| format!("{prefix}{}", quote(&columns[*place].name))))
+    list(
+        places
+            .iter()
+            .map(|place| format!("{prefix}{}", quote(&columns[*place].name))),
+    )
 }

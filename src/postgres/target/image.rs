@@ -25,7 +25,9 @@ impl Target {
     pub async fn load_image(&mut self, image: &Image, cells: &[usize], load: Load<'_>) -> Result<()> {
         let doing = "fill the image of the table";
         let Load::Lines(lines) = load else {
-            return Err(Error::bug(doing).table(&image.shape.table.id).why("a row lacks a cell"));
+            return Err(Error::bug(doing)
+                .table(&image.shape.table.id)
+                .why("a row lacks a cell"));
         };
         let sql = sql::load(&image.image, cells, lines.is_binary);
         let statement = self.statement(doing, &sql).await?;
@@ -78,9 +80,13 @@ impl Target {
     /// In the open transaction, which ends the round.
     pub async fn note_round(&mut self, (sync, link): (&str, &str), round: &Round) -> Result<()> {
         let values = round::Values::new(round)?;
-        self.query("note a round of a link", round::NOTE, &values.parameters(&sync, &link))
-            .await
-            .map(|_| ())
+        self.query(
+            "note a round of a link",
+            round::NOTE,
+            &values.parameters(&sync, &link),
+        )
+        .await
+        .map(|_| ())
     }
 
     fn unfit(&self, doing: &str, error: tokio_postgres::Error, image: &Image) -> Error {
