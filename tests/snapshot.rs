@@ -48,7 +48,7 @@ const JOURNAL: Table = Table {
 const NAMES: &str = "\"left_side\", \"right_side\", \"journal\"";
 const ROWS: u64 = 100;
 /// Between two transactions of the writer, and two looks of the reader.
-const PACE: Duration = Duration::from_millis(4);
+const PACE: Duration = Duration::from_millis(15);
 
 /// The keys of a sync that makes images, but for its nodes.
 fn images(scene: &Scene, tables: &str, every: &str, more: &str) {
@@ -166,7 +166,7 @@ async fn swaps(hint: &str, pair: Pair, way: Way, count: u64) {
     let writes = write(source(&scene), Arc::clone(&over));
     let reads = read(target(&scene), Arc::clone(&over), Arc::clone(&looks));
     let watches = async {
-        eventually(LIMIT, "so many images", async || {
+        eventually(LIMIT * 3, "so many images", async || {
             assert!(!run.is_finished(), "the run has ended by itself");
             pulse.rounds().count >= count
         })
@@ -205,22 +205,22 @@ async fn postgres18_to_mysql_100_swaps() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_to_postgres18_swaps() {
-    swaps("swaps", NEW, Way::BToA, 30).await;
+    swaps("swaps", NEW, Way::BToA, 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres15_to_mariadb_swaps() {
-    swaps("swaps", OLD, Way::AToB, 20).await;
+    swaps("swaps", OLD, Way::AToB, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres18_to_postgres15_swaps() {
-    swaps("swaps", POSTGRES, Way::AToB, 20).await;
+    swaps("swaps", POSTGRES, Way::AToB, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mysql_to_mariadb_swaps() {
-    swaps("swaps", FLAVORS, Way::AToB, 20).await;
+    swaps("swaps", FLAVORS, Way::AToB, 10).await;
 }
 
 /// `kill -9` of the program at any moment of a round: the target has the old image or the new one.

@@ -16,8 +16,25 @@ const EVERY_MIN: Duration = Duration::from_secs(1);
 /// Longer, and the source's log would have to be kept for longer than anybody plans for.
 const EVERY_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// How often, and what is said of the first rows.
+pub(super) fn given(
+    builder: &mut Builder<'_>,
+    file: &SyncFile,
+    mode: Option<Mode>,
+    from: Option<&str>,
+) -> (Option<Duration>, Option<Spanned<String>>) {
+    let every = every(builder, file, mode);
+    refuse_unused(builder, file, mode);
+    let seed = seed(builder, file, mode, from);
+    if let Some(given) = file.seed.as_ref().and(seed.as_ref()) {
+        let key = format!("sync.{}.seed", file.name.get_ref());
+        builder.show(&key, given.get_ref(), Some(given.span()));
+    }
+    (every, seed)
+}
+
 /// `None`: all the time.
-pub(super) fn every(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) -> Option<Duration> {
+fn every(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) -> Option<Duration> {
     let key = format!("sync.{}.every", file.name.get_ref());
     let Some(given) = &file.every else {
         if mode == Some(Mode::Snapshot) {
@@ -42,7 +59,7 @@ pub(super) fn every(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mod
 }
 
 /// Where the rows come from: of images that follows from `from`.
-pub(super) fn seed(
+fn seed(
     builder: &mut Builder<'_>,
     file: &SyncFile,
     mode: Option<Mode>,
@@ -68,7 +85,7 @@ pub(super) fn seed(
 }
 
 /// What an image leaves no choice of.
-pub(super) fn refuse_unused(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) {
+fn refuse_unused(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) {
     if mode != Some(Mode::Snapshot) {
         return;
     }
@@ -90,7 +107,7 @@ pub(super) fn refuse_unused(builder: &mut Builder<'_>, file: &SyncFile, mode: Op
     }
 }
 
-pub(super) fn refuse(builder: &mut Builder<'_>, key: &str, span: Range<usize>, why: &str) {
+fn refuse(builder: &mut Builder<'_>, key: &str, span: Range<usize>, why: &str) {
     let problem = Problem::new(format!("{key} has no place in mode = \"snapshot\""));
     builder.problem(problem.hint(format!("remove it: {why}")).at(span));
 }

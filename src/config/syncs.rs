@@ -74,12 +74,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     builder.show(&key("mode"), file.mode.get_ref(), Some(file.mode.span()));
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
-    let every = rounds::every(builder, &file, mode);
-    rounds::refuse_unused(builder, &file, mode);
-    let given_seed = rounds::seed(builder, &file, mode, from.as_deref());
-    if let Some(given) = file.seed.as_ref().and(given_seed.as_ref()) {
-        builder.show(&key("seed"), given.get_ref(), Some(given.span()));
-    }
+    let (every, given_seed) = rounds::given(builder, &file, mode, from.as_deref());
     let on_stop = on_stop(builder, &file);
     let keep_conflicts = keep_conflicts(builder, &file);
     let seed = given_seed

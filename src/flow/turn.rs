@@ -152,9 +152,7 @@ impl Turn {
             let (link, watch) = (sync.link(index), watch.clone());
             let pulse = self.live.of(&sync.name, &link.id);
             others.spawn(keeping::run(Arc::clone(&link), watch.clone()));
-            if sync.mode != Mode::Snapshot {
-                others.spawn(poll::run(link, pulse, watch));
-            }
+            others.spawn(poll::run(link, pulse, watch));
         }
         let wishes = Wishes::new(&sync);
         if sync.mode == Mode::Merge {
@@ -448,7 +446,8 @@ impl Run {
     async fn work(&self, turn: &CancellationToken) -> Result<()> {
         let goal = self.goal.clone();
         let Some(every) = self.spec.every else {
-            return link::run(&self.spec, goal, turn, &self.pulse, &self.presence, &self.wish).await;
+            let run = link::run(&self.spec, goal, turn, &self.pulse, &self.presence, &self.wish);
+            return Box::pin(run).await;
         };
         let rounds = Rounds {
             spec: &self.spec,

@@ -545,6 +545,11 @@ fn judge(kind: &Kind<'_>, link: &Link, facts: &Facts, in_step: bool) -> Verdict 
             return resting(round, every);
         }
     }
+    by_reader(retention, link, lease.is_some(), in_step, age)
+}
+
+/// `age`: of the checkpoint.
+fn by_reader(retention: &Retention, link: &Link, is_leased: bool, in_step: bool, age: u64) -> Verdict {
     let silent = retention.reader_silent_ms.filter(|ms| *ms > SILENT_READER_MS);
     match (retention.reader_active, silent) {
         (Some(true), Some(ms)) => {
@@ -559,7 +564,7 @@ fn judge(kind: &Kind<'_>, link: &Link, facts: &Facts, in_step: bool) -> Verdict 
             verdict("stopped", why, Some(RUN))
         }
         (None, _) if in_step => verdict("in step", "", None),
-        (None, _) if lease.is_some() => verdict("running", "", None),
+        (None, _) if is_leased => verdict("running", "", None),
         (None, _) if age <= IDLE_CHECKPOINT_MS => verdict("moving", "", None),
         (None, _) => {
             let minutes = age / 60_000;
