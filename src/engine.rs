@@ -14,6 +14,7 @@ macro_rules! on_target {
 }
 
 mod copy;
+mod image;
 mod keys;
 mod resync;
 mod tombstones;

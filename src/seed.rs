@@ -1,6 +1,6 @@
 //! The first start of a sync: start positions, the first copy, and the proof that two sides are equal.
 //!
-//! The copy of a link ([`copy`]) goes chunk by chunk and on where it broke off; it fills an empty target, or, each way,
+//! [`image`] is what a snapshot link does again and again instead. The copy of a link ([`copy`]) goes chunk by chunk and on where it broke off; it fills an empty target, or, each way,
 //! makes one set of what two sides hold (`union`); [`equal`] is the proof that there is nothing to copy. A copy is handed
 //! over to the stream without a gap: the log is held (slot) or noted (GTID set) before the image is taken.
 //! Rows that a table's filter leaves out are neither copied nor compared.
@@ -8,6 +8,7 @@
 
 mod copy;
 mod equal;
+pub(crate) mod image;
 mod pieces;
 mod preview;
 mod queue;
@@ -25,7 +26,7 @@ use crate::model::operation::{Resync, ResyncState};
 use crate::model::origin::{Marker, Segment};
 use crate::model::position::Position;
 use crate::model::schema::{ForeignKey, TableId};
-use crate::model::sync::{CatalogTable, tombstones_of};
+use crate::model::sync::{CatalogTable, Checkpoint, Mode, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
 pub use preview::{Preview, preview};
@@ -235,6 +236,8 @@ fn later(one: Position, other: &Position) -> Result<Position> {
 /// Does the first copy bring rows over this link?
 pub fn is_copy(sync: &SyncSpec, link: &LinkSpec) -> bool {
     match &sync.seed {
+        // Each image brings them, and what is there does not matter.
+        _ if sync.mode == Mode::Snapshot => false,
         Seed::From(node) => *node == link.source.name,
         Seed::Union => true,
         Seed::None => false,
@@ -436,6 +439,16 @@ impl Start {
             stream: self.link.limits.stream,
             keep: None,
         }
+    }
+
+    /// The link's checkpoint, made where there is none, and made ours.
+    async fn checkpoint_of_images(&mut self, position: &Position, identity: &str) -> Result<Checkpoint> {
+        let (sync, id) = (self.link.sync.clone(), self.link.id.clone());
+        if self.target.checkpoint(&sync, &id).await?.is_none() {
+            self.checkpoint(position, None, 0, identity).await?;
+        }
+        let taken = self.target.take_over(&sync, &id, &self.link.instance).await?;
+        taken.ok_or_else(|| Error::bug("read back a checkpoint that was just made"))
     }
 
     async fn checkpoint(

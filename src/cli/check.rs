@@ -11,8 +11,9 @@ use crate::flow;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
+use crate::model::round;
 use crate::model::schema::Engine;
-use crate::model::sync::{CatalogTable, Finding, Level, Server};
+use crate::model::sync::{CatalogTable, Finding, Level, Mode, Server};
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
@@ -177,6 +178,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
             answers.push(answer);
         }
         let mut findings = chosen.notes;
+        findings.extend(in_rounds(spec));
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
@@ -304,6 +306,27 @@ pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) 
         findings.extend(one_server(sync, spec, answers, (other, place)));
     }
     findings
+}
+
+/// What a sync does that does not run all the time.
+fn in_rounds(spec: &SyncSpec) -> Option<Finding> {
+    let every = round::told(spec.every?);
+    let name = |node: usize| spec.nodes[node].name.as_str();
+    let (from, _) = *spec.links.first()?;
+    let targets: Vec<&str> = spec.links.iter().map(|(_, target)| name(*target)).collect();
+    let what = match spec.mode {
+        Mode::Snapshot => format!(
+            "every {every} the tables on {} become an image of those on {}, swapped in one transaction; no log is read",
+            targets.join(" and "),
+            name(from)
+        ),
+        Mode::Transactional | Mode::Merge => {
+            format!(
+                "what is written crosses in bursts, every {every}; between them the log waits at its source"
+            )
+        }
+    };
+    Some(Finding::ok(name(from), what))
 }
 
 /// Are two nodes one server, or one database of it?

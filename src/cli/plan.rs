@@ -206,10 +206,7 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         nodes: nodes.collect(),
         tables: tables(&spec, shown, &sizes, &findings),
         sync: spec.name.clone(),
-        mode: match spec.mode {
-            Mode::Merge => "merge",
-            Mode::Transactional => "transactional",
-        },
+        mode: spec.mode.name(),
         links: sync.links().into_iter().map(|link| link.id).collect(),
         preview: Vec::new(),
         start,
@@ -398,6 +395,13 @@ fn started(plan: &SyncPlan) -> String {
     let start = &plan.start;
     if let Some(refused) = &start.refused {
         return format!("run would refuse: {}", render::plain(refused));
+    }
+    if let (Some(from), true) = (&start.copy_from, plan.mode == Mode::Snapshot.name()) {
+        let size = about(start.rows_estimated, start.bytes_estimated);
+        let to = start.copy_to.join(", ");
+        return format!(
+            "an image of {from} each round: {size}; swapped in one transaction on {to}, and nobody waits who reads"
+        );
     }
     match (&start.copy_from, start.done) {
         (Some(from), true) => format!("first copy from {from}: done"),

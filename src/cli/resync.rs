@@ -14,6 +14,7 @@ use crate::error::{Error, Reason, Result};
 use crate::flow::spec::LinkSpec;
 use crate::flow::{self, anew, instance};
 use crate::model::schema::TableId;
+use crate::model::sync::Mode;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -139,6 +140,11 @@ async fn links(face: &Face, options: &Options) -> Result<Vec<(Arc<LinkSpec>, Vec
     let config = face.load()?;
     let (mut found, mut first) = (Vec::new(), None);
     for sync in select(&config, options.sync.as_deref())? {
+        // What all means is what can be copied anew.
+        let is_all = options.table.is_none() && options.sync.is_none();
+        if is_all && sync.spec.mode == Mode::Snapshot {
+            continue;
+        }
         let spec = flow::selected(&sync.spec).await?;
         for link in (0..spec.links.len()).map(|index| spec.link(index)) {
             if options
@@ -182,6 +188,12 @@ async fn look(link: &LinkSpec, place: usize, condition: Option<&str>) -> Result<
             .why(why)
             .hint(hint)
     };
+    if link.mode == Mode::Snapshot {
+        return Err(refused(
+            "each of its images brings every row",
+            "tidelock run --once",
+        ));
+    }
     let has_started = status
         .checkpoint
         .as_ref()

@@ -257,7 +257,10 @@ fn cells(report: &Report) -> [String; 12] {
     };
     let live = report.live.as_ref();
     let state = match live {
-        Some(live) if live.state == "copying" => format!("copying ({} rows)", live.copied_rows),
+        // Of images all rows that were ever read are counted.
+        Some(live) if live.state == "copying" && report.every.is_none() => {
+            format!("copying ({} rows)", live.copied_rows)
+        }
         Some(_) | None => report.state.clone(),
     };
     [

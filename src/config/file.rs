@@ -53,7 +53,8 @@ pub(super) struct SyncFile {
     pub from: Text,
     pub tables: Spanned<Vec<Spanned<String>>>,
     pub schemas: Option<Spanned<Schemas>>,
-    pub seed: Spanned<String>,
+    pub every: Text,
+    pub seed: Text,
     pub on_conflict: Text,
     pub on_delete_conflict: Text,
     pub arbiter: Text,
@@ -333,10 +334,10 @@ fn explain(message: &str) -> (String, Option<String>) {
         let hint = match *key {
             "version" => Some("the first line is: version = 1"),
             "status" | "order" => Some("version = { status = \"COLUMN\", order = [\"new\", \"paid\"] }"),
-            "seed" => Some("say where existing rows come from: seed = \"from:NODE\", \"union\" or \"none\""),
-            "mode" => {
-                Some("mode = \"merge\" (two-way) or mode = \"transactional\" (one-way, with from = \"NODE\")")
-            }
+            "mode" => Some(
+                "mode = \"merge\" (two-way), mode = \"transactional\" (one-way, with from = \"NODE\") or mode = \
+                     \"snapshot\" (an image now and then, with from and every)",
+            ),
             _ => None,
         };
         return (format!("the key \"{key}\" is missing"), hint.map(str::to_owned));

@@ -69,7 +69,7 @@ pub(super) fn of_table(
 /// One way nothing is written into the source.
 fn unwritten(around: &Around<'_>, node: &str) -> Option<Problem> {
     let from = around.file.from.as_ref().map(|from| from.get_ref().as_str());
-    let is_source = around.mode == Some(Mode::Transactional) && from == Some(node);
+    let is_source = around.mode != Some(Mode::Merge) && from == Some(node);
     is_source.then(|| {
         Problem::new(format!("nothing goes to \"{node}\", which is the source"))
             .hint("say it of the node that the rows go to")

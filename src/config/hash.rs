@@ -5,16 +5,12 @@
 use crate::flow::spec::SyncSpec;
 use crate::install::config_hash;
 use crate::model::schema::Engine;
-use crate::model::sync::Mode;
 
 /// What both sides must agree on while they run. The seed is left out: it matters once. Of the tables their choice
 /// counts, and not which tables it finds.
 pub(super) fn of(spec: &SyncSpec) -> String {
     let nodes = nodes(spec);
-    let mode = match spec.mode {
-        Mode::Merge => "merge",
-        Mode::Transactional => "transactional",
-    };
+    let mode = spec.mode.name();
     let choice = &spec.choice;
     let patterns: Vec<&str> = choice
         .patterns

@@ -35,9 +35,9 @@ fn said(builder: &mut Builder<'_>, around: &Around<'_>, key: &str, given: &Text)
     builder.show(key, given.get_ref(), Some(given.span()));
     let problem = match given.get_ref().as_str() {
         "same" => return Some(false),
-        "split" if around.mode == Some(Mode::Transactional) => {
+        "split" if around.mode.is_some_and(Mode::is_one_way) => {
             Problem::new("ids = \"split\" belongs to mode = \"merge\"")
-                .hint("remove it: in transactional mode one node numbers the rows")
+                .hint("remove it: one way one node numbers the rows")
         }
         "split" => return Some(true),
         other => Problem::new(format!("unknown ids \"{other}\""))

@@ -12,6 +12,7 @@ mod ids;
 mod owners;
 mod parameter;
 mod problem;
+mod rounds;
 mod rules;
 mod syncs;
 mod tables;

@@ -77,10 +77,10 @@ fn node<T>(
     given: &Spanned<T>,
 ) -> Option<usize> {
     builder.show(key, name, Some(given.span()));
-    if around.mode == Some(Mode::Transactional) {
+    if matches!(around.mode, Some(Mode::Transactional | Mode::Snapshot)) {
         let word = key.rsplit('.').next().unwrap_or(key);
         let problem = Problem::new(format!("{word} belongs to mode = \"merge\""));
-        let hint = "in transactional mode only the source is written to: remove it, or use skip = true for a column of \
+        let hint = "one way only the source is written to: remove it, or use skip = true for a column of \
                     the target's own";
         builder.problem(problem.hint(hint).at(given.span()));
         return None;

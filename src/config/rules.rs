@@ -125,10 +125,10 @@ impl Given<'_> {
     fn given<'f>(&self, builder: &mut Builder<'_>, key: &str, text: &'f Text) -> Option<&'f Spanned<String>> {
         let text = text.as_ref()?;
         builder.show(key, text.get_ref(), Some(text.span()));
-        if self.around.mode == Some(Mode::Transactional) {
+        if self.around.mode.is_some_and(Mode::is_one_way) {
             let name = key.rsplit('.').next().unwrap_or(key);
             let problem = Problem::new(format!("{name} belongs to mode = \"merge\""));
-            let hint = "remove it: in transactional mode the source is always right";
+            let hint = "remove it: one way the source is always right";
             builder.problem(problem.hint(hint).at(text.span()));
             return None;
         }
@@ -223,9 +223,9 @@ fn arbiter(
 ) -> Option<(Rank, Range<usize>)> {
     let given = around.file.arbiter.as_ref()?;
     builder.show(&around.key("arbiter"), given.get_ref(), Some(given.span()));
-    if around.mode == Some(Mode::Transactional) {
+    if around.mode.is_some_and(Mode::is_one_way) {
         let problem = Problem::new("arbiter belongs to mode = \"merge\"");
-        let hint = "remove it: in transactional mode the source is always right";
+        let hint = "remove it: one way the source is always right";
         builder.problem(problem.hint(hint).at(given.span()));
         return None;
     }
@@ -259,9 +259,9 @@ pub(super) fn column(
     span: Range<usize>,
 ) -> Option<ColumnRule> {
     builder.show(key, text, Some(span.clone()));
-    if around.mode == Some(Mode::Transactional) {
+    if around.mode.is_some_and(Mode::is_one_way) {
         let problem = Problem::new("on_conflict belongs to mode = \"merge\"");
-        let hint = "remove it: in transactional mode the source is always right";
+        let hint = "remove it: one way the source is always right";
         builder.problem(problem.hint(hint).at(span));
         return None;
     }

@@ -6,6 +6,7 @@
 use super::build::{Builder, Declared, RANK_MAX};
 use super::file::SyncFile;
 use super::problem::Problem;
+use super::rounds;
 use super::rules;
 use super::tables::{self, Around};
 use super::topology;
@@ -71,15 +72,17 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let node_names: Vec<String> = names.map(|name| name.get_ref().clone()).collect();
     builder.show(&key("nodes"), node_names.join(", "), Some(file.nodes.span()));
     builder.show(&key("mode"), file.mode.get_ref(), Some(file.mode.span()));
-    builder.show(&key("seed"), file.seed.get_ref(), Some(file.seed.span()));
     let mode = mode(builder, &file.mode);
     let from = from(builder, &file, mode, &node_names);
+    let (every, given_seed) = rounds::given(builder, &file, mode, from.as_deref());
     let on_stop = on_stop(builder, &file);
     let keep_conflicts = keep_conflicts(builder, &file);
-    let seed = seed(builder, &file, mode, (&node_names, from.as_deref()));
+    let seed = given_seed
+        .as_ref()
+        .and_then(|given| seed(builder, (&file, given), mode, (&node_names, from.as_deref())));
     let topology = topology::build(builder, &file, mode, from.as_deref(), &node_names);
-    if let Some(topology) = &topology {
-        topology::refuse_seeder(builder, &file.seed, seed.as_ref(), topology, &node_names);
+    if let (Some(topology), Some(given)) = (&topology, &given_seed) {
+        topology::refuse_seeder(builder, given, seed.as_ref(), topology, &node_names);
     }
     let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
     let ranks: Vec<(String, Rank)> = named.collect();
@@ -104,6 +107,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     let mut spec = SyncSpec {
         name: file.name.into_inner(),
         mode: mode?,
+        every,
         on_stop: on_stop?,
         seed: seed?,
         config_hash: String::new(),
@@ -210,11 +214,15 @@ fn mode(builder: &mut Builder<'_>, given: &Spanned<String>) -> Option<Mode> {
     match given.get_ref().as_str() {
         "merge" => Some(Mode::Merge),
         "transactional" => Some(Mode::Transactional),
+        "snapshot" => Some(Mode::Snapshot),
         other => {
             builder.problem(
                 Problem::new(format!("unknown mode \"{other}\""))
-                    .hint("merge (two-way) or transactional (one-way, with from)")
-                    .nearest(other, ["merge", "transactional"])
+                    .hint(
+                        "merge (two-way), transactional (one-way, with from) or snapshot (an image now and then, with from and \
+                         every)",
+                    )
+                    .nearest(other, ["merge", "transactional", "snapshot"])
                     .at(given.span()),
             );
             None
@@ -285,8 +293,11 @@ fn from(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>, nodes: &
             builder.problem(problem.hint("remove from, or change the mode").at(from.span()));
             None
         }
-        (None, Mode::Transactional) => {
-            let problem = Problem::new("mode = \"transactional\" needs from: the node that is the source");
+        (None, mode @ (Mode::Transactional | Mode::Snapshot)) => {
+            let problem = Problem::new(format!(
+                "mode = \"{}\" needs from: the node that is the source",
+                mode.name()
+            ));
             let example = nodes.first().map_or("pg", String::as_str);
             builder.problem(
                 problem
@@ -295,7 +306,7 @@ fn from(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>, nodes: &
             );
             None
         }
-        (Some(from), Mode::Transactional) => {
+        (Some(from), Mode::Transactional | Mode::Snapshot) => {
             builder.show(
                 &format!("sync.{}.from", file.name.get_ref()),
                 from.get_ref(),
@@ -327,15 +338,14 @@ pub(super) fn known_node(
 
 fn seed(
     builder: &mut Builder<'_>,
-    file: &SyncFile,
+    (file, given): (&SyncFile, &Spanned<String>),
     mode: Option<Mode>,
     (nodes, from): (&[String], Option<&str>),
 ) -> Option<Seed> {
-    let given = &file.seed;
     match given.get_ref().as_str() {
         "none" => return Some(Seed::None),
         "union" => {
-            topology::refuse_union(builder, file, mode);
+            topology::refuse_union(builder, (file, given), mode);
             return Some(Seed::Union);
         }
         _ => {}
@@ -417,6 +427,7 @@ fn refuse_rings(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)]) {
         );
     }
     refuse_two_stamps(builder, syncs, &members);
+    refuse_two_writers(builder, syncs, &members);
 }
 
 /// Nodes of a ring that are one database under two names.
@@ -463,6 +474,36 @@ fn refuse_two_stamps(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)], 
                         .at(span.clone()),
                 );
             }
+        }
+    }
+}
+
+/// An image removes what it does not hold, so the tables that it fills are written by nobody else.
+fn refuse_two_writers(builder: &mut Builder<'_>, syncs: &[(Sync, Range<usize>)], members: &[Member]) {
+    let written = |index: usize| {
+        let (spec, member) = (&syncs[index].0.spec, &members[index]);
+        let targets: BTreeSet<usize> = spec.links.iter().map(|(_, target)| *target).collect();
+        let places = targets.into_iter().flat_map(move |target| {
+            let ids = member.tables.iter().map(move |ids| &ids[target]);
+            ids.map(move |id| (member.databases[target].as_str(), id))
+        });
+        places.collect::<BTreeSet<(&str, &TableId)>>()
+    };
+    let (images, others): (Vec<usize>, Vec<usize>) =
+        (0..syncs.len()).partition(|index| syncs[*index].0.spec.mode == Mode::Snapshot);
+    for (number, image) in images.iter().enumerate() {
+        let filled = written(*image);
+        for other in others.iter().chain(&images[..number]) {
+            let Some((_, id)) = written(*other).into_iter().find(|place| filled.contains(place)) else {
+                continue;
+            };
+            let what = format!(
+                "table {id} is written by the snapshot sync \"{}\" and by sync \"{}\": each image would remove what the \
+                 other wrote",
+                members[*image].sync, members[*other].sync
+            );
+            let problem = Problem::new(what).hint("take it out of one of the two syncs");
+            builder.problem(problem.at(syncs[*image].1.clone()));
         }
     }
 }

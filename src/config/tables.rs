@@ -576,7 +576,7 @@ fn filter(
     let here = offered::Around {
         nodes: match around.mode {
             Some(Mode::Merge) => around.nodes.len(),
-            Some(Mode::Transactional) | None => 2,
+            Some(Mode::Transactional | Mode::Snapshot) | None => 2,
         },
         is_filtered: true,
         ..offered::Around::default()
@@ -641,6 +641,10 @@ fn on_filter_exit(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, f
         ("keep", true, Some(Mode::Merge)) => (
             "on_filter_exit = \"keep\" belongs to mode = \"transactional\"",
             "in merge a row that was kept could be changed on both sides without being compared: use \"delete\"",
+        ),
+        ("keep", true, Some(Mode::Snapshot)) => (
+            "on_filter_exit = \"keep\" has no place in mode = \"snapshot\"",
+            "remove it: the target equals the image",
         ),
         ("keep", true, _) => return true,
         (_, true, _) => (

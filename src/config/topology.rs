@@ -65,9 +65,9 @@ pub(super) fn build(
                     "topology is for three and more nodes",
                     "remove it: two nodes have a link each way",
                 ),
-                Mode::Transactional => (
+                Mode::Transactional | Mode::Snapshot => (
                     "topology belongs to mode = \"merge\"",
-                    "remove it: in transactional mode from has a link to each of the others",
+                    "remove it: one way from has a link to each of the others",
                 ),
             };
             builder.problem(Problem::new(what).hint(hint).at(given.span()));
@@ -147,7 +147,11 @@ fn skipped(table: &TableFile) -> Option<std::ops::Range<usize>> {
 }
 
 /// Each side's rows are stamped as its own and meet the other's by those stamps.
-pub(super) fn refuse_union(builder: &mut Builder<'_>, file: &SyncFile, mode: Option<Mode>) {
+pub(super) fn refuse_union(
+    builder: &mut Builder<'_>,
+    (file, given): (&SyncFile, &Spanned<String>),
+    mode: Option<Mode>,
+) {
     let (what, hint) = if mode == Some(Mode::Transactional) {
         (
             "seed = \"union\" belongs to mode = \"merge\"",
@@ -161,7 +165,7 @@ pub(super) fn refuse_union(builder: &mut Builder<'_>, file: &SyncFile, mode: Opt
     } else {
         return;
     };
-    builder.problem(Problem::new(what).hint(hint).at(file.seed.span()));
+    builder.problem(Problem::new(what).hint(hint).at(given.span()));
 }
 
 /// The first copy goes along links: a hub's spokes have one from the hub alone.

@@ -67,7 +67,7 @@ fn column(
         map.words[node] = Some(own);
         let is_read = match around.mode {
             Some(Mode::Merge) => true,
-            Some(Mode::Transactional) | None => {
+            Some(Mode::Transactional | Mode::Snapshot) | None => {
                 let from = around.file.from.as_ref().map(|from| from.get_ref());
                 from == Some(key.get_ref())
             }

@@ -73,14 +73,14 @@ pub(super) fn stamps(builder: &mut Builder<'_>, around: &Around<'_>, name: &str,
                      not be altered cannot be merged here";
     let problem = match given.get_ref().as_str() {
         "columns" => return false,
-        "beside" if around.mode == Some(Mode::Transactional) => {
+        "beside" if around.mode.is_some_and(Mode::is_one_way) => {
             Problem::new("stamps belong to mode = \"merge\"")
-                .hint("remove it: in transactional mode rows carry none")
+                .hint("remove it: one way rows carry none")
         }
         "beside" if around.nodes.len() > 2 => {
             Problem::new("stamps = \"beside\" is offered between two nodes").hint(leave_out)
         }
-        "beside" if around.file.seed.get_ref() == "union" => {
+        "beside" if around.file.seed.as_ref().is_some_and(|seed| seed.get_ref() == "union") => {
             Problem::new("stamps = \"beside\" while two sides become one set")
                 .hint("rows that stood there before must carry whose they are: seed = \"from:NODE\" or \"none\"; else leave it out")
         }
@@ -108,9 +108,9 @@ fn source(
         other => other.signature(),
     };
     builder.show(key, shown, Some(given.span()));
-    if around.mode == Some(Mode::Transactional) {
+    if around.mode.is_some_and(Mode::is_one_way) {
         let problem = Problem::new("version belongs to mode = \"merge\"");
-        let hint = "remove it: in transactional mode rows carry no version";
+        let hint = "remove it: one way rows carry no version";
         builder.problem(problem.hint(hint).at(given.span()));
     }
     if let Some(column) = source.column()

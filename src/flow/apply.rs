@@ -10,6 +10,7 @@ mod again;
 mod bases;
 mod contested;
 mod foreign;
+mod image;
 mod parking;
 mod reassert;
 mod renew;

@@ -36,6 +36,8 @@ pub struct Figures {
     pub is_throttled: bool,
     pub reconnects: u64,
     pub retries: u64,
+    /// When the next round is due, while the link rests, by its process's clock.
+    pub next_at: Option<String>,
 }
 
 impl Figures {
@@ -74,6 +76,7 @@ impl Figures {
             is_throttled: figures.is_throttled.load(Relaxed),
             reconnects: figures.reconnects.load(Relaxed),
             retries: figures.retries.load(Relaxed),
+            next_at: pulse.rounds().next_us.map(moment),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::Node;
 use crate::error::Result;
 use crate::mapping::Passage;
 use crate::model::schema::{Engine, TableId};
-use crate::model::sync::{CatalogTable, Finding, OnStop};
+use crate::model::sync::{CatalogTable, Finding, Mode, OnStop};
 use std::collections::BTreeSet;
 
 /// What a node holds of the sync's tables, in their order.
@@ -30,7 +30,9 @@ pub fn between(spec: &SyncSpec, sides: &[Option<Held<'_>>]) -> Vec<Finding> {
         let passages: Vec<Passage> = spec
             .mappings
             .iter()
-            .map(|(name, mapping)| Passage::new(mapping, source, target, name))
+            .map(|(name, mapping)| {
+                Passage::new(mapping, source, target, name).imaging(spec.mode == Mode::Snapshot)
+            })
             .collect();
         let (from, to) = (side(&spec.nodes[source], from), side(&spec.nodes[target], to));
         let nodes = Numbering {

@@ -34,6 +34,7 @@ mod reader;
 mod record;
 pub mod resolve;
 pub mod rings;
+mod rounds;
 pub mod select;
 pub mod skip;
 pub mod spec;

@@ -10,6 +10,7 @@ use super::spec::LinkSpec;
 use crate::engine::Node;
 use crate::error::Result;
 use crate::model::log::{LogEnd, Place};
+use crate::model::sync::Mode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,10 @@ struct Scale {
 }
 
 pub(super) async fn run(spec: Arc<LinkSpec>, pulse: Arc<Pulse>, stop: CancellationToken) -> Result<()> {
+    // Images are of no log.
+    if spec.mode == Mode::Snapshot {
+        return Ok(());
+    }
     let mut node: Option<Node> = None;
     let mut scale: Option<Scale> = None;
     loop {

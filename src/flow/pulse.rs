@@ -12,6 +12,7 @@ use crate::error::{Class, Error};
 use crate::model::change::Op;
 use crate::model::log::LogEnd;
 use crate::model::position::Position;
+use crate::model::round::Round;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,8 @@ pub enum State {
     Starting,
     Copying,
     Streaming,
+    /// Between two rounds.
+    Resting,
     /// It would go on by itself as soon as something passes: see the reason.
     Waiting,
     /// Another instance holds the lease.
@@ -86,10 +89,11 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 8] = [
         State::Starting,
         State::Copying,
         State::Streaming,
+        State::Resting,
         State::Waiting,
         State::Standby,
         State::Paused,
@@ -101,6 +105,7 @@ impl State {
             State::Starting => "starting",
             State::Copying => "copying",
             State::Streaming => "streaming",
+            State::Resting => "resting",
             State::Waiting => "waiting",
             State::Standby => "standby",
             State::Paused => "paused",
@@ -218,6 +223,7 @@ pub struct Pulse {
     queue: Mutex<Option<(Arc<Semaphore>, usize)>>,
     /// The copy that this process makes.
     copying: Mutex<Option<Progress>>,
+    rounds: Mutex<Rounds>,
     pub histogram_apply: Histogram,
     pub histogram_latency: Histogram,
     /// Rows of the source's transactions.
@@ -225,6 +231,18 @@ pub struct Pulse {
     received: [AtomicU64; 4],
     applied: [AtomicU64; 4],
     pub figures: Counters,
+}
+
+/// Of a link that runs in rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Rounds {
+    pub last: Option<Round>,
+    /// When it ended, by this machine's clock in microseconds.
+    pub ended_us: i64,
+    /// While it rests: when the next one is due, by the same clock.
+    pub next_us: Option<i64>,
+    /// Since the process started.
+    pub count: u64,
 }
 
 /// Plain counters and gauges; zero of a time = never.
@@ -315,6 +333,7 @@ impl Pulse {
             rate: Mutex::default(),
             queue: Mutex::default(),
             copying: Mutex::default(),
+            rounds: Mutex::default(),
             histogram_apply: Histogram::new(&Histogram::SECONDS),
             histogram_latency: Histogram::new(&Histogram::SECONDS),
             histogram_rows: Histogram::new(&Histogram::ROWS),
@@ -425,6 +444,29 @@ impl Pulse {
 
     pub(super) fn tried_again(&self) {
         self.figures.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Until then nothing is read, and that is meant.
+    pub(super) fn rests(&self, last: &Round, next_us: i64) {
+        let mut rounds = locked(&self.rounds);
+        rounds.last.get_or_insert_with(|| last.clone());
+        rounds.next_us = Some(next_us);
+    }
+
+    pub(super) fn woken(&self) {
+        locked(&self.rounds).next_us = None;
+    }
+
+    /// A round has ended.
+    pub(super) fn rounded(&self, round: &Round) {
+        let mut rounds = locked(&self.rounds);
+        rounds.last = Some(round.clone());
+        rounds.ended_us = now_us();
+        rounds.count += 1;
+    }
+
+    pub fn rounds(&self) -> Rounds {
+        locked(&self.rounds).clone()
     }
 
     /// Nothing of the group was to be written.
@@ -602,6 +644,10 @@ impl Pulse {
     }
 
     pub fn lag(&self) -> Lag {
+        // What is not wanted yet is not late.
+        if locked(&self.rounds).next_us.is_some() {
+            return Lag::default();
+        }
         let taken = self.position();
         let open = self.applying_for().is_some();
         let applying = self.figures.applying_commit_us.load(Relaxed);

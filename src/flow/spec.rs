@@ -97,6 +97,8 @@ fn copy_workers() -> usize {
 pub struct SyncSpec {
     pub name: String,
     pub mode: Mode,
+    /// The links run in rounds, so far apart; `None`: all the time.
+    pub every: Option<Duration>,
     pub on_stop: OnStop,
     pub seed: Seed,
     pub config_hash: String,
@@ -177,6 +179,8 @@ pub struct LinkSpec {
     /// `source->target`
     pub id: String,
     pub mode: Mode,
+    /// It runs in rounds, so far apart; `None`: all the time.
+    pub every: Option<Duration>,
     pub on_stop: OnStop,
     pub source: NodeSpec,
     pub target: NodeSpec,
@@ -254,7 +258,9 @@ impl SyncSpec {
             source.access.session = Some(name.clone());
             target.access.session = Some(name);
         }
-        let passage = |(name, mapping): &(String, Arc<Mapping>)| Passage::new(mapping, from, to, name);
+        let passage = |(name, mapping): &(String, Arc<Mapping>)| {
+            Passage::new(mapping, from, to, name).imaging(self.mode == Mode::Snapshot)
+        };
         let rules = self.rules.iter().zip(&self.mappings);
         let rules = rules.map(|(rules, (_, mapping))| rules.renamed(|column| mapping.name_on(to, column)));
         let versions = self.versions.iter().zip(&self.mappings);
@@ -268,6 +274,7 @@ impl SyncSpec {
             id,
             family: target.tables.clone(),
             mode: self.mode,
+            every: self.every,
             on_stop: self.on_stop,
             rules: target.tables.iter().cloned().zip(rules).collect(),
             versions: target.tables.iter().cloned().zip(versions).collect(),
@@ -319,6 +326,7 @@ impl SyncSpec {
     /// One node's part in the sync, for `check`, `setup` and `teardown`.
     pub fn scope(&self, node: usize) -> Scope {
         let spec = &self.nodes[node];
+        let reads_log = self.mode != Mode::Snapshot;
         Scope {
             sync: self.name.clone(),
             node: spec.name.clone(),
@@ -338,8 +346,12 @@ impl SyncSpec {
                 Seed::Union => spec.rank,
                 Seed::From(_) | Seed::None => 0,
             },
-            is_source: self.links.iter().any(|(source, _)| *source == node),
-            readers: self.links.iter().filter(|(source, _)| *source == node).count(),
+            is_source: reads_log && self.links.iter().any(|(source, _)| *source == node),
+            readers: match reads_log {
+                true => self.links.iter().filter(|(source, _)| *source == node).count(),
+                false => 0,
+            },
+            every: self.every,
             is_target: self.links.iter().any(|(_, target)| *target == node),
             is_hub: self.hub == Some(node),
             config_hash: self.config_hash.clone(),

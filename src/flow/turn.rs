@@ -11,6 +11,7 @@ use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
 use super::rings::Rings;
+use super::rounds::Rounds;
 use super::spec::{LinkSpec, SyncSpec};
 use super::{checked, end_of_log, keeping, link, poll, refuse_unlogged, watch_settings};
 use crate::engine::Node;
@@ -173,6 +174,7 @@ impl Turn {
             for Goal { link, until } in goals {
                 let run = Run {
                     spec: sync.link(link),
+                    once: self.once,
                     goal: until,
                     stop: pass.clone(),
                     pulse: self.live.of(&sync.name, &sync.link(link).id),
@@ -256,9 +258,11 @@ impl Turn {
                     Some(ready) => ready,
                     None => checked(sync, &self.rings).await?,
                 };
-                let alone = self.first_starts.lock().await;
-                Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
-                drop(alone);
+                // Images need no start: each brings all there is.
+                if sync.mode != Mode::Snapshot {
+                    let _alone = self.first_starts.lock().await;
+                    Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
+                }
                 let goals = self.goals(&sync, None).await?;
                 Ok((sync, goals))
             };
@@ -285,7 +289,8 @@ impl Turn {
             if news.is_some_and(|news| !news.contains(source)) {
                 continue;
             }
-            let until = match self.once && !self.work.is_cancelled() {
+            let reads_log = sync.mode != Mode::Snapshot;
+            let until = match self.once && reads_log && !self.work.is_cancelled() {
                 true => Some(end_of_log(&sync.nodes[*source]).await?),
                 false => None,
             };
@@ -338,6 +343,7 @@ async fn has_started(sync: &SyncSpec) -> Result<bool> {
 /// A link that runs.
 struct Run {
     spec: Arc<LinkSpec>,
+    once: bool,
     goal: Option<Position>,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
@@ -356,7 +362,7 @@ impl Run {
     /// Starts the link again for as long as its errors are of the kind that passes, and holds it while its gate is
     /// not open.
     async fn supervise(&self) -> Result<()> {
-        let mut backoff = Backoff::new(self.goal.as_ref().map(|_| self.spec.limits.once_wait));
+        let mut backoff = Backoff::new(self.once.then_some(self.spec.limits.once_wait));
         while self.opened().await? {
             let error = match self.held().await {
                 Ok(Ended::Done) => {
@@ -384,7 +390,7 @@ impl Run {
         while gate != Gate::Open {
             has_waited = true;
             if gate == Gate::Paused {
-                if self.goal.is_some() {
+                if self.once {
                     return Err(refuse_paused(&self.spec));
                 }
                 info!(event = "paused", link, "the link rests until `tidelock resume`");
@@ -411,9 +417,7 @@ impl Run {
     /// once.
     async fn held(&self) -> Result<Ended> {
         let turn = self.stop.child_token();
-        let goal = self.goal.clone();
-        let run = link::run(&self.spec, goal, &turn, &self.pulse, &self.presence, &self.wish);
-        let mut work = Box::pin(run);
+        let mut work = Box::pin(self.work(&turn));
         let mut gate = Gate::Open;
         loop {
             tokio::select! {
@@ -434,6 +438,26 @@ impl Run {
                 }
             }
         }
+    }
+}
+
+impl Run {
+    /// All the time, or in rounds.
+    async fn work(&self, turn: &CancellationToken) -> Result<()> {
+        let goal = self.goal.clone();
+        let Some(every) = self.spec.every else {
+            let run = link::run(&self.spec, goal, turn, &self.pulse, &self.presence, &self.wish);
+            return Box::pin(run).await;
+        };
+        let rounds = Rounds {
+            spec: &self.spec,
+            pulse: &self.pulse,
+            presence: &self.presence,
+            wish: &self.wish,
+            once: self.once,
+            goal,
+        };
+        rounds.run(every, turn).await
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::Shown;
 use crate::flow::progress::Pace;
-use crate::flow::pulse::{Conflicts, Counters, Histogram, Ops, Pulse, State};
+use crate::flow::pulse::{Conflicts, Counters, Histogram, Ops, Pulse, Rounds, State, now_us};
 use crate::model::parked::ParkKind;
 use crate::status::Report;
 use prometheus_client::collector::Collector;
@@ -419,6 +419,7 @@ fn flow(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
         rows,
     )?;
     copies(out, links)?;
+    rounds(out, links)?;
     troubles(out, links)
 }
 
@@ -436,6 +437,49 @@ fn copies(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
     let open = count(links, |figures| &figures.copy_chunks_open);
     out.gauge(("copy_chunks_open", "Chunks of a copy that are not done"), open)?;
     paces(out, links)
+}
+
+/// Of links that make images, or carry the log in bursts: no others have these.
+fn rounds(out: &mut Series<'_, '_>, links: &Links) -> fmt::Result {
+    let all: Vec<_> = links.iter().map(|pulse| (pulse, pulse.rounds())).collect();
+    let done = all.iter().filter(|(_, rounds)| rounds.count > 0);
+    let done = done.map(|(pulse, rounds)| (of(pulse), rounds.count as f64));
+    out.counter(("rounds", "Images that were swapped in, and bursts"), done)?;
+    let mut each = |name: &str, help: &str, read: &dyn Fn(&Rounds) -> Option<f64>| {
+        let series = all
+            .iter()
+            .filter_map(|(pulse, rounds)| Some((of(pulse), read(rounds)?)));
+        out.gauge((name, help), series)
+    };
+    let now = now_us();
+    let since = |at: i64| (now - at).max(0) as f64 / 1e6;
+    each(
+        "round_source_age_seconds",
+        "Age of what the target shows, by both machines' clocks: the last image, or the end of the last burst",
+        &|rounds| rounds.last.as_ref().map(|last| since(last.source_us)),
+    )?;
+    each(
+        "round_duration_seconds",
+        "How long the last round took",
+        &|rounds| rounds.last.as_ref().map(|last| seconds(last.took_ms)),
+    )?;
+    each("round_rows", "Rows of the last image", &|rounds| {
+        let last = rounds.last.as_ref().filter(|last| !last.tables.is_empty());
+        last.map(|last| last.rows() as f64)
+    })?;
+    each(
+        "round_rows_written",
+        "Of these, rows that the target did not have so",
+        &|rounds| {
+            let last = rounds.last.as_ref().filter(|last| !last.tables.is_empty());
+            last.map(|last| last.written() as f64)
+        },
+    )?;
+    each(
+        "round_next_seconds",
+        "Until the next round is due, while the link rests",
+        &|rounds| rounds.next_us.map(|next| (next - now).max(0) as f64 / 1e6),
+    )
 }
 
 /// Of copies that run: of all, and of the tables that are begun and not done.

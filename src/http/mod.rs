@@ -157,7 +157,10 @@ async fn livez(State(shown): State<Arc<Shown>>) -> Text {
 
 /// Is a link where it should be? A pause is somebody's wish, a conflict a matter of rows.
 fn is_ready(state: LinkState) -> bool {
-    matches!(state, LinkState::Streaming | LinkState::Paused)
+    matches!(
+        state,
+        LinkState::Streaming | LinkState::Resting | LinkState::Paused
+    )
 }
 
 async fn readyz(State(shown): State<Arc<Shown>>, RawQuery(query): RawQuery) -> Text {

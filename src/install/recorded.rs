@@ -101,16 +101,21 @@ impl Recorded {
 
     fn other_mode(&self, scope: &Scope) -> Option<Mismatch> {
         let was_merge = |there: &TableState| there.sync == scope.sync && there.tombstones.is_some();
-        let is_other = scope.mode == Mode::Transactional && self.tables.iter().any(was_merge);
+        let is_other = scope.mode.is_one_way() && self.tables.iter().any(was_merge);
         is_other.then(|| {
-            let what = "the sync was set up in merge mode, and is transactional now".to_owned();
+            let what = format!(
+                "the sync was set up in merge mode, and is {} now",
+                scope.mode.name()
+            );
             Mismatch::new(what, "put mode = \"merge\" back")
         })
     }
 
     /// Does the table join after the first start of the sync? Then its rows are copied by themselves.
     pub fn joins(&self, scope: &Scope, table: &TableId) -> bool {
-        self.started.contains(&scope.sync) && self.table(&scope.sync, table).is_none()
+        scope.mode != Mode::Snapshot
+            && self.started.contains(&scope.sync)
+            && self.table(&scope.sync, table).is_none()
     }
 
     /// Of a table that joins, rows of both sides must say whose they are.

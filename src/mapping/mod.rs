@@ -211,6 +211,8 @@ pub struct Passage {
     pub table: String,
     /// While rows are copied anew: those that this takes, in the configuration's names of the columns. `None`: all.
     asked: Option<Arc<Expr>>,
+    /// Whole tables go, as images: rows need no key.
+    imaging: bool,
 }
 
 /// Where a column of the source goes.
@@ -232,7 +234,17 @@ impl Passage {
             target,
             table: table.into(),
             asked: None,
+            imaging: false,
         }
+    }
+
+    /// The same of a sync that makes images.
+    pub fn imaging(self, imaging: bool) -> Passage {
+        Passage { imaging, ..self }
+    }
+
+    pub fn is_imaging(&self) -> bool {
+        self.imaging
     }
 
     /// The same for a new copy of the rows that the condition takes.
@@ -250,6 +262,7 @@ impl Passage {
             target: self.source,
             table: self.table.clone(),
             asked: self.asked.clone(),
+            imaging: self.imaging,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod origin;
 pub mod packed;
 pub mod parked;
 pub mod position;
+pub mod round;
 pub mod rules;
 pub mod schema;
 pub mod stamp;

@@ -5,15 +5,34 @@ use super::numbers::Numbers;
 use super::operation::{HeldTable, Lease, OutOfSync, Pause, Resync, ResyncState, Said, Stop};
 use super::origin::CONTROL;
 use super::position::Position;
+use super::round::Round;
 use super::schema::{Column, ColumnType, Table, TableId};
 use super::stamp::Rank;
 use super::version::VersionSource;
 use serde::Serialize;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Transactional,
     Merge,
+    /// The target equals an image of the source, which is made anew again and again.
+    Snapshot,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Transactional => "transactional",
+            Mode::Merge => "merge",
+            Mode::Snapshot => "snapshot",
+        }
+    }
+
+    /// Rows go from one node to the others only.
+    pub fn is_one_way(self) -> bool {
+        self != Mode::Merge
+    }
 }
 
 /// What stops when a change of one table cannot be carried.
@@ -41,6 +60,8 @@ pub struct Scope {
     pub is_source: bool,
     /// By so many links.
     pub readers: usize,
+    /// They read it in bursts, so far apart.
+    pub every: Option<Duration>,
     /// This node is written to.
     pub is_target: bool,
     /// It passes on what the other nodes wrote, so its log must tell of tombstones too.
@@ -82,6 +103,16 @@ impl Scope {
         tables
             .filter(move |(place, _)| is_beside(*place))
             .map(|(_, table)| table)
+    }
+
+    /// The node's rows are swapped by images.
+    pub fn makes_images(&self) -> bool {
+        self.is_target && self.mode == Mode::Snapshot
+    }
+
+    /// Images are made of the node's rows, and its log is not read.
+    pub fn is_read_alone(&self) -> bool {
+        !self.is_target && self.mode == Mode::Snapshot
     }
 
     /// Columns on which no right is needed: skipped ones. (Where rows can trade unique values, or have their stamps in a
@@ -382,6 +413,8 @@ pub struct LinkStatus {
     pub copies: Vec<TableCopy>,
     /// Of the target's tables; `None`: the sync keeps none.
     pub tombstones: Option<TombstoneFigures>,
+    /// The last image, or the last burst.
+    pub round: Option<Round>,
 }
 
 impl LinkStatus {

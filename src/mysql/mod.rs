@@ -20,6 +20,7 @@ pub mod operations;
 pub mod parked;
 mod relay;
 pub mod resync;
+pub mod round;
 pub mod setup;
 pub mod snapshot;
 pub mod source;

@@ -18,7 +18,7 @@ use crate::chunk::Range;
 use crate::error::{Error, Reason, Result};
 use crate::expr::Filter;
 use crate::model::origin::CONTROL;
-use crate::model::position::Position;
+use crate::model::position::{GtidSet, Position};
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::sync::{Mode, object_name};
 use crate::model::value::{Row, Value};
@@ -89,6 +89,23 @@ impl Snapshot {
             begin(&mut conn).await?;
             let end = current_position(&mut conn, flavor).await?;
             Ok(Self::reader(options, conn, flavor, end, false))
+        };
+        open.await
+            .map_err(|error: Error| error.node(&options.access.node))
+    }
+
+    /// The same of a server whose log is not read: where it stands is told as far as the account may see it.
+    pub async fn image(options: &Options) -> Result<Snapshot> {
+        let open = async {
+            refuse_unfit(options)?;
+            let mut conn = connect(&options.access).await?;
+            let flavor = flavor(&mut conn).await?;
+            begin(&mut conn).await?;
+            let end = match current_position(&mut conn, flavor).await {
+                Err(error) if !error.is_transient() => Position::Gtid(GtidSet::default()),
+                position => position?,
+            };
+            Ok(Self::reader(options, conn, flavor, end, true))
         };
         open.await
             .map_err(|error: Error| error.node(&options.access.node))

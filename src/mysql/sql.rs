@@ -12,6 +12,7 @@ pub mod beside;
 pub mod expression;
 pub mod foreign;
 mod held;
+pub mod image;
 pub mod parked;
 pub mod range;
 

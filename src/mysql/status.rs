@@ -108,6 +108,7 @@ pub async fn link_status(conn: &mut Conn, sync: &str, link: &str) -> Result<Link
         status.parked = super::parked::counts(conn, sync, link).await?;
         let strays = super::numbers::strays(conn, sync, Some(link)).await?;
         status.strays = strays.iter().map(|strays| strays.count).sum();
+        status.round = super::round::last(conn, sync, link).await?;
         status.resyncs = super::resync::resyncs(conn, sync, Some(link)).await?;
         if status.is_copied() {
             status.copies = super::chunk::progress(conn, sync, link).await?;

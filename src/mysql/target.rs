@@ -10,6 +10,7 @@
 mod beside;
 mod chunk;
 mod foreign;
+mod image;
 mod load;
 mod look;
 mod parked;

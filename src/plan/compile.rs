@@ -159,7 +159,10 @@ impl Plan {
         let failed = || differing.failed();
         let mut translations = Vec::new();
         let (columns, skipped) = carried(source, &differing, passage, &mut translations)?;
-        let key = keyed(source, &differing, &columns)?;
+        let key = match (keyed(source, &differing, &columns), passage.is_imaging()) {
+            (Err(_), true) => Vec::new(),
+            (key, _) => key?,
+        };
         let stamps = match merge {
             true => Some(
                 stamp_columns(source).ok_or_else(|| failed().why("the source's log has no stamp columns"))?,

@@ -1,8 +1,10 @@
 //! Compiled plans: how a change of a source table becomes writes to a target table.
 //!
 //! Owns: the nouns that flow and targets share ([`Shape`], [`Write`], [`Move`]); [`compile`] holds the plan itself,
-//! [`evolve`] whether a plan may follow its source's DDL, [`differ`] the words for tables that do not fit, [`layer`] the
-//! compaction of a group, [`guard`] what the target does not let its source write, [`evidence`] the JSON of rows in conflict records, [`restore`] the way back. Pure: no I/O, no engine.
+//! [`formula`] and [`translation`] what its cells are made of, [`guard`] what a target does not let its source write,
+//! [`evolve`] whether a plan may follow its source's DDL, [`image`] a table's rows beside it, [`differ`] the words for tables that
+//! do not fit, [`layer`] the compaction of a group, [`evidence`] the JSON of rows in conflict records, [`restore`] the way back.
+//! Pure: no I/O, no engine.
 
 pub mod compile;
 pub mod differ;
@@ -10,6 +12,7 @@ pub mod evidence;
 pub mod evolve;
 pub mod formula;
 pub mod guard;
+pub mod image;
 pub mod layer;
 pub mod restore;
 pub mod translation;

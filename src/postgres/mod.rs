@@ -23,6 +23,7 @@ mod partitions;
 mod relation;
 pub mod replication;
 pub mod resync;
+pub mod round;
 mod rows;
 pub mod setup;
 mod slot;

@@ -212,7 +212,7 @@ impl Relation {
     /// row was written: altering it mends what comes later only.
     fn check_mode(&self, mode: Mode) -> Result<()> {
         match (mode, self.identity) {
-            (Mode::Transactional, _) | (Mode::Merge, 'f') => Ok(()),
+            (Mode::Transactional | Mode::Snapshot, _) | (Mode::Merge, 'f') => Ok(()),
             (Mode::Merge, _) => {
                 Err(self.partial("its replica identity is not FULL, so old rows are not in the log"))
             }

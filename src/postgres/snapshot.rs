@@ -107,6 +107,11 @@ impl Snapshot {
             .map_err(|error: Error| error.node(&options.access.node))
     }
 
+    /// The same where the log is not read: the position only tells the moment.
+    pub async fn image(options: &SourceOptions) -> Result<Snapshot> {
+        Self::now(options).await
+    }
+
     /// Where streaming begins: the slot's first position, of which the rows are.
     pub fn start(&self) -> &Position {
         &self.start

@@ -9,6 +9,7 @@
 pub mod beside;
 pub mod expression;
 pub mod folded;
+pub mod image;
 pub mod range;
 
 use crate::model::origin::CONTROL;

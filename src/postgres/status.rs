@@ -141,6 +141,7 @@ pub async fn link_status(client: &Client, sync: &str, link: &str) -> Result<Link
         status.parked = super::parked::counts(client, sync, link).await?;
         let strays = super::numbers::strays(client, sync, Some(link)).await?;
         status.strays = strays.iter().map(|strays| strays.count).sum();
+        status.round = super::round::last(client, sync, link).await?;
         status.resyncs = super::resync::resyncs(client, sync, Some(link)).await?;
         if status.is_copied() {
             status.copies = super::chunk::progress(client, sync, link).await?;

@@ -7,6 +7,7 @@
 
 mod chunk;
 mod foreign;
+mod image;
 mod load;
 mod parked;
 mod resync;

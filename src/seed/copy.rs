@@ -574,6 +574,18 @@ impl Passing {
         }
     }
 
+    /// Rows of an image, of which the whole table is one chunk.
+    pub(super) fn filling(source: Arc<Table>, plan: Arc<Plan>, catalog: CatalogTable) -> Passing {
+        Passing {
+            source,
+            verbatim: plan.verbatim(),
+            plan,
+            catalog,
+            how: How::Fill,
+            stage: queue::ROWS,
+        }
+    }
+
     /// What these rows are to the target. `first`: the ordinal of the first.
     pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
         self.sorted(rows, first, |_| true).map(|(layers, _)| layers)

@@ -6,9 +6,10 @@
 
 use super::copy::{How, Passing};
 use crate::engine::{Snapshot, Target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::Applier;
 use crate::model::value::Row;
+use crate::plan::image::{Image, UNFIT};
 use crate::plan::{Lines, Load, Plan};
 
 /// Rows read and written at once; each reader has a bound in bytes of its own.
@@ -74,6 +75,28 @@ impl Piece {
         }
     }
 
+    /// Into an image, which has no rows that could be in the way.
+    pub(super) async fn image(self, target: &mut Target, passing: &Passing, image: &Image) -> Result<Copied> {
+        let bytes = self.bytes();
+        let rows = match self {
+            Piece::Lines(lines) => {
+                let cells = passing.verbatim.as_deref().unwrap_or_default();
+                target.load_image(image, cells, Load::Lines(&lines)).await?;
+                lines.rows
+            }
+            Piece::Rows(rows, Some(ready)) => {
+                if ready.count > 0 {
+                    target
+                        .load_image(image, &ready.cells, ready.load_of(&rows))
+                        .await?;
+                }
+                ready.count
+            }
+            Piece::Rows(rows, None) => return Err(refused(&passing.plan, &rows)?),
+        };
+        Ok(Copied { rows, bytes })
+    }
+
     /// `first`: how many rows of the chunk were read before it.
     pub(super) async fn write(self, applier: &mut Applier, passing: &Passing, first: u64) -> Result<Copied> {
         let (plan, bytes) = (&passing.plan, self.bytes());
@@ -116,14 +139,33 @@ impl Piece {
 impl Ready {
     /// `false`: nothing was written.
     async fn load(&self, applier: &mut Applier, plan: &Plan, rows: &[Row]) -> Result<bool> {
-        let load = match &self.form {
-            _ if self.count == 0 => return Ok(true),
+        if self.count == 0 {
+            return Ok(true);
+        }
+        applier.load_rows(plan, &self.cells, self.load_of(rows)).await
+    }
+
+    fn load_of<'a>(&'a self, rows: &'a [Row]) -> Load<'a> {
+        match &self.form {
             Form::AsRead(places) => Load::Rows(rows, places),
             Form::Cast(rows) => Load::Rows(rows, &self.cells),
             Form::Lines(lines) => Load::Lines(lines),
-        };
-        applier.load_rows(plan, &self.cells, load).await
+        }
     }
+}
+
+/// Why the target cannot hold one of these rows.
+fn refused(plan: &Plan, rows: &[Row]) -> Result<Error> {
+    let doing = "fill the image of the table";
+    let error = Error::definite(doing).table(&plan.shape.table.id).hint(UNFIT);
+    for row in rows {
+        if plan.takes(row)?
+            && let Some(refusal) = plan.unheld(row)
+        {
+            return Ok(error.why(format!("column {:?}: {}", refusal.column, refusal.why)));
+        }
+    }
+    Ok(Error::bug(doing).table(&plan.shape.table.id))
 }
 
 /// `None`: the target cannot hold one of them.

@@ -12,7 +12,7 @@ use crate::flow::spec::{LinkSpec, NodeSpec, SyncSpec};
 use crate::model::log::{Distance, LogEnd};
 use crate::model::operation::{HeldTable, Lease, Said};
 use crate::model::position::Position;
-use crate::model::sync::{LinkStatus, Retention};
+use crate::model::sync::{LinkStatus, Mode, Retention};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -124,6 +124,17 @@ pub async fn ask(sync: &SyncSpec, index: usize, memory: Option<&Memory>) -> Fact
             holder,
         };
     }
+    if link.mode == Mode::Snapshot {
+        // Its log is not read; is it there?
+        let source = within(&link.source, reached(&link.source)).await;
+        return Facts {
+            target,
+            source: source.err().map(Err),
+            said,
+            oldest: None,
+            holder,
+        };
+    }
     let held = known.and_then(|status| earliest(&status.held));
     let taken = said.as_ref().and_then(Word::position);
     let stands = furthest(checkpoint.iter().chain(&taken));
@@ -157,6 +168,11 @@ async fn within<T>(node: &NodeSpec, answer: impl Future<Output = Result<T>>) -> 
             .why(format!("no answer within {} s", ASK_MAX.as_secs()))
             .hint("is the server overloaded, frozen or behind a broken network?")),
     }
+}
+
+async fn reached(node: &NodeSpec) -> Result<()> {
+    Node::connect(&node.access, node.engine).await?.close().await;
+    Ok(())
 }
 
 async fn target(link: &LinkSpec) -> Result<(LinkStatus, Option<String>)> {

@@ -13,14 +13,18 @@ use crate::flow::figures::{Figures, moment};
 use crate::flow::spec::{Seed, SyncSpec};
 use crate::model::operation::{self, HeldTable, Lease, Pause, Resync, ResyncState, Stop};
 use crate::model::position::Position;
-use crate::model::sync::{Retention, TableCopy};
+use crate::model::round::{self, Imaged, Round};
+use crate::model::sync::{LinkStatus, Mode, Retention, TableCopy};
 use facts::{Facts, Oldest, Word};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The checkpoint of a link that runs and is idle moves at least this often, with some grace.
 const IDLE_CHECKPOINT_MS: u64 = 6 * 60_000;
 /// Within that, tombstones come and go.
 const TOMBSTONES_OLD_MS: u64 = 10 * 60_000;
+/// The state of a link between two rounds.
+const RESTING: &str = "resting";
 /// What starts a link that nothing keeps from going on.
 const RUN: &str = "tidelock run";
 /// A reader reports every ten seconds; after this it is frozen or cut off.
@@ -115,6 +119,11 @@ pub struct Report {
     /// Stamps of deleted rows that the target keeps until every node knows of the deletes; merge only.
     #[serde(default)]
     pub tombstones: Option<Tombstones>,
+    /// The last image or burst of a link that runs in rounds, and how often it is to be.
+    #[serde(default)]
+    pub every: Option<String>,
+    #[serde(default)]
+    pub round: Option<LastRound>,
     /// Who holds the lock that the target waits for.
     pub blocked_by: Option<String>,
     /// What the running process says, where it was asked and answered.
@@ -133,6 +142,56 @@ pub struct Copied {
     pub rows_estimated: Option<u64>,
     pub bytes: u64,
     pub bytes_estimated: u64,
+}
+
+/// The last image of a snapshot link, or the last burst of one with `every`. Times are of the target's clock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastRound {
+    pub at: String,
+    pub age_ms: u64,
+    pub took_ms: u64,
+    pub next_at: String,
+    /// Where the source stood, and its time then: what the target shows.
+    pub position: String,
+    pub source_at: String,
+    pub rows: u64,
+    pub written: u64,
+    pub tables: Vec<Imaged>,
+}
+
+impl LastRound {
+    fn of(round: &Round, every: Duration) -> LastRound {
+        LastRound {
+            at: moment(round.began_us),
+            age_ms: round.age_ms,
+            took_ms: round.took_ms,
+            next_at: moment(round.next_us(every)),
+            position: round.position.clone(),
+            source_at: moment(round.source_us),
+            rows: round.rows(),
+            written: round.written(),
+            tables: round.tables.clone(),
+        }
+    }
+
+    fn told(&self) -> String {
+        let at = second(&self.source_at);
+        match self.tables.is_empty() {
+            true => format!("last burst up to {at}"),
+            false => format!(
+                "image of {at}: {} rows, {} written, took {:.1} s",
+                self.rows,
+                self.written,
+                self.took_ms as f64 / 1_000.0
+            ),
+        }
+    }
+}
+
+/// A moment without the fraction of its second.
+fn second(at: &str) -> String {
+    at.split_once('.')
+        .map_or_else(|| at.to_owned(), |(second, _)| format!("{second}Z"))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -207,7 +266,8 @@ impl Report {
         };
         report.retained(facts);
         report.measured(facts);
-        let verdict = judge((&spec.name, &spec.seed), link, facts, report.lag_ms == Some(0));
+        let verdict = judge(&Kind::of(spec), link, facts, report.lag_ms == Some(0));
+        report.every = spec.every.map(round::told);
         report.state = verdict.state.to_owned();
         report.why = verdict.why;
         report.next = verdict.next;
@@ -239,6 +299,8 @@ impl Report {
                 oldest_ms: figures.oldest_ms,
                 waits_for: figures.waits_for.clone(),
             });
+            let last = target.round.as_ref().zip(spec.every);
+            report.round = last.map(|(last, every)| LastRound::of(last, every));
             let kept = facts.source.as_ref().and_then(|source| source.as_ref().ok());
             let kept = kept.and_then(|kept| kept.held.as_ref());
             report.held = target.held.iter().map(|held| told(held, kept)).collect();
@@ -247,6 +309,9 @@ impl Report {
                 .as_ref()
                 .filter(|lease| lease.is_held())
                 .map(|lease| lease.holder.clone());
+        }
+        if report.state == RESTING {
+            report.not_late();
         }
         let word = facts.word(spec.limits.lease_ttl);
         report.with(word.map(|word| word.figures.clone()))
@@ -260,7 +325,9 @@ impl Report {
             (self.state, self.why) = (live.state.clone(), live.why.clone());
             self.next = None;
         }
-        if live.lag_ms.is_some() {
+        if live.state == RESTING {
+            self.not_late();
+        } else if live.lag_ms.is_some() {
             (self.lag_ms, self.lag_estimated) = (live.lag_ms, false);
             (self.lag_bytes, self.lag_bytes_estimated) = (live.lag_bytes, live.lag_bytes_estimated);
             self.oldest_unapplied_at.clone_from(&live.oldest_unapplied_at);
@@ -269,6 +336,12 @@ impl Report {
         }
         self.live = Some(live);
         self
+    }
+
+    /// What is not wanted yet is not late.
+    fn not_late(&mut self) {
+        (self.lag_ms, self.lag_bytes) = (None, None);
+        (self.oldest_unapplied_at, self.oldest_unapplied_ms) = (None, None);
     }
 
     fn retained(&mut self, facts: &Facts) {
@@ -352,6 +425,7 @@ impl Report {
         };
         // Tables that lack something are told whatever else there is to say.
         let mut parts: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
+        parts.extend(self.round.as_ref().map(LastRound::told));
         parts.extend(self.copied());
         parts.extend(self.held.iter().map(Held::told));
         if !self.copied_where.is_empty() {
@@ -398,7 +472,27 @@ fn verdict(state: &'static str, why: impl Into<String>, next: Option<&str>) -> V
     }
 }
 
-fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool) -> Verdict {
+/// What kind of sync the link is of.
+struct Kind<'a> {
+    sync: &'a str,
+    seed: &'a Seed,
+    mode: Mode,
+    every: Option<Duration>,
+}
+
+impl Kind<'_> {
+    fn of(spec: &SyncSpec) -> Kind<'_> {
+        Kind {
+            sync: &spec.name,
+            seed: &spec.seed,
+            mode: spec.mode,
+            every: spec.every,
+        }
+    }
+}
+
+fn judge(kind: &Kind<'_>, link: &Link, facts: &Facts, in_step: bool) -> Verdict {
+    let sync = kind.sync;
     let target = match &facts.target {
         Ok(target) => target,
         Err(error) => return verdict("unknown", error.to_string(), Some("tidelock check")),
@@ -417,11 +511,14 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
         .as_ref()
         .filter(|checkpoint| checkpoint.seq >= 0);
     let Some(age) = begun.and(target.checkpoint_age_ms) else {
-        return not_begun(seed);
+        return not_begun(kind);
     };
     if let Some(pause) = &target.pause {
         let resume = format!("tidelock resume '{sync}/{}'", link.id);
         return verdict("paused", paused(pause), Some(&resume));
+    }
+    if kind.mode == Mode::Snapshot {
+        return of_images(kind, target, facts);
     }
     let retention = match &facts.source {
         Some(Ok(kept)) => &kept.retention,
@@ -442,6 +539,17 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
     if let Some(lease) = lease.filter(|lease| !lease.is_held()) {
         return verdict("stopped", ended(lease), Some(RUN));
     }
+    if let Some((round, every)) = target.round.as_ref().zip(kind.every).filter(|_| lease.is_some()) {
+        let left = round.left(every);
+        if retention.reader_active != Some(true) && !left.is_zero() {
+            return resting(round, every);
+        }
+    }
+    by_reader(retention, link, lease.is_some(), in_step, age)
+}
+
+/// `age`: of the checkpoint.
+fn by_reader(retention: &Retention, link: &Link, is_leased: bool, in_step: bool, age: u64) -> Verdict {
     let silent = retention.reader_silent_ms.filter(|ms| *ms > SILENT_READER_MS);
     match (retention.reader_active, silent) {
         (Some(true), Some(ms)) => {
@@ -456,7 +564,7 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
             verdict("stopped", why, Some(RUN))
         }
         (None, _) if in_step => verdict("in step", "", None),
-        (None, _) if lease.is_some() => verdict("running", "", None),
+        (None, _) if is_leased => verdict("running", "", None),
         (None, _) if age <= IDLE_CHECKPOINT_MS => verdict("moving", "", None),
         (None, _) => {
             let minutes = age / 60_000;
@@ -466,8 +574,37 @@ fn judge((sync, seed): (&str, &Seed), link: &Link, facts: &Facts, in_step: bool)
     }
 }
 
-fn not_begun(seed: &Seed) -> Verdict {
-    match seed {
+/// No log is read: the lease tells whether somebody runs it.
+fn of_images(kind: &Kind<'_>, target: &LinkStatus, facts: &Facts) -> Verdict {
+    if let Some(Err(error)) = &facts.source {
+        return verdict("unknown", error.to_string(), Some("tidelock check"));
+    }
+    if let Some(stop) = target.halted() {
+        let next = stop.hint.as_deref().unwrap_or(RUN);
+        return verdict("stopped", halted(stop), Some(next));
+    }
+    match (&target.lease, &target.round) {
+        (Some(lease), _) if !lease.is_held() => verdict("stopped", ended(lease), Some(RUN)),
+        (Some(_), Some(round)) => match kind.every {
+            Some(every) if !round.left(every).is_zero() => resting(round, every),
+            Some(_) | None => verdict("running", "the next image is due", None),
+        },
+        (Some(_), None) => verdict("running", "the first image is not complete", None),
+        (None, _) => verdict("stopped", "nobody runs it", Some(RUN)),
+    }
+}
+
+fn resting(round: &Round, every: Duration) -> Verdict {
+    let next = moment(round.next_us(every));
+    verdict(RESTING, format!("next at {}", second(&next)), None)
+}
+
+fn not_begun(kind: &Kind<'_>) -> Verdict {
+    match kind.seed {
+        Seed::From(node) if kind.mode == Mode::Snapshot => {
+            let why = format!("no image of {node} has been made");
+            verdict("never started", why, Some(RUN))
+        }
         Seed::From(node) => {
             let why = format!("the first copy from {node} is not done");
             verdict("not seeded", why, Some(RUN))

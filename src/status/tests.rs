@@ -62,7 +62,13 @@ fn kept(facts: &mut Facts) -> &mut Kept {
 fn report(seed: &Seed, facts: &Facts) -> Report {
     let mut report = Report::default();
     report.measured(facts);
-    let verdict = judge(("shop", seed), &link(), facts, report.lag_ms == Some(0));
+    let kind = Kind {
+        sync: "shop",
+        seed,
+        mode: Mode::Merge,
+        every: None,
+    };
+    let verdict = judge(&kind, &link(), facts, report.lag_ms == Some(0));
     (report.state, report.why, report.next) = (verdict.state.to_owned(), verdict.why, verdict.next);
     report.blocked_by.clone_from(&facts.holder);
     report
@@ -96,6 +102,53 @@ fn the_state_says_why_nothing_moves() {
     let frozen = report(&from, &frozen);
     assert_eq!(frozen.state, "stuck");
     assert!(frozen.why.contains("40 s"), "{}", frozen.why);
+}
+
+#[test]
+fn between_two_rounds_a_link_rests_and_is_not_late() {
+    let held = Lease {
+        instance: "i".to_owned(),
+        holder: "host".to_owned(),
+        process: String::new(),
+        left_ms: 9_000,
+        age_ms: 60_000,
+    };
+    let round = Round {
+        began_us: 0,
+        age_ms: 60_000,
+        took_ms: 10,
+        position: String::new(),
+        source_us: 0,
+        tables: Vec::new(),
+    };
+    let seed = Seed::From("a".to_owned());
+    let state = |mode: Mode, every: u64, lease: Option<&Lease>, last: Option<&Round>| {
+        let mut facts = facts(Some(5), Some(false), true);
+        let target = facts.target.as_mut().unwrap();
+        (target.lease, target.round) = (lease.cloned(), last.cloned());
+        let kind = Kind {
+            sync: "shop",
+            seed: &seed,
+            mode,
+            every: Some(Duration::from_secs(every)),
+        };
+        judge(&kind, &link(), &facts, false).state
+    };
+    let ended = Lease {
+        left_ms: -1,
+        ..held.clone()
+    };
+    for mode in [Mode::Snapshot, Mode::Merge] {
+        assert_eq!(state(mode, 900, Some(&held), Some(&round)), "resting", "{mode:?}");
+        assert_eq!(
+            state(mode, 900, Some(&ended), Some(&round)),
+            "stopped",
+            "{mode:?}"
+        );
+        assert_eq!(state(mode, 900, None, Some(&round)), "stopped", "{mode:?}");
+    }
+    assert_eq!(state(Mode::Snapshot, 30, Some(&held), Some(&round)), "running");
+    assert_eq!(state(Mode::Snapshot, 900, Some(&held), None), "running");
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Db {
             first_origin: 0,
             is_source: true,
             readers: 1,
+            every: None,
             is_target,
             is_hub: false,
             config_hash: "hash".to_owned(),

@@ -56,6 +56,7 @@ impl Node {
             first_origin: 0,
             is_source: true,
             readers: 1,
+            every: None,
             is_target: true,
             is_hub: false,
             config_hash: "hash".to_owned(),

@@ -11,6 +11,7 @@ use super::tables;
 use super::triggers;
 use crate::error::Result;
 use crate::install;
+use crate::model::round::told;
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Mode, Scope};
 use crate::mysql::numbers::strays;
@@ -20,6 +21,10 @@ use crate::mysql::{Flavor, catalog, fail, flavor, held, operations};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+/// The binlog is kept for so many times as long as bursts are apart: they may come late.
+const SPARE: u64 = 3;
 
 /// Rows near this size are met in practice; a smaller limit refuses them when they are written.
 const PACKET_BYTES_MIN: u64 = 16 << 20;
@@ -149,7 +154,7 @@ impl Settings {
     async fn read(conn: &mut Conn) -> Result<Settings> {
         let flavor = flavor(conn).await?;
         let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'log_bin', 'binlog_format',
-                   'binlog_row_image', 'binlog_row_metadata', 'binlog_row_value_options', 'gtid_mode',
+                   'binlog_row_image', 'binlog_expire_logs_seconds', 'binlog_expire_logs_auto_purge', 'binlog_row_metadata', 'binlog_row_value_options', 'gtid_mode',
                    'read_only', 'super_read_only', 'max_allowed_packet', 'log_bin_trust_function_creators', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = conn
             .query(sql)
@@ -203,9 +208,13 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
             .flatten(),
         );
         findings.extend(
-            [value_options(scope, server), gtid_mode(scope, server)]
-                .into_iter()
-                .flatten(),
+            [
+                value_options(scope, server),
+                gtid_mode(scope, server),
+                bursts(scope, server),
+            ]
+            .into_iter()
+            .flatten(),
         );
         if findings.is_empty() {
             findings.push(Finding::ok(
@@ -219,6 +228,38 @@ fn server_settings(scope: &Scope, server: &Settings) -> Vec<Finding> {
         findings.extend(packet(scope, server));
     }
     findings
+}
+
+/// What is purged before the next burst reads it is lost to the link.
+fn bursts(scope: &Scope, server: &Settings) -> Option<Finding> {
+    let every = scope.every?;
+    // MariaDB has no such switch.
+    if server.is("binlog_expire_logs_auto_purge", "OFF") {
+        return None;
+    }
+    let kept: u64 = server.get("binlog_expire_logs_seconds")?.parse().ok()?;
+    if kept == 0 || kept >= every.as_secs().saturating_mul(SPARE) {
+        return None;
+    }
+    let what = format!(
+        "every = {}, and the binlog is kept for {}: {}",
+        told(every),
+        told(Duration::from_secs(kept)),
+        match kept <= every.as_secs() {
+            true => "it is gone before the next burst reads it",
+            false => "a burst that comes late finds it gone",
+        }
+    );
+    let seconds = every.as_secs().saturating_mul(SPARE).to_string();
+    let fix = format!(
+        "{} or make every shorter",
+        server.set("binlog_expire_logs_seconds", &seconds)
+    );
+    let finding = match kept <= every.as_secs() {
+        true => Finding::blocker("E215", &scope.node, what),
+        false => Finding::warning("W214", &scope.node, what),
+    };
+    Some(finding.fix(fix))
 }
 
 fn version(scope: &Scope, server: &Settings) -> Finding {

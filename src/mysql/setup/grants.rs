@@ -133,12 +133,20 @@ pub(super) fn lacking(
     lacks
 }
 
-/// Our own database is granted as a whole: tables of tombstones come and go.
+/// Our own database is granted as a whole: tables of tombstones come and go, and images lie in temporary ones.
 fn control(scope: &Scope, grants: &[Grant], account: &str) -> Option<Lack> {
     let tombstones = scope.tables.first().filter(|_| scope.mode == Mode::Merge);
     let name = tombstones.map_or("checkpoint".to_owned(), triggers::tombstones_name);
-    let missing: Vec<&str> = ALL
-        .into_iter()
+    let images = scope.makes_images().then_some("CREATE TEMPORARY TABLES");
+    let needed = if scope.is_read_alone() {
+        &ALL[..1]
+    } else {
+        &ALL[..]
+    };
+    let missing: Vec<&str> = needed
+        .iter()
+        .copied()
+        .chain(images)
         .filter(|privilege| !holds(grants, &[privilege], Some("tidelock"), Some(&name)))
         .collect();
     if missing.is_empty() {

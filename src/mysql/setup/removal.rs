@@ -167,9 +167,12 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
         .filter(|_| state.versions.contains(&numbers::VERSION));
     let resync = ["resync"];
     let resync = resync.iter().filter(|_| state.versions.contains(&10));
+    let round = ["round"];
+    let round = round.iter().filter(|_| state.versions.contains(&13));
     for name in operations
         .chain(held)
         .chain(resync)
+        .chain(round)
         .chain(strays)
         .chain(chunk)
         .chain(waiting)

@@ -24,7 +24,7 @@ pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 11] = [
+pub const CONTROL_FILES: [(i64, &str); 12] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -39,6 +39,7 @@ pub const CONTROL_FILES: [(i64, &str); 11] = [
     ),
     (10, include_str!("../../../sql/mysql/010_resync.sql")),
     (11, include_str!("../../../sql/mysql/011_resync_where.sql")),
+    (13, include_str!("../../../sql/mysql/013_round.sql")),
 ];
 
 pub(super) async fn steps(

@@ -27,8 +27,10 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         };
         let before = findings.len();
         storage(scope, catalog, &mut findings);
-        key(scope, catalog, &mut findings);
-        key_collation(scope, state.flavor, catalog, &mut findings);
+        if scope.mode != Mode::Snapshot {
+            key(scope, catalog, &mut findings);
+            key_collation(scope, state.flavor, catalog, &mut findings);
+        }
         compressed(scope, catalog, &mut findings);
         charset(scope, catalog, &mut findings);
         labels(scope, catalog, &mut findings);
@@ -37,7 +39,11 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         versions::findings(scope, catalog, &mut findings);
         other_sync(scope, state, id, &mut findings);
         if findings.len() == before {
-            findings.push(Finding::ok(&scope.node, "InnoDB table with a primary key").table(id));
+            let what = match catalog.table.key.is_empty() {
+                true => "InnoDB table without a primary key",
+                false => "InnoDB table with a primary key",
+            };
+            findings.push(Finding::ok(&scope.node, what).table(id));
         }
     }
     findings
@@ -244,7 +250,7 @@ pub(super) fn cascades(scope: &Scope, found: &[(TableId, String)], logged: bool)
     let why = match (scope.mode, scope.is_source, logged) {
         (Mode::Merge, _, _) => "which fires no triggers, so that rows change without a stamp",
         (Mode::Transactional, true, false) => "which this server does not log",
-        (Mode::Transactional, _, _) => return Vec::new(),
+        (Mode::Transactional | Mode::Snapshot, _, _) => return Vec::new(),
     };
     let finding = |(id, cascade): &(TableId, String)| {
         let name = cascade.split(": ON ").next().unwrap_or_default();

@@ -7,7 +7,7 @@ use super::{Carried, Plan};
 use crate::error::Result;
 use crate::model::schema::{Column, Engine};
 use crate::model::value::Row;
-use crate::typemap;
+use crate::typemap::{self, Refusal};
 
 impl Plan {
     /// Is the row, as it stands, what the target takes? Quicker than [`Self::loaded`], and unsure of some that are:
@@ -37,6 +37,11 @@ impl Plan {
     pub fn loaded(&self, row: &Row) -> Result<Option<Row>> {
         self.stamp(row)?;
         Ok(self.proven(row).ok().map(|(_, row, _)| row))
+    }
+
+    /// What of a row the target cannot hold.
+    pub fn unheld(&self, row: &Row) -> Option<Refusal> {
+        self.row(row).err()
     }
 
     /// Where the cells of a row of a first copy go, in the source's order, if every one of them goes as it is: the text

@@ -13,11 +13,16 @@ use super::steps;
 use super::tables;
 use crate::error::Result;
 use crate::install::{self, Step};
+use crate::model::round::told;
 use crate::model::sync::{Finding, Mode, Scope, slot_name};
 use crate::postgres::numbers::strays;
 use crate::postgres::sql::quote;
 use crate::postgres::{fail, held, operations};
+use std::time::Duration;
 use tokio_postgres::Client;
+
+/// Bursts so far apart keep log that somebody should have room for.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// 14 is past its end of life.
 const VERSION_MIN: i32 = 150_000;
@@ -34,6 +39,7 @@ pub async fn check(client: &Client, scope: &Scope) -> Result<Vec<Finding>> {
             senders(scope, &server),
         ]);
         findings.push(retention(scope, &server));
+        findings.extend(bursts(scope, &server));
     }
     // Before it is set up, setup comes first: it grants what of the rights it can.
     let is_set_up = state.control == Control::Ready;
@@ -215,6 +221,22 @@ fn senders(scope: &Scope, server: &Settings) -> Finding {
         server.max_senders + 5
     );
     Finding::blocker("E211", &scope.node, what).fix(fix)
+}
+
+/// Between two bursts nobody takes anything from the slot.
+fn bursts(scope: &Scope, server: &Settings) -> Option<Finding> {
+    let every = scope.every.filter(|every| *every >= LONG)?;
+    let limit = match server.keep_size.as_str() {
+        "-1" => "without a limit".to_owned(),
+        size => format!("up to max_slot_wal_keep_size = {size}, beyond which the link needs a new copy"),
+    };
+    let what = format!(
+        "every = {}: between two bursts the slot keeps all WAL, {limit}",
+        told(every)
+    );
+    let fix =
+        "see that the disk, and max_slot_wal_keep_size, hold the WAL of that time; or make every shorter";
+    Some(Finding::warning("W214", &scope.node, what).fix(fix))
 }
 
 fn retention(scope: &Scope, server: &Settings) -> Finding {

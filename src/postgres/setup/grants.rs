@@ -16,7 +16,7 @@ use crate::postgres::fail;
 use crate::postgres::sql::{quote, table};
 use tokio_postgres::Client;
 
-pub(super) const CONTROL_TABLES: [&str; 18] = [
+pub(super) const CONTROL_TABLES: [&str; 19] = [
     "schema_version",
     "node",
     "checkpoint",
@@ -35,6 +35,7 @@ pub(super) const CONTROL_TABLES: [&str; 18] = [
     "numbering",
     "stray_number",
     "resync",
+    "round",
 ];
 const ALL: &str = "SELECT, INSERT, UPDATE, DELETE";
 /// Rows that were just written are found again by these; the right to read them is granted like that of any column.
@@ -129,6 +130,9 @@ pub(super) async fn lacking(
         let fix = format!("{LET_BE_SILENT}{}", quote(role));
         lacks.push(Lack::new("E104", what, fix));
     }
+    if scope.makes_images() {
+        lacks.extend(makes_images(client, role).await?);
+    }
     lacks.extend(hidden_rows(client, scope, role).await?);
     for (id, sequence) in numbers::sequences(scope, state) {
         lacks.extend(counts(client, role, sequence).await?.map(|lack| lack.table(id)));
@@ -146,6 +150,21 @@ async fn counts(client: &Client, role: &str, sequence: &str) -> Result<Option<La
     Ok((!may).then(|| Lack::new("E105", format!("may not set sequence {sequence}"), fix)))
 }
 
+/// An image lies in temporary tables, which are in no log and gone with their session.
+async fn makes_images(client: &Client, role: &str) -> Result<Option<Lack>> {
+    let sql =
+        "SELECT has_database_privilege($1::name, current_database(), 'TEMPORARY'), current_database()::text";
+    let rows = rows(client, sql, &[&role]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (may, database): (bool, String) = (cell(row, 0)?, cell(row, 1)?);
+    let fix = format!(
+        "GRANT TEMPORARY ON DATABASE {} TO {}",
+        quote(&database),
+        quote(role)
+    );
+    Ok((!may).then(|| Lack::new("E109", "may not make temporary tables, in which images lie", fix)))
+}
+
 /// What the run account does with the users' tables.
 fn table_privileges(scope: &Scope) -> &'static str {
     match scope.is_target {
@@ -160,12 +179,13 @@ fn control(scope: &Scope) -> Vec<(TableId, &'static str)> {
         .iter()
         .filter(|_| scope.mode == Mode::Merge)
         .map(triggers::tombstones_id);
+    let needed = if scope.is_read_alone() { "SELECT" } else { ALL };
     CONTROL_TABLES
         .iter()
         .map(|name| TableId::new("tidelock", *name))
         .chain(tombstones)
         .chain(scope.beside().map(stamps_of))
-        .map(|id| (id, ALL))
+        .map(|id| (id, needed))
         .collect()
 }
 

@@ -250,9 +250,12 @@ fn control(scope: &Scope, state: &State, out: &mut Vec<String>) {
         .filter(|_| state.versions.contains(&numbers::VERSION));
     let resync = ["resync"];
     let resync = resync.iter().filter(|_| state.versions.contains(&11));
+    let round = ["round"];
+    let round = round.iter().filter(|_| state.versions.contains(&14));
     for name in operations
         .chain(published)
         .chain(resync)
+        .chain(round)
         .chain(strays)
         .chain(chunk)
         .chain(held)

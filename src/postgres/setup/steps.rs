@@ -34,7 +34,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 12] = [
+pub const CONTROL_FILES: [(i64, &str); 13] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -56,6 +56,7 @@ pub const CONTROL_FILES: [(i64, &str); 12] = [
     ),
     (11, include_str!("../../../sql/postgres/011_resync.sql")),
     (12, include_str!("../../../sql/postgres/012_resync_where.sql")),
+    (14, include_str!("../../../sql/postgres/014_round.sql")),
 ];
 
 pub(super) async fn steps(

@@ -27,13 +27,19 @@ pub(super) fn findings(scope: &Scope, state: &State) -> Vec<Finding> {
         };
         let before = findings.len();
         kind(scope, catalog, &mut findings);
-        key(scope, catalog, &mut findings);
+        if scope.mode != Mode::Snapshot {
+            key(scope, catalog, &mut findings);
+        }
         foreign_triggers(scope, catalog, &mut findings);
         stamp_columns(scope, catalog, &mut findings);
         versions::findings(scope, catalog, &mut findings);
         other_sync(scope, state, id, &mut findings);
         if findings.len() == before {
-            findings.push(Finding::ok(&scope.node, "plain table with a primary key").table(id));
+            let what = match catalog.table.key.is_empty() {
+                true => "plain table without a primary key",
+                false => "plain table with a primary key",
+            };
+            findings.push(Finding::ok(&scope.node, what).table(id));
         }
     }
     findings
@@ -207,7 +213,7 @@ pub(super) async fn more(client: &Client, scope: &Scope) -> Result<Vec<Finding>>
             findings.extend(child.map(|child| inherited(scope, &id, &child)));
             findings.extend(rule.map(|rule| always_rule(scope, &id, &rule)));
         }
-        if cell::<bool>(&row, 3)? {
+        if scope.mode != Mode::Snapshot && cell::<bool>(&row, 3)? {
             let name = cell::<Option<String>>(&row, 4)?.unwrap_or_default();
             let fix = format!(
                 "ALTER TABLE {0} DROP CONSTRAINT {1}, ADD PRIMARY KEY (...)",
