@@ -138,6 +138,10 @@ impl Target {
         on_target!(self, target => target.floor(table).await)
     }
 
+    pub async fn raise_floor(&mut self, sync: &str, table: &TableId, floor: i64) -> Result<()> {
+        on_target!(self, target => target.raise_floor(sync, table, floor).await)
+    }
+
     pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {
         on_target!(self, target => target.checkpoint(sync, link).await)
     }

@@ -6,7 +6,7 @@
 
 use super::backoff::Backoff;
 use super::collect::{self, Wishes};
-use super::joining::Joining;
+use super::joining::{self, Tables};
 use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
@@ -19,6 +19,7 @@ use crate::model::operation::{Instance, Stop};
 use crate::model::position::Position;
 use crate::model::sync::Mode;
 use crate::seed;
+use crate::seed::join::Joining;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,14 +47,18 @@ pub(super) struct Turn {
     pub(super) live: Arc<Live>,
 }
 
-/// The sync with its tables, and the goal of each link.
-type Prepared = (SyncSpec, Vec<Goal>);
+/// The sync with its tables, the goal of each link that is to run, and who joins beside them.
+struct Prepared {
+    sync: SyncSpec,
+    goals: Vec<Goal>,
+    joining: Option<Joining>,
+}
 
 /// How the links of a sync ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passed {
     Done,
-    /// So that they begin again with a table that joins.
+    /// So that they begin again with a table or a node that joins.
     Joined,
 }
 
@@ -127,7 +132,7 @@ impl Turn {
         backoff.wait(&what, error, &self.pulses(sync), &self.work).await
     }
 
-    /// The links, and again from the beginning where a table joins.
+    /// The links, and again from the beginning where a table or a node joins.
     async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
         let mut ready = Some(ready);
         while Box::pin(self.links(sync, ready.take(), view)).await? == Passed::Joined {}
@@ -139,26 +144,46 @@ impl Turn {
     async fn links(&self, declared: &SyncSpec, ready: Option<SyncSpec>, view: &View) -> Result<Passed> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
-        let Some((sync, mut goals)) = self.first_start(declared, ready, view).await? else {
+        let Some(prepared) = self.first_start(declared, ready, view).await? else {
             return Ok(Passed::Done);
         };
+        let Prepared {
+            sync,
+            mut goals,
+            joining,
+        } = prepared;
         let pass = self.work.child_token();
         let watch = CancellationToken::new();
         let _over = watch.clone().drop_guard();
         let presence = Presence::new(sync.nodes.iter());
         let mut others = JoinSet::new();
-        for index in 0..sync.links.len() {
-            let (link, watch) = (sync.link(index), watch.clone());
+        for link in goals.iter().map(|goal| sync.link(goal.link)) {
             let pulse = self.live.of(&sync.name, &link.id);
             others.spawn(keeping::run(Arc::clone(&link), watch.clone()));
-            others.spawn(poll::run(link, pulse, watch));
+            others.spawn(poll::run(link, pulse, watch.clone()));
         }
         let wishes = Wishes::new(&sync);
-        if sync.mode == Mode::Merge {
-            others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
+        match joining {
+            // What it is told of in the log, and what is told by tombstones, must not change places while it is filled.
+            Some(joining) => {
+                let joins = joining::Node {
+                    sync: sync.clone(),
+                    joining,
+                    wishes: wishes.clone(),
+                    live: Arc::clone(&self.live),
+                    first_starts: Arc::clone(&self.first_starts),
+                    once: self.once,
+                    links: pass.clone(),
+                };
+                others.spawn(joins.run(watch.clone()));
+            }
+            None if sync.mode == Mode::Merge => {
+                others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
+            }
+            None => {}
         }
         if !sync.choice.is_fixed() {
-            let joining = Joining {
+            let joining = Tables {
                 declared: declared.clone(),
                 running: sync.clone(),
                 links: pass.clone(),
@@ -256,11 +281,26 @@ impl Turn {
                     Some(ready) => ready,
                     None => checked(sync, &self.rings).await?,
                 };
+                if let Some(joining) = seed::join::joining(&sync).await? {
+                    let goals = joining.links.iter().map(|link| Goal {
+                        link: *link,
+                        until: None,
+                    });
+                    return Ok(Prepared {
+                        goals: goals.collect(),
+                        joining: Some(joining),
+                        sync,
+                    });
+                }
                 let alone = self.first_starts.lock().await;
                 Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
                 drop(alone);
                 let goals = self.goals(&sync, None).await?;
-                Ok((sync, goals))
+                Ok(Prepared {
+                    sync,
+                    goals,
+                    joining: None,
+                })
             };
             let outcome = tokio::select! {
                 outcome = attempt => outcome,
@@ -300,7 +340,7 @@ impl Turn {
             if self.once {
                 return Err(refuse_paused(link));
             }
-            if has_started(sync).await? {
+            if has_started(sync).await? || seed::join::joining(sync).await?.is_some() {
                 return Ok(());
             }
             let why = "the first start waits until no link of the sync is paused";
