@@ -15,6 +15,7 @@ macro_rules! on_target {
 
 mod copy;
 mod keys;
+mod members;
 mod resync;
 mod tombstones;
 

@@ -106,7 +106,9 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
 
 /// Where a link begins that waited for the copy of its target, which another link has ended.
 async fn noted(sync: &SyncSpec, link: &LinkSpec, target: &mut Target) -> Result<Option<Position>> {
-    let Seed::From(from) = &sync.seed else { return Ok(None) };
+    let Seed::From(from) = &sync.seed else {
+        return Ok(None);
+    };
     let has_noted = target.checkpoint(&link.sync, &link.id).await?;
     let Some(noted) = has_noted.filter(|_| !is_copy(sync, link)) else {
         return Ok(None);

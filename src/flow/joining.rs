@@ -151,7 +151,9 @@ impl Node {
     fn tell(&self, name: &str, pulses: &[Arc<Pulse>], error: &Error) {
         let why = error.to_string();
         let is_known = pulses.iter().all(|pulse| pulse.condition().why == why);
-        pulses.iter().for_each(|pulse| pulse.set(State::Stopped, why.clone()));
+        pulses
+            .iter()
+            .for_each(|pulse| pulse.set(State::Stopped, why.clone()));
         if !is_known {
             error!(
                 event = "node_cannot_join", sync = %self.sync.name, node = %name, hint = error.hint_text(),

@@ -21,8 +21,8 @@ use crate::model::sync::Mode;
 use crate::seed;
 use crate::seed::join::Joining;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -55,11 +55,13 @@ struct Prepared {
 }
 
 /// How the links of a sync ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Passed {
     Done,
     /// So that they begin again with a table or a node that joins.
     Joined,
+    /// So that they begin again without this node.
+    Left(String),
 }
 
 /// A link that is to run, and with `once` up to where: some have nothing to do in a pass.
@@ -70,16 +72,39 @@ struct Goal {
 }
 
 impl Turn {
-    /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost.
+    /// Runs the sync, and when a node is taken out of it what is left: the leases of that node's links are given back.
     pub(super) async fn sync(&self, sync: &SyncSpec) -> Result<()> {
+        let mut sync = sync.clone();
+        while let Some(gone) = Box::pin(self.all(&sync)).await? {
+            warn!(
+                event = "node_leaves", sync = %sync.name, node = gone,
+                "a node is taken out of the sync: its links end, and the others go on"
+            );
+            let left = sync.without(&gone);
+            let why = format!("node {gone} is taken out of the sync");
+            let stays = |link: &str| (0..left.links.len()).any(|index| left.link(index).id == link);
+            for pulse in self.pulses(&sync).iter().filter(|pulse| !stays(&pulse.link)) {
+                pulse.set(State::Stopped, why.clone());
+            }
+            if left.links.is_empty() {
+                return Ok(());
+            }
+            sync = left;
+        }
+        Ok(())
+    }
+
+    /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost. Returns a node
+    /// that is taken out of it.
+    async fn all(&self, sync: &SyncSpec) -> Result<Option<String>> {
         let mut backoff = Backoff::new(self.once.then_some(sync.limits.once_wait));
         let (ready, mut held) = loop {
             match self.take(sync).await {
                 Ok(Some(taken)) => break taken,
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(None),
                 Err(error) => {
                     if !self.wait(&mut backoff, sync, error).await? {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
@@ -91,7 +116,7 @@ impl Turn {
             lost = held.lost() => Err(lost),
         };
         let outcome = match outcome {
-            Ok(()) => Ok(()),
+            Ok(left) => Ok(left),
             Err(error) => Err(view.cause(error).await.in_sync(&sync.name)),
         };
         held.release().await;
@@ -133,10 +158,15 @@ impl Turn {
     }
 
     /// The links, and again from the beginning where a table or a node joins.
-    async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+    async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Option<String>> {
         let mut ready = Some(ready);
-        while Box::pin(self.links(sync, ready.take(), view)).await? == Passed::Joined {}
-        Ok(())
+        loop {
+            match Box::pin(self.links(sync, ready.take(), view)).await? {
+                Passed::Joined => {}
+                Passed::Left(name) => return Ok(Some(name)),
+                Passed::Done => return Ok(None),
+            }
+        }
     }
 
     /// First start, then the links and the watch over settings, until the links have ended. With `once`, again the links
@@ -191,7 +221,15 @@ impl Turn {
             others.spawn(joining.run(watch.clone()));
         }
         let (watched, seen) = (sync.clone(), presence.clone());
-        others.spawn(async move { watch_settings(&watched, &seen, &watch, begun).await });
+        let leaves = Arc::new(OnceLock::new());
+        let (found, links) = (Arc::clone(&leaves), pass.clone());
+        others.spawn(async move {
+            watch_settings(&watched, &seen, &watch, begun, &found).await?;
+            if found.get().is_some() {
+                links.cancel();
+            }
+            Ok(())
+        });
         for _ in 0..PASSES_MAX {
             let before = self.left(&sync);
             let mut links = JoinSet::new();
@@ -209,7 +247,10 @@ impl Turn {
             }
             self.ended(links, &mut others).await?;
             if pass.is_cancelled() && !self.work.is_cancelled() {
-                return Ok(Passed::Joined);
+                return Ok(match leaves.get() {
+                    Some(name) => Passed::Left(name.clone()),
+                    None => Passed::Joined,
+                });
             }
             if !self.once || self.work.is_cancelled() {
                 return Ok(Passed::Done);

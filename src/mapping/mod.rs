@@ -86,6 +86,40 @@ impl Mapping {
         )
     }
 
+    /// The same among some of its nodes.
+    pub fn among(&self, stays: impl Fn(usize) -> bool) -> Mapping {
+        let of = |names: &Vec<String>| -> Vec<String> {
+            let names = names.iter().enumerate().filter(|(node, _)| stays(*node));
+            names.map(|(_, name)| name.clone()).collect()
+        };
+        let columns = self.columns.iter().map(|column| ColumnMapping {
+            names: of(&column.names),
+            ..column.clone()
+        });
+        Mapping {
+            columns: columns.collect(),
+            masks: self.masks.iter().map(of).collect(),
+            losses: self.losses.iter().map(of).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// As a node keeps it, of so many: what others call the columns is nothing to it, so that nodes may come and go.
+    /// (Of two it is told as a whole, as it always was.)
+    pub fn signature_on(&self, node: usize, nodes: usize) -> String {
+        match nodes {
+            0..=2 => self.signature(),
+            _ => self.among(|other| other == node).signature(),
+        }
+    }
+
+    /// What a node may have kept of it: while there were fewer nodes, or more.
+    pub fn signatures(&self, node: usize, nodes: usize) -> Vec<String> {
+        let mut all = vec![self.among(|other| other == node).signature()];
+        all.extend((2..=nodes).map(|count| self.among(|other| other < count).signature()));
+        all
+    }
+
     /// A node's name of a column of the configuration.
     pub fn name_on<'a>(&'a self, node: usize, column: &'a str) -> &'a str {
         let found = self.columns.iter().find(|known| known.name == column);

@@ -53,16 +53,25 @@ pub async fn joining(sync: &SyncSpec) -> Result<Option<Joining>> {
 
 fn found(links: &[(usize, usize)], has_begun: &[bool]) -> Option<Joining> {
     let joins = |node: usize| {
-        let mut into = links.iter().zip(has_begun).filter(|((_, target), _)| *target == node);
+        let mut into = links
+            .iter()
+            .zip(has_begun)
+            .filter(|((_, target), _)| *target == node);
         let has_links = links.iter().any(|(_, target)| *target == node);
         has_links && into.all(|(_, has_begun)| !has_begun)
     };
     let of_others = |(source, target): &(usize, usize)| !joins(*source) && !joins(*target);
-    let standing: Vec<usize> = (0..links.len()).filter(|index| of_others(&links[*index])).collect();
+    let standing: Vec<usize> = (0..links.len())
+        .filter(|index| of_others(&links[*index]))
+        .collect();
     if standing.is_empty() || standing.iter().any(|index| !has_begun[*index]) {
         return None;
     }
-    let node = links.iter().map(|(_, target)| *target).filter(|node| joins(*node)).min()?;
+    let node = links
+        .iter()
+        .map(|(_, target)| *target)
+        .filter(|node| joins(*node))
+        .min()?;
     Some(Joining {
         node,
         links: standing,
@@ -122,7 +131,7 @@ pub async fn join(
 async fn links(sync: &SyncSpec, joining: &Joining) -> Result<Links> {
     let takes_part = |node: usize| {
         let is_end = |index: &usize| sync.links[*index].0 == node || sync.links[*index].1 == node;
-        joining.links.iter().any(|index| is_end(index))
+        joining.links.iter().any(is_end)
     };
     let (mut copy, mut into, mut out) = (None, Vec::new(), Vec::new());
     for (index, (source, target)) in sync.links.iter().enumerate() {
@@ -262,7 +271,10 @@ mod tests {
             (names.next().unwrap_or_default(), names.next().unwrap_or_default())
         };
         let ends: Vec<(usize, usize)> = links.iter().map(ends).collect();
-        let begun: Vec<bool> = links.iter().map(|link| link.chars().all(char::is_uppercase)).collect();
+        let begun: Vec<bool> = links
+            .iter()
+            .map(|link| link.chars().all(char::is_uppercase))
+            .collect();
         found(&ends, &begun).map(|found| (found.node, found.links))
     }
 
@@ -277,7 +289,9 @@ mod tests {
         assert_eq!(joins(&["ab", "BA", "ac", "CA"]), None);
         // A mesh; of two that join the first comes first.
         assert_eq!(
-            joins(&["AB", "BA", "ac", "ca", "bc", "cb", "ad", "da", "bd", "db", "cd", "dc"]),
+            joins(&[
+                "AB", "BA", "ac", "ca", "bc", "cb", "ad", "da", "bd", "db", "cd", "dc"
+            ]),
             Some((2, vec![0, 1]))
         );
         // One way: the source is written by nobody.

@@ -23,7 +23,9 @@ impl World {
     /// Nothing is marked, noted or dropped while a change of the table is parked anywhere.
     fn is_blocked(&self) -> bool {
         let present = self.present().into_iter();
-        present.map(|node| &self.nodes[node]).any(|node| !node.parked.is_empty())
+        present
+            .map(|node| &self.nodes[node])
+            .any(|node| !node.parked.is_empty())
     }
 
     fn mark(&mut self, node: usize) {

@@ -26,7 +26,9 @@ impl Members {
 impl World {
     /// Who takes part now.
     pub fn present(&self) -> Vec<usize> {
-        (0..self.joined).filter(|node| self.members.left != Some(*node)).collect()
+        (0..self.joined)
+            .filter(|node| self.members.left != Some(*node))
+            .collect()
     }
 
     /// A node that takes part.
@@ -55,7 +57,13 @@ impl World {
         if self.setup.leaves && self.members.left.is_none() && is_drawn {
             self.leave();
         }
-        while let Some((source, target)) = self.members.unsettled.last().copied().filter(|_| is_last || is_drawn) {
+        while let Some((source, target)) = self
+            .members
+            .unsettled
+            .last()
+            .copied()
+            .filter(|_| is_last || is_drawn)
+        {
             self.members.unsettled.pop();
             self.settle_between(source, target);
             if !is_last {
@@ -73,7 +81,9 @@ impl World {
 
     /// Has the first node applied what the others wrote before that?
     fn is_caught_up(&self) -> bool {
-        let Some(begins) = &self.members.begins else { return false };
+        let Some(begins) = &self.members.begins else {
+            return false;
+        };
         let is_mesh = self.setup.topology == Topology::Mesh;
         let kept = &self.nodes[0].kept;
         let mut others = (1..self.joined).filter(|_| is_mesh && !self.is(Wrong::JoinsUnwaited));
@@ -123,7 +133,9 @@ impl World {
         let present = self.present();
         for source in &present {
             let others = present.iter().filter(|target| *target != source);
-            self.members.unsettled.extend(others.map(|target| (*source, *target)));
+            self.members
+                .unsettled
+                .extend(others.map(|target| (*source, *target)));
         }
     }
 

@@ -71,7 +71,10 @@ fn rest(world: &mut World) -> Result<(), Fault> {
     oracle::judge_equal(world, &world.known.late)?;
     for _ in 0..ROUNDS_MAX {
         let present = world.present();
-        if present.iter().all(|node| world.nodes[*node].tombstones.is_empty()) {
+        if present
+            .iter()
+            .all(|node| world.nodes[*node].tombstones.is_empty())
+        {
             return Ok(());
         }
         for node in present {

@@ -127,7 +127,10 @@ const EVERYWHERE: [Shape; 5] = [PAIR, MESH, MESH_OF_4, HUB, HUB_OF_4];
 
 fn shapes() -> Vec<Shape> {
     let joins = |shape: Shape| Shape { joins: true, ..shape };
-    let leaves = |shape: Shape| Shape { leaves: true, ..shape };
+    let leaves = |shape: Shape| Shape {
+        leaves: true,
+        ..shape
+    };
     let filtered = |shape: Shape| Shape {
         is_filtered: true,
         ..shape
@@ -302,7 +305,10 @@ impl Wrong {
         let newest = |wrong: Wrong, shapes: &[Shape]| of(wrong, table(Rule::Newest), shapes);
         let joining = [MESH, HUB].map(|shape| Shape { joins: true, ..shape });
         let joining_meshes = [MESH, MESH_OF_4].map(|shape| Shape { joins: true, ..shape });
-        let leaving = [MESH, MESH_OF_4].map(|shape| Shape { leaves: true, ..shape });
+        let leaving = [MESH, MESH_OF_4].map(|shape| Shape {
+            leaves: true,
+            ..shape
+        });
         let hubs = [HUB, HUB_OF_4];
         vec![
             (
