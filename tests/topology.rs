@@ -48,12 +48,12 @@ async fn play(net: &Net, random: &mut Random, nodes: &[usize], count: usize) {
 }
 
 /// A change of one node is written once on each of the others: at a hub once there and once on each other spoke.
-async fn each_change_is_written_once(net: &mut Net, nodes: &[usize]) {
+async fn each_change_is_written_once(net: &mut Net, nodes: &[usize], above: i64) {
     const CHANGES: i64 = 5;
     for writer in nodes {
         net.wait_equal().await;
         let before = net.writes("item").await;
-        let first = 10_000 + 100 * *writer as i64;
+        let first = above + 100 * *writer as i64;
         for id in first..first + CHANGES {
             net.exec(
                 *writer,
@@ -79,49 +79,70 @@ async fn each_change_is_written_once(net: &mut Net, nodes: &[usize]) {
 
 /// Three nodes; a fourth joins and is killed on the way; the third is down for a while; the second leaves.
 async fn grows_and_shrinks(hint: &str, way: Way, kinds: [Kind; 4], down: usize) {
+    let t0 = std::time::Instant::now();
     let mut random = Random::new(hint);
     let mut net = Net::new(hint, way, kinds, &[down], &[ITEM, BULK]).await;
+    eprintln!("T 1 {:?}", t0.elapsed());
     let rows: Vec<String> = (1..=8)
         .map(|n| format!("INSERT INTO item VALUES ({n}, 'item', 0, 'agreed')"))
         .collect();
     net.exec(0, &rows.join(";")).await;
+    eprintln!("T 2 {:?}", t0.elapsed());
     net.exec(
         0,
         &format!("INSERT INTO bulk SELECT i, 0 FROM {}", numbers(60_000)),
     )
     .await;
+    eprintln!("T 3 {:?}", t0.elapsed());
     net.start(&[0, 1, 2]).await;
+    eprintln!("T 4 {:?}", t0.elapsed());
     net.wait_equal().await;
+    eprintln!("T 5 {:?}", t0.elapsed());
     play(&net, &mut random, &[0, 1, 2], 60).await;
+    eprintln!("T 6 {:?}", t0.elapsed());
     net.db_mut(down).server().stop().await.unwrap();
     let others: Vec<usize> = [0, 1, 2].into_iter().filter(|node| *node != down).collect();
     play(&net, &mut random, &others, 60).await;
+    eprintln!("T 7 {:?}", t0.elapsed());
     net.db_mut(down).server().restart().await.unwrap();
     play(&net, &mut random, &[0, 1, 2], 20).await;
+    eprintln!("T 8 {:?}", t0.elapsed());
 
     // The fourth comes, while everybody writes, and the program dies in the middle of its copy.
     net.configure(&[0, 1, 2, 3], &[], "");
     net.lock.ok(&["setup", "--execute"]).await;
+    eprintln!("T 9 {:?}", t0.elapsed());
     net.reload().await;
+    eprintln!("T 10 {:?}", t0.elapsed());
     eventually(LIMIT, "the copy of the new node to begin", async || {
         net.db(3).count("bulk").await > 0
     })
     .await;
+    eprintln!("T 11 {:?}", t0.elapsed());
     net.lock.kill9().await;
+    eprintln!("T 12 {:?}", t0.elapsed());
     play(&net, &mut random, &[0, 1, 2], 20).await;
+    eprintln!("T 13 {:?}", t0.elapsed());
     net.lock.spawn();
     play(&net, &mut random, &[0, 1, 2], 40).await;
+    eprintln!("T 14 {:?}", t0.elapsed());
     net.streams().await;
+    eprintln!("T 15 {:?}", t0.elapsed());
     play(&net, &mut random, &[0, 1, 2, 3], 60).await;
+    eprintln!("T 16 {:?}", t0.elapsed());
     net.wait_equal().await;
-    each_change_is_written_once(&mut net, &[0, 1, 2, 3]).await;
+    eprintln!("T 17 {:?}", t0.elapsed());
+    each_change_is_written_once(&mut net, &[0, 1, 2, 3], 10_000).await;
+    eprintln!("T 18 {:?}", t0.elapsed());
 
     // The second goes, while the others write.
     play(&net, &mut random, &[0, 1, 2, 3], 40).await;
+    eprintln!("T 19 {:?}", t0.elapsed());
     net.configure(&[0, 2, 3], &[], "");
+    let mut others = random.fork();
     let (said, ()) = tokio::join!(
         net.lock.run(&["setup", "--execute"]),
-        play(&net, &mut Random::new("others"), &[0, 2, 3], 200)
+        play(&net, &mut others, &[0, 2, 3], 200)
     );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(said.stderr.contains("n1: taken out of sync"), "{}", said.stderr);
@@ -133,14 +154,23 @@ async fn grows_and_shrinks(hint: &str, way: Way, kinds: [Kind; 4], down: usize) 
     assert!(said.stderr.contains("n1: torn down"), "{}", said.stderr);
     net.assert_running();
     play(&net, &mut random, &[0, 2, 3], 20).await;
+    eprintln!("T 20 {:?}", t0.elapsed());
     net.wait_equal().await;
+    eprintln!("T 21 {:?}", t0.elapsed());
     net.reload().await;
+    eprintln!("T 22 {:?}", t0.elapsed());
     play(&net, &mut random, &[0, 2, 3], 40).await;
+    eprintln!("T 23 {:?}", t0.elapsed());
     net.wait_equal().await;
-    each_change_is_written_once(&mut net, &[0, 2, 3]).await;
+    eprintln!("T 24 {:?}", t0.elapsed());
+    each_change_is_written_once(&mut net, &[0, 2, 3], 20_000).await;
+    eprintln!("T 25 {:?}", t0.elapsed());
     net.forgot(1).await;
+    eprintln!("T 26 {:?}", t0.elapsed());
     net.all_collected("item").await;
+    eprintln!("T 27 {:?}", t0.elapsed());
     net.stop().await;
+    eprintln!("T 28 {:?}", t0.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
