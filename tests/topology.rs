@@ -9,7 +9,7 @@ mod scenario;
 #[path = "topology/net.rs"]
 mod net;
 
-use harness::{Kind, eventually};
+use harness::{Kind, Tidelock, database, eventually};
 use net::{Net, Way};
 use scenario::{ITEM, LIMIT, Random, Table, numbers};
 
@@ -275,4 +275,85 @@ async fn what_is_refused_says_why() {
     net.configure(&[0, 1, 3], &[], "");
     net.wait_equal().await;
     net.stop().await;
+}
+
+/// The example as its README has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hub_of_record() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hub-of-record");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert!(read("README.md").lines().count() <= 40);
+    let nodes = [
+        ("erp", Kind::Postgres18),
+        ("shop", Kind::Mysql),
+        ("support", Kind::Mariadb),
+        ("billing", Kind::Postgres15),
+    ];
+    let mut lock = Tidelock::new(
+        &read("tidelock.toml").replace("\"record\"", &format!("\"record_{}\"", std::process::id())),
+    );
+    let mut dbs = Vec::new();
+    for (name, kind) in nodes {
+        let db = database(kind, "t_record").await;
+        for statement in read(&format!("{name}.sql"))
+            .split(';')
+            .map(str::trim)
+            .filter(|sql| !sql.is_empty())
+        {
+            db.exec(statement).await;
+        }
+        lock.env(&format!("TIDELOCK_NODE_{}_URL", name.to_uppercase()), &db.url());
+        dbs.push(db);
+    }
+    let [erp, shop, support, billing] = &dbs[..] else {
+        unreachable!()
+    };
+    let check = lock.run(&["check"]).await;
+    assert!(
+        check
+            .stdout
+            .contains("erp is the hub: what shop, support and billing write goes there"),
+        "{}",
+        check.stdout
+    );
+    assert!(check.stdout.contains("what erp wrote stays"), "{}", check.stdout);
+    lock.ok(&["setup", "--execute"]).await;
+    let check = lock.run(&["check"]).await;
+    assert_eq!(check.code, 0, "{}", check.stdout);
+    lock.ok(&["run", "--once"]).await;
+    assert_eq!(
+        shop.one("SELECT mail FROM clients WHERE id = 2").await,
+        "grace@example.com"
+    );
+    for db in [support, billing] {
+        assert_eq!((db.count("customers").await, db.count("prices").await), (3, 2));
+    }
+    support
+        .exec("UPDATE customers SET phone = '+44 20 7' WHERE id = 1")
+        .await;
+    erp.exec("UPDATE prices SET amount = 44.90 WHERE article = 'lamp'")
+        .await;
+    shop.exec("UPDATE prices SET amount = 35.00 WHERE article = 'lamp'")
+        .await;
+    shop.exec("UPDATE prices SET amount = 34.00 WHERE article = 'lamp'")
+        .await;
+    lock.ok(&["run", "--once"]).await;
+    for db in &dbs {
+        let table = if db.kind() == Kind::Mysql {
+            "clients"
+        } else {
+            "customers"
+        };
+        assert_eq!(
+            db.one(&format!("SELECT phone FROM {table} WHERE id = 1")).await,
+            "+44 20 7"
+        );
+        assert_eq!(
+            db.one("SELECT amount FROM prices WHERE article = 'lamp'").await,
+            "44.90"
+        );
+    }
+    let conflicts = lock.ok(&["conflicts", "list"]).await;
+    assert!(conflicts.contains("prices"), "{conflicts}");
+    lock.ok(&["teardown", "--execute"]).await;
 }

@@ -3,7 +3,7 @@
 //! Fails: 6 when a node cannot be reached (the rest is still looked at), 3 when there is a blocker.
 
 use super::config::findings;
-use super::{Face, Schema, render, select};
+use super::{Face, Schema, render, select, words};
 use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
@@ -176,7 +176,8 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
             });
             answers.push(answer);
         }
-        let mut findings = chosen.notes;
+        let mut findings = words::of(spec);
+        findings.extend(chosen.notes);
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
