@@ -223,6 +223,72 @@ async fn a_node_of_a_mesh_dies_for_ever() {
     net.stop().await;
 }
 
+/// What the third had told the hub, and the hub not yet the second, is told when the third has gone and nobody is a hub any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_becomes_a_hub_and_a_pair_again() {
+    let kinds = [Kind::Postgres18, Kind::Mysql, Kind::Postgres15];
+    let mut net = Net::new("t_pair", Way::Hub, &kinds, &[], &[ITEM]).await;
+    net.exec(
+        0,
+        "INSERT INTO item VALUES (1, 'a', 1, 'agreed'); INSERT INTO item VALUES (2, 'b', 2, 'agreed')",
+    )
+    .await;
+    net.start(&[0, 1]).await;
+    net.exec(1, "DELETE FROM item WHERE id = 2").await;
+    net.wait_equal().await;
+    net.configure(&[0, 1, 2], &[], "");
+    net.lock.ok(&["setup", "--execute"]).await;
+    net.exec(1, "INSERT INTO item VALUES (2, 'b', 3, 'again')").await;
+    net.reload().await;
+    net.streams().await;
+    net.wait_equal().await;
+    net.lock.ok(&["pause", &format!("{}/n0->n1", net.sync)]).await;
+    net.says("the link rests until").await;
+    net.exec(
+        2,
+        "UPDATE item SET note = 'from the third' WHERE id = 1; DELETE FROM item WHERE id = 2",
+    )
+    .await;
+    eventually(LIMIT, "the hub to be told", async || {
+        net.db(0).count("item WHERE note = 'from the third'").await == 1 && net.db(0).count("item").await == 1
+    })
+    .await;
+    net.configure(&[0, 1], &[], "");
+    let said = net.lock.run(&["setup", "--execute"]).await;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    net.reload().await;
+    net.lock.ok(&["resume", &format!("{}/n0->n1", net.sync)]).await;
+    net.everywhere("item WHERE note = 'from the third'", 1).await;
+    net.everywhere("item", 1).await;
+    net.wait_equal().await;
+    net.stop().await;
+}
+
+/// One source and its targets: one comes while it runs, one goes, and the source itself may not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_come_and_go() {
+    let kinds = [Kind::Postgres18, Kind::Mysql, Kind::Postgres15];
+    let mut net = Net::new("t_fan", Way::Fan, &kinds, &[], &[ITEM]).await;
+    net.exec(0, "INSERT INTO item VALUES (1, 'a', 1, 'agreed')").await;
+    net.start(&[0, 1]).await;
+    net.configure(&[0, 1, 2], &[], "");
+    net.lock.ok(&["setup", "--execute"]).await;
+    net.exec(0, "INSERT INTO item VALUES (2, 'b', 2, 'before')").await;
+    net.reload().await;
+    net.streams().await;
+    net.exec(0, "INSERT INTO item VALUES (3, 'c', 3, 'after')").await;
+    net.everywhere("item", 3).await;
+    net.configure(&[0, 2], &[], "");
+    net.lock.ok(&["setup", "--execute"]).await;
+    net.reload().await;
+    net.exec(0, "INSERT INTO item VALUES (4, 'd', 4, 'without the first')")
+        .await;
+    net.everywhere("item", 4).await;
+    assert_eq!(net.db(1).count("item").await, 3);
+    net.forgot(1).await;
+    net.stop().await;
+}
+
 /// Who may not come or go: each with the reason, and nobody else is held up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_says_why() {

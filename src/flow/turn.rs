@@ -64,6 +64,28 @@ enum Passed {
     Left(String),
 }
 
+/// What all links of a pass share.
+struct Beside {
+    presence: Presence,
+    wishes: Wishes,
+    /// Ends the links.
+    pass: CancellationToken,
+    /// Ends what watches them.
+    watch: CancellationToken,
+    /// A node that is taken out of the sync.
+    leaves: Arc<OnceLock<String>>,
+}
+
+impl Beside {
+    /// Why the links were ended, if they were.
+    fn ended(&self) -> Option<Passed> {
+        self.pass.is_cancelled().then(|| match self.leaves.get() {
+            Some(name) => Passed::Left(name.clone()),
+            None => Passed::Joined,
+        })
+    }
+}
+
 /// A link that is to run, and with `once` up to where: some have nothing to do in a pass.
 #[derive(Debug, Clone)]
 struct Goal {
@@ -182,47 +204,23 @@ impl Turn {
             mut goals,
             joining,
         } = prepared;
-        let pass = self.work.child_token();
-        let watch = CancellationToken::new();
-        let _over = watch.clone().drop_guard();
-        let presence = Presence::new(sync.nodes.iter());
+        let beside = Beside {
+            presence: Presence::new(sync.nodes.iter()),
+            wishes: Wishes::new(&sync),
+            pass: self.work.child_token(),
+            watch: CancellationToken::new(),
+            leaves: Arc::default(),
+        };
+        let _over = beside.watch.clone().drop_guard();
         let mut others = JoinSet::new();
         for link in goals.iter().map(|goal| sync.link(goal.link)) {
             let pulse = self.live.of(&sync.name, &link.id);
-            others.spawn(keeping::run(Arc::clone(&link), watch.clone()));
-            others.spawn(poll::run(link, pulse, watch.clone()));
+            others.spawn(keeping::run(Arc::clone(&link), beside.watch.clone()));
+            others.spawn(poll::run(link, pulse, beside.watch.clone()));
         }
-        let wishes = Wishes::new(&sync);
-        match joining {
-            // What it is told of in the log, and what is told by tombstones, must not change places while it is filled.
-            Some(joining) => {
-                let joins = joining::Node {
-                    sync: sync.clone(),
-                    joining,
-                    wishes: wishes.clone(),
-                    live: Arc::clone(&self.live),
-                    first_starts: Arc::clone(&self.first_starts),
-                    once: self.once,
-                    links: pass.clone(),
-                };
-                others.spawn(joins.run(watch.clone()));
-            }
-            None if sync.mode == Mode::Merge => {
-                others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
-            }
-            None => {}
-        }
-        if !sync.choice.is_fixed() {
-            let joining = Tables {
-                declared: declared.clone(),
-                running: sync.clone(),
-                links: pass.clone(),
-            };
-            others.spawn(joining.run(watch.clone()));
-        }
-        let (watched, seen) = (sync.clone(), presence.clone());
-        let leaves = Arc::new(OnceLock::new());
-        let (found, links) = (Arc::clone(&leaves), pass.clone());
+        self.watch_members(declared, &sync, joining, &beside, &mut others);
+        let (watched, seen, watch) = (sync.clone(), beside.presence.clone(), beside.watch.clone());
+        let (found, links) = (Arc::clone(&beside.leaves), beside.pass.clone());
         others.spawn(async move {
             watch_settings(&watched, &seen, &watch, begun, &found).await?;
             if found.get().is_some() {
@@ -237,20 +235,17 @@ impl Turn {
                 let run = Run {
                     spec: sync.link(link),
                     goal: until,
-                    stop: pass.clone(),
+                    stop: beside.pass.clone(),
                     pulse: self.live.of(&sync.name, &sync.link(link).id),
-                    presence: presence.clone(),
-                    wish: wishes.of(&sync.link(link).id),
+                    presence: beside.presence.clone(),
+                    wish: beside.wishes.of(&sync.link(link).id),
                     view: view.clone(),
                 };
                 links.spawn(async move { run.supervise().await });
             }
             self.ended(links, &mut others).await?;
-            if pass.is_cancelled() && !self.work.is_cancelled() {
-                return Ok(match leaves.get() {
-                    Some(name) => Passed::Left(name.clone()),
-                    None => Passed::Joined,
-                });
+            if let Some(passed) = beside.ended().filter(|_| !self.work.is_cancelled()) {
+                return Ok(passed);
             }
             if !self.once || self.work.is_cancelled() {
                 return Ok(Passed::Done);
@@ -270,6 +265,48 @@ impl Turn {
         Err(Error::definite(format!("run sync {} once", sync.name))
             .why("rows were contested again and again, and the last answers to them are not carried over")
             .hint("tidelock run --once"))
+    }
+
+    /// Who comes and what, and what is collected while nobody does.
+    fn watch_members(
+        &self,
+        declared: &SyncSpec,
+        sync: &SyncSpec,
+        joining: Option<Joining>,
+        beside: &Beside,
+        others: &mut JoinSet<Result<()>>,
+    ) {
+        match joining {
+            // What it is told by the log, and what by tombstones, must not change places while it is filled.
+            Some(joining) => {
+                let joins = joining::Node {
+                    sync: sync.clone(),
+                    joining,
+                    wishes: beside.wishes.clone(),
+                    live: Arc::clone(&self.live),
+                    first_starts: Arc::clone(&self.first_starts),
+                    once: self.once,
+                    links: beside.pass.clone(),
+                };
+                others.spawn(joins.run(beside.watch.clone()));
+            }
+            None if sync.mode == Mode::Merge => {
+                others.spawn(collect::run(
+                    sync.clone(),
+                    beside.wishes.clone(),
+                    beside.watch.clone(),
+                ));
+            }
+            None => {}
+        }
+        if !sync.choice.is_fixed() {
+            let tables = Tables {
+                declared: declared.clone(),
+                running: sync.clone(),
+                links: beside.pass.clone(),
+            };
+            others.spawn(tables.run(beside.watch.clone()));
+        }
     }
 
     /// By link: so much did it write on its target that is for other nodes.

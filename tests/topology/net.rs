@@ -22,6 +22,8 @@ const PROBE: Table = Table {
 pub enum Way {
     Hub,
     Mesh,
+    /// One way, from `n0`.
+    Fan,
 }
 
 /// The program must be gone before its databases are: fields are dropped in this order.
@@ -103,12 +105,13 @@ impl Net {
                 .join(", ")
         };
         let topology = match (self.way, active.len()) {
-            (_, 2) => String::new(),
-            (Way::Hub, _) => "topology = \"hub:n0\"\n".to_owned(),
-            (Way::Mesh, _) => "topology = \"mesh\"\n".to_owned(),
+            (Way::Fan, _) => "mode = \"transactional\"\nfrom = \"n0\"\n",
+            (_, 2) => "mode = \"merge\"\n",
+            (Way::Hub, _) => "mode = \"merge\"\ntopology = \"hub:n0\"\n",
+            (Way::Mesh, _) => "mode = \"merge\"\ntopology = \"mesh\"\n",
         };
         config.push_str(&format!(
-            "[[sync]]\nname = \"{}\"\nnodes = [{}]\nmode = \"merge\"\n{topology}tables = [{}]\nseed = \"from:n{}\"\n{more}\n",
+            "[[sync]]\nname = \"{}\"\nnodes = [{}]\n{topology}tables = [{}]\nseed = \"from:n{}\"\n{more}\n",
             self.sync,
             names(active.iter().map(|node| format!("n{node}")).collect()),
             names(self.tables.iter().map(|table| table.name.to_owned()).collect()),
@@ -131,7 +134,7 @@ impl Net {
             .iter()
             .flat_map(|one| nodes.iter().map(move |other| (*one, *other)));
         let is_link = |(one, other): &(usize, usize)| {
-            one != other && (self.way == Way::Mesh || *one == 0 || *other == 0)
+            one != other && (self.way == Way::Mesh || *one == 0 || (*other == 0 && self.way == Way::Hub))
         };
         pairs.filter(is_link).collect()
     }

@@ -18,7 +18,7 @@ use crate::flow::instance;
 use crate::flow::spec::link_id;
 use crate::model::position::Position;
 use crate::model::stamp::Rank;
-use crate::model::sync::{Departure, Membership, Mode, Scope};
+use crate::model::sync::{Departure, Member, Membership, Mode, Scope};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -38,10 +38,15 @@ pub(super) struct Leaving {
     rank: Rank,
     /// While the configuration still says where it is.
     declared: Option<Arc<Declared>>,
+    is_merge: bool,
+    /// Those that stay have one.
+    has_hub: bool,
     /// Its links into nodes that stay, by the places of those in `parts`, as they have begun.
     links: Vec<usize>,
     /// What it had told one of them may be missing at another.
     is_told_apart: bool,
+    /// An earlier setup had heard it, and did not come to its end: nobody runs its links since.
+    is_marked: bool,
 }
 
 /// Those that are noted on the nodes of these parts and are not in the configuration any more.
@@ -54,60 +59,34 @@ pub(super) async fn find(
     for (place, part) in parts.iter_mut().enumerate() {
         let sync = part.spec.name.clone();
         let members = part.node.members(&sync).await?;
-        let begun: Vec<String> = match members.is_empty() {
-            true => Vec::new(),
-            false => {
-                let reach = part.node.reach(&sync).await?;
-                reach.links.into_iter().map(|(link, _)| link).collect()
-            }
-        };
-        let me = part.spec.nodes[part.index].name.clone();
-        let goes = |name: &str| part.spec.nodes.iter().all(|node| node.name != name);
-        let gone = members
-            .iter()
-            .filter(|member| member.state != Membership::Left && goes(&member.name));
+        let takes_part = |name: &str| part.spec.nodes.iter().any(|node| node.name == name);
+        let goes = |member: &&Member| member.state != Membership::Left && !takes_part(&member.name);
+        let gone: Vec<Member> = members.iter().filter(goes).cloned().collect();
+        if gone.is_empty() {
+            continue;
+        }
+        refuse_part(&sync, only)?;
+        let reach = part.node.reach(&sync).await?;
+        let begun: Vec<String> = reach.links.into_iter().map(|(link, _)| link).collect();
+        refuse_other_links(part, &begun, &members)?;
+        let me = &part.spec.nodes[part.index].name;
         for member in gone {
-            let is_linked = begun.contains(&link_id(&member.name, &me));
-            let at = match found
+            let at = found
                 .iter()
-                .position(|known| known.sync == sync && known.name == member.name)
-            {
-                Some(at) => at,
-                None => {
-                    found.push(Leaving {
-                        sync: sync.clone(),
-                        name: member.name.clone(),
-                        rank: member.rank,
-                        declared: config.nodes.iter().find(|node| node.name == member.name).cloned(),
-                        links: Vec::new(),
-                        is_told_apart: false,
-                    });
-                    found.len() - 1
-                }
-            };
-            if is_linked {
+                .position(|known| known.sync == sync && known.name == member.name);
+            let at = at.unwrap_or_else(|| {
+                found.push(Leaving::of(config, part, &member));
+                found.len() - 1
+            });
+            found[at].is_marked |= member.state == Membership::Leaving;
+            if begun.contains(&link_id(&member.name, me)) {
                 found[at].links.push(place);
             }
         }
-        let has_gone = members
-            .iter()
-            .any(|member| member.state != Membership::Left && goes(&member.name));
-        if has_gone {
-            refuse_part(&sync, only)?;
-            refuse_other_links(part, &begun, |name| {
-                members.iter().any(|member| member.name == name)
-            })?;
-        }
     }
     for leaving in &mut found {
-        let spec = parts
-            .iter()
-            .map(|part| &part.spec)
-            .find(|spec| spec.name == leaving.sync);
-        let has_hub = spec.is_some_and(|spec| spec.hub.is_some());
-        let is_merge = spec.is_some_and(|spec| spec.mode == Mode::Merge);
         // The last spoke but one takes the hub with it: the two that stay pass nothing on.
-        leaving.is_told_apart = is_merge && (leaving.links.len() > 1 || !has_hub);
+        leaving.is_told_apart = leaving.is_merge && (leaving.links.len() > 1 || !leaving.has_hub);
     }
     Ok(found)
 }
@@ -123,7 +102,8 @@ fn refuse_part(sync: &str, only: Option<&str>) -> Result<()> {
 }
 
 /// Nodes that stay go on over the links that they have.
-fn refuse_other_links(part: &Part<'_>, begun: &[String], is_member: impl Fn(&str) -> bool) -> Result<()> {
+fn refuse_other_links(part: &Part<'_>, begun: &[String], members: &[Member]) -> Result<()> {
+    let is_member = |name: &str| members.iter().any(|member| member.name == name);
     let (spec, me) = (&part.spec, &part.spec.nodes[part.index].name);
     if begun.is_empty() {
         return Ok(());
@@ -152,6 +132,20 @@ fn refuse_other_links(part: &Part<'_>, begun: &[String], is_member: impl Fn(&str
 }
 
 impl Leaving {
+    fn of(config: &Config, part: &Part<'_>, member: &Member) -> Leaving {
+        Leaving {
+            sync: part.spec.name.clone(),
+            name: member.name.clone(),
+            rank: member.rank,
+            declared: config.nodes.iter().find(|node| node.name == member.name).cloned(),
+            is_merge: part.spec.mode == Mode::Merge,
+            has_hub: part.spec.hub.is_some(),
+            links: Vec::new(),
+            is_told_apart: false,
+            is_marked: false,
+        }
+    }
+
     fn departure(&self, part: &Part<'_>, compares: bool) -> Departure {
         Departure {
             sync: self.sync.clone(),
@@ -215,18 +209,19 @@ impl Leaving {
                 "the nodes that stay compare their tables, because one may have what it told and another may not"
             }
             (false, true) => "all that it wrote has arrived everywhere",
+            (false, false) if self.is_marked => "all that it wrote had arrived",
             (false, false) => "what it had not told the others is lost",
         };
         face.say(&format!("{}: taken out of sync {}; {said}", self.name, self.sync));
         Ok(())
     }
 
-    /// The seqs of its links at a moment when each has applied all that it had written. `None`: it is not declared any more.
+    /// The seqs of its links at a moment when each has applied all that it had written. `None`: it cannot be listened to any more.
     async fn heard(&self, parts: &mut [Part<'_>]) -> Result<Option<Vec<i64>>> {
         if self.links.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let Some(declared) = &self.declared else {
+        let Some(declared) = self.declared.as_ref().filter(|_| !self.is_marked) else {
             return Ok(None);
         };
         let connected = Node::connect(&declared.access, declared.engine).await;
