@@ -77,6 +77,19 @@ struct Beside {
 }
 
 impl Beside {
+    /// The watch over settings, which also sees who leaves.
+    fn settings(&self, sync: SyncSpec, begun: i64) -> impl Future<Output = Result<()>> + Send + 'static {
+        let (presence, watch) = (self.presence.clone(), self.watch.clone());
+        let (leaves, links) = (Arc::clone(&self.leaves), self.pass.clone());
+        async move {
+            watch_settings(&sync, &presence, &watch, begun, &leaves).await?;
+            if leaves.get().is_some() {
+                links.cancel();
+            }
+            Ok(())
+        }
+    }
+
     /// Why the links were ended, if they were.
     fn ended(&self) -> Option<Passed> {
         self.pass.is_cancelled().then(|| match self.leaves.get() {
@@ -219,15 +232,7 @@ impl Turn {
             others.spawn(poll::run(link, pulse, beside.watch.clone()));
         }
         self.watch_members(declared, &sync, joining, &beside, &mut others);
-        let (watched, seen, watch) = (sync.clone(), beside.presence.clone(), beside.watch.clone());
-        let (found, links) = (Arc::clone(&beside.leaves), beside.pass.clone());
-        others.spawn(async move {
-            watch_settings(&watched, &seen, &watch, begun, &found).await?;
-            if found.get().is_some() {
-                links.cancel();
-            }
-            Ok(())
-        });
+        others.spawn(beside.settings(sync.clone(), begun));
         for _ in 0..PASSES_MAX {
             let before = self.left(&sync);
             let mut links = JoinSet::new();

@@ -4,7 +4,8 @@
 //! proof: each link from it had applied its log up to one end, and none has moved between a look before that end was
 //! read and the last look, when nobody runs these links any more. Without it, where a mesh had several links from the
 //! node, the tables of the nodes that stay are compared with each other (`resync`): one may have been told what the
-//! other was not, and nobody else passes that on.
+//! other was not, and nobody else passes that on. The same, always, where a hub is left with one spoke: two nodes pass
+//! nothing on, and what the hub was told may not have reached the other yet.
 //! Refuses: taking out the hub; one node's part of it; a node that is up and still has something to say.
 //! Fails: before anything is dropped, when a copy of the program does not let go; `setup` is then simply repeated.
 
@@ -45,6 +46,8 @@ pub(super) struct Leaving {
     links: Vec<usize>,
     /// What it had told one of them may be missing at another.
     is_told_apart: bool,
+    /// What it had told the hub may be missing at the other that stays, and nobody passes it on any more.
+    is_passed_on: bool,
     /// An earlier setup had heard it, and did not come to its end: nobody runs its links since.
     is_marked: bool,
 }
@@ -85,8 +88,8 @@ pub(super) async fn find(
         }
     }
     for leaving in &mut found {
-        // The last spoke but one takes the hub with it: the two that stay pass nothing on.
-        leaving.is_told_apart = leaving.is_merge && (leaving.links.len() > 1 || !leaving.has_hub);
+        leaving.is_told_apart = leaving.is_merge && leaving.links.len() > 1;
+        leaving.is_passed_on = leaving.is_merge && leaving.links.len() == 1 && !leaving.has_hub;
     }
     Ok(found)
 }
@@ -142,6 +145,7 @@ impl Leaving {
             has_hub: part.spec.hub.is_some(),
             links: Vec::new(),
             is_told_apart: false,
+            is_passed_on: false,
             is_marked: false,
         }
     }
@@ -164,7 +168,7 @@ impl Leaving {
         if !self.concerns(part) {
             return Vec::new();
         }
-        let departure = self.departure(part, self.is_told_apart);
+        let departure = self.departure(part, self.is_told_apart || self.is_passed_on);
         let mut out = vec![format!(
             "-- node {} leaves: --execute hears it to its end first, and waits until nobody runs its links; by hand: stop the \
              copies of tidelock that run",
@@ -189,7 +193,7 @@ impl Leaving {
             Some(seqs) => *seqs == self.seqs(parts).await?,
             None => false,
         };
-        let compares = self.is_told_apart && !is_proven;
+        let compares = self.is_passed_on || (self.is_told_apart && !is_proven);
         for part in parts.iter_mut().filter(|part| self.concerns(part)) {
             let (scope, departure) = (part.scope(), self.departure(part, compares));
             let is_read = part.node.is_read_for(&departure).await?;
