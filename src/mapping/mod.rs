@@ -401,6 +401,33 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_come_and_go_change_nobody_elses_part() {
+        let of = |names: &[&str]| Mapping {
+            columns: vec![ColumnMapping {
+                name: "email".to_owned(),
+                names: names.iter().map(ToString::to_string).collect(),
+                skip: false,
+            }],
+            ..Mapping::default()
+        };
+        let (pair, three, four) = (
+            of(&["email", "mail"]),
+            of(&["email", "mail", "adresse"]),
+            of(&["email", "mail", "adresse", "email"]),
+        );
+        let is_told = |kept: String, by: &Mapping, node, nodes| by.signatures(node, nodes).contains(&kept);
+        // From two to three, to four, and back to two without the third.
+        assert!(is_told(pair.signature_on(1, 2), &three, 1, 3));
+        assert!(is_told(three.signature_on(1, 3), &four, 1, 4));
+        assert!(is_told(four.signature_on(1, 4), &pair, 1, 2));
+        let others = four.among(|node| node != 2);
+        assert_eq!(others.columns[0].names, ["email", "mail", "email"]);
+        assert!(is_told(four.signature_on(3, 4), &others, 2, 3));
+        // Its own name is another.
+        assert!(!is_told(four.signature_on(1, 4), &four, 2, 4));
+    }
+
+    #[test]
     fn columns_pass_under_their_names_both_ways() {
         let there = Passage::new(&mapping(), 0, 1, "t");
         assert_eq!(there.place("email"), Place::Named("mail"));
