@@ -129,11 +129,10 @@ async fn grows_and_shrinks(hint: &str, way: Way, kinds: [Kind; 4]) {
     );
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(said.stderr.contains("n1: taken out of sync"), "{}", said.stderr);
-    assert!(
-        said.stderr.contains("all that it wrote has arrived everywhere"),
-        "{}",
-        said.stderr
-    );
+    // A checkpoint that nothing but the collection wished for may move meanwhile: then a mesh cannot be sure, and compares.
+    let is_sure = said.stderr.contains("all that it wrote has arrived everywhere");
+    let is_compared = said.stderr.contains("compare their tables") && way == Way::Mesh;
+    assert!(is_sure || is_compared, "{}", said.stderr);
     assert!(said.stderr.contains("n1: torn down"), "{}", said.stderr);
     net.assert_running();
     play(&net, &mut random, &[0, 2, 3], 20).await;
@@ -380,6 +379,13 @@ async fn syncs_in_a_row() {
             sync(1, "\"a\", \"b\"", &first),
             sync(2, "\"b\", \"c\"", &second),
         ));
+        if name == "t_row2" {
+            // One way all columns of the source go along, the stamps of its merge too.
+            c.exec(
+                "ALTER TABLE item ADD COLUMN tidelock_version bigint, ADD COLUMN tidelock_origin smallint",
+            )
+            .await;
+        }
         a.exec("INSERT INTO item VALUES (1, 'one', 1, 'first')").await;
         lock.ok(&["setup", "--execute"]).await;
         for _ in 0..2 {
