@@ -16,6 +16,7 @@ macro_rules! on_target {
 mod copy;
 mod image;
 mod keys;
+mod members;
 mod resync;
 mod tombstones;
 
@@ -137,6 +138,10 @@ impl Target {
 
     pub async fn floor(&mut self, table: &TableId) -> Result<i64> {
         on_target!(self, target => target.floor(table).await)
+    }
+
+    pub async fn raise_floor(&mut self, sync: &str, table: &TableId, floor: i64) -> Result<()> {
+        on_target!(self, target => target.raise_floor(sync, table, floor).await)
     }
 
     pub async fn checkpoint(&mut self, sync: &str, link: &str) -> Result<Option<Checkpoint>> {

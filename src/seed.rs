@@ -9,6 +9,7 @@
 mod copy;
 mod equal;
 pub(crate) mod image;
+pub mod join;
 mod pieces;
 mod preview;
 mod queue;
@@ -20,7 +21,7 @@ use crate::engine::{self, Node, Snapshot, Target};
 use crate::error::{Error, Reason, Result, new_copy};
 use crate::flow::planner::Planner;
 use crate::flow::pulse::Live;
-use crate::flow::spec::{LinkSpec, Seed, SyncSpec};
+use crate::flow::spec::{LinkSpec, Seed, SyncSpec, link_id};
 use crate::flow::{self, Applier, Uniting};
 use crate::model::operation::{Resync, ResyncState};
 use crate::model::origin::{Marker, Segment};
@@ -49,7 +50,11 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         let mut target = Target::open(link.target.engine, &link.target.access, link.is_merge()).await?;
         let checkpoint = target.checkpoint(&link.sync, &link.id).await?;
         match checkpoint.filter(|checkpoint| checkpoint.seq > COPY_PENDING) {
-            None => missing.push(Start::new(link, target)),
+            None => match noted(sync, &link, &mut target).await? {
+                // A node has joined, and this was its next step.
+                Some(position) => join::begin(Start::new(link, target), &position).await?,
+                None => missing.push(Start::new(link, target)),
+            },
             Some(_) if is_lost(&link).await? => {
                 let mut start = Start::new(Arc::clone(&link), target);
                 // What was deleted while nobody read is told by the tombstones.
@@ -98,6 +103,21 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
         flow::raise_numbers(sync, place).await?;
     }
     Ok(())
+}
+
+/// Where a link begins that waited for the copy of its target, which another link has ended.
+async fn noted(sync: &SyncSpec, link: &LinkSpec, target: &mut Target) -> Result<Option<Position>> {
+    let Seed::From(from) = &sync.seed else {
+        return Ok(None);
+    };
+    let has_noted = target.checkpoint(&link.sync, &link.id).await?;
+    let Some(noted) = has_noted.filter(|_| !is_copy(sync, link)) else {
+        return Ok(None);
+    };
+    let copy = link_id(from, &link.target.name);
+    let copied = target.checkpoint(&link.sync, &copy).await?;
+    let is_over = copied.is_some_and(|copied| copied.seq > COPY_PENDING);
+    Ok(is_over.then_some(noted.position))
 }
 
 /// Is every table of the link asked to be copied anew, and whole? Then its place in the log is worth nothing, and may be

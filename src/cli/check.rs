@@ -3,7 +3,7 @@
 //! Fails: 6 when a node cannot be reached (the rest is still looked at), 3 when there is a blocker.
 
 use super::config::findings;
-use super::{Face, Schema, render, select};
+use super::{Face, Schema, render, select, words};
 use crate::config::{self, Config, Sync};
 use crate::engine::Node;
 use crate::error::{Error, Reason, Result};
@@ -11,7 +11,6 @@ use crate::flow;
 use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
-use crate::model::round;
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Mode, Server};
 use serde::Serialize;
@@ -177,8 +176,8 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
             });
             answers.push(answer);
         }
-        let mut findings = chosen.notes;
-        findings.extend(in_rounds(spec));
+        let mut findings = words::of(spec);
+        findings.extend(chosen.notes);
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
@@ -306,27 +305,6 @@ pub(super) fn between(sync: &Sync, spec: &SyncSpec, answers: &[Option<Answer>]) 
         findings.extend(one_server(sync, spec, answers, (other, place)));
     }
     findings
-}
-
-/// What a sync does that does not run all the time.
-fn in_rounds(spec: &SyncSpec) -> Option<Finding> {
-    let every = round::told(spec.every?);
-    let name = |node: usize| spec.nodes[node].name.as_str();
-    let (from, _) = *spec.links.first()?;
-    let targets: Vec<&str> = spec.links.iter().map(|(_, target)| name(*target)).collect();
-    let what = match spec.mode {
-        Mode::Snapshot => format!(
-            "every {every} the tables on {} become an image of those on {}, swapped in one transaction; no log is read",
-            targets.join(" and "),
-            name(from)
-        ),
-        Mode::Transactional | Mode::Merge => {
-            format!(
-                "what is written crosses in bursts, every {every}; between them the log waits at its source"
-            )
-        }
-    };
-    Some(Finding::ok(name(from), what))
 }
 
 /// Are two nodes one server, or one database of it?

@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod setup;
 mod status;
+mod words;
 
 use crate::config::{Config, Environment, Sync};
 use crate::demo;

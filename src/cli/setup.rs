@@ -3,6 +3,8 @@
 //! All nodes are asked before the first statement runs, so that an unreachable one leaves nothing half done. Every
 //! statement may run again: after a failure the command is simply repeated.
 
+mod leaving;
+
 use super::{Face, Schema, check, render, select};
 use crate::config::{Config, Sync};
 use crate::engine::Node;
@@ -13,6 +15,7 @@ use crate::flow::rings::{self, Rings, by_address};
 use crate::flow::spec::SyncSpec;
 use crate::model::operation::Lease;
 use crate::model::sync::Scope;
+use leaving::Leaving;
 use serde::Serialize;
 use std::rc::Rc;
 
@@ -79,16 +82,18 @@ pub(super) struct Part<'a> {
 pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()> {
     let config = face.load()?;
     let mut parts = parts(face, &config, options, deed).await?;
+    let leaving = match deed {
+        Deed::Setup => leaving::find(&config, &mut parts, options.node.as_deref()).await?,
+        Deed::Teardown => Vec::new(),
+    };
+    for part in &mut parts {
+        let mut planned: Vec<String> = leaving.iter().flat_map(|leaving| leaving.planned(part)).collect();
+        planned.append(&mut part.statements);
+        part.statements = planned;
+    }
     let statements: usize = parts.iter().map(|part| part.statements.len()).sum();
     if options.execute {
-        if deed == Deed::Teardown {
-            for part in &mut parts {
-                part.refuse_running().await?;
-            }
-        }
-        for part in &mut parts {
-            execute(face, part, deed).await?;
-        }
+        all(face, &mut parts, &leaving, deed).await?;
     }
     let next_steps = next_steps(options, deed, statements);
     if face.json {
@@ -119,6 +124,27 @@ pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()
         face.say("nothing was changed: this is the plan");
     }
     face.next(&next_steps);
+    Ok(())
+}
+
+/// Who leaves goes first: what the nodes have in common is noted anew when all of it is done.
+async fn all(face: &Face, parts: &mut [Part<'_>], leaving: &[Leaving], deed: Deed) -> Result<()> {
+    if deed == Deed::Teardown {
+        for part in parts.iter_mut() {
+            part.refuse_running().await?;
+        }
+    }
+    for leaving in leaving {
+        leaving.execute(face, parts).await?;
+    }
+    for part in parts.iter_mut() {
+        execute(face, part, deed).await?;
+    }
+    for leaving in leaving {
+        if let Some(like) = parts.iter().find(|part| leaving.is_of(&part.spec.name)) {
+            leaving.tear_down(face, &like.scope()).await?;
+        }
+    }
     Ok(())
 }
 

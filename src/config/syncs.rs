@@ -126,6 +126,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
         version,
         split,
         sections,
+        is_shrinking: false,
     };
     spec.config_hash = hash::of(&spec);
     let spec = spec.with_tables(&spec.choice.named());

@@ -52,7 +52,7 @@ impl Wishes {
         }
     }
 
-    fn wish(&self, link: &str, position: &Position) {
+    pub(super) fn wish(&self, link: &str, position: &Position) {
         for (_, wish) in self.0.iter().filter(|(known, _)| known == link) {
             wish.send_if_modified(|wanted| {
                 let is_new = wanted.as_ref() != Some(position);

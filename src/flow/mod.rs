@@ -52,13 +52,13 @@ use crate::error::{Class, Error, Reason, Result};
 use crate::model::numbers::Numbers;
 use crate::model::position::Position;
 use crate::model::schema::TableId;
-use crate::model::sync::{CatalogTable, Finding, Level};
+use crate::model::sync::{CatalogTable, Finding, Level, Member, Membership};
 use figures::moment;
 use presence::Presence;
 use pulse::{Live, now_us};
 use rings::Rings;
 use spec::{NodeSpec, SyncSpec};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +128,9 @@ async fn finish(mut tasks: JoinSet<Result<()>>, work: &CancellationToken) -> Res
 /// The sync with its tables, as far as `check` has nothing against running it beside those in `rings`.
 async fn checked(sync: &SyncSpec, rings: &Mutex<Rings>) -> Result<SyncSpec> {
     let sync = selected(sync).await?;
+    if sync.is_shrinking {
+        return Ok(sync);
+    }
     for place in 0..sync.nodes.len() {
         raise_numbers(&sync, place).await?;
     }
@@ -273,6 +276,7 @@ async fn watch_settings(
     presence: &Presence,
     stop: &CancellationToken,
     begun: i64,
+    leaves: &OnceLock<String>,
 ) -> Result<()> {
     let mut nodes: Vec<Option<Node>> = sync.nodes.iter().map(|_| None).collect();
     let mut clean: Vec<Option<i64>> = vec![None; sync.nodes.len()];
@@ -298,6 +302,11 @@ async fn watch_settings(
             };
             match presence.answer(look).await {
                 Some(findings) => {
+                    if let Some(Some(name)) = presence.answer(leaving(node, sync)).await
+                        && leaves.set(name).is_ok()
+                    {
+                        return Ok(());
+                    }
                     match refuse_blockers("go on", spec, dated(findings, clean[index], begun)) {
                         // Links meet it themselves and wait.
                         Err(error) if !error.is_transient() => return Err(error),
@@ -309,6 +318,15 @@ async fn watch_settings(
             }
         }
     }
+}
+
+/// A node of the sync that is being taken out of it.
+async fn leaving(node: &mut Node, sync: &SyncSpec) -> Result<Option<String>> {
+    let members = node.members(&sync.name).await?;
+    let leaves = |member: &Member| {
+        member.state != Membership::In && sync.nodes.iter().any(|node| node.name == member.name)
+    };
+    Ok(members.into_iter().find(leaves).map(|member| member.name))
 }
 
 /// What a trigger did before it was noticed is done, and no log has it: says since when that can be. `clean`: when a look

@@ -128,6 +128,8 @@ pub struct SyncSpec {
     pub split: bool,
     /// By the index in `choice.declared`.
     pub sections: Vec<Section>,
+    /// A node is being taken out of it while it runs: it was checked before, and what is recorded of it changes meanwhile.
+    pub is_shrinking: bool,
 }
 
 /// What the configuration says of one table.
@@ -236,6 +238,29 @@ impl SyncSpec {
         spec
     }
 
+    /// What is left of it when a node goes.
+    pub fn without(&self, name: &str) -> SyncSpec {
+        let mut spec = self.clone();
+        let Some(gone) = self.nodes.iter().position(|node| node.name == name) else {
+            return spec;
+        };
+        let stays = |(source, target): &&(usize, usize)| *source != gone && *target != gone;
+        let moved = |place: usize| place - usize::from(place > gone);
+        let links = self.links.iter().filter(stays);
+        spec.links = links
+            .map(|(source, target)| (moved(*source), moved(*target)))
+            .collect();
+        spec.hub = self.hub.filter(|hub| *hub != gone).map(moved);
+        spec.nodes.remove(gone);
+        let names = spec.mappings.iter_mut().map(|(_, mapping)| mapping);
+        for mapping in names.chain(spec.sections.iter_mut().map(|section| &mut section.mapping)) {
+            *mapping = Arc::new(mapping.among(|node| node != gone));
+        }
+        spec.choice = spec.choice.without(gone);
+        spec.is_shrinking = true;
+        spec
+    }
+
     /// Each two nodes that have a link, in the direction of the first.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let links = self.links.iter().copied().enumerate();
@@ -339,7 +364,7 @@ impl SyncSpec {
                 .zip(&self.versions)
                 .map(|((_, mapping), version)| Mapped {
                     numbers: mapping.split.then(|| self.numbers(node)),
-                    ..mapped(mapping, version, node)
+                    ..mapped(mapping, version, (node, self.nodes.len()))
                 })
                 .collect(),
             first_origin: match self.seed {
@@ -360,9 +385,10 @@ impl SyncSpec {
     }
 }
 
-fn mapped(mapping: &Mapping, version: &VersionSource, node: usize) -> Mapped {
+fn mapped(mapping: &Mapping, version: &VersionSource, (node, nodes): (usize, usize)) -> Mapped {
     Mapped {
-        signature: mapping.signature(),
+        signature: mapping.signature_on(node, nodes),
+        signatures: mapping.signatures(node, nodes),
         filter_columns: mapping.read_columns(node),
         skipped: mapping.skipped(node),
         version: version.called(|column| mapping.name_on(node, column).to_owned()),

@@ -6,7 +6,7 @@
 
 use super::backoff::Backoff;
 use super::collect::{self, Wishes};
-use super::joining::Joining;
+use super::joining::{self, Tables};
 use super::lease::{self, Gate, Held, View};
 use super::presence::Presence;
 use super::pulse::{Live, Pulse, State};
@@ -20,9 +20,10 @@ use crate::model::operation::{Instance, Stop};
 use crate::model::position::Position;
 use crate::model::sync::Mode;
 use crate::seed;
+use crate::seed::join::Joining;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -47,15 +48,56 @@ pub(super) struct Turn {
     pub(super) live: Arc<Live>,
 }
 
-/// The sync with its tables, and the goal of each link.
-type Prepared = (SyncSpec, Vec<Goal>);
+/// The sync with its tables, the goal of each link that is to run, and who joins beside them.
+struct Prepared {
+    sync: SyncSpec,
+    goals: Vec<Goal>,
+    joining: Option<Joining>,
+}
 
 /// How the links of a sync ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Passed {
     Done,
-    /// So that they begin again with a table that joins.
+    /// So that they begin again with a table or a node that joins.
     Joined,
+    /// So that they begin again without this node.
+    Left(String),
+}
+
+/// What all links of a pass share.
+struct Beside {
+    presence: Presence,
+    wishes: Wishes,
+    /// Ends the links.
+    pass: CancellationToken,
+    /// Ends what watches them.
+    watch: CancellationToken,
+    /// A node that is taken out of the sync.
+    leaves: Arc<OnceLock<String>>,
+}
+
+impl Beside {
+    /// The watch over settings, which also sees who leaves.
+    fn settings(&self, sync: SyncSpec, begun: i64) -> impl Future<Output = Result<()>> + Send + 'static {
+        let (presence, watch) = (self.presence.clone(), self.watch.clone());
+        let (leaves, links) = (Arc::clone(&self.leaves), self.pass.clone());
+        async move {
+            watch_settings(&sync, &presence, &watch, begun, &leaves).await?;
+            if leaves.get().is_some() {
+                links.cancel();
+            }
+            Ok(())
+        }
+    }
+
+    /// Why the links were ended, if they were.
+    fn ended(&self) -> Option<Passed> {
+        self.pass.is_cancelled().then(|| match self.leaves.get() {
+            Some(name) => Passed::Left(name.clone()),
+            None => Passed::Joined,
+        })
+    }
 }
 
 /// A link that is to run, and with `once` up to where: some have nothing to do in a pass.
@@ -66,16 +108,40 @@ struct Goal {
 }
 
 impl Turn {
-    /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost.
+    /// Runs the sync, and when a node is taken out of it what is left: the leases of that node's links are given back.
     pub(super) async fn sync(&self, sync: &SyncSpec) -> Result<()> {
+        let mut sync = sync.clone();
+        while let Some(gone) = Box::pin(self.all(&sync)).await? {
+            warn!(
+                event = "node_leaves", sync = %sync.name, node = gone,
+                "a node is taken out of the sync: its links end, and the others go on"
+            );
+            let left = sync.without(&gone);
+            let why = format!("node {gone} is taken out of the sync");
+            let stays = |link: &str| (0..left.links.len()).any(|index| left.link(index).id == link);
+            for pulse in self.pulses(&sync).iter().filter(|pulse| !stays(&pulse.link)) {
+                // On purpose, for whoever asks whether all is well.
+                pulse.set(State::Paused, why.clone());
+            }
+            if left.links.is_empty() {
+                return Ok(());
+            }
+            sync = left;
+        }
+        Ok(())
+    }
+
+    /// Stands by until the lease is ours, then runs the sync until it is told to stop, or the lease is lost. Returns a node
+    /// that is taken out of it.
+    async fn all(&self, sync: &SyncSpec) -> Result<Option<String>> {
         let mut backoff = Backoff::new(self.once.then_some(sync.limits.once_wait));
         let (ready, mut held) = loop {
             match self.take(sync).await {
                 Ok(Some(taken)) => break taken,
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(None),
                 Err(error) => {
                     if !self.wait(&mut backoff, sync, error).await? {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
@@ -87,7 +153,7 @@ impl Turn {
             lost = held.lost() => Err(lost),
         };
         let outcome = match outcome {
-            Ok(()) => Ok(()),
+            Ok(left) => Ok(left),
             Err(error) => Err(view.cause(error).await.in_sync(&sync.name)),
         };
         held.release().await;
@@ -128,11 +194,16 @@ impl Turn {
         backoff.wait(&what, error, &self.pulses(sync), &self.work).await
     }
 
-    /// The links, and again from the beginning where a table joins.
-    async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<()> {
+    /// The links, and again from the beginning where a table or a node joins.
+    async fn passes(&self, sync: &SyncSpec, ready: SyncSpec, view: &View) -> Result<Option<String>> {
         let mut ready = Some(ready);
-        while Box::pin(self.links(sync, ready.take(), view)).await? == Passed::Joined {}
-        Ok(())
+        loop {
+            match Box::pin(self.links(sync, ready.take(), view)).await? {
+                Passed::Joined => {}
+                Passed::Left(name) => return Ok(Some(name)),
+                Passed::Done => return Ok(None),
+            }
+        }
     }
 
     /// First start, then the links and the watch over settings, until the links have ended. With `once`, again the links
@@ -140,34 +211,30 @@ impl Turn {
     async fn links(&self, declared: &SyncSpec, ready: Option<SyncSpec>, view: &View) -> Result<Passed> {
         // The nodes were checked right before.
         let begun = jiff::Timestamp::now().as_microsecond();
-        let Some((sync, mut goals)) = self.first_start(declared, ready, view).await? else {
+        let Some(prepared) = self.first_start(declared, ready, view).await? else {
             return Ok(Passed::Done);
         };
-        let pass = self.work.child_token();
-        let watch = CancellationToken::new();
-        let _over = watch.clone().drop_guard();
-        let presence = Presence::new(sync.nodes.iter());
+        let Prepared {
+            sync,
+            mut goals,
+            joining,
+        } = prepared;
+        let beside = Beside {
+            presence: Presence::new(sync.nodes.iter()),
+            wishes: Wishes::new(&sync),
+            pass: self.work.child_token(),
+            watch: CancellationToken::new(),
+            leaves: Arc::default(),
+        };
+        let _over = beside.watch.clone().drop_guard();
         let mut others = JoinSet::new();
-        for index in 0..sync.links.len() {
-            let (link, watch) = (sync.link(index), watch.clone());
+        for link in goals.iter().map(|goal| sync.link(goal.link)) {
             let pulse = self.live.of(&sync.name, &link.id);
-            others.spawn(keeping::run(Arc::clone(&link), watch.clone()));
-            others.spawn(poll::run(link, pulse, watch));
+            others.spawn(keeping::run(Arc::clone(&link), beside.watch.clone()));
+            others.spawn(poll::run(link, pulse, beside.watch.clone()));
         }
-        let wishes = Wishes::new(&sync);
-        if sync.mode == Mode::Merge {
-            others.spawn(collect::run(sync.clone(), wishes.clone(), watch.clone()));
-        }
-        if !sync.choice.is_fixed() {
-            let joining = Joining {
-                declared: declared.clone(),
-                running: sync.clone(),
-                links: pass.clone(),
-            };
-            others.spawn(joining.run(watch.clone()));
-        }
-        let (watched, seen) = (sync.clone(), presence.clone());
-        others.spawn(async move { watch_settings(&watched, &seen, &watch, begun).await });
+        self.watch_members(declared, &sync, joining, &beside, &mut others);
+        others.spawn(beside.settings(sync.clone(), begun));
         for _ in 0..PASSES_MAX {
             let before = self.left(&sync);
             let mut links = JoinSet::new();
@@ -176,17 +243,17 @@ impl Turn {
                     spec: sync.link(link),
                     once: self.once,
                     goal: until,
-                    stop: pass.clone(),
+                    stop: beside.pass.clone(),
                     pulse: self.live.of(&sync.name, &sync.link(link).id),
-                    presence: presence.clone(),
-                    wish: wishes.of(&sync.link(link).id),
+                    presence: beside.presence.clone(),
+                    wish: beside.wishes.of(&sync.link(link).id),
                     view: view.clone(),
                 };
                 links.spawn(async move { run.supervise().await });
             }
             self.ended(links, &mut others).await?;
-            if pass.is_cancelled() && !self.work.is_cancelled() {
-                return Ok(Passed::Joined);
+            if let Some(passed) = beside.ended().filter(|_| !self.work.is_cancelled()) {
+                return Ok(passed);
             }
             if !self.once || self.work.is_cancelled() {
                 return Ok(Passed::Done);
@@ -206,6 +273,48 @@ impl Turn {
         Err(Error::definite(format!("run sync {} once", sync.name))
             .why("rows were contested again and again, and the last answers to them are not carried over")
             .hint("tidelock run --once"))
+    }
+
+    /// Who comes and what, and what is collected while nobody does.
+    fn watch_members(
+        &self,
+        declared: &SyncSpec,
+        sync: &SyncSpec,
+        joining: Option<Joining>,
+        beside: &Beside,
+        others: &mut JoinSet<Result<()>>,
+    ) {
+        match joining {
+            // What it is told by the log, and what by tombstones, must not change places while it is filled.
+            Some(joining) => {
+                let joins = joining::Node {
+                    sync: sync.clone(),
+                    joining,
+                    wishes: beside.wishes.clone(),
+                    live: Arc::clone(&self.live),
+                    first_starts: Arc::clone(&self.first_starts),
+                    once: self.once,
+                    links: beside.pass.clone(),
+                };
+                others.spawn(joins.run(beside.watch.clone()));
+            }
+            None if sync.mode == Mode::Merge => {
+                others.spawn(collect::run(
+                    sync.clone(),
+                    beside.wishes.clone(),
+                    beside.watch.clone(),
+                ));
+            }
+            None => {}
+        }
+        if !sync.choice.is_fixed() {
+            let tables = Tables {
+                declared: declared.clone(),
+                running: sync.clone(),
+                links: beside.pass.clone(),
+            };
+            others.spawn(tables.run(beside.watch.clone()));
+        }
     }
 
     /// By link: so much did it write on its target that is for other nodes.
@@ -258,13 +367,28 @@ impl Turn {
                     Some(ready) => ready,
                     None => checked(sync, &self.rings).await?,
                 };
+                if let Some(joining) = seed::join::joining(&sync).await? {
+                    let goals = joining.links.iter().map(|link| Goal {
+                        link: *link,
+                        until: None,
+                    });
+                    return Ok(Prepared {
+                        goals: goals.collect(),
+                        joining: Some(joining),
+                        sync,
+                    });
+                }
                 // Images need no start: each brings all there is.
                 if sync.mode != Mode::Snapshot {
                     let _alone = self.first_starts.lock().await;
                     Box::pin(seed::start(&sync, &self.work, &self.live)).await?;
                 }
                 let goals = self.goals(&sync, None).await?;
-                Ok((sync, goals))
+                Ok(Prepared {
+                    sync,
+                    goals,
+                    joining: None,
+                })
             };
             let outcome = tokio::select! {
                 outcome = attempt => outcome,
@@ -305,7 +429,7 @@ impl Turn {
             if self.once {
                 return Err(refuse_paused(link));
             }
-            if has_started(sync).await? {
+            if has_started(sync).await? || seed::join::joining(sync).await?.is_some() {
                 return Ok(());
             }
             let why = "the first start waits until no link of the sync is paused";

@@ -6,7 +6,7 @@
 use super::{config_hash, digest};
 use crate::model::schema::{Table, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, Mapped, Membership, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 
 /// Rows of every sync.
 #[derive(Default)]
@@ -24,6 +24,7 @@ pub struct Node {
     pub is_self: bool,
     pub identity: String,
     pub config_hash: String,
+    pub state: Membership,
 }
 
 pub struct TableState {
@@ -66,36 +67,70 @@ impl Recorded {
     }
 
     fn other_rank(&self, scope: &Scope, peers: &[(Rank, String)]) -> Option<Mismatch> {
-        let wanted = std::iter::once((scope.rank, scope.node.as_str()))
-            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())));
-        for (rank, name) in wanted {
-            let differs =
-                |node: &&Node| node.sync == scope.sync && ((node.rank == rank) != (node.name == name));
-            if let Some(node) = self.nodes.iter().find(differs) {
+        let own = std::iter::once((scope.rank, scope.node.as_str()));
+        let wanted: Vec<(Rank, &str)> = own
+            .chain(peers.iter().map(|(rank, name)| (*rank, name.as_str())))
+            .collect();
+        let of_sync = || self.nodes.iter().filter(|node| node.sync == scope.sync);
+        for (rank, name) in &wanted {
+            let has_left = |node: &&Node| node.state == Membership::Left && node.rank == *rank;
+            if let Some(node) = of_sync().find(has_left) {
+                let what = format!(
+                    "node {name:?} is to have rank {rank}, which {:?} had that left the sync; rows carry it as its",
+                    node.name
+                );
+                let undo = format!("write rank = {} in [node.{name}]", self.free_rank(scope, &wanted));
+                return Some(Mismatch::new(what, undo));
+            }
+            let differs = |node: &&Node| {
+                node.state != Membership::Left && ((node.rank == *rank) != (node.name == *name))
+            };
+            if let Some(node) = of_sync().find(differs) {
                 let what = format!(
                     "node {name:?} is to have rank {rank}, but {:?} was set up with rank {}; ranks are in every row's stamp",
                     node.name, node.rank
                 );
-                return Some(Mismatch::new(what, self.as_ranked(scope)));
+                return Some(Mismatch::new(what, self.as_ranked(scope, &wanted)));
             }
         }
         None
     }
 
-    /// The nodes as they were set up.
-    fn as_ranked(&self, scope: &Scope) -> String {
-        let nodes = self.nodes.iter().filter(|node| node.sync == scope.sync);
+    /// Above all that anybody has or had.
+    fn free_rank(&self, scope: &Scope, wanted: &[(Rank, &str)]) -> Rank {
+        let had = self.nodes.iter().filter(|node| node.sync == scope.sync);
+        let all = had
+            .map(|node| node.rank)
+            .chain(wanted.iter().map(|(rank, _)| *rank));
+        all.max().unwrap_or_default().saturating_add(1)
+    }
+
+    /// The nodes as they were set up, as far as they are still meant.
+    fn as_ranked(&self, scope: &Scope, wanted: &[(Rank, &str)]) -> String {
+        let takes_part = |node: &&Node| node.sync == scope.sync && node.state != Membership::Left;
+        let nodes = self.nodes.iter().filter(takes_part);
         let mut nodes: Vec<(Rank, &str)> = nodes.map(|node| (node.rank, node.name.as_str())).collect();
         nodes.sort_unstable();
         nodes.dedup();
         let names: Vec<String> = nodes.iter().map(|(_, name)| format!("{name:?}")).collect();
+        // `check` asks without the others.
+        let is_meant =
+            |(_, name): &&(Rank, &str)| wanted.len() == 1 || wanted.iter().any(|(_, meant)| meant == name);
         let ranks = nodes
             .iter()
+            .filter(is_meant)
             .map(|(rank, name)| format!("rank = {rank} in [node.{name}]"));
+        let known = |name: &str| nodes.iter().any(|(_, known)| *known == name);
+        let mut next = self.free_rank(scope, &[]);
+        let mut new = Vec::new();
+        for (_, name) in wanted.iter().filter(|(_, name)| !known(name)) {
+            new.push(format!("rank = {next} in [node.{name}]"));
+            next = next.saturating_add(1);
+        }
         format!(
             "put the names and their order in nodes back as they were set up ({}), or say {}",
             names.join(", "),
-            ranks.collect::<Vec<_>>().join(" and ")
+            ranks.chain(new).collect::<Vec<_>>().join(" and ")
         )
     }
 
@@ -146,7 +181,7 @@ impl Recorded {
         }
         let changed = |there: &&TableState| {
             let is_ours = there.sync == scope.sync && scope.tables.contains(&there.id);
-            is_ours && signature(&there.fingerprint) != scope.mapped(&there.id).signature
+            is_ours && !scope.mapped(&there.id).is_told_by(signature(&there.fingerprint))
         };
         let there = self.tables.iter().find(changed)?;
         let what = format!(
@@ -298,6 +333,12 @@ pub fn fingerprint(table: &Table, signature: &str) -> String {
         "" => definition(table),
         _ => format!("{}/{signature}", definition(table)),
     }
+}
+
+/// Does what was kept tell this definition, and how the table passes now?
+pub fn is_told_by(kept: &str, table: &Table, mapped: &Mapped) -> bool {
+    let of = kept.split_once('/').map_or(kept, |(definition, _)| definition);
+    of == definition(table) && mapped.is_told_by(signature(kept))
 }
 
 /// How the table passed when it was set up.

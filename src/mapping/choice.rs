@@ -58,6 +58,24 @@ impl Choice {
             .all(|pattern| pattern.exclude || pattern.exact().is_some())
     }
 
+    /// The same without a node.
+    pub fn without(&self, gone: usize) -> Choice {
+        let mut choice = self.clone();
+        choice.defaults.remove(gone);
+        choice
+            .schemas
+            .iter_mut()
+            .for_each(|group| drop(group.remove(gone)));
+        for declared in choice
+            .declared
+            .iter_mut()
+            .filter(|declared| declared.names.len() > gone)
+        {
+            declared.names.remove(gone);
+        }
+        choice
+    }
+
     /// What every node calls a table.
     pub fn table(&self, name: &Name) -> Table {
         let declared = self.declared.iter().position(|declared| declared.name == *name);

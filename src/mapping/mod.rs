@@ -12,7 +12,7 @@ pub mod ring;
 pub mod values;
 
 use self::formula::Computed;
-use self::owner::Owners;
+use self::owner::{OwnedColumn, Owners};
 use self::values::ValueMap;
 use crate::expr::{Expr, Filter, Unfit};
 use crate::model::schema::{Column, Table};
@@ -99,6 +99,69 @@ impl Mapping {
             "{kind}{:015x}{beside}",
             xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 4
         )
+    }
+
+    /// The same among some of its nodes. What a node owned that is gone is everybody's.
+    pub fn among(&self, stays: impl Fn(usize) -> bool) -> Mapping {
+        let of = |names: &Vec<String>| -> Vec<String> {
+            let names = names.iter().enumerate().filter(|(node, _)| stays(*node));
+            names.map(|(_, name)| name.clone()).collect()
+        };
+        let columns = self.columns.iter().map(|column| ColumnMapping {
+            names: of(&column.names),
+            ..column.clone()
+        });
+        let values = self.values.iter().map(|map| {
+            let words = map.words.iter().enumerate().filter(|(node, _)| stays(*node));
+            ValueMap {
+                names: of(&map.names),
+                words: words.map(|(_, words)| words.clone()).collect(),
+            }
+        });
+        let computed = self.computed.iter().filter(|computed| stays(computed.node));
+        let place = |node: usize| (0..node).filter(|node| stays(*node)).count();
+        let computed = computed.map(|computed| Computed {
+            node: place(computed.node),
+            ..computed.clone()
+        });
+        let owner = |owner: Option<usize>| owner.filter(|owner| stays(*owner)).map(place);
+        let owned = self.owners.columns.iter().filter_map(|owned| {
+            Some(OwnedColumn {
+                names: of(&owned.names),
+                owner: owner(Some(owned.owner))?,
+            })
+        });
+        let owners = Owners {
+            columns: owned.collect(),
+            inserts: owner(self.owners.inserts),
+            deletes: owner(self.owners.deletes),
+            hub: owner(self.owners.hub),
+        };
+        Mapping {
+            columns: columns.collect(),
+            masks: self.masks.iter().map(of).collect(),
+            losses: self.losses.iter().map(of).collect(),
+            values: values.collect(),
+            computed: computed.collect(),
+            owners,
+            ..self.clone()
+        }
+    }
+
+    /// As a node keeps it, of so many: what others call the columns is nothing to it, so that nodes may come and go.
+    /// (Of two it is told as a whole, as it always was.)
+    pub fn signature_on(&self, node: usize, nodes: usize) -> String {
+        match nodes {
+            0..=2 => self.signature(),
+            _ => self.among(|other| other == node).signature(),
+        }
+    }
+
+    /// What a node may have kept of it: while there were fewer nodes, or more.
+    pub fn signatures(&self, node: usize, nodes: usize) -> Vec<String> {
+        let mut all = vec![self.among(|other| other == node).signature()];
+        all.extend((2..=nodes).map(|count| self.among(|other| other < count).signature()));
+        all
     }
 
     /// A node's name of a column of the configuration.
@@ -407,6 +470,33 @@ mod tests {
             columns: vec![column("email", "mail", false), column("ssn", "ssn", true)],
             ..Mapping::default()
         })
+    }
+
+    #[test]
+    fn nodes_that_come_and_go_change_nobody_elses_part() {
+        let of = |names: &[&str]| Mapping {
+            columns: vec![ColumnMapping {
+                name: "email".to_owned(),
+                names: names.iter().map(ToString::to_string).collect(),
+                skip: false,
+            }],
+            ..Mapping::default()
+        };
+        let (pair, three, four) = (
+            of(&["email", "mail"]),
+            of(&["email", "mail", "adresse"]),
+            of(&["email", "mail", "adresse", "email"]),
+        );
+        let is_told = |kept: String, by: &Mapping, node, nodes| by.signatures(node, nodes).contains(&kept);
+        // From two to three, to four, and back to two without the third.
+        assert!(is_told(pair.signature_on(1, 2), &three, 1, 3));
+        assert!(is_told(three.signature_on(1, 3), &four, 1, 4));
+        assert!(is_told(four.signature_on(1, 4), &pair, 1, 2));
+        let others = four.among(|node| node != 2);
+        assert_eq!(others.columns[0].names, ["email", "mail", "email"]);
+        assert!(is_told(four.signature_on(3, 4), &others, 2, 3));
+        // Its own name is another.
+        assert!(!is_told(four.signature_on(1, 4), &four, 2, 4));
     }
 
     #[test]

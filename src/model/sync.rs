@@ -144,6 +144,8 @@ impl Scope {
 pub struct Mapped {
     /// Changes when other columns or rows pass; empty for a plain table.
     pub signature: String,
+    /// What it may be told by too: by who took part when it was set up.
+    pub signatures: Vec<String>,
     /// This node's names of the columns that the row filter reads: the log must hold their old values.
     pub filter_columns: Vec<String>,
     /// This node's names of the columns that stay where they are.
@@ -156,6 +158,13 @@ pub struct Mapped {
     pub numbers: Option<Numbers>,
     /// The greatest number on any node, as far as they were asked.
     pub greatest: i64,
+}
+
+impl Mapped {
+    /// Does what was kept of the mapping tell this one?
+    pub fn is_told_by(&self, kept: &str) -> bool {
+        kept == self.signature || self.signatures.iter().any(|known| known == kept)
+    }
 }
 
 /// Stamp columns of a merge row.
@@ -320,6 +329,69 @@ impl Finding {
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
+    }
+}
+
+/// Does a node take part in a sync?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    In,
+    /// It is being taken out: whoever runs its links lets go of them.
+    Leaving,
+    Left,
+}
+
+impl Membership {
+    pub const ALL: [Membership; 3] = [Membership::In, Membership::Leaving, Membership::Left];
+
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Membership::In => "in",
+            Membership::Leaving => "leaving",
+            Membership::Left => "left",
+        }
+    }
+
+    /// A word of a later version counts as taking part.
+    pub fn named(name: &str) -> Membership {
+        let known = Membership::ALL.into_iter().find(|state| state.name() == name);
+        known.unwrap_or(Membership::In)
+    }
+}
+
+/// A node of a sync as another one has noted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub name: String,
+    pub rank: Rank,
+    pub is_self: bool,
+    pub state: Membership,
+}
+
+/// A node that leaves a sync, as one that stays sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    pub sync: String,
+    pub node: String,
+    /// The link from it into the node that stays.
+    pub link: String,
+    /// What it had told some of the others may be missing at the rest: all tables are compared.
+    pub compares: bool,
+}
+
+impl Departure {
+    /// Who wants the tables compared.
+    pub fn asked_by(&self) -> String {
+        format!("setup, because node {} left", self.node)
+    }
+
+    /// Why its open conflicts are over.
+    pub fn settled_how(&self) -> String {
+        format!(
+            "node {} left the sync, and what waited of it went with it",
+            self.node
+        )
     }
 }
 

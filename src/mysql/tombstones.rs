@@ -139,6 +139,9 @@ pub async fn reach(conn: &mut Conn, sync: &str) -> Result<Reach> {
                             FROM tidelock.out_of_sync WHERE sync = :sync
                 UNION ALL SELECT link, '', 0, schema_name, table_name
                             FROM tidelock.resync WHERE sync = :sync
+                UNION ALL SELECT CONCAT('of node ', n.name, ', which leaves'), '', 0, s.schema_name, s.table_name
+                            FROM tidelock.node n JOIN tidelock.table_state s ON s.sync = n.sync
+                           WHERE n.sync = :sync AND n.state = 'leaving'
                 ORDER BY 3";
     let rows: Vec<Found> = conn
         .exec(sql, params! { sync })

@@ -175,6 +175,9 @@ pub async fn reach(client: &Client, sync: &str) -> Result<Reach> {
                             FROM tidelock.out_of_sync WHERE sync = $1
                 UNION ALL SELECT link::text, '', 0, schema_name::text, table_name::text
                             FROM tidelock.resync WHERE sync = $1
+                UNION ALL SELECT 'of node ' || n.name || ', which leaves', '', 0, s.schema_name::text, s.table_name::text
+                            FROM tidelock.node n JOIN tidelock.table_state s ON s.sync = n.sync
+                           WHERE n.sync = $1 AND n.state = 'leaving'
                 ORDER BY 3";
     let mut reach = Reach::default();
     for row in client.query(sql, &[&sync]).await.map_err(wrong)? {

@@ -149,6 +149,9 @@ impl Start {
         let chunks: Vec<Chunk> = chunks.cloned().collect();
         let open = open_of(&chunks);
         let readers = self.readers(&ends, noted.as_ref(), open).await?;
+        if self.copies_tombstones && self.uniting.is_none() {
+            self.raise_floors().await?;
+        }
         let first = readers.first().ok_or_else(|| Error::bug("open readers"))?;
         let start = first.start().clone();
         let (epoch, lanes) = self
@@ -165,6 +168,17 @@ impl Start {
             Some(readers) => self.end(&work, epoch, readers).await,
             None => Ok(()),
         }
+    }
+
+    /// What users of the target insert starts above what the source's users do: above deletes that nobody keeps any more.
+    async fn raise_floors(&mut self) -> Result<()> {
+        let (source, target) = (&self.link.source, &self.link.target);
+        let mut of = Target::open_to_read(source.engine, &source.access).await?;
+        for (table, here) in source.tables.iter().zip(&target.tables) {
+            let floor = of.floor(table).await?;
+            self.target.raise_floor(&self.link.sync, here, floor).await?;
+        }
+        Ok(())
     }
 
     /// No more than there is to do.

@@ -172,7 +172,7 @@ async fn an_older_control_schema_is_upgraded() {
         assert_eq!(codes(&node.check().await), ["E401"]);
         let done = node.setup().await;
         assert!(
-            !done.is_empty() && done.iter().all(|sql| !sql.contains("tidelock.node")),
+            !done.is_empty() && done.iter().all(|sql| !sql.contains("INTO tidelock.node ")),
             "{done:?}"
         );
         assert_eq!(node.setup_sql().await, [] as [&str; 0]);

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 impl World {
     /// One round: marks what is there, or takes what was marked as far as it goes now.
     pub fn collect(&mut self, node: usize) {
+        if self.members.are_changing() {
+            return;
+        }
         match self.nodes[node].marked.take() {
             None => self.mark(node),
             Some(marked) => self.go_on(node, marked),
@@ -19,7 +22,10 @@ impl World {
 
     /// Nothing is marked, noted or dropped while a change of the table is parked anywhere.
     fn is_blocked(&self) -> bool {
-        self.nodes.iter().any(|node| !node.parked.is_empty())
+        let present = self.present().into_iter();
+        present
+            .map(|node| &self.nodes[node])
+            .any(|node| !node.parked.is_empty())
     }
 
     fn mark(&mut self, node: usize) {

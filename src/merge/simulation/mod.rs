@@ -9,6 +9,7 @@
 
 mod apply;
 mod collect;
+mod members;
 mod node;
 mod oracle;
 mod schedule;

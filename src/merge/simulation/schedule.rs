@@ -38,10 +38,8 @@ pub fn play(world: &mut World) -> Result<(), Fault> {
     }
     for step in 0..script.steps {
         let is_last = step + 1 == script.steps;
-        if world.joined < world.nodes.len() && (world.random.one_in(8) || is_last) {
-            world.join();
-        }
-        let node = world.random.below(world.joined);
+        world.change_members(is_last);
+        let node = world.any();
         match script.step(&mut world.random) {
             Step::Write => write(world, node, script.keeps),
             Step::Deliver => deliver(world, node),
@@ -51,11 +49,9 @@ pub fn play(world: &mut World) -> Result<(), Fault> {
             Step::Idle => idle(world, node),
         }
     }
-    if world.joined < world.nodes.len() {
-        world.join();
-    }
+    world.change_members(true);
     world.tell(|| "everything is delivered".to_owned());
-    for node in 0..world.nodes.len() {
+    for node in world.present() {
         while !world.nodes[node].inserting.is_empty() {
             commit_insert(world, node);
         }
@@ -74,10 +70,14 @@ pub fn play(world: &mut World) -> Result<(), Fault> {
 fn rest(world: &mut World) -> Result<(), Fault> {
     oracle::judge_equal(world, &world.known.late)?;
     for _ in 0..ROUNDS_MAX {
-        if world.nodes.iter().all(|node| node.tombstones.is_empty()) {
+        let present = world.present();
+        if present
+            .iter()
+            .all(|node| world.nodes[*node].tombstones.is_empty())
+        {
             return Ok(());
         }
-        for node in 0..world.nodes.len() {
+        for node in present {
             world.collect(node);
             for source in world.peers(node) {
                 world.idle(source, node);
@@ -346,6 +346,7 @@ fn settle(world: &mut World) -> bool {
         .nodes
         .iter()
         .enumerate()
+        .filter(|(node, _)| world.members.left != Some(*node))
         .flat_map(|(node, here)| here.parked.keys().map(move |key| (node, *key)))
         .collect();
     if waiting.is_empty() {

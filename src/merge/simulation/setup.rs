@@ -50,6 +50,10 @@ pub enum Wrong {
     KeptByOrigin,
     /// A node that joins gets the rows alone.
     JoinsWithoutTombstones,
+    /// It is filled from a node that has not applied yet what the others wrote before they were listened to.
+    JoinsUnwaited,
+    /// What a node that left had told some of the others is not brought to the rest.
+    LeavesUnsettled,
     /// A rule where it is refused.
     RuleElsewhere,
 }
@@ -63,6 +67,8 @@ pub struct Shape {
     pub first: Rank,
     /// The last node joins while the others run.
     pub joins: bool,
+    /// The last node leaves while the others run.
+    pub leaves: bool,
     pub is_filtered: bool,
 }
 
@@ -73,6 +79,7 @@ impl Shape {
             nodes,
             first: 1,
             joins: false,
+            leaves: false,
             is_filtered: false,
         }
     }
@@ -99,9 +106,10 @@ impl fmt::Display for Shape {
             (Topology::Mesh, _) => "mesh",
             (Topology::Hub, _) => "hub",
         };
-        match self.joins {
-            true => write!(f, "{topology} of {} -> {}", self.nodes - 1, self.nodes)?,
-            false => write!(f, "{topology} of {}", self.nodes)?,
+        match (self.joins, self.leaves) {
+            (true, _) => write!(f, "{topology} of {} -> {}", self.nodes - 1, self.nodes)?,
+            (false, true) => write!(f, "{topology} of {} -> {}", self.nodes, self.nodes - 1)?,
+            (false, false) => write!(f, "{topology} of {}", self.nodes)?,
         }
         match self.first {
             1 => Ok(()),
@@ -119,6 +127,10 @@ const EVERYWHERE: [Shape; 5] = [PAIR, MESH, MESH_OF_4, HUB, HUB_OF_4];
 
 fn shapes() -> Vec<Shape> {
     let joins = |shape: Shape| Shape { joins: true, ..shape };
+    let leaves = |shape: Shape| Shape {
+        leaves: true,
+        ..shape
+    };
     let filtered = |shape: Shape| Shape {
         is_filtered: true,
         ..shape
@@ -126,7 +138,11 @@ fn shapes() -> Vec<Shape> {
     let more = [
         Shape { first: 3, ..HUB },
         joins(MESH),
+        joins(MESH_OF_4),
         joins(HUB),
+        leaves(MESH),
+        leaves(MESH_OF_4),
+        leaves(HUB_OF_4),
         filtered(PAIR),
         filtered(MESH),
         filtered(HUB),
@@ -288,6 +304,11 @@ impl Wrong {
     fn of_tombstones() -> Vec<(&'static str, Vec<Setup>)> {
         let newest = |wrong: Wrong, shapes: &[Shape]| of(wrong, table(Rule::Newest), shapes);
         let joining = [MESH, HUB].map(|shape| Shape { joins: true, ..shape });
+        let joining_meshes = [MESH, MESH_OF_4].map(|shape| Shape { joins: true, ..shape });
+        let leaving = [MESH, MESH_OF_4].map(|shape| Shape {
+            leaves: true,
+            ..shape
+        });
         let hubs = [HUB, HUB_OF_4];
         vec![
             (
@@ -312,6 +333,8 @@ impl Wrong {
                 "joins-without-tombstones",
                 newest(Wrong::JoinsWithoutTombstones, &joining),
             ),
+            ("joins-unwaited", newest(Wrong::JoinsUnwaited, &joining_meshes)),
+            ("leaves-unsettled", newest(Wrong::LeavesUnsettled, &leaving)),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! The nodes and their links: loop guard, groups, checkpoints, restarts, touches.
 
+use super::members::Members;
 use super::node::{Entry, Logged, Node, Writer};
 use super::oracle::Known;
 use super::script::Random;
@@ -14,8 +15,10 @@ use crate::plan::{Author, Planned};
 pub struct World {
     pub setup: Setup,
     pub nodes: Vec<Node>,
-    /// How many take part by now.
+    /// How many take part by now, or took part.
     pub joined: usize,
+    /// Who comes and who goes; see `members`.
+    pub members: Members,
     pub random: Random,
     pub known: Known,
     /// A link that is late, if these are two nodes.
@@ -52,6 +55,7 @@ impl World {
             setup,
             nodes,
             joined,
+            members: Members::default(),
             random: Random(seed),
             known,
             slow: (0, 0),
@@ -85,7 +89,9 @@ impl World {
     }
 
     pub fn links(&self, source: usize, target: usize) -> bool {
-        let takes_part = source != target && source.max(target) < self.joined;
+        let has_left = |node: usize| self.members.left == Some(node);
+        let takes_part =
+            source != target && source.max(target) < self.joined && !has_left(source) && !has_left(target);
         takes_part && (self.setup.topology == Topology::Mesh || source == 0 || target == 0)
     }
 
@@ -250,27 +256,5 @@ impl World {
         ops.into_iter()
             .for_each(|op| entry.push(Writer::User, Logged::Row(op)));
         self.nodes[node].log.push(entry);
-    }
-
-    /// The last node takes the first one's rows, tombstones and floor, and reads on from there.
-    pub fn join(&mut self) {
-        let node = self.joined;
-        self.joined += 1;
-        let first = self.nodes[0].clone();
-        let count = self.nodes.len();
-        let without = self.is(Wrong::JoinsWithoutTombstones);
-        let new = &mut self.nodes[node];
-        new.rows = first.rows;
-        if !without {
-            new.tombstones = first.tombstones;
-            new.floor = first.floor;
-        }
-        new.gone = first.gone;
-        for of in 0..count {
-            let read = if of == 0 { first.log.len() } else { first.read[of] };
-            (new.read[of], new.kept[of]) = (read, read);
-        }
-        let rank = self.nodes[node].rank;
-        self.tell(|| format!("{rank} joins"));
     }
 }

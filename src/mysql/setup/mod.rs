@@ -9,6 +9,7 @@
 mod beside;
 mod check;
 mod grants;
+pub mod members;
 mod numbers;
 mod removal;
 mod state;
@@ -71,6 +72,12 @@ pub async fn teardown(conn: &mut Conn, scope: &Scope) -> Result<Vec<String>> {
     lock(conn).await?;
     let statements = teardown_sql(conn, scope).await;
     run(conn, scope, statements).await
+}
+
+/// Runs these statements under the setup lock.
+pub async fn run_all(conn: &mut Conn, scope: &Scope, statements: &[String]) -> Result<()> {
+    lock(conn).await?;
+    run(conn, scope, Ok(statements.to_vec())).await.map(|_| ())
 }
 
 /// Runs what is to be done under the lock, and gives it back.

@@ -5,12 +5,14 @@
 //! Fails: with what the server says. A control database that this account may not look into is [`Control::Closed`].
 
 use super::grants::{self, Grant};
-use super::triggers;
+use super::{members, triggers};
 use crate::error::{Error, Result};
 use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Scope, Server, VERSION_COLUMN, stamps_of};
+use crate::model::sync::{
+    CatalogTable, GENERATION_COLUMN, Membership, Scope, Server, VERSION_COLUMN, stamps_of,
+};
 use crate::mysql::{Flavor, catalog, fail, flavor, server};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
@@ -145,7 +147,14 @@ impl State {
                 is_self: cell(&row, 3)?,
                 identity: cell(&row, 4)?,
                 config_hash: cell(&row, 5)?,
+                state: Membership::In,
             });
+        }
+        for (sync, member) in members::gone(conn, &self.versions).await? {
+            let is_it = |node: &&mut Node| node.sync == sync && node.rank == member.rank;
+            if let Some(node) = self.recorded.nodes.iter_mut().find(is_it) {
+                node.state = member.state;
+            }
         }
         let tables =
             "SELECT schema_name, table_name, sync, tombstones, fingerprint FROM tidelock.table_state";

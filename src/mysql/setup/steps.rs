@@ -5,7 +5,7 @@
 
 use super::grants::{account, lacking, of, quoted};
 use super::state::{Control, Installed, State, cell};
-use super::{beside, numbers, triggers};
+use super::{beside, members, numbers, triggers};
 use crate::error::{Error, Result};
 use crate::install::{self, Step, recorded};
 use crate::model::schema::TableId;
@@ -24,7 +24,7 @@ pub(super) const STAMP_TRIGGERS: &str = "stamp triggers";
 /// The control database's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 6;
 /// The control database's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 12] = [
+pub const CONTROL_FILES: [(i64, &str); 13] = [
     (1, include_str!("../../../sql/mysql/001_control.sql")),
     (2, include_str!("../../../sql/mysql/002_operations.sql")),
     (3, include_str!("../../../sql/mysql/003_held.sql")),
@@ -39,6 +39,10 @@ pub const CONTROL_FILES: [(i64, &str); 12] = [
     ),
     (10, include_str!("../../../sql/mysql/010_resync.sql")),
     (11, include_str!("../../../sql/mysql/011_resync_where.sql")),
+    (
+        members::VERSION,
+        include_str!("../../../sql/mysql/012_members.sql"),
+    ),
     (13, include_str!("../../../sql/mysql/013_round.sql")),
 ];
 
@@ -250,9 +254,11 @@ fn table_state(
         );
         steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
     }
-    let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
+    let mapped = scope.mapped(id);
+    let fingerprint = recorded::fingerprint(&catalog.table, &mapped.signature);
+    let is_told = |kept: &str| recorded::is_told_by(kept, &catalog.table, &mapped);
     let there = state.recorded.table(&scope.sync, id);
-    if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
+    if there.is_some_and(|there| there.tombstones == tombstones && is_told(&there.fingerprint)) {
         return;
     }
     let (tombstones, fingerprint) = (

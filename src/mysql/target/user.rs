@@ -79,4 +79,16 @@ impl Target {
         };
         Ok(floor.unwrap_or_default())
     }
+
+    /// New rows start above this from now on, if they did not before.
+    pub async fn raise_floor(&mut self, sync: &str, table: &TableId, floor: i64) -> Result<()> {
+        let raise = "UPDATE tidelock.table_state SET floor = :floor
+                      WHERE sync = :sync AND schema_name = :schema AND table_name = :name AND floor < :floor";
+        let values =
+            params! { "sync" => sync, "schema" => &table.schema, "name" => &table.name, "floor" => floor };
+        match self.conn.exec_drop(raise, values).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed("raise the table's floor", error)),
+        }
+    }
 }

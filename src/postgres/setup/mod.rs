@@ -11,6 +11,7 @@ mod beside;
 mod check;
 mod grants;
 mod lost;
+pub mod members;
 mod numbers;
 mod published;
 mod removal;
@@ -78,6 +79,12 @@ pub async fn teardown(client: &Client, scope: &Scope) -> Result<Vec<String>> {
     lock(client).await?;
     let statements = teardown_sql(client, scope).await;
     run(client, statements).await
+}
+
+/// Runs these statements under the setup lock.
+pub async fn run_all(client: &Client, statements: &[String]) -> Result<()> {
+    lock(client).await?;
+    run(client, Ok(statements.to_vec())).await.map(|_| ())
 }
 
 /// Runs what is to be done under the lock, and gives it back.

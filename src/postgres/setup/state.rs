@@ -4,12 +4,12 @@
 //! before) and planning (see `steps`).
 //! Fails: with what the server says. A control schema that this account may not look into is [`Control::Closed`].
 
-use super::triggers;
+use super::{members, triggers};
 use crate::error::Result;
 use crate::install::recorded::{self, Mismatch, Node, Recorded, TableState};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
-use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Scope, Server, slot_name, stamps_of};
+use crate::model::sync::{CatalogTable, GENERATION_COLUMN, Membership, Scope, Server, slot_name, stamps_of};
 use crate::postgres::{catalog, fail, server};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row};
@@ -165,7 +165,14 @@ impl State {
                 is_self: cell(&row, 3)?,
                 identity: cell(&row, 4)?,
                 config_hash: cell(&row, 5)?,
+                state: Membership::In,
             });
+        }
+        for (sync, member) in members::gone(client, &self.versions).await? {
+            let is_it = |node: &&mut Node| node.sync == sync && node.rank == member.rank;
+            if let Some(node) = self.recorded.nodes.iter_mut().find(is_it) {
+                node.state = member.state;
+            }
         }
         let tables =
             "SELECT schema_name, table_name, sync, tombstones, fingerprint FROM tidelock.table_state";

@@ -4,6 +4,7 @@
 //! Owns: the comparison of what is there with what must be. Refuses: judging the user's tables (see `check`).
 
 use super::grants;
+use super::members;
 use super::numbers;
 use super::published;
 use super::state::{Control, State, cell, rows};
@@ -34,7 +35,7 @@ const PUBLISH_GENERATED: &str = ", publish_generated_columns = stored";
 /// The control schema's version that brought the collection of tombstones.
 pub(super) const COLLECTION: i64 = 7;
 /// The control schema's versions, oldest first.
-pub const CONTROL_FILES: [(i64, &str); 13] = [
+pub const CONTROL_FILES: [(i64, &str); 14] = [
     (1, include_str!("../../../sql/postgres/001_control.sql")),
     (2, include_str!("../../../sql/postgres/002_operations.sql")),
     (
@@ -56,6 +57,10 @@ pub const CONTROL_FILES: [(i64, &str); 13] = [
     ),
     (11, include_str!("../../../sql/postgres/011_resync.sql")),
     (12, include_str!("../../../sql/postgres/012_resync_where.sql")),
+    (
+        members::VERSION,
+        include_str!("../../../sql/postgres/013_members.sql"),
+    ),
     (14, include_str!("../../../sql/postgres/014_round.sql")),
 ];
 
@@ -309,9 +314,11 @@ fn table_state(
         );
         steps.push(Step::new(TABLE, "copy of a table that joins", sql).table(id));
     }
-    let fingerprint = recorded::fingerprint(&catalog.table, &scope.mapped(id).signature);
+    let mapped = scope.mapped(id);
+    let fingerprint = recorded::fingerprint(&catalog.table, &mapped.signature);
+    let is_told = |kept: &str| recorded::is_told_by(kept, &catalog.table, &mapped);
     let there = state.recorded.table(&scope.sync, id);
-    if there.is_some_and(|there| there.tombstones == tombstones && there.fingerprint == fingerprint) {
+    if there.is_some_and(|there| there.tombstones == tombstones && is_told(&there.fingerprint)) {
         return;
     }
     let sql = format!(

@@ -95,4 +95,14 @@ impl Target {
         let row = rows.first().ok_or_else(|| Error::bug(doing).why("no answer"))?;
         row.try_get(0).map_err(|error| self.failed(doing, error))
     }
+
+    /// New rows start above this from now on, if they did not before.
+    pub async fn raise_floor(&mut self, sync: &str, table: &TableId, floor: i64) -> Result<()> {
+        let raise = "UPDATE tidelock.table_state SET floor = $4
+                      WHERE sync = $1 AND schema_name = $2 AND table_name = $3 AND floor < $4";
+        let values: [&(dyn ToSql + Sync); 4] = [&sync, &table.schema, &table.name, &floor];
+        self.query("raise the table's floor", raise, &values)
+            .await
+            .map(|_| ())
+    }
 }
