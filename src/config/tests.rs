@@ -528,10 +528,10 @@ fn every_wrong_filter_has_its_message() {
     let one_way = |text: String| text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
     for (text, expected) in [
         (section("where = { my = \"a = 1\" }"), "one condition as a text"),
-        (section("where = \"\""), "the condition is empty"),
+        (section("where = \"\""), "the expression is empty"),
         (
-            section("where = \"lower(a) = 'x'\""),
-            "15 | where = \"lower(a) = 'x'\"\n   |          ^",
+            section("where = \"sqrt(a) = 'x'\""),
+            "15 | where = \"sqrt(a) = 'x'\"\n   |          ^",
         ),
         (
             section("where = \"a = 1 AND ssn = 2\"\ncolumn.ssn = { skip = true }"),

@@ -57,6 +57,12 @@ pub enum Expr {
         from: usize,
         chars: Option<usize>,
     },
+    /// The piece of this number, from 1 on, of what stands between such texts.
+    Split {
+        of: Box<Expr>,
+        by: String,
+        piece: usize,
+    },
     Part(Part, Box<Expr>),
     /// A whole number as text.
     Digits(Box<Expr>),
@@ -152,6 +158,7 @@ impl Expr {
             | Expr::Letters(_, of)
             | Expr::Trim(_, of)
             | Expr::Substring { of, .. }
+            | Expr::Split { of, .. }
             | Expr::Part(_, of)
             | Expr::Digits(of) => vec![of],
             Expr::Compare(left, _, right) | Expr::Arithmetic(left, _, right) | Expr::Concat(left, right) => {

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use std::cell::Cell;
 
 const OFFERED: &str = "an expression is made of columns, literals, = <> < <= > >=, AND, OR, NOT, IN (...), BETWEEN, LIKE, \
-    IS NULL, COALESCE, NULLIF, CASE, + - *, ABS, ||, LOWER, UPPER, TRIM, SUBSTRING, EXTRACT and CAST(.. AS TEXT)";
+    IS NULL, COALESCE, NULLIF, CASE, + - *, ABS, ||, LOWER, UPPER, TRIM, SUBSTRING, SPLIT_PART, EXTRACT and CAST(.. AS TEXT)";
 
 /// Parts that are read. BETWEEN, NULLIF and a CASE of one value say theirs more than once, in each other many times.
 const PARTS_MAX: usize = 10_000;
@@ -147,21 +147,7 @@ impl<'a> Reader<'a> {
                 })
             }
             Sql::Extract { field, expr: of, .. } => {
-                let part = match field {
-                    DateTimeField::Year => Part::Year,
-                    DateTimeField::Quarter => Part::Quarter,
-                    DateTimeField::Month => Part::Month,
-                    DateTimeField::Day => Part::Day,
-                    DateTimeField::Hour => Part::Hour,
-                    DateTimeField::Minute => Part::Minute,
-                    DateTimeField::Second => {
-                        return self.refuse(
-                            expr,
-                            "SECOND has digits after the point on one engine and none on the other",
-                        );
-                    }
-                    _ => return self.refuse(expr, "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently"),
-                };
+                let part = self.part(expr, field)?;
                 Ok(Expr::Part(part, self.boxed(of)?))
             }
             Sql::Cast {
@@ -178,6 +164,25 @@ impl<'a> Reader<'a> {
             Sql::Function(function) => self.called(expr, function),
             _ => self.refuse(expr, format!("this is not offered: {OFFERED}")),
         }
+    }
+
+    fn part(&self, expr: &Sql, field: &DateTimeField) -> Result<Part, Mistake> {
+        Ok(match field {
+            DateTimeField::Year => Part::Year,
+            DateTimeField::Quarter => Part::Quarter,
+            DateTimeField::Month => Part::Month,
+            DateTimeField::Day => Part::Day,
+            DateTimeField::Hour => Part::Hour,
+            DateTimeField::Minute => Part::Minute,
+            DateTimeField::Second => {
+                let why = "SECOND has digits after the point on one engine and none on the other";
+                return self.refuse(expr, why);
+            }
+            _ => {
+                let why = "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently";
+                return self.refuse(expr, why);
+            }
+        })
     }
 
     fn case(
@@ -238,6 +243,15 @@ impl<'a> Reader<'a> {
                 Ok(Expr::Case(vec![(is_below, other)], Some(self.boxed(of)?)))
             }
             ("ABS", _) => takes("one number"),
+            ("SPLIT_PART", [of, by, piece]) => match self.literal(by)? {
+                Literal::Text(by) if !by.is_empty() => Ok(Expr::Split {
+                    of: self.boxed(of)?,
+                    by,
+                    piece: self.count(piece, 1)?,
+                }),
+                _ => self.refuse(by, "what parts a text is a 'text' of one character at least"),
+            },
+            ("SPLIT_PART", _) => takes("a text, the 'text' that parts it, and the number of the piece"),
             ("LOWER", [of]) => Ok(Expr::Letters(Letters::Lower, self.boxed(of)?)),
             ("UPPER", [of]) => Ok(Expr::Letters(Letters::Upper, self.boxed(of)?)),
             ("LOWER" | "UPPER", _) => takes("one text"),
@@ -317,7 +331,7 @@ impl<'a> Reader<'a> {
             Some(count) => Ok(count),
             None => self.refuse(
                 expr,
-                format!("SUBSTRING takes whole numbers from {least} on: engines see others differently"),
+                format!("here there must be a whole number from {least} on: engines see others differently"),
             ),
         }
     }

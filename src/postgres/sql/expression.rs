@@ -88,6 +88,11 @@ impl Dialect for Words {
         Some(format!("{letters}({text} COLLATE \"pg_c_utf8\")"))
     }
 
+    fn split(&self, text: &str, by: &str, piece: usize) -> Option<String> {
+        let by = self.literal(Kind::text(None), Some(&Scalar::Text(by.into())))?;
+        Some(format!("split_part({text} COLLATE \"C\", {by}, {piece})"))
+    }
+
     fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
         Some(match kind {
             Kind::Time { .. } => format!("EXTRACT({part} FROM {of})"),
