@@ -12,7 +12,7 @@ use crate::flow::rings::{self, Rings};
 use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
 use crate::model::schema::Engine;
-use crate::model::sync::{CatalogTable, Finding, Level, Mode, Server};
+use crate::model::sync::{CatalogTable, Finding, Level, Server};
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]

@@ -530,8 +530,8 @@ fn every_wrong_filter_has_its_message() {
         (section("where = { my = \"a = 1\" }"), "one condition as a text"),
         (section("where = \"\""), "the expression is empty"),
         (
-            section("where = \"crypt(a) = 'x'\""),
-            "15 | where = \"crypt(a) = 'x'\"\n   |          ^",
+            section("where = \"sqrt(a) = 'x'\""),
+            "15 | where = \"sqrt(a) = 'x'\"\n   |          ^",
         ),
         (
             section("where = \"a = 1 AND ssn = 2\"\ncolumn.ssn = { skip = true }"),

@@ -113,9 +113,9 @@ impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
                 Ok((Node::Substring { of, from, chars }, Kind::text(most)))
             }
             Expr::Split { of, by, piece } => {
-                let (of, known) = self.text(of, "SPLIT_PART")?;
+                let (of, chars) = self.text(of, "SPLIT_PART")?;
                 let (of, by, piece) = (Box::new(of), by.clone(), *piece);
-                Ok((Node::Split { of, by, piece }, Kind::text(known)))
+                Ok((Node::Split { of, by, piece }, Kind::text(chars)))
             }
             Expr::Part(part, of) => self.part(*part, of),
             Expr::Digits(of) => self.digits(of),
@@ -145,7 +145,10 @@ impl<'a, 't, F: Fn(&'a str) -> &'a str> Binder<'t, F> {
             Kind::Number {
                 digits: Some(Digits { whole, scale: 0 }),
                 ..
-            } => Ok((Node::Digits(Box::new(node)), Kind::text(Some(whole + 1)))),
+            } => Ok((
+                Node::Digits(Box::new(node)),
+                Kind::text(Some(whole.saturating_add(1))),
+            )),
             _ => {
                 let why = "only whole numbers have one text on every engine".to_owned();
                 Err(self.unfit(of, why))

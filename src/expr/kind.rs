@@ -58,7 +58,7 @@ impl Kind {
     }
 
     /// A text that is computed.
-    pub(super) fn text(chars: Option<u32>) -> Kind {
+    pub(crate) fn text(chars: Option<u32>) -> Kind {
         Kind::Text {
             fixed: false,
             ordered: true,

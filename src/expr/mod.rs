@@ -57,7 +57,7 @@ pub enum Expr {
         from: usize,
         chars: Option<usize>,
     },
-    /// The piece of this number, from 1 on, between separators; the empty text where there are fewer.
+    /// The piece of this number, from 1 on, of what stands between such texts.
     Split {
         of: Box<Expr>,
         by: String,

@@ -87,7 +87,7 @@ impl Node {
             Node::Column(place, kind) => Scalar::cell(*kind, row.get(*place)?),
             Node::Literal(_, literal) => literal.as_ref().map(Scalar::lent),
             Node::Coalesce(parts) => parts.iter().find_map(|part| part.value(row)),
-            Node::Case(..) => self.taken(row)?.value(row),
+            Node::Case(cases, otherwise) => chosen(row, cases, otherwise.as_deref())?.value(row),
             Node::Arithmetic(left, operator, right) => {
                 calculate(&left.value(row)?, *operator, &right.value(row)?)
             }
@@ -118,9 +118,7 @@ impl Node {
                 piece: number,
             } => {
                 let text = of.text(row)?;
-                Some(Scalar::Text(piece(text, |text| {
-                    text.split(by.as_str()).nth(number - 1).unwrap_or_default()
-                })))
+                Some(Scalar::Text(piece(text, |text| split(text, by, *number))))
             }
             Node::Part(part, of, _) => of.value(row)?.part(*part),
             Node::Digits(of) => match of.value(row)? {
@@ -147,11 +145,7 @@ impl Node {
                 let part = parts.iter().find(|part| part.value(row).is_some());
                 part?.taken(row)
             }
-            Node::Case(cases, otherwise) => {
-                let is_true = |(condition, _): &&(Node, Node)| condition.truth(row) == Some(true);
-                let result = cases.iter().find(is_true).map(|(_, result)| result);
-                result.or(otherwise.as_deref())?.taken(row)
-            }
+            Node::Case(cases, otherwise) => chosen(row, cases, otherwise.as_deref())?.taken(row),
             _ => Some(self),
         }
     }
@@ -199,6 +193,14 @@ impl Node {
     }
 }
 
+/// The result of the first condition that is true.
+fn chosen<'a>(row: &Row, cases: &'a [(Node, Node)], otherwise: Option<&'a Node>) -> Option<&'a Node> {
+    let result = cases
+        .iter()
+        .find(|(condition, _)| condition.truth(row) == Some(true));
+    result.map(|(_, result)| result).or(otherwise)
+}
+
 /// A part of a text, borrowed where the text is.
 fn piece<'a>(text: Cow<'a, str>, cut: impl Fn(&str) -> &str) -> Cow<'a, str> {
     match text {
@@ -215,6 +217,12 @@ fn substring(text: &str, from: usize, chars: Option<usize>) -> &str {
         Some(chars) => &rest[..skipped(rest, chars)],
         None => rest,
     }
+}
+
+/// The piece of this number, from 1 on; nothing where there are fewer.
+fn split<'t>(text: &'t str, by: &str, number: usize) -> &'t str {
+    let found = text.split(by).nth(number.saturating_sub(1));
+    found.unwrap_or_default()
 }
 
 /// AND (`decides` = false) and OR (`decides` = true): one deciding value decides, else unknown stays unknown.

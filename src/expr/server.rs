@@ -28,6 +28,7 @@ pub trait Dialect {
     fn calculates(&self, left: Option<Digits>, operator: Operator, right: Option<Digits>) -> bool;
     fn concat(&self, left: &str, right: &str) -> String;
     fn letters(&self, letters: Letters, text: &str) -> Option<String>;
+    fn split(&self, text: &str, by: &str, piece: usize) -> Option<String>;
     fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String>;
     /// Of a whole number.
     fn digits(&self, number: &str) -> String;
@@ -180,8 +181,7 @@ impl<D: Dialect> Writer<'_, D> {
                 Some(chars) => format!("SUBSTRING({} FROM {from} FOR {chars})", self.node(of)?),
                 None => format!("SUBSTRING({} FROM {from})", self.node(of)?),
             },
-            // MySQL has no function that counts the same pieces.
-            Node::Split { .. } => return None,
+            Node::Split { of, by, piece } => self.dialect.split(&self.node(of)?, by, *piece)?,
             Node::Part(part, of, kind) => self.dialect.part(*part, &self.node(of)?, *kind)?,
             Node::Digits(of) => self.dialect.digits(&self.exact(of)?),
         })

@@ -45,7 +45,7 @@ impl Display for Expr {
                 None => write!(f, "SUBSTRING({of} FROM {from})"),
             },
             Expr::Split { of, by, piece } => {
-                write!(f, "SPLIT_PART({of}, '{}', {piece})", by.replace('\'', "''"))
+                write!(f, "SPLIT_PART({of}, {}, {piece})", Literal::Text(by.clone()))
             }
             Expr::Part(part, of) => write!(f, "EXTRACT({part} FROM {of})"),
             Expr::Digits(of) => write!(f, "CAST({of} AS TEXT)"),

@@ -93,7 +93,7 @@ const TIMES: [&str; 4] = ["'00:00:00'", "'13:05:00'", "'23:59:59.999999'", "'24:
 const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
 
 /// What is not offered, or does not fit: `{n}` and `{t}` stand for a number and a text.
-const REFUSED: [&str; 34] = [
+const REFUSED: [&str; 36] = [
     "{n} / 2",
     "{n} % 2 = 1",
     "CONCAT({t}, 'a')",
@@ -106,6 +106,8 @@ const REFUSED: [&str; 34] = [
     "EXTRACT(HOUR FROM day)",
     "EXTRACT(YEAR FROM {t})",
     "TRIM('x' FROM {t})",
+    "SPLIT_PART({t}, {t}, 1)",
+    "SPLIT_PART({t}, ' ', 0)",
     "TRIM(BOTH {t} FROM {t})",
     "{t} = 5",
     "{n} = '5'",
@@ -193,9 +195,15 @@ impl Random {
             return self.one(&TEXTS).to_owned();
         }
         let below = depth - 1;
-        match self.below(10) {
+        match self.below(11) {
             0 | 1 => format!("({} || {})", self.composed(below), self.text(below)),
-            2 => format!("LOWER({})", self.composed(below)),
+            2 => format!(
+                "SPLIT_PART({}, {}, {})",
+                self.composed(below),
+                self.one(&["' '", "'a'", "'😀'", "'É'", "'ß'", "'_'", "'  '"]),
+                1 + self.below(3)
+            ),
+            10 => format!("LOWER({})", self.composed(below)),
             3 => format!("UPPER({})", self.composed(below)),
             4 => {
                 let ends = self.one(&["", "BOTH ' ' FROM ", "LEADING ' ' FROM ", "TRAILING ' ' FROM "]);

@@ -138,17 +138,18 @@ impl<'a> Reader<'a> {
             } => {
                 let from = substring_from
                     .as_deref()
-                    .map_or(Ok(1), |from| self.count(from, 1, "SUBSTRING"))?;
-                let chars = substring_for
-                    .as_deref()
-                    .map(|chars| self.count(chars, 0, "SUBSTRING"));
+                    .map_or(Ok(1), |from| self.count(from, 1))?;
+                let chars = substring_for.as_deref().map(|chars| self.count(chars, 0));
                 Ok(Expr::Substring {
                     of: self.boxed(of)?,
                     from,
                     chars: chars.transpose()?,
                 })
             }
-            Sql::Extract { field, expr: of, .. } => self.extract(expr, field, of),
+            Sql::Extract { field, expr: of, .. } => {
+                let part = self.part(expr, field)?;
+                Ok(Expr::Part(part, self.boxed(of)?))
+            }
             Sql::Cast {
                 kind: CastKind::Cast,
                 expr: of,
@@ -165,8 +166,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn extract(&self, expr: &Sql, field: &DateTimeField, of: &Sql) -> Result<Expr, Mistake> {
-        let part = match field {
+    fn part(&self, expr: &Sql, field: &DateTimeField) -> Result<Part, Mistake> {
+        Ok(match field {
             DateTimeField::Year => Part::Year,
             DateTimeField::Quarter => Part::Quarter,
             DateTimeField::Month => Part::Month,
@@ -174,14 +175,14 @@ impl<'a> Reader<'a> {
             DateTimeField::Hour => Part::Hour,
             DateTimeField::Minute => Part::Minute,
             DateTimeField::Second => {
-                return self.refuse(
-                    expr,
-                    "SECOND has digits after the point on one engine and none on the other",
-                );
+                let why = "SECOND has digits after the point on one engine and none on the other";
+                return self.refuse(expr, why);
             }
-            _ => return self.refuse(expr, "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently"),
-        };
-        Ok(Expr::Part(part, self.boxed(of)?))
+            _ => {
+                let why = "EXTRACT takes YEAR, QUARTER, MONTH, DAY, HOUR and MINUTE: engines see other parts differently";
+                return self.refuse(expr, why);
+            }
+        })
     }
 
     fn case(
@@ -242,28 +243,23 @@ impl<'a> Reader<'a> {
                 Ok(Expr::Case(vec![(is_below, other)], Some(self.boxed(of)?)))
             }
             ("ABS", _) => takes("one number"),
+            ("SPLIT_PART", [of, by, piece]) => match self.literal(by)? {
+                Literal::Text(by) if !by.is_empty() => Ok(Expr::Split {
+                    of: self.boxed(of)?,
+                    by,
+                    piece: self.count(piece, 1)?,
+                }),
+                _ => self.refuse(by, "what parts a text is a 'text' of one character at least"),
+            },
+            ("SPLIT_PART", _) => takes("a text, the 'text' that parts it, and the number of the piece"),
             ("LOWER", [of]) => Ok(Expr::Letters(Letters::Lower, self.boxed(of)?)),
             ("UPPER", [of]) => Ok(Expr::Letters(Letters::Upper, self.boxed(of)?)),
             ("LOWER" | "UPPER", _) => takes("one text"),
-            ("SPLIT_PART", [of, by, piece]) => self.split(of, by, piece),
-            ("SPLIT_PART", _) => takes("a text, a separator and the number of the piece"),
             ("CONCAT", _) => self.refuse(
                 expr,
                 "CONCAT leaves NULL out on one engine and is NULL on the other: write a || b, or COALESCE(a, '') || b",
             ),
             _ => self.refuse(expr, format!("{name} is not offered: {OFFERED}")),
-        }
-    }
-
-    fn split(&self, of: &Sql, by: &Sql, piece: &Sql) -> Result<Expr, Mistake> {
-        let of = self.boxed(of)?;
-        let piece = self.count(piece, 1, "SPLIT_PART")?;
-        match self.literal(by)? {
-            Literal::Text(by) if !by.is_empty() => Ok(Expr::Split { of, by, piece }),
-            _ => self.refuse(
-                by,
-                "SPLIT_PART takes a separator in quotes: SPLIT_PART(name, ' ', 1)",
-            ),
         }
     }
 
@@ -326,7 +322,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A literal count of characters.
-    fn count(&self, expr: &Sql, least: usize, what: &str) -> Result<usize, Mistake> {
+    fn count(&self, expr: &Sql, least: usize) -> Result<usize, Mistake> {
         let digits = match self.literal(expr)? {
             Literal::Number(digits) => digits.parse::<usize>().ok(),
             _ => None,
@@ -335,7 +331,7 @@ impl<'a> Reader<'a> {
             Some(count) => Ok(count),
             None => self.refuse(
                 expr,
-                format!("{what} takes whole numbers from {least} on: engines see others differently"),
+                format!("here there must be a whole number from {least} on: engines see others differently"),
             ),
         }
     }

@@ -102,6 +102,21 @@ impl Dialect for Words {
         }
     }
 
+    /// Where the text has fewer pieces it has its last one, which is not meant. Of longer texts that part it the last are
+    /// found from the end, which is another place where they overlap.
+    fn split(&self, text: &str, by: &str, piece: usize) -> Option<String> {
+        if by.chars().count() != 1 {
+            return None;
+        }
+        let by = self.literal(Kind::text(None), Some(&Scalar::Text(by.into())))?;
+        let pieces = format!("CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, {by}, _utf8mb4 ''))");
+        Some(format!(
+            "CASE WHEN {pieces} < {} THEN _utf8mb4 '' \
+             ELSE SUBSTRING_INDEX(SUBSTRING_INDEX({text}, {by}, {piece}), {by}, -1) END",
+            piece - 1
+        ))
+    }
+
     fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
         match (part, kind, self.flavor) {
             // Of 25 hours MariaDB tells one.

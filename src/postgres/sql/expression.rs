@@ -83,9 +83,14 @@ impl Dialect for Words {
         format!("({left} || {right})")
     }
 
-    /// By a collation that 17 has and no earlier one.
+    /// By a collation that 17 has and no earlier one; what comes of it meets others that have `C`.
     fn letters(&self, letters: Letters, text: &str) -> Option<String> {
-        Some(format!("{letters}({text} COLLATE \"pg_c_utf8\")"))
+        Some(format!("({letters}({text} COLLATE \"pg_c_utf8\") COLLATE \"C\")"))
+    }
+
+    fn split(&self, text: &str, by: &str, piece: usize) -> Option<String> {
+        let by = self.literal(Kind::text(None), Some(&Scalar::Text(by.into())))?;
+        Some(format!("split_part({text} COLLATE \"C\", {by}, {piece})"))
     }
 
     fn part(&self, part: Part, of: &str, kind: Kind) -> Option<String> {
