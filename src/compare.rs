@@ -229,7 +229,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             ));
         }
     }
-    if let Err(unfit) = passage.filter(table) {
+    if let Err(unfit) = passage.fits(table) {
         let what = format!("the row filter reads column {:?}: {}", unfit.column, unfit.why);
         findings.push(end.blocker("E355", what, format!("correct where in {section}")));
     }

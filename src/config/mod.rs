@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod filters;
 mod hash;
 mod ids;
 mod parameter;

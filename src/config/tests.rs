@@ -527,7 +527,33 @@ fn a_skip_means_the_same_in_both_forms() {
 fn every_wrong_filter_has_its_message() {
     let one_way = |text: String| text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
     for (text, expected) in [
-        (section("where = { my = \"a = 1\" }"), "one condition as a text"),
+        (section("where = true"), "one condition for both directions"),
+        (section("where = { my = 1 }"), "string"),
+        (
+            section("where = { my = \"a = 1\" }"),
+            "15 | where = { my = \"a = 1\" }\n   |         ^",
+        ),
+        (section("where = { my = \"a = 1\" }"), "pg = \"TRUE\" sends all its rows"),
+        (
+            section("where = { my = \"a = 1\", pq = \"a = 2\", pg = \"TRUE\" }"),
+            "\"pq\" is not one of this sync's nodes",
+        ),
+        (
+            section("where = { my = \"a = 1\", pg = \"a = = 2\" }"),
+            "15 | where = { my = \"a = 1\", pg = \"a = = 2\" }\n   |                                   ^",
+        ),
+        (
+            section("where = { my = \"a = 1\", pg = \"ssn = 2\" }\ncolumn.ssn = { skip = true }"),
+            "column \"ssn\", which is skipped",
+        ),
+        (
+            one_way(section("where = { pg = \"a = 1\", my = \"a = 2\" }")),
+            "\"my\" sends no rows",
+        ),
+        (
+            one_way(section("where = { my = \"a = 2\" }")),
+            "where = { pg = \"...\" }",
+        ),
         (section("where = \"\""), "the condition is empty"),
         (
             section("where = \"lower(a) = 'x'\""),
@@ -581,6 +607,30 @@ fn every_wrong_filter_has_its_message() {
             .unwrap()
             .keep
     );
+}
+
+#[test]
+fn each_direction_may_have_its_own_condition() {
+    let of = |lines: &str| good(&section(lines)).syncs[0].spec.sections[0].mapping.clone();
+    let apart = of("where = { my = \"a = 1\", pg = \"b = 2 OR a = 1\" }");
+    let sent: Vec<&str> = apart
+        .filter
+        .iter()
+        .flat_map(|filter| &filter.sent)
+        .map(|sent| sent.text.as_str())
+        .collect();
+    assert_eq!(sent, ["b = 2 OR a = 1", "a = 1"], "in the order of the nodes");
+    assert_eq!(apart.filter_columns(0), ["b", "a"]);
+    let common = of("where = \"a = 1\"");
+    let twice = of("where = { my = \"a = 1\", pg = \"(a = 1)\" }");
+    assert_eq!(common.signature(), twice.signature());
+    let swapped = of("where = { pg = \"a = 1\", my = \"b = 2 OR a = 1\" }");
+    assert_ne!(apart.signature(), swapped.signature());
+    assert_ne!(apart.signature(), common.signature());
+    let one_way = section("where = { pg = \"a = 1\" }")
+        .replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"");
+    let one_way = good(&one_way).syncs[0].spec.sections[0].mapping.clone();
+    assert_eq!(one_way.signature(), common.signature());
 }
 
 #[test]

@@ -512,7 +512,8 @@ fn is_attempted(plan: &Plan, change: &Planned) -> bool {
     match &change.op {
         PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
         PlannedOp::Update { .. } => change.op.unraised().is_none(),
-        PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => true,
+        PlannedOp::Delete { .. } => change.op.told().is_none(),
+        PlannedOp::Refused { .. } => true,
     }
 }
 

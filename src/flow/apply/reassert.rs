@@ -100,9 +100,10 @@ impl Applier {
         };
         // Of the tombstone too: a row that missed a bump stands below it, where this node gave stamps before.
         let stands = local.row_stamp.max(local.tombstone).max(Some(incoming.stamp()));
-        let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + 1, me);
+        let raised = if answered.own == Own::Recall { 2 } else { 1 };
+        let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + raised, me);
         match (answered.own, local.row_stamp, arriving) {
-            (Own::Touch, Some(_), _) => {
+            (Own::Touch | Own::Recall, Some(_), _) => {
                 let mut row = Row(vec![None; plan.shape.table.columns.len()].into_boxed_slice());
                 stamped(stamps, above, &mut row);
                 let here = local.row.as_ref().and_then(|here| tradable(plan, here));
@@ -130,9 +131,9 @@ impl Applier {
                 let op = WriteOp::Insert { row };
                 Ok((Write { key, op }, None))
             }
-            (Own::DeleteAgain, None, Some(row)) => {
+            (Own::DeleteAgain | Own::Fetch, None, Some(row)) => {
                 let (mut row, mut version) = (row.clone(), incoming.stamp().version);
-                if change.is_blended {
+                if change.is_blended || answered.own == Own::Fetch {
                     stamped(stamps, above, &mut row);
                     version = above.version;
                 }
@@ -153,7 +154,17 @@ impl Applier {
                 let op = WriteOp::Update { row, base, here };
                 Ok((Write { key, op }, None))
             }
-            (Own::Touch | Own::Delete | Own::Lift | Own::DeleteAgain | Own::Merge { .. }, _, _) => {
+            (
+                Own::Touch
+                | Own::Recall
+                | Own::Delete
+                | Own::Lift
+                | Own::DeleteAgain
+                | Own::Fetch
+                | Own::Merge { .. },
+                _,
+                _,
+            ) => {
                 Err(Error::bug("answer a row that neither stands nor comes"))
             }
         }
@@ -167,7 +178,7 @@ fn stamped(stamps: &StampColumns, stamp: Stamp, row: &mut Row) {
 
 fn outcome(own: Own) -> Outcome {
     match own {
-        Own::Touch | Own::DeleteAgain => Outcome::Kept,
+        Own::Touch | Own::Recall | Own::DeleteAgain | Own::Fetch => Outcome::Kept,
         Own::Delete | Own::Lift => Outcome::Applied,
         Own::Merge { .. } => Outcome::Merged,
     }

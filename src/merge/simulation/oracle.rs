@@ -15,6 +15,8 @@ pub enum Fault {
     NeverRests,
     NeverSettled,
     NeverCollected,
+    /// A row stands where its node sends it no more.
+    Left,
     /// What stands is what somebody had seen and replaced.
     Lost(&'static str),
     Miscounted,
@@ -27,6 +29,7 @@ impl fmt::Display for Fault {
             Fault::Differ => f.write_str("rows differ"),
             Fault::NeverRests => f.write_str("changes are sent for ever"),
             Fault::NeverSettled => f.write_str("parked rows are never settled"),
+            Fault::Left => f.write_str("a row was left behind"),
             Fault::NeverCollected => f.write_str("tombstones are never collected"),
             Fault::Lost(what) => write!(f, "{what} was lost to what its writer had seen"),
             Fault::Miscounted => f.write_str("the counter is not the sum of its increments"),
@@ -129,7 +132,10 @@ pub fn judge(world: &World) -> Result<(), Fault> {
 
 /// All nodes have the same rows, but for these keys.
 pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
-    let plan = table::plan(world.setup.is_filtered);
+    if world.setup.is_apart {
+        return judge_apart(world, but);
+    }
+    let plan = table::plan(&world.setup, 0);
     let shared = |node: &Node| -> Vec<Row> {
         let rows = node.rows.iter().filter(|(key, _)| !but.contains(key));
         rows.map(|(_, row)| row)
@@ -142,6 +148,30 @@ pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
         true => Ok(()),
         false => Err(Fault::Differ),
     }
+}
+
+/// What a node sends the other one has as it is; what neither sends of a key is its own node's writing.
+fn judge_apart(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
+    for (source, target) in [(0, 1), (1, 0)] {
+        let (here, there) = (&world.nodes[source], &world.nodes[target]);
+        let (forth, back) = (
+            table::plan(&world.setup, source),
+            table::plan(&world.setup, target),
+        );
+        let is_sent = |key: &i64| here.rows.get(key).is_some_and(|row| forth.takes(row).unwrap());
+        let keys = here.rows.keys().filter(|key| is_sent(key) && !but.contains(key));
+        if keys.clone().any(|key| here.rows.get(key) != there.rows.get(key)) {
+            return Err(Fault::Differ);
+        }
+        let mut unsent = there
+            .rows
+            .iter()
+            .filter(|(key, row)| !is_sent(key) && !back.takes(row).unwrap());
+        if unsent.any(|(_, row)| table::stamp(row).origin != there.rank) {
+            return Err(Fault::Left);
+        }
+    }
+    Ok(())
 }
 
 fn is_exempt(known: &Known, key: i64) -> bool {
