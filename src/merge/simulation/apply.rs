@@ -16,6 +16,25 @@ use crate::plan::{Planned, PlannedOp};
 impl World {
     pub fn apply(&mut self, source: usize, target: usize, change: &Planned, entry: &mut Entry) {
         let key = table::key_of(change);
+        let is_bound = self.is_bound_to_stand(source, target, change);
+        self.decided(source, target, change, entry);
+        self.known.is_taken |= is_bound && !self.nodes[target].rows.contains_key(&key);
+    }
+
+    /// What the other node does to a row that is this one's does not take it away.
+    fn is_bound_to_stand(&self, source: usize, target: usize, change: &Planned) -> bool {
+        let row = self.nodes[target].rows.get(&table::key_of(change));
+        let is_told = change.op.told().is_some();
+        row.is_some_and(|row| match table::plan(&self.setup, source).sight(row) {
+            Sight::Lent => true,
+            Sight::Within => is_told,
+            Sight::Outside => table::incoming(&change.op).leaves(),
+            Sight::Unfiltered | Sight::Borrowed => false,
+        })
+    }
+
+    fn decided(&mut self, source: usize, target: usize, change: &Planned, entry: &mut Entry) {
+        let key = table::key_of(change);
         let incoming = table::incoming(&change.op);
         if incoming.is_delete() {
             self.nodes[target].learn(key, incoming.stamp());
