@@ -497,9 +497,9 @@ async fn contacts_by_region() {
     let mut tidelock = Tidelock::new(&read("tidelock.toml"));
     tidelock.env("TIDELOCK_NODE_CA_URL", &ca.url());
     tidelock.env("TIDELOCK_NODE_US_URL", &us.url());
+    tidelock.ok(&["setup", "--execute"]).await;
     let words = tidelock.ok(&["check"]).await;
     assert!(words.contains("of us's rows those where"), "{words}");
-    tidelock.ok(&["setup", "--execute"]).await;
     tidelock.spawn();
     let has = async |on: &harness::Db, wanted: &[(i64, &str)]| {
         let rows = on

@@ -4,8 +4,8 @@ CREATE TABLE contacts (
     name varchar(80) NOT NULL,
     phone varchar(30),
     region varchar(4) NOT NULL,
-    private boolean NOT NULL DEFAULT false
-);
-INSERT INTO contacts (id, name, phone, region, private) VALUES
-    (1001, 'Prairie Freight', '+1 312 555 0103', 'US', false),
-    (1002, 'A hunch', NULL, 'US', true);
+    status varchar(10) NOT NULL DEFAULT 'open'
+) AUTO_INCREMENT = 1003;
+INSERT INTO contacts (id, name, phone, region, status) VALUES
+    (1001, 'Prairie Freight', '+1 312 555 0103', 'US', 'open'),
+    (1002, 'A hunch', NULL, 'US', 'private');
