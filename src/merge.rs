@@ -282,7 +282,10 @@ fn decide_filtered(me: Rank, incoming: Incoming, standing: Standing) -> Decision
         };
     }
     match standing.sight {
-        Sight::Outside if incoming.leaves() => return Decision::keep(None, Reason::Outside),
+        Sight::Outside if incoming.is_delete() => {
+            let conflict = (!incoming.leaves()).then_some(ConflictKind::DeleteOriginDiffers);
+            return Decision::keep(conflict, Reason::Private);
+        }
         Sight::Lent if incoming.is_delete() && incoming.stamp() > row => return recall(incoming),
         Sight::Lent if incoming.leaves() => return Decision::keep(None, Reason::Lower),
         _ => {}

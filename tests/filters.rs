@@ -286,7 +286,10 @@ async fn classes(pair: Pair) {
     );
     assert!(record.detail.contains("this node's alone"), "{}", record.detail);
     let incoming = record.incoming.as_ref().unwrap().to_string();
-    assert!(incoming.contains("\"b\""), "the row as it was written: {incoming}");
+    assert!(
+        incoming.contains("\"b\""),
+        "the row as it was written: {incoming}"
+    );
 }
 
 /// Rows from before the sync: of each class, and some of one key on both sides.
@@ -341,7 +344,11 @@ async fn proof(pair: Pair) {
         .await;
     scene.lock.ok(&["setup", "--execute"]).await;
     let refused = scene.lock.run(&["run", "--once"]).await;
-    assert_ne!(refused.code, 0, "a row of b that a does not have: {}", refused.stderr);
+    assert_ne!(
+        refused.code, 0,
+        "a row of b that a does not have: {}",
+        refused.stderr
+    );
     scene.lock.ok(&["teardown", "--execute"]).await;
     scene.exec(B, "DELETE FROM contact WHERE id = 5").await;
     scene.start().await;
@@ -354,7 +361,11 @@ async fn proof(pair: Pair) {
     settled(&mut scene).await;
     for (id, note) in [(1, "x"), (3, "b")] {
         for side in [A, B] {
-            assert_eq!(row(&scene, side, id).await.unwrap().1, note, "row {id} on {side:?}");
+            assert_eq!(
+                row(&scene, side, id).await.unwrap().1,
+                note,
+                "row {id} on {side:?}"
+            );
         }
     }
 }
@@ -427,7 +438,10 @@ fn wrong(rows: &[BTreeMap<i64, Stamped>; 2]) -> Vec<String> {
         let sends = |of: usize, row: &Stamped| SENT[of].contains(&row[0].as_str());
         for (id, row) in rows[source].iter().filter(|(_, row)| sends(source, row)) {
             if rows[target].get(id) != Some(row) {
-                wrong.push(format!("{id}: {row:?} is sent, {:?} stands", rows[target].get(id)));
+                wrong.push(format!(
+                    "{id}: {row:?} is sent, {:?} stands",
+                    rows[target].get(id)
+                ));
             }
         }
         for (id, row) in &rows[target] {
@@ -446,7 +460,9 @@ fn wrong(rows: &[BTreeMap<i64, Stamped>; 2]) -> Vec<String> {
 async fn quiet(scene: &Scene) -> [BTreeMap<i64, Stamped>; 2] {
     let (mut before, mut since) = ([all(scene, A).await, all(scene, B).await], Instant::now());
     let limit = Instant::now() + LIMIT;
-    while since.elapsed() < Duration::from_secs(3) && (!wrong(&before).is_empty() || since.elapsed().as_millis() < 600) {
+    while since.elapsed() < Duration::from_secs(3)
+        && (!wrong(&before).is_empty() || since.elapsed().as_millis() < 600)
+    {
         assert!(Instant::now() < limit, "rows are answered again and again");
         tokio::time::sleep(Duration::from_millis(200)).await;
         let now = [all(scene, A).await, all(scene, B).await];

@@ -90,7 +90,9 @@ fn apart(
     let is_named = |node: &str| conditions.keys().any(|named| named.get_ref() == node);
     let missing = around.nodes.iter().find(|node| sends(node) && !is_named(node));
     if let Some(node) = missing {
-        let problem = Problem::new(format!("where does not say which rows of \"{node}\" go to the other node"));
+        let problem = Problem::new(format!(
+            "where does not say which rows of \"{node}\" go to the other node"
+        ));
         let hint = format!(
             "it has a condition for every node that sends: {node} = \"TRUE\" sends all its rows, {node} = \"FALSE\" none"
         );

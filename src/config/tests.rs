@@ -533,7 +533,10 @@ fn every_wrong_filter_has_its_message() {
             section("where = { my = \"a = 1\" }"),
             "15 | where = { my = \"a = 1\" }\n   |         ^",
         ),
-        (section("where = { my = \"a = 1\" }"), "pg = \"TRUE\" sends all its rows"),
+        (
+            section("where = { my = \"a = 1\" }"),
+            "pg = \"TRUE\" sends all its rows",
+        ),
         (
             section("where = { my = \"a = 1\", pq = \"a = 2\", pg = \"TRUE\" }"),
             "\"pq\" is not one of this sync's nodes",

@@ -56,6 +56,8 @@ pub(crate) struct Tally {
     pub(crate) answers: u64,
     /// Updates that did not raise their version, and rows that stood too low and were touched.
     pub(crate) missed_bumps: u64,
+    /// Writes of the source over rows of this node alone that were answered.
+    pub(crate) undone: u64,
     /// Rows that users of the source inserted under other nodes' numbers, by its tables.
     pub(crate) strays: BTreeMap<TableId, u64>,
 }

@@ -321,11 +321,7 @@ impl Passage {
 
     /// Can every condition be judged on the source's rows?
     pub fn fits(&self, source: &Table) -> Result<(), Unfit> {
-        let senders = self
-            .mapping
-            .filter
-            .iter()
-            .flat_map(|filter| 0..filter.sent.len());
+        let senders = self.mapping.filter.iter().flat_map(|filter| 0..filter.sent.len());
         for sender in senders {
             self.mapping.sent_by(sender, self.source, source)?;
         }

@@ -136,7 +136,11 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
     }
     // Of two that are only told the greater asks for all that both do.
     if let (Some(one), Some(other)) = (first.told(), second.told()) {
-        return Some(if one > other { first.clone() } else { second.clone() });
+        return Some(if one > other {
+            first.clone()
+        } else {
+            second.clone()
+        });
     }
     match (first, second) {
         (

@@ -35,7 +35,8 @@ pub(super) async fn prove_equal(mut one: Start, mut other: Start) -> Result<[Beg
         };
         let ours = Sum::of(&mut here, &source, &plan, taken).await?;
         let read = passage.back().kept(&peer.table);
-        let held = |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.concerns_standing(row)));
+        let held =
+            |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.concerns_standing(row)));
         let theirs = Sum::of(&mut there, &read, &plan, held).await?;
         if ours != theirs {
             return Err(unequal(&one.link, (&source.id, &peer.table.id), &ours, &theirs));

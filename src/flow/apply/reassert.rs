@@ -32,6 +32,8 @@ impl Applier {
         let (first, second): (Vec<Write>, Vec<Option<Write>>) =
             answers.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         self.tally.answers += first.len() as u64;
+        let undone = answered.iter().filter(|answered| answered.own == Own::Recall);
+        self.tally.undone += undone.count() as u64;
         self.target.segment(&self.movement(Segment::Own)).await?;
         let written = self.target.write(&plan.shape, &first).await?;
         let mut deletes = Vec::new();
@@ -164,9 +166,7 @@ impl Applier {
                 | Own::Merge { .. },
                 _,
                 _,
-            ) => {
-                Err(Error::bug("answer a row that neither stands nor comes"))
-            }
+            ) => Err(Error::bug("answer a row that neither stands nor comes")),
         }
     }
 }

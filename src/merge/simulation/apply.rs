@@ -28,7 +28,7 @@ impl World {
         row.is_some_and(|row| match table::plan(&self.setup, source).sight(row) {
             Sight::Lent => true,
             Sight::Within => is_told,
-            Sight::Outside => table::incoming(&change.op).leaves(),
+            Sight::Outside => table::incoming(&change.op).is_delete(),
             Sight::Unfiltered | Sight::Borrowed => false,
         })
     }

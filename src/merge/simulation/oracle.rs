@@ -119,6 +119,9 @@ impl Known {
 
 pub fn judge(world: &World) -> Result<(), Fault> {
     judge_equal(world, &BTreeSet::new())?;
+    if world.known.is_taken {
+        return Err(Fault::Taken);
+    }
     if world.setup.is_filtered {
         return Ok(());
     }
@@ -159,9 +162,6 @@ pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
 
 /// What a node sends the other one has as it is; what neither sends of a key is its own node's writing.
 fn judge_apart(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
-    if world.known.is_taken {
-        return Err(Fault::Taken);
-    }
     for (source, target) in [(0, 1), (1, 0)] {
         let (here, there) = (&world.nodes[source], &world.nodes[target]);
         let (forth, back) = (

@@ -210,10 +210,7 @@ fn saw(world: &mut World, node: usize, key: i64, columns: &[usize]) {
 
 fn wrote(world: &mut World, node: usize, key: i64, phone: Option<i64>) {
     let rank = world.nodes[node].rank;
-    world
-        .known
-        .writers
-        .extend(phone.map(|phone| (phone, rank)));
+    world.known.writers.extend(phone.map(|phone| (phone, rank)));
     if matches!(world.setup.rules.row, Rule::SourceOfTruth(truth) if truth == rank) {
         world.known.truth.insert(key, phone);
     }

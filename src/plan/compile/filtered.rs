@@ -108,12 +108,7 @@ impl Plan {
             (Goes::Deleted, Some(old), _) => out.push(self.delete(old, author.rank, address)?),
             (Goes::Told, _, _) => out.extend(self.told(old, new, author, address)?),
             (
-                Goes::Inserted
-                | Goes::Deleted
-                | Goes::Updated
-                | Goes::Left
-                | Goes::Kept
-                | Goes::Nothing,
+                Goes::Inserted | Goes::Deleted | Goes::Updated | Goes::Left | Goes::Kept | Goes::Nothing,
                 _,
                 _,
             ) => {}
