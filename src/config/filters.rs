@@ -190,3 +190,69 @@ fn within(file: &str, span: &Range<usize>, text: &str, at: &Range<usize>) -> Ran
         None => span.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::config::tests::{bad, good, section};
+
+    fn one_way(text: &str) -> String {
+        text.replace("mode = \"merge\"", "mode = \"transactional\"\nfrom = \"pg\"")
+    }
+
+    #[test]
+    fn a_condition_that_is_missing_or_of_nobody_is_told_where_it_stands() {
+        let alone = section("where = { my = \"a = 1\" }");
+        for (text, expected) in [
+            (section("where = { my = 1 }"), "string"),
+            (alone.clone(), "15 | where = { my = \"a = 1\" }\n   |         ^"),
+            (alone.clone(), "pg = \"TRUE\" sends all its rows"),
+            (
+                section("where = { my = \"a = 1\", pq = \"a = 2\", pg = \"TRUE\" }"),
+                "\"pq\" is not one of this sync's nodes",
+            ),
+            (
+                section("where = { my = \"a = 1\", pg = \"a = = 2\" }"),
+                "15 | where = { my = \"a = 1\", pg = \"a = = 2\" }\n   |                                   ^",
+            ),
+            (
+                section("where = { my = \"a = 1\", pg = \"ssn = 2\" }\ncolumn.ssn = { skip = true }"),
+                "column \"ssn\", which is skipped",
+            ),
+            (
+                one_way(&section("where = { pg = \"a = 1\", my = \"a = 2\" }")),
+                "\"my\" sends no rows",
+            ),
+            (one_way(&alone), "where = { pg = \"...\" }"),
+        ] {
+            let message = bad(&text);
+            assert!(message.contains(expected), "{expected}: {message}");
+        }
+    }
+
+    #[test]
+    fn each_direction_may_have_its_own_condition() {
+        let of = |lines: &str| good(&section(lines)).syncs[0].spec.sections[0].mapping.clone();
+        let apart = of("where = { my = \"a = 1\", pg = \"b = 2 OR a = 1\" }");
+        let sent: Vec<&str> = apart
+            .filter
+            .iter()
+            .flat_map(|filter| &filter.sent)
+            .map(|sent| sent.text.as_str())
+            .collect();
+        assert_eq!(sent, ["b = 2 OR a = 1", "a = 1"], "in the order of the nodes");
+        assert_eq!(apart.filter_columns(0), ["b", "a"]);
+        let common = of("where = \"a = 1\"");
+        let twice = of("where = { my = \"a = 1\", pg = \"(a = 1)\" }");
+        assert_eq!(common.signature(), twice.signature());
+        let swapped = of("where = { pg = \"a = 1\", my = \"b = 2 OR a = 1\" }");
+        assert_ne!(apart.signature(), swapped.signature());
+        assert_ne!(apart.signature(), common.signature());
+        let one_way = good(&one_way(&section("where = { pg = \"a = 1\" }"))).syncs[0]
+            .spec
+            .sections[0]
+            .mapping
+            .clone();
+        assert_eq!(one_way.signature(), common.signature());
+    }
+}

@@ -104,34 +104,27 @@ impl Applier {
         let stands = local.row_stamp.max(local.tombstone).max(Some(incoming.stamp()));
         let raised = if answered.own == Own::Recall { 2 } else { 1 };
         let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + raised, me);
-        match (answered.own, local.row_stamp, arriving) {
+        let replaced = |mut row: Row| {
+            stamped(stamps, above, &mut row);
+            let here = local.row.as_ref().and_then(|here| tradable(plan, here));
+            let base = None;
+            WriteOp::Update { row, base, here }
+        };
+        let deleted = |version| WriteOp::Delete {
+            base: None,
+            tombstone: Some(Stamp::delete(version, me)),
+        };
+        let op = match (answered.own, local.row_stamp, arriving) {
             (Own::Touch | Own::Recall, Some(_), _) => {
-                let mut row = Row(vec![None; plan.shape.table.columns.len()].into_boxed_slice());
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
-                Ok((Write { key, op }, None))
+                let cells = vec![None; plan.shape.table.columns.len()];
+                replaced(Row(cells.into_boxed_slice()))
             }
-            (Own::Delete, Some(standing), _) => {
-                let tombstone = Some(Stamp::delete(standing.version, me));
-                let base = None;
-                let op = WriteOp::Delete { base, tombstone };
-                Ok((Write { key, op }, None))
-            }
-            (Own::Lift, Some(_), Some(row)) => {
-                let mut row = row.clone();
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
-                Ok((Write { key, op }, None))
-            }
+            (Own::Delete, Some(standing), _) => deleted(standing.version),
+            (Own::Lift, Some(_), Some(row)) => replaced(row.clone()),
             (Own::Lift, None, Some(row)) => {
                 let mut row = inserted(row, own_of(&change.op));
                 stamped(stamps, above, &mut row);
-                let op = WriteOp::Insert { row };
-                Ok((Write { key, op }, None))
+                WriteOp::Insert { row }
             }
             (Own::DeleteAgain | Own::Fetch, None, Some(row)) => {
                 let (mut row, mut version) = (row.clone(), incoming.stamp().version);
@@ -139,23 +132,12 @@ impl Applier {
                     stamped(stamps, above, &mut row);
                     version = above.version;
                 }
-                let again = Write {
-                    key: key.clone(),
-                    op: WriteOp::Insert { row },
-                };
-                let tombstone = Some(Stamp::delete(version, me));
-                let base = None;
-                let op = WriteOp::Delete { base, tombstone };
-                Ok((again, Some(Write { key, op })))
+                let op = WriteOp::Insert { row };
+                let again = Write { key: key.clone(), op };
+                let op = deleted(version);
+                return Ok((again, Some(Write { key, op })));
             }
-            (Own::Merge { .. }, Some(_), Some(_)) => {
-                let mut row = answered.merged.clone().unwrap_or_default();
-                stamped(stamps, above, &mut row);
-                let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-                let base = None;
-                let op = WriteOp::Update { row, base, here };
-                Ok((Write { key, op }, None))
-            }
+            (Own::Merge { .. }, Some(_), Some(_)) => replaced(answered.merged.clone().unwrap_or_default()),
             (
                 Own::Touch
                 | Own::Recall
@@ -166,8 +148,9 @@ impl Applier {
                 | Own::Merge { .. },
                 _,
                 _,
-            ) => Err(Error::bug("answer a row that neither stands nor comes")),
-        }
+            ) => return Err(Error::bug("answer a row that neither stands nor comes")),
+        };
+        Ok((Write { key, op }, None))
     }
 }
 
