@@ -15,7 +15,7 @@ mod values;
 use crate::ddl;
 use crate::mapping::{Passage, Place};
 use crate::model::schema::{Column, ColumnType, Engine, Table, TableId};
-use crate::model::sync::{CatalogTable, Counter, Finding, ORIGIN_COLUMN, VERSION_COLUMN};
+use crate::model::sync::{CatalogTable, Counter, Finding, Level, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::schema::create;
 use crate::typemap::{self, Verdict};
 use std::collections::BTreeSet;
@@ -70,19 +70,22 @@ pub fn compare(
         let from = End::new(source, source_id, source_table.as_ref());
         let to = End::new(target, target_id, target_table.as_ref());
         table(&from, &to, two_way, passage, &mut findings);
-        let troubled = findings[before..]
-            .iter()
-            .any(|finding: &Finding| finding.fix.is_some());
-        if !troubled {
-            let arrow = if two_way.is_some() { "<->" } else { "->" };
-            let mut what = format!("{source_id} {arrow} {}:{target_id} fit together", target.node);
-            let mut nodes = [(passage.source(), source.node), (passage.target(), target.node)];
-            nodes.sort_unstable();
-            for words in passage.mapping().words(&nodes) {
-                what.push_str(&format!("; {words}"));
-            }
-            findings.push(Finding::ok(source.node, what).table(source_id));
+        let found = &findings[before..];
+        let is_blocked = found.iter().any(|finding| finding.level == Level::Blocker);
+        let is_troubled = found.iter().any(|finding| finding.fix.is_some());
+        let mut nodes = [(passage.source(), source.node), (passage.target(), target.node)];
+        nodes.sort_unstable();
+        let words = passage.mapping().words(&nodes);
+        if is_blocked || (is_troubled && words.is_empty()) {
+            continue;
         }
+        let arrow = if two_way.is_some() { "<->" } else { "->" };
+        let fit = if is_troubled { "" } else { " fit together" };
+        let mut what = format!("{source_id} {arrow} {}:{target_id}{fit}", target.node);
+        for words in words {
+            what.push_str(&format!("; {words}"));
+        }
+        findings.push(Finding::ok(source.node, what).table(source_id));
     }
     findings
 }
@@ -241,7 +244,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
     }
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
-    if let Err(unfit) = passage.filter(table) {
+    if let Err(unfit) = passage.fits(table) {
         let what = format!("the row filter reads {}: {}", unfit.part, unfit.why);
         findings.push(end.blocker("E355", what, format!("correct where in {section}")));
     }

@@ -43,6 +43,7 @@ pub struct Standing {
     /// The row that the change was made on equals the standing row in every cell but its stamp. Only an arbiter asks, and
     /// whoever meets an update that raised no version.
     pub is_base: bool,
+    /// Of the standing row, or where none stands of the incoming one.
     pub sight: Sight,
     pub foreign: Option<Foreign>,
 }
@@ -58,14 +59,19 @@ pub enum Foreign {
     Computed,
 }
 
-/// How the table's row filter sees the standing row.
+/// Whose a row is, as the row filters of both directions and the node that decides see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sight {
     /// There is no filter.
     #[default]
     Unfiltered,
+    /// Both nodes send it.
     Within,
-    /// It does not match, so it is none of the sync's.
+    /// This node alone sends it: it is its own, and the other one is to have it as it is here.
+    Lent,
+    /// The other node alone sends it.
+    Borrowed,
+    /// Neither sends it, so it is none of the sync's.
     Outside,
 }
 
@@ -103,6 +109,11 @@ pub enum Own {
     DeleteAgain,
     /// The incoming row is written, raised above what stands here.
     Lift,
+    /// The standing row stays and is raised so far that the other node's answers to what was sent before do not pass it.
+    Recall,
+    /// The row's node has not seen that it was deleted here: the incoming row is written above the tombstone and deleted
+    /// again, which tells it to send the row above that.
+    Fetch,
     /// The columns are merged, base against both sides ([`columns`]). What neither side changed alone is of the
     /// incoming row where `incoming_wins`. Where nothing else comes out than the order of stamps leaves, that is done.
     Merge { incoming_wins: bool },
@@ -283,47 +294,92 @@ fn by_stamps(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
     }
 }
 
-/// A table with a row filter, where a node sees of its peer's rows only those that match, and learns that one stopped
-/// matching by a delete with the stamp of a write (it *leaves*).
+/// A table with row filters, where a node sees of its peer's rows only those that the peer sends, and learns that one is
+/// sent no more by a delete with the stamp of a write (it *leaves*), and that the peer wrote over a row that is this
+/// node's by a change that is its own base (it is *told*). No other rule than the order of stamps is offered here.
 ///
-/// What a row goes through outside of the filter is not sent. So a stamp that beats an arriving row may be one that the
-/// peer never sees: then the peer has to be told, by a write on our own account. A standing row outside is touched,
-/// which tells the peer that its row has left; a tombstone gives way, and the row gets a stamp above it. No other rule
-/// than the order of stamps is offered here.
+/// What becomes of a row that is not sent the other node does not see. So where a stamp that it never sees beats what it
+/// sent, it has to be told, by a write on our own account: a standing row that this node does not send is touched, which
+/// tells the peer that its row has left or that it was written over; a tombstone gives way, and the row gets a stamp
+/// above it. A row that is this node's alone stays what it is here: it is recalled.
+///
+/// It ends: an answer meets either a row that is sent, which is recalled, or one that is not, of which nothing more comes.
+/// Of changes under way both may answer each other again; a recall goes above two answers, so with each round at most
+/// half as many are left.
 fn decide_filtered(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
-    let outside = standing.sight == Sight::Outside;
-    if incoming.leaves() {
-        return match standing.row {
-            Some(_) if outside => Decision::keep(None, Reason::Outside),
-            Some(_) => by_stamps(me, incoming, standing),
-            None => match standing.tombstone {
-                Some(tombstone) if tombstone >= incoming.stamp() => Decision::keep(None, Reason::Lower),
-                Some(_) => Decision::write(None, Reason::Greater),
-                None => Decision::write(None, Reason::Missing),
-            },
+    let Some(row) = standing.row else {
+        return missing(me, incoming, standing);
+    };
+    if incoming.is_told() {
+        return match standing.sight {
+            Sight::Within | Sight::Lent if incoming.stamp() > row => recall(incoming),
+            _ => Decision::keep(None, Reason::Outside),
         };
     }
+    match standing.sight {
+        Sight::Outside if incoming.is_delete() => {
+            let conflict = (!incoming.leaves()).then_some(ConflictKind::DeleteOriginDiffers);
+            return Decision::keep(conflict, Reason::Private);
+        }
+        Sight::Lent if incoming.is_delete() && incoming.stamp() > row => return recall(incoming),
+        Sight::Lent if incoming.leaves() => return Decision::keep(None, Reason::Lower),
+        _ => {}
+    }
     let decision = by_stamps(me, incoming, standing);
-    let Decision::Keep {
-        conflict: Some(conflict),
-        ..
-    } = decision
-    else {
-        return decision;
-    };
-    match standing.row {
-        _ if incoming.is_delete() => decision,
-        Some(_) if outside => Decision::Own {
+    match (decision, standing.sight) {
+        (
+            Decision::Keep {
+                conflict: Some(conflict),
+                ..
+            },
+            Sight::Outside | Sight::Borrowed,
+        ) if !incoming.is_delete() => Decision::Own {
             own: Own::Touch,
             conflict,
             reason: Reason::Outside,
         },
-        Some(_) => decision,
-        None => Decision::Own {
-            own: Own::Lift,
+        _ => decision,
+    }
+}
+
+/// The same where no row stands.
+fn missing(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    if incoming.is_told() {
+        return Decision::keep(None, Reason::Outside);
+    }
+    if incoming.leaves() {
+        return match standing.tombstone {
+            Some(tombstone) if tombstone >= incoming.stamp() => Decision::keep(None, Reason::Lower),
+            Some(_) => Decision::write(None, Reason::Greater),
+            None => Decision::write(None, Reason::Missing),
+        };
+    }
+    match by_stamps(me, incoming, standing) {
+        Decision::Keep {
+            conflict: Some(conflict),
+            ..
+        } if !incoming.is_delete() => Decision::Own {
+            own: match standing.sight {
+                Sight::Borrowed => Own::Fetch,
+                _ => Own::Lift,
+            },
             conflict,
             reason: Reason::DeletedOutside,
         },
+        decision => decision,
+    }
+}
+
+/// What the other node did to a row that is not its to change.
+fn recall(incoming: Incoming) -> Decision {
+    let is_deleted = incoming.stamp().kind == Kind::Delete;
+    Decision::Own {
+        own: Own::Recall,
+        conflict: match is_deleted {
+            true => ConflictKind::DeleteOriginDiffers,
+            false => ConflictKind::UpdateOriginDiffers,
+        },
+        reason: Reason::Lent,
     }
 }
 
@@ -489,9 +545,14 @@ impl Incoming {
         matches!(self, Incoming::Delete { .. })
     }
 
-    /// The row stopped matching the table's filter.
+    /// The other node's row stopped matching its filter.
     pub fn leaves(&self) -> bool {
-        self.is_delete() && self.stamp().kind == Kind::Write
+        self.is_delete() && self.stamp().kind == Kind::Write && !self.is_told()
+    }
+
+    /// The other node wrote over a row that this one alone sends.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Incoming::Delete { base, stamp } if base == stamp)
     }
 }
 

@@ -308,9 +308,11 @@ fn conflicts(report: &Report) -> String {
     let mut text = format!("{} open of {}", report.conflicts_open, report.conflicts_total);
     let waits = report.parked.values().sum::<u64>();
     let missed = report.live.as_ref().map_or(0, |live| live.missed_bumps);
+    let undone = report.live.as_ref().map_or(0, |live| live.undone);
     for (count, words) in [
         (waits, "wait"),
         (missed, "missed bumps"),
+        (undone, "undone"),
         (report.strays, "stray ids"),
     ] {
         if count > 0 {

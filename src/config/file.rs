@@ -84,7 +84,7 @@ pub(super) struct TableFile {
     #[serde(default)]
     pub skip: Vec<Spanned<String>>,
     #[serde(rename = "where")]
-    pub filter: Option<Spanned<FilterText>>,
+    pub filter: Option<Spanned<FilterFile>>,
     pub on_filter_exit: Text,
     /// Node to column to expression.
     #[serde(default)]
@@ -133,7 +133,13 @@ impl Word {
     }
 }
 
-pub(super) struct FilterText(pub String);
+/// Which rows pass.
+pub(super) enum FilterFile {
+    /// In both directions.
+    Common(String),
+    /// By the node that they come from.
+    Apart(BTreeMap<Spanned<String>, Spanned<String>>),
+}
 
 /// Where the versions of rows come from: a word, or a column and the order of its values.
 pub(super) enum VersionFile {
@@ -249,21 +255,28 @@ impl<'de> Deserialize<'de> for Cell {
     }
 }
 
-impl<'de> Deserialize<'de> for FilterText {
+impl<'de> Deserialize<'de> for FilterFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct One;
-        impl Visitor<'_> for One {
-            type Value = FilterText;
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = FilterFile;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one condition as a text, which holds for whichever node receives")
+                f.write_str(
+                    "one condition for both directions as a text, or one for each node that rows come from: \
+                     where = { pg = \"...\", my = \"...\" }",
+                )
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<FilterText, E> {
-                Ok(FilterText(text.to_owned()))
+            fn visit_str<E>(self, text: &str) -> Result<FilterFile, E> {
+                Ok(FilterFile::Common(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FilterFile, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(FilterFile::Apart)
             }
         }
-        deserializer.deserialize_any(One)
+        deserializer.deserialize_any(Either)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod filters;
 mod formulas;
 mod hash;
 mod ids;

@@ -1,7 +1,7 @@
 //! Which tables a sync has, what each node calls them and their columns, and which rows pass.
 //!
 //! Owns: `tables`, `schemas` and the sections `[sync.table.NAME]`, as far as they can be judged without a database.
-//! Refuses: two tables or columns under one name, filters that merge could not keep right.
+//! Refuses: two tables or columns under one name.
 
 use super::Node;
 use super::build::Builder;
@@ -9,20 +9,18 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{formulas, ids, owners, values, versions};
-use crate::expr::Expr;
+use super::{filters, formulas, ids, owners, values, versions};
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
 use crate::mapping::pattern::{Name, Pattern};
-use crate::mapping::{ColumnMapping, Mapping, RowFilter};
-use crate::merge::offered;
+use crate::mapping::{ColumnMapping, Mapping};
 use crate::model::origin::CONTROL;
-use crate::model::rules::{ColumnRule, TableRules};
+use crate::model::rules::ColumnRule;
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::version::VersionSource;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use toml::Spanned;
@@ -298,7 +296,7 @@ pub(super) fn mappings(
     for (key, file) in sections(around) {
         let (columns, rules) = columns(builder, around, key.get_ref(), file);
         let rules = given.section(builder, key, file, rules);
-        let filter = filter(builder, around, key.get_ref(), file, &columns, &rules);
+        let filter = filters::of_table(builder, around, key.get_ref(), file, &columns, &rules);
         let masks = marked(builder, around, key, file, "mask");
         let losses = marked(builder, around, key, file, "lossy");
         let named = (key.get_ref().as_str(), key.span());
@@ -555,105 +553,6 @@ fn lossy_in_merge() -> Problem {
         "what was lost on one node would come back to the other with the next change of its row: give both nodes types \
          that hold the same values, or use mode = \"transactional\"",
     )
-}
-
-fn filter(
-    builder: &mut Builder<'_>,
-    around: &Around<'_>,
-    table: &str,
-    file: &TableFile,
-    columns: &[ColumnMapping],
-    rules: &TableRules,
-) -> Option<RowFilter> {
-    let keep = on_filter_exit(builder, around, table, file);
-    let given = file.filter.as_ref()?;
-    let text = &given.get_ref().0;
-    builder.show(
-        &around.key(&format!("table.{table}.where")),
-        text,
-        Some(given.span()),
-    );
-    let here = offered::Around {
-        nodes: match around.mode {
-            Some(Mode::Merge) => around.nodes.len(),
-            Some(Mode::Transactional | Mode::Snapshot) | None => 2,
-        },
-        is_filtered: true,
-        ..offered::Around::default()
-    };
-    rules::refuse(builder, rules, here, given.span());
-    let condition = match Expr::parse(text) {
-        Ok(condition) => condition,
-        Err(mistake) => {
-            let span = within(builder.text, &given.span(), text, &mistake.at);
-            builder.problem(
-                Problem::new(mistake.what)
-                    .hint("docs/config.md lists what a condition may hold")
-                    .at(span),
-            );
-            return None;
-        }
-    };
-    let skipped: BTreeSet<&str> = columns
-        .iter()
-        .filter(|c| c.skip)
-        .map(|c| c.name.as_str())
-        .collect();
-    for column in condition.columns() {
-        let wrong = if skipped.contains(column) {
-            Some(format!("the filter reads column \"{column}\", which is skipped"))
-        } else if [VERSION_COLUMN, ORIGIN_COLUMN].contains(&column) {
-            Some(format!("the filter reads \"{column}\", which is Tidelock's own"))
-        } else {
-            None
-        };
-        if let Some(what) = wrong {
-            let at = text
-                .find(column)
-                .map_or(0..text.len(), |at| at..at + column.len());
-            let span = within(builder.text, &given.span(), text, &at);
-            let hint = "both sides must be able to judge a row: filter by a column that is carried";
-            builder.problem(Problem::new(what).hint(hint).at(span));
-        }
-    }
-    Some(RowFilter {
-        text: text.clone(),
-        condition,
-        keep,
-    })
-}
-
-fn on_filter_exit(builder: &mut Builder<'_>, around: &Around<'_>, table: &str, file: &TableFile) -> bool {
-    let Some(given) = &file.on_filter_exit else {
-        return false;
-    };
-    builder.show(
-        &around.key(&format!("table.{table}.on_filter_exit")),
-        given.get_ref(),
-        Some(given.span()),
-    );
-    let (what, hint) = match (given.get_ref().as_str(), file.filter.is_some(), around.mode) {
-        (_, false, _) => (
-            "on_filter_exit without where",
-            "it says what becomes of rows that leave the filter",
-        ),
-        ("delete", true, _) => return false,
-        ("keep", true, Some(Mode::Merge)) => (
-            "on_filter_exit = \"keep\" belongs to mode = \"transactional\"",
-            "in merge a row that was kept could be changed on both sides without being compared: use \"delete\"",
-        ),
-        ("keep", true, Some(Mode::Snapshot)) => (
-            "on_filter_exit = \"keep\" has no place in mode = \"snapshot\"",
-            "remove it: the target equals the image",
-        ),
-        ("keep", true, _) => return true,
-        (_, true, _) => (
-            "on_filter_exit is \"delete\" or \"keep\"",
-            "the default is \"delete\"",
-        ),
-    };
-    builder.problem(Problem::new(what).hint(hint).at(given.span()));
-    false
 }
 
 /// Where a piece of a text stands in the file: exactly, when the text is written there without escapes.

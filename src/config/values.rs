@@ -93,7 +93,8 @@ pub(super) fn refuse(
     maps: &[ValueMap],
 ) {
     let reads = |map: &ValueMap, name: &str| map.names.iter().any(|known| known == name);
-    let filtered = filter.into_iter().flat_map(|filter| filter.condition.columns());
+    let filtered = filter.into_iter().flat_map(|filter| &filter.sent);
+    let filtered = filtered.flat_map(|sent| sent.condition.columns());
     let filtered: Vec<&str> = filtered.collect();
     for map in maps {
         let column = filtered.iter().find(|column| reads(map, column));

@@ -58,6 +58,8 @@ pub(crate) struct Tally {
     pub(crate) answers: u64,
     /// Updates that did not raise their version, and rows that stood too low and were touched.
     pub(crate) missed_bumps: u64,
+    /// Writes of the source over rows of this node alone that were answered.
+    pub(crate) undone: u64,
     /// Rows that users of the source inserted under other nodes' numbers, by its tables.
     pub(crate) strays: BTreeMap<TableId, u64>,
 }
@@ -517,7 +519,8 @@ fn is_attempted(plan: &Plan, change: &Planned) -> bool {
     match &change.op {
         PlannedOp::Insert { row, .. } => plan.carried().all(|place| row.get(place).is_some()),
         PlannedOp::Update { .. } => change.op.unraised().is_none(),
-        PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => true,
+        PlannedOp::Delete { .. } => change.op.told().is_none(),
+        PlannedOp::Refused { .. } => true,
     }
 }
 

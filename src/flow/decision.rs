@@ -202,11 +202,16 @@ impl Meeting<'_> {
         values(self.plan).all(|place| base.get(place).is_some() && base.get(place) == standing.get(place))
     }
 
+    /// How the standing row is seen, or without one the incoming row.
     fn sight(&self) -> Sight {
-        match (self.plan.is_filtered(), &self.local.row) {
+        let incoming = match self.op {
+            PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. } => Some(row),
+            PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => None,
+        };
+        match (self.plan.is_filtered(), self.local.row.as_ref().or(incoming)) {
             (false, _) => Sight::Unfiltered,
-            (true, Some(row)) if !self.plan.holds(row) => Sight::Outside,
-            (true, _) => Sight::Within,
+            (true, Some(row)) => self.plan.sight(row),
+            (true, None) => Sight::Within,
         }
     }
 }

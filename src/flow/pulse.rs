@@ -269,6 +269,8 @@ pub struct Counters {
     pub answers: AtomicU64,
     /// Updates that did not raise their version, and rows touched because they stood below what the other node had.
     pub missed_bumps: AtomicU64,
+    /// Writes of the source over rows that are not its own, which the target took back.
+    pub undone: AtomicU64,
     pub retries: AtomicU64,
     pub reconnects: AtomicU64,
     /// Definitions of tables that changed on the source: the link went on, or it or the table stopped there.

@@ -1,7 +1,7 @@
 //! Makes the conflict record from a change and what met it.
 
 use crate::model::conflict::{Conflict, ConflictKind, Local, Outcome};
-use crate::model::stamp::Rank;
+use crate::model::stamp::{Kind, Rank};
 use crate::model::value::Row;
 use crate::plan::evidence::{Hidden, conflict_id, key_json, numbers, row_json};
 use crate::plan::{Plan, Planned, PlannedOp};
@@ -77,7 +77,10 @@ struct Images {
 
 /// What is masked is told by numbers, which say only which cells of a column are equal.
 fn images(plan: &Plan, op: &PlannedOp, local: Option<&Row>) -> Images {
+    // Of what was written over a row that is not its writer's, the row that was written.
+    let written = told_row(plan, op);
     let (base, incoming, refused) = match op {
+        PlannedOp::Delete { .. } if written.is_some() => (None, written.as_ref(), None),
         PlannedOp::Insert { row, .. } => (None, Some(row), None),
         PlannedOp::Update { row, before, .. } => (before.as_ref(), Some(row), None),
         PlannedOp::Delete { before, .. } => (Some(before), None, None),
@@ -119,6 +122,17 @@ fn images(plan: &Plan, op: &PlannedOp, local: Option<&Row>) -> Images {
     }
 }
 
+fn told_row(plan: &Plan, op: &PlannedOp) -> Option<Row> {
+    let is_written = op.told().is_some_and(|stamp| stamp.kind == Kind::Write);
+    match op {
+        PlannedOp::Delete { before, .. } if is_written => plan.in_target_terms(before).ok(),
+        PlannedOp::Insert { .. }
+        | PlannedOp::Update { .. }
+        | PlannedOp::Delete { .. }
+        | PlannedOp::Refused { .. } => None,
+    }
+}
+
 fn describe(plan: &Plan, change: &Planned, local: Option<&Row>, verdict: Verdict<'_>) -> Conflict {
     let table = &plan.shape.table;
     let Images {
@@ -129,6 +143,7 @@ fn describe(plan: &Plan, change: &Planned, local: Option<&Row>, verdict: Verdict
     let (operation, stamp) = match &change.op {
         PlannedOp::Insert { stamp, .. } => ("insert", *stamp),
         PlannedOp::Update { stamp, .. } => ("update", *stamp),
+        PlannedOp::Delete { stamp, .. } if told_row(plan, &change.op).is_some() => ("update", *stamp),
         PlannedOp::Delete { stamp, .. } => ("delete", *stamp),
         PlannedOp::Refused { stamp, operation, .. } => (*operation, *stamp),
     };

@@ -323,7 +323,13 @@ impl Ours {
                 "Writes that did not raise their row's version as they should",
             ),
             missed,
-        )
+        )?;
+        let undone = links
+            .iter()
+            .map(|pulse| (of(pulse), pulse.figures.undone.load(Relaxed) as f64));
+        let help =
+            "Writes of the source over rows that the filters give to the target alone, which were undone";
+        out.counter(("undone", help), undone)
     }
 }
 

@@ -56,12 +56,61 @@ pub struct ColumnMapping {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowFilter {
+    /// Which of its rows each node sends, in the order of the sync.
+    pub sent: Vec<Sent>,
+    /// A row that no longer matches stays at the peer as it was.
+    pub keep: bool,
+}
+
+/// A condition on the rows of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
     /// As it was written.
     pub text: String,
     /// In the configuration's names of the columns.
     pub condition: Expr,
-    /// A row that no longer matches stays at the peer as it was.
-    pub keep: bool,
+}
+
+impl RowFilter {
+    /// Does every node send by the same condition?
+    pub fn is_common(&self) -> bool {
+        self.sent
+            .windows(2)
+            .all(|two| two[0].condition == two[1].condition)
+    }
+
+    fn signature(&self) -> String {
+        let mut sent = self.sent.iter().map(|sent| &sent.condition);
+        match (self.is_common(), sent.next()) {
+            (true, Some(condition)) => condition.signature(),
+            (true, None) => String::new(),
+            (false, first) => {
+                let all = first.into_iter().chain(sent).map(Expr::signature);
+                all.collect::<Vec<String>>().join(" / ")
+            }
+        }
+    }
+
+    fn words(&self, nodes: &[(usize, &str)]) -> Vec<String> {
+        let leaving = if self.keep { "stay" } else { "are deleted" };
+        if self.is_common() {
+            let text = self.sent.first().map_or("", |sent| &sent.text);
+            return vec![format!(
+                "only rows where {text}; rows that leave it {leaving} at the peer"
+            )];
+        }
+        let sent = nodes
+            .iter()
+            .filter_map(|(place, node)| Some((node, self.sent.get(*place)?)));
+        let mut words: Vec<String> = sent
+            .map(|(node, sent)| format!("of {node}'s rows those where {} go to the other node", sent.text))
+            .collect();
+        words.push(format!(
+            "a row that both conditions take is everybody's; what one alone takes is that node's, and writes of the \
+             other to it are undone; rows that leave {leaving} at the peer"
+        ));
+        words
+    }
 }
 
 impl Mapping {
@@ -86,7 +135,7 @@ impl Mapping {
             .map(|column| (&column.name, &column.names, column.skip))
             .collect();
         columns.sort();
-        let filter = self.filter.as_ref().map(|filter| filter.condition.signature());
+        let filter = self.filter.as_ref().map(RowFilter::signature);
         let mut text = serde_json::json!([columns, filter]).to_string();
         for map in &self.values {
             text.push_str(&serde_json::json!([map.names, map.words]).to_string());
@@ -172,12 +221,11 @@ impl Mapping {
             .map_or(column, String::as_str)
     }
 
-    /// The filter over a node's table.
-    pub fn filter_on(&self, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
-        let bound = self
-            .filter
-            .as_ref()
-            .map(|filter| Filter::bind(&filter.condition, table, |column| self.name_on(node, column)));
+    /// Which of its rows `sender` sends, as the table of `node` has them.
+    pub fn sent_by(&self, sender: usize, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
+        let sent = self.filter.as_ref().and_then(|filter| filter.sent.get(sender));
+        let bound =
+            sent.map(|sent| Filter::bind(&sent.condition, table, |column| self.name_on(node, column)));
         bound.transpose()
     }
 
@@ -205,15 +253,20 @@ impl Mapping {
         self.masks.iter().filter_map(move |names| names.get(node))
     }
 
-    /// The node's names of the columns that the filter, or what is computed for another node, reads.
+    /// The node's names of the columns that a filter, or what is computed for another node, reads.
     pub fn read_columns(&self, node: usize) -> Vec<String> {
-        let filter = self.filter.iter().flat_map(|filter| filter.condition.columns());
+        let sent = self.filter.iter().flat_map(|filter| &filter.sent);
+        let filtered = sent.flat_map(|sent| sent.condition.columns());
         let computed = self.computed.iter().filter(|computed| computed.node != node);
         let computed = computed.flat_map(|computed| computed.expr.columns());
-        filter
-            .chain(computed)
-            .map(|column| self.name_on(node, column).to_owned())
-            .collect()
+        let mut columns: Vec<String> = Vec::new();
+        for column in filtered.chain(computed) {
+            let name = self.name_on(node, column);
+            if !columns.iter().any(|known| known == name) {
+                columns.push(name.to_owned());
+            }
+        }
+        columns
     }
 
     /// In words, for `check`; empty for a plain table. `nodes` are nodes by their places, and their names.
@@ -254,11 +307,7 @@ impl Mapping {
         }));
         words.extend(self.owners.words(nodes));
         if let Some(filter) = &self.filter {
-            let leaving = if filter.keep { "stay" } else { "are deleted" };
-            words.push(format!(
-                "only rows where {}; rows that leave it {leaving} at the peer",
-                filter.text
-            ));
+            words.extend(filter.words(nodes));
         }
         words
     }
@@ -380,14 +429,24 @@ impl Passage {
         passing
     }
 
-    /// The filter, for the source's rows.
-    pub fn filter(&self, source: &Table) -> Result<Option<Filter>, Unfit> {
-        self.mapping.filter_on(self.source, source)
+    /// What the source sends, as its own table has it and as the target's.
+    pub fn filter(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
+        let here = self.mapping.sent_by(self.source, self.source, source)?;
+        Ok(here.zip(self.mapping.sent_by(self.source, self.target, target)?))
     }
 
-    /// The filter, for the target's rows.
-    pub fn filter_there(&self, target: &Table) -> Result<Option<Filter>, Unfit> {
-        self.mapping.filter_on(self.target, target)
+    /// Can every condition be judged on the source's rows?
+    pub fn fits(&self, source: &Table) -> Result<(), Unfit> {
+        let senders = self.mapping.filter.iter().flat_map(|filter| 0..filter.sent.len());
+        for sender in senders {
+            self.mapping.sent_by(sender, self.source, source)?;
+        }
+        Ok(())
+    }
+
+    /// Do both directions send by one condition, or none?
+    pub fn is_common(&self) -> bool {
+        self.mapping.filter.as_ref().is_none_or(RowFilter::is_common)
     }
 
     /// The condition of a new copy, for the source's rows and for the target's.

@@ -74,6 +74,10 @@ pub enum Reason {
     /// With a row filter: what stands or stood here lies outside of it.
     Outside,
     DeletedOutside,
+    /// What stands here is this node's own.
+    Private,
+    /// With a filter of each direction: the row is this node's.
+    Lent,
     /// It was made on what stands here, under a stamp that an answer of ours has raised.
     Successor,
     /// One way: the source is always right.
@@ -112,6 +116,10 @@ impl Reason {
             }
             Reason::DeletedOutside => {
                 "its key was deleted here while it was outside of the filter: the row got a greater stamp"
+            }
+            Reason::Private => "a row outside of the filter stands here, which is this node's own",
+            Reason::Lent => {
+                "by the filters the row is this node's alone: the other node gets it back as it is here"
             }
             Reason::Successor => "it was made on the row that stands here, which has only been raised since",
             Reason::Drift => "the target had drifted from the source and was mended",

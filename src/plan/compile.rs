@@ -1,13 +1,14 @@
 //! One source table as its log describes it, bound to one target table as its catalog describes it.
 //!
-//! Owns: the column map, the cast of each cell, the split of a key change into delete and insert, and what a row
-//! filter makes of a change: a row that comes to match is inserted, one that ceases to match is deleted (it leaves).
+//! Owns: the column map, the cast of each cell, the split of a key change into delete and insert; what row filters make
+//! of a change is in `filtered`.
 //! Refuses: tables whose columns cannot be carried ([`Plan::compile`] fails with what to run); a single value that
 //! cannot be carried becomes [`PlannedOp::Refused`], never another value.
 
 mod across;
 mod asked;
 mod columns;
+mod filtered;
 mod loaded;
 
 use self::columns::{carried, keyed, untouched};
@@ -17,7 +18,6 @@ use super::guard::{Guarding, Guards};
 use super::translation::Translation;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
-use crate::expr::Filter;
 use crate::mapping::Passage;
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{ColumnType, Engine, Table};
@@ -105,15 +105,6 @@ pub struct Author {
     pub own: bool,
 }
 
-/// One condition, over the rows of each side.
-#[derive(Debug)]
-struct Filters {
-    source: Filter,
-    target: Filter,
-    /// Rows that leave stay on the target.
-    keep: bool,
-}
-
 #[derive(Debug)]
 pub struct Plan {
     pub source: Arc<Table>,
@@ -131,7 +122,7 @@ pub struct Plan {
     masked: Vec<(Option<usize>, Option<usize>)>,
     /// Target columns that no row from the source brings.
     own: Vec<usize>,
-    filters: Option<Filters>,
+    filters: Option<filtered::Filters>,
     pub(super) guards: Guards,
     asked: Option<asked::Asked>,
     /// The table's name in the configuration.
@@ -177,11 +168,7 @@ impl Plan {
         let unfit = |unfit: crate::expr::Unfit| {
             failed().why(format!("the row filter reads {}: {}", unfit.part, unfit.why))
         };
-        let filters = (
-            passage.filter(source).map_err(unfit)?,
-            passage.filter_there(target).map_err(unfit)?,
-        );
-        let keep = passage.keeps();
+        let filters = filtered::Filters::bind(source, target, passage).map_err(unfit)?;
         let name = match passage.table.as_str() {
             "" => target.id.name.clone(),
             name => name.to_owned(),
@@ -201,10 +188,7 @@ impl Plan {
             own,
             asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
             guards: Guards::bind(target, passage, &differing)?,
-            filters: match filters {
-                (Some(source), Some(target)) => Some(Filters { source, target, keep }),
-                (None, _) | (_, None) => None,
-            },
+            filters,
             name,
             shape: Arc::new(shape),
             columns,
@@ -241,32 +225,10 @@ impl Plan {
         out: &mut Vec<Planned>,
     ) -> Result<()> {
         match &change.op {
-            Op::Insert { new } if self.takes(new)? => out.push(self.insert(new, None, address)?),
-            Op::Delete { old } if self.takes(old)? => out.push(self.delete(old, author.rank, address)?),
-            Op::Insert { .. } | Op::Delete { .. } => {}
+            Op::Insert { new } => self.came_or_went(None, Some(new), author, address, out)?,
+            Op::Delete { old } => self.came_or_went(Some(old), None, author, address, out)?,
             Op::Update { old, new } => match old {
-                Some(old) if self.key_differs(old, new) => {
-                    let (was, is) = (self.takes(old)?, self.takes(new)?);
-                    let mut delete = self.delete(old, author.rank, address)?;
-                    delete.moves = was && is;
-                    let moved = |mut insert: Planned| {
-                        insert.moves = true;
-                        insert
-                    };
-                    if !was || !is {
-                        let goes = was && !self.keeps();
-                        out.extend(goes.then_some(delete));
-                        if is {
-                            out.push(self.insert(new, None, address)?);
-                        }
-                    } else if new.is_complete() && self.own.is_empty() {
-                        out.extend([delete, moved(self.insert(new, None, address)?)]);
-                    } else {
-                        // The row it leaves is read before anything of its layer is written: insert opens the layer.
-                        let old_key = self.key_of(old)?.ok();
-                        out.extend([moved(self.insert(new, old_key, address)?), delete]);
-                    }
-                }
+                Some(old) if self.key_differs(old, new) => self.moved(old, new, author, address, out)?,
                 // A merge row that was saved as it was keeps its stamp, and says nothing new to anybody.
                 Some(old) if self.stamps.is_some() && old == new => {}
                 old => self.updated(old.as_ref(), new, author, address, out)?,
@@ -277,85 +239,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    /// An update by what the filter says of the row before and after it.
-    fn updated(
-        &self,
-        old: Option<&Row>,
-        new: &Row,
-        author: Author,
-        address: &Address,
-        out: &mut Vec<Planned>,
-    ) -> Result<()> {
-        let Some(filters) = &self.filters else {
-            out.push(self.update(old, new, address)?);
-            return Ok(());
-        };
-        let is = self.takes(new)?;
-        let was = match old {
-            Some(old) => self.takes(old)?,
-            // The log leaves the old row out where its key did not change: then a filter over the key says the same.
-            None if filters
-                .source
-                .columns()
-                .iter()
-                .all(|column| self.source.key.contains(column)) =>
-            {
-                is
-            }
-            None => {
-                return Err(self.lacks("its update came without the old values that the row filter reads"));
-            }
-        };
-        match (was, is) {
-            (true, true) => out.push(self.update(old, new, address)?),
-            (false, true) => out.push(self.insert(new, None, address)?),
-            (true, false) if filters.keep => {}
-            (true, false) => out.push(self.leave(old.unwrap_or(new), new, address)?),
-            // What Tidelock answers with is meant for the other side.
-            (false, false) if author.own => out.push(self.leave(old.unwrap_or(new), new, address)?),
-            (false, false) => {}
-        }
-        Ok(())
-    }
-
-    /// The row stopped matching: to the target a delete, with the stamp of the write that it was.
-    fn leave(&self, old: &Row, new: &Row, address: &Address) -> Result<Planned> {
-        let mut planned = self.delete(old, Rank::default(), address)?;
-        planned.guarding = Guarding::No;
-        let after = self.stamp(new)?;
-        match &mut planned.op {
-            PlannedOp::Delete { stamp, .. } | PlannedOp::Refused { stamp, .. } => *stamp = after,
-            PlannedOp::Insert { .. } | PlannedOp::Update { .. } => {}
-        }
-        Ok(planned)
-    }
-
-    /// Does the row of the source match the table's filter?
-    pub fn takes(&self, source: &Row) -> Result<bool> {
-        let Some(filters) = &self.filters else {
-            return Ok(true);
-        };
-        filters
-            .source
-            .matches(source)
-            .ok_or_else(|| self.lacks("a row image came without the columns that the row filter reads"))
-    }
-
-    /// Does the row of the target match the table's filter? One that cannot be judged is taken for one that does.
-    pub fn holds(&self, target: &Row) -> bool {
-        let filters = self.filters.as_ref();
-        filters.is_none_or(|filters| filters.target.matches(target) != Some(false))
-    }
-
-    pub fn is_filtered(&self) -> bool {
-        self.filters.is_some()
-    }
-
-    /// Rows that leave the filter stay on the target.
-    pub fn keeps(&self) -> bool {
-        self.filters.as_ref().is_some_and(|filters| filters.keep)
     }
 
     /// The table's name in the configuration, the same on every node.

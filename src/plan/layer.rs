@@ -136,6 +136,14 @@ fn compact(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
     if first.unraised().or(second.unraised()).is_some() {
         return None;
     }
+    // Of two that are only told the greater asks for all that both do.
+    if let (Some(one), Some(other)) = (first.told(), second.told()) {
+        return Some(if one > other {
+            first.clone()
+        } else {
+            second.clone()
+        });
+    }
     match (first, second) {
         (
             Insert {

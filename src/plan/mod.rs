@@ -169,6 +169,15 @@ impl PlannedOp {
         }
     }
 
+    /// The source wrote over a row that the target alone sends, or deleted it: with which stamp. Nothing of it is to be
+    /// written, only answered; its base names no row that the target has.
+    pub fn told(&self) -> Option<Stamp> {
+        match self {
+            PlannedOp::Delete { base, stamp, .. } => stamp.filter(|stamp| *base == Some(*stamp)),
+            PlannedOp::Insert { .. } | PlannedOp::Update { .. } | PlannedOp::Refused { .. } => None,
+        }
+    }
+
     /// The stamp of an update that kept it: a trigger was off when the row was written.
     pub fn unraised(&self) -> Option<Stamp> {
         match self {

@@ -28,13 +28,15 @@ pub(super) async fn prove_equal(mut one: Start, mut other: Start) -> Result<[Beg
         let passage = one.link.passage(&table.table.id);
         let source = Arc::new(passage.kept(&table.table));
         let plan = ends.planner.plan(&source)?;
-        let taken = |row: Row| match plan.takes(&row)? {
+        // What one side alone sends must stand on the other too, and nothing beside it.
+        let taken = |row: Row| match plan.concerns(&row)? {
             true => carried_over(&plan, row).map(Some),
             false => Ok(None),
         };
         let ours = Sum::of(&mut here, &source, &plan, taken).await?;
         let read = passage.back().kept(&peer.table);
-        let held = |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.holds(row)));
+        let held =
+            |row: Row| Ok(Some(whole(row, &read, &peer.table)).filter(|row| plan.concerns_standing(row)));
         let theirs = Sum::of(&mut there, &read, &plan, held).await?;
         if ours != theirs {
             return Err(unequal(&one.link, (&source.id, &peer.table.id), &ours, &theirs));

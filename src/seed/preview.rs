@@ -140,7 +140,7 @@ async fn ours_of(
             return Ok(seen);
         }
         for row in rows {
-            if !plan.takes(&row)? {
+            if !plan.concerns(&row)? {
                 continue;
             }
             let planned = plan.copied(&row, &address)?;
@@ -182,7 +182,7 @@ async fn meet(
         }
         for row in rows {
             let row = whole(row, &side.read, &side.catalog.table);
-            let Some(key) = plan.standing_key(&row).filter(|_| plan.holds(&row)) else {
+            let Some(key) = plan.standing_key(&row).filter(|_| plan.concerns_standing(&row)) else {
                 continue;
             };
             let key = key_hash(&key);

@@ -32,6 +32,8 @@ impl Applier {
         let (first, second): (Vec<Write>, Vec<Option<Write>>) =
             answers.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         self.tally.answers += first.len() as u64;
+        let undone = answered.iter().filter(|answered| answered.own == Own::Recall);
+        self.tally.undone += undone.count() as u64;
         self.target.segment(&self.movement(Segment::Own)).await?;
         let written = self.target.write(&plan.shape, &first).await?;
         let mut deletes = Vec::new();
@@ -100,26 +102,25 @@ impl Applier {
         };
         // Of the tombstone too: a row that missed a bump stands below it, where this node gave stamps before.
         let stands = local.row_stamp.max(local.tombstone).max(Some(incoming.stamp()));
-        let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + 1, me);
-        let over = |mut row: Row| {
+        let raised = if answered.own == Own::Recall { 2 } else { 1 };
+        let above = Stamp::write(stands.map_or(0, |stamp| stamp.version) + raised, me);
+        let replaced = |mut row: Row| {
             stamped(stamps, above, &mut row);
             let here = local.row.as_ref().and_then(|here| tradable(plan, here));
-            let (key, base) = (key.clone(), None);
-            let op = WriteOp::Update { row, base, here };
-            Ok((Write { key, op }, None))
+            let base = None;
+            WriteOp::Update { row, base, here }
         };
-        match (answered.own, local.row_stamp, arriving) {
-            (Own::Touch, Some(_), _) => {
-                over(Row(vec![None; plan.shape.table.columns.len()].into_boxed_slice()))
+        let deleted = |version| WriteOp::Delete {
+            base: None,
+            tombstone: Some(Stamp::delete(version, me)),
+        };
+        let op = match (answered.own, local.row_stamp, arriving) {
+            (Own::Touch | Own::Recall, Some(_), _) => {
+                let cells = vec![None; plan.shape.table.columns.len()];
+                replaced(Row(cells.into_boxed_slice()))
             }
-            (Own::Lift, Some(_), Some(row)) => over(row.clone()),
-            (Own::Merge { .. }, Some(_), Some(_)) => over(answered.merged.clone().unwrap_or_default()),
-            (Own::Delete, Some(standing), _) => {
-                let tombstone = Some(Stamp::delete(standing.version, me));
-                let base = None;
-                let op = WriteOp::Delete { base, tombstone };
-                Ok((Write { key, op }, None))
-            }
+            (Own::Delete, Some(standing), _) => deleted(standing.version),
+            (Own::Lift, Some(_), Some(row)) => replaced(row.clone()),
             (Own::Lift, None, Some(row)) => {
                 let row = match answered.conflict {
                     ConflictKind::ForeignWrite => plan.guards().without_foreign(row),
@@ -127,28 +128,33 @@ impl Applier {
                 };
                 let mut row = inserted(&row, own_of(&change.op));
                 stamped(stamps, above, &mut row);
-                let op = WriteOp::Insert { row };
-                Ok((Write { key, op }, None))
+                WriteOp::Insert { row }
             }
-            (Own::DeleteAgain, None, Some(row)) => {
+            (Own::DeleteAgain | Own::Fetch, None, Some(row)) => {
                 let (mut row, mut version) = (row.clone(), incoming.stamp().version);
-                if change.is_blended {
+                if change.is_blended || answered.own == Own::Fetch {
                     stamped(stamps, above, &mut row);
                     version = above.version;
                 }
-                let again = Write {
-                    key: key.clone(),
-                    op: WriteOp::Insert { row },
-                };
-                let tombstone = Some(Stamp::delete(version, me));
-                let base = None;
-                let op = WriteOp::Delete { base, tombstone };
-                Ok((again, Some(Write { key, op })))
+                let op = WriteOp::Insert { row };
+                let again = Write { key: key.clone(), op };
+                let op = deleted(version);
+                return Ok((again, Some(Write { key, op })));
             }
-            (Own::Touch | Own::Delete | Own::Lift | Own::DeleteAgain | Own::Merge { .. }, _, _) => {
-                Err(Error::bug("answer a row that neither stands nor comes"))
-            }
-        }
+            (Own::Merge { .. }, Some(_), Some(_)) => replaced(answered.merged.clone().unwrap_or_default()),
+            (
+                Own::Touch
+                | Own::Recall
+                | Own::Delete
+                | Own::Lift
+                | Own::DeleteAgain
+                | Own::Fetch
+                | Own::Merge { .. },
+                _,
+                _,
+            ) => return Err(Error::bug("answer a row that neither stands nor comes")),
+        };
+        Ok((Write { key, op }, None))
     }
 }
 
@@ -159,7 +165,7 @@ fn stamped(stamps: &StampColumns, stamp: Stamp, row: &mut Row) {
 
 fn outcome(own: Own) -> Outcome {
     match own {
-        Own::Touch | Own::DeleteAgain => Outcome::Kept,
+        Own::Touch | Own::Recall | Own::DeleteAgain | Own::Fetch => Outcome::Kept,
         Own::Delete | Own::Lift => Outcome::Applied,
         Own::Merge { .. } => Outcome::Merged,
     }

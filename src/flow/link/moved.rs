@@ -45,6 +45,7 @@ impl Link {
         figures
             .missed_bumps
             .fetch_add(tally.missed_bumps, Ordering::Relaxed);
+        figures.undone.fetch_add(tally.undone, Ordering::Relaxed);
         if self.applier.take_noted() {
             self.spec
                 .aside

@@ -132,7 +132,7 @@ impl Judge {
             Decision::Keep { .. } => here,
             Decision::Park { .. } => Stands::Open,
             Decision::Own { own, .. } => match own {
-                Own::Touch | Own::DeleteAgain => here,
+                Own::Touch | Own::Recall | Own::DeleteAgain | Own::Fetch => here,
                 Own::Lift | Own::Delete => there,
                 Own::Merge { incoming_wins } => match meeting.merged(incoming_wins) {
                     Merged::Ordered(true) => there,

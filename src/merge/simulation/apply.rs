@@ -16,6 +16,25 @@ use crate::plan::{Planned, PlannedOp};
 impl World {
     pub fn apply(&mut self, source: usize, target: usize, change: &Planned, entry: &mut Entry) {
         let key = table::key_of(change);
+        let is_bound = self.is_bound_to_stand(source, target, change);
+        self.decided(source, target, change, entry);
+        self.known.is_taken |= is_bound && !self.nodes[target].rows.contains_key(&key);
+    }
+
+    /// What the other node does to a row that is this one's does not take it away.
+    fn is_bound_to_stand(&self, source: usize, target: usize, change: &Planned) -> bool {
+        let row = self.nodes[target].rows.get(&table::key_of(change));
+        let is_told = change.op.told().is_some();
+        row.is_some_and(|row| match table::plan(&self.setup, source).sight(row) {
+            Sight::Lent => true,
+            Sight::Within => is_told,
+            Sight::Outside => table::incoming(&change.op).is_delete(),
+            Sight::Unfiltered | Sight::Borrowed => false,
+        })
+    }
+
+    fn decided(&mut self, source: usize, target: usize, change: &Planned, entry: &mut Entry) {
+        let key = table::key_of(change);
         let incoming = table::incoming(&change.op);
         if incoming.is_delete() {
             self.nodes[target].learn(key, incoming.stamp());
@@ -25,7 +44,7 @@ impl World {
             self.nodes[target].park(source, key, change);
             return;
         };
-        let standing = self.standing(target, change, incoming);
+        let standing = self.standing(source, target, change, incoming);
         let decision = match self.is_patch(target, change, incoming) {
             true => return self.patch(source, target, change, entry),
             false => decide(&rules, self.nodes[target].rank, incoming, standing),
@@ -88,7 +107,7 @@ impl World {
         }
     }
 
-    fn standing(&self, target: usize, change: &Planned, incoming: Incoming) -> Standing {
+    fn standing(&self, source: usize, target: usize, change: &Planned, incoming: Incoming) -> Standing {
         let (node, key) = (&self.nodes[target], table::key_of(change));
         let row = node.rows.get(&key);
         let mut standing = Standing {
@@ -96,10 +115,12 @@ impl World {
             tombstone: node.tombstones.get(&key).copied(),
             is_same: row.is_some_and(|row| table::incoming_row(&change.op) == Some(row)),
             is_base: row.is_some_and(|row| table::is_made_on(&change.op, row)),
-            sight: match row {
-                _ if !self.setup.is_filtered || self.is(Wrong::Unfiltered) => Sight::Unfiltered,
-                Some(row) if !table::plan(true).holds(row) => Sight::Outside,
-                _ => Sight::Within,
+            sight: match row.or(table::incoming_row(&change.op)) {
+                _ if self.is(Wrong::Unfiltered) => Sight::Unfiltered,
+                _ if self.is(Wrong::ToldAsDelete) && change.op.told().is_some() => Sight::Unfiltered,
+                Some(row) => table::plan(&self.setup, source).sight(row),
+                None if self.setup.is_filtered => Sight::Within,
+                None => Sight::Unfiltered,
             },
             foreign: None,
         };
@@ -135,6 +156,19 @@ impl World {
             (Wrong::NoTieRule, Decision::Write { .. }) if is_tie && !incoming.is_delete() => keep,
             (Wrong::KeptByOrigin, Decision::Own { .. }) => keep,
             (Wrong::Untold, Decision::Own { own: Own::Touch, .. }) => keep,
+            (Wrong::Unrecalled, Decision::Own { own: Own::Recall, .. }) => keep,
+            (
+                Wrong::LiftedBorrowed,
+                Decision::Own {
+                    own: Own::Fetch,
+                    conflict,
+                    reason,
+                },
+            ) => Decision::Own {
+                own: Own::Lift,
+                conflict,
+                reason,
+            },
             _ => decision,
         }
     }
@@ -201,11 +235,12 @@ impl World {
         let node = &mut self.nodes[target];
         let standing = node.row_stamp(key);
         let stands = node.stands(key).max(Some(incoming.stamp()));
-        let above = Stamp::write(stands.unwrap().version + 1, node.rank);
+        let raised = if own == Own::Recall { 2 } else { 1 };
+        let above = Stamp::write(stands.unwrap().version + raised, node.rank);
         let arriving = table::incoming_row(&change.op);
         let mut row = match (own, &change.op) {
-            (Own::Touch, _) => node.rows[&key].clone(),
-            (Own::Lift | Own::DeleteAgain, _) => arriving.unwrap().clone(),
+            (Own::Touch | Own::Recall, _) => node.rows[&key].clone(),
+            (Own::Lift | Own::DeleteAgain | Own::Fetch, _) => arriving.unwrap().clone(),
             (Own::Delete, _) => {
                 let op = node.delete_itself(key);
                 return entry.push(Writer::Own, Logged::Row(op));
@@ -231,7 +266,10 @@ impl World {
             }
             (Own::Merge { .. }, _) => panic!("{change:?}"),
         };
-        if own == Own::DeleteAgain {
+        if own == Own::Fetch {
+            table::set_stamp(&mut row, above);
+        }
+        if matches!(own, Own::DeleteAgain | Own::Fetch) {
             let put = node.put(row);
             entry.push(Writer::Own, Logged::Row(put));
             let delete = node.delete_itself(key);

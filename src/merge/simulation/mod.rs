@@ -120,10 +120,10 @@ fn every_wrong_variant_is_seen_to_fail() {
 #[ignore = "long: make sim"]
 fn sim() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let is_meant = |setup: &Setup| setup.to_string().contains(&only);
     let mut setups = setup::offered();
-    if let Ok(only) = std::env::var("ONLY") {
-        setups.retain(|setup| setup.to_string().contains(&only));
-    }
+    setups.retain(is_meant);
     if let Some(seed) = number("SEED") {
         return replay(&setups, seed);
     }
@@ -140,7 +140,8 @@ fn sim() {
     let all: u64 = counts.values().map(|count| count.schedules).sum();
     println!("{all:>8} schedules in all\n\nwrong on purpose:");
     let mut blind = Vec::new();
-    for (name, setups) in Wrong::all() {
+    for (name, mut setups) in Wrong::all() {
+        setups.retain(is_meant);
         for (setup, count) in sweep(&setups, number("WRONG").unwrap_or(6_000) * setups.len() as u64) {
             let (all, share) = (count.schedules, 100.0 / count.schedules as f64);
             let share = share * count.diverged() as f64;

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::table::{self, MAIL, NAMES, PHONE, STOCK};
 use super::world::World;
 use crate::model::rules::{ColumnRule, OnDelete, Rule};
-use crate::model::stamp::Stamp;
+use crate::model::stamp::{Rank, Stamp};
 use crate::model::value::Row;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +15,10 @@ pub enum Fault {
     NeverRests,
     NeverSettled,
     NeverCollected,
+    /// A row of a node alone was taken from it by the other.
+    Taken,
+    /// A row stands where its node sends it no more.
+    Left,
     /// What stands is what somebody had seen and replaced.
     Lost(&'static str),
     Miscounted,
@@ -27,6 +31,8 @@ impl fmt::Display for Fault {
             Fault::Differ => f.write_str("rows differ"),
             Fault::NeverRests => f.write_str("changes are sent for ever"),
             Fault::NeverSettled => f.write_str("parked rows are never settled"),
+            Fault::Taken => f.write_str("a row was taken from its node"),
+            Fault::Left => f.write_str("a row was left behind"),
             Fault::NeverCollected => f.write_str("tombstones are never collected"),
             Fault::Lost(what) => write!(f, "{what} was lost to what its writer had seen"),
             Fault::Miscounted => f.write_str("the counter is not the sum of its increments"),
@@ -68,6 +74,10 @@ pub struct Known {
     pub inserted: BTreeMap<i64, BTreeSet<Stamp>>,
     /// By key: what a user of the truth wrote last; `None`: deleted.
     pub truth: BTreeMap<i64, Option<i64>>,
+    /// A row went from its node by what the other node did to it.
+    pub is_taken: bool,
+    /// By value of `phone`: the node whose user wrote it.
+    pub writers: BTreeMap<i64, Rank>,
     pub deleted: BTreeMap<i64, Vec<Deleted>>,
     /// By key: values of `phone`.
     pub written: BTreeMap<i64, Vec<i64>>,
@@ -109,6 +119,9 @@ impl Known {
 
 pub fn judge(world: &World) -> Result<(), Fault> {
     judge_equal(world, &BTreeSet::new())?;
+    if world.known.is_taken {
+        return Err(Fault::Taken);
+    }
     // What a node that left had told nobody is lost.
     if world.setup.is_filtered || world.setup.leaves {
         return Ok(());
@@ -130,7 +143,10 @@ pub fn judge(world: &World) -> Result<(), Fault> {
 
 /// All nodes have the same rows, but for these keys.
 pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
-    let plan = table::plan(world.setup.is_filtered);
+    if world.setup.is_apart {
+        return judge_apart(world, but);
+    }
+    let plan = table::plan(&world.setup, 0);
     let shared = |node: &Node| -> Vec<Row> {
         let rows = node.rows.iter().filter(|(key, _)| !but.contains(key));
         rows.map(|(_, row)| row)
@@ -144,6 +160,34 @@ pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
         true => Ok(()),
         false => Err(Fault::Differ),
     }
+}
+
+/// What a node sends the other one has as it is; what neither sends of a key is its own node's writing.
+fn judge_apart(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
+    for (source, target) in [(0, 1), (1, 0)] {
+        let (here, there) = (&world.nodes[source], &world.nodes[target]);
+        let (forth, back) = (
+            table::plan(&world.setup, source),
+            table::plan(&world.setup, target),
+        );
+        let is_sent = |key: &i64| here.rows.get(key).is_some_and(|row| forth.takes(row).unwrap());
+        let keys = here.rows.keys().filter(|key| is_sent(key) && !but.contains(key));
+        if keys.clone().any(|key| here.rows.get(key) != there.rows.get(key)) {
+            return Err(Fault::Differ);
+        }
+        let mut unsent = there
+            .rows
+            .iter()
+            .filter(|(key, row)| !is_sent(key) && !back.takes(row).unwrap());
+        let is_written_there = |row: &Row| {
+            let writer = world.known.writers.get(&table::cell(row, PHONE));
+            writer == Some(&there.rank) && table::stamp(row).origin == there.rank
+        };
+        if unsent.any(|(_, row)| !is_written_there(row)) {
+            return Err(Fault::Left);
+        }
+    }
+    Ok(())
 }
 
 fn is_exempt(known: &Known, key: i64) -> bool {

@@ -153,7 +153,10 @@ fn write(world: &mut World, node: usize, keeps: bool) {
 fn written_by(world: &mut World, node: usize, statement: &Statement, keeps: bool) -> Option<Op> {
     let key = statement.key;
     let stands = world.nodes[node].rows.contains_key(&key);
-    let region = i64::from(!world.setup.is_filtered || statement.is_within);
+    let region = match world.setup.is_apart {
+        true => statement.side,
+        false => i64::from(!world.setup.is_filtered || statement.is_within()),
+    };
     let op = match (stands, statement.what) {
         (false, _) if keeps => return None,
         (false, _) => {
@@ -206,7 +209,9 @@ fn saw(world: &mut World, node: usize, key: i64, columns: &[usize]) {
 }
 
 fn wrote(world: &mut World, node: usize, key: i64, phone: Option<i64>) {
-    if matches!(world.setup.rules.row, Rule::SourceOfTruth(truth) if truth == world.nodes[node].rank) {
+    let rank = world.nodes[node].rank;
+    world.known.writers.extend(phone.map(|phone| (phone, rank)));
+    if matches!(world.setup.rules.row, Rule::SourceOfTruth(truth) if truth == rank) {
         world.known.truth.insert(key, phone);
     }
 }

@@ -38,7 +38,7 @@ impl Random {
                 _ => (false, false, true),
             },
             add: 1 + self.below(9) as i64,
-            is_within: self.below(5) < 3,
+            side: [1, 2, 3, 0, 0][self.below(5)],
         }
     }
 }
@@ -63,8 +63,15 @@ pub struct Statement {
     /// Which of phone, mail and stock an update changes, where it does not change them all.
     pub columns: (bool, bool, bool),
     pub add: i64,
+    /// Which side of the filters the row is on; 0: of none.
+    pub side: i64,
+}
+
+impl Statement {
     /// The row matches the table's filter.
-    pub is_within: bool,
+    pub fn is_within(&self) -> bool {
+        self.side > 0
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

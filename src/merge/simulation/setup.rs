@@ -46,6 +46,14 @@ pub enum Wrong {
     Unfiltered,
     /// A standing row outside of the filter that wins says nothing.
     Untold,
+    /// What is written over the other node's rows is not sent.
+    ToldUnsent,
+    /// It is taken for a delete.
+    ToldAsDelete,
+    /// It is not answered.
+    Unrecalled,
+    /// A row of the other node alone, deleted here unseen, is raised as if it were everybody's.
+    LiftedBorrowed,
     /// The truth keeps its row by origin, without raising its stamp.
     KeptByOrigin,
     /// A node that joins gets the rows alone.
@@ -70,6 +78,8 @@ pub struct Shape {
     /// The last node leaves while the others run.
     pub leaves: bool,
     pub is_filtered: bool,
+    /// Each direction has a filter of its own.
+    pub is_apart: bool,
 }
 
 impl Shape {
@@ -81,6 +91,15 @@ impl Shape {
             joins: false,
             leaves: false,
             is_filtered: false,
+            is_apart: false,
+        }
+    }
+
+    const fn apart(self) -> Shape {
+        Shape {
+            is_filtered: true,
+            is_apart: true,
+            ..self
         }
     }
 
@@ -144,6 +163,9 @@ fn shapes() -> Vec<Shape> {
         leaves(MESH_OF_4),
         leaves(HUB_OF_4),
         filtered(PAIR),
+        PAIR.apart(),
+        // The second node's rank is below the first one's.
+        Shape { first: 2, ..PAIR }.apart(),
         filtered(MESH),
         filtered(HUB),
     ];
@@ -167,7 +189,11 @@ impl std::ops::Deref for Setup {
 
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let filter = if self.is_filtered { " where" } else { "" };
+        let filter = match (self.is_filtered, self.is_apart) {
+            (false, _) => "",
+            (true, false) => " where",
+            (true, true) => " where each way",
+        };
         write!(f, "{}, {}{filter}", self.shape, self.rules.signature())
     }
 }
@@ -365,7 +391,11 @@ impl Wrong {
             ),
             ("leaves-as-delete", newest(Wrong::LeavesAsDelete, &filtered)),
             ("unfiltered", newest(Wrong::Unfiltered, &filtered)),
-            ("untold", newest(Wrong::Untold, &filtered)),
+            ("untold", newest(Wrong::Untold, &[filtered[0], PAIR.apart()])),
+            ("told-unsent", newest(Wrong::ToldUnsent, &[PAIR.apart()])),
+            ("told-as-delete", newest(Wrong::ToldAsDelete, &[PAIR.apart()])),
+            ("unrecalled", newest(Wrong::Unrecalled, &[PAIR.apart()])),
+            ("lifted-borrowed", newest(Wrong::LiftedBorrowed, &[PAIR.apart()])),
             (
                 "hub-truth-on-spoke",
                 elsewhere(table(Rule::SourceOfTruth(2)), HUB),

@@ -1,7 +1,8 @@
 //! The model's table, its plans, and rows and stamps as short texts.
 
+use super::setup::Shape;
 use crate::expr::Expr;
-use crate::mapping::{Mapping, Passage, RowFilter};
+use crate::mapping::{Mapping, Passage, RowFilter, Sent};
 use crate::merge::Incoming;
 use crate::model::change::{Change, Head, Op};
 use crate::model::rules::{ColumnRule, TableRules};
@@ -19,7 +20,8 @@ pub const PHONE: usize = 1;
 pub const MAIL: usize = 2;
 /// A counter.
 pub const STOCK: usize = 3;
-/// The filter's: rows of region 1 match.
+/// The filter's: rows of region 1 match, and where each direction has its own of two nodes those of 2 what the first
+/// one sends, those of 3 what the second one does.
 pub const REGION: usize = 4;
 const VERSION: usize = 5;
 const ORIGIN: usize = 6;
@@ -33,14 +35,21 @@ pub const NAMES: [&str; 7] = [
     ORIGIN_COLUMN,
 ];
 
-static PLAIN: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(None));
-static FILTERED: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(Some("region = 1")));
+static PLAIN: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(None, 0));
+static FILTERED: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(Some(["region = 1"; 2]), 0));
+static APART: LazyLock<[Arc<Plan>; 2]> = LazyLock::new(|| [0, 1].map(|source| compiled(Some(SENT), source)));
+const SENT: [&str; 2] = ["region IN (1, 2)", "region IN (1, 3)"];
 
-pub fn plan(is_filtered: bool) -> &'static Arc<Plan> {
-    if is_filtered { &FILTERED } else { &PLAIN }
+/// For what this node sends.
+pub fn plan(shape: &Shape, source: usize) -> &'static Arc<Plan> {
+    match (shape.is_filtered, shape.is_apart) {
+        (false, _) => &PLAIN,
+        (true, false) => &FILTERED,
+        (true, true) => &APART[source],
+    }
 }
 
-fn compiled(filter: Option<&str>) -> Arc<Plan> {
+fn compiled(filter: Option<[&str; 2]>, source: usize) -> Arc<Plan> {
     let columns = NAMES.map(|name| Column {
         name: name.to_owned(),
         ty: ColumnType::Int {
@@ -59,16 +68,19 @@ fn compiled(filter: Option<&str>) -> Arc<Plan> {
         key: vec![ID],
         uniques: Vec::new(),
     });
-    let filter = filter.map(|text| RowFilter {
+    let sent = |text: &str| Sent {
         text: text.to_owned(),
         condition: Expr::parse(text).unwrap(),
+    };
+    let filter = filter.map(|texts| RowFilter {
+        sent: texts.map(sent).to_vec(),
         keep: false,
     });
     let mapping = Arc::new(Mapping {
         filter,
         ..Mapping::default()
     });
-    let passage = Passage::new(&mapping, 0, 1, "t");
+    let passage = Passage::new(&mapping, source, 1 - source, "t");
     let engine = Engine::Postgres;
     Arc::new(Plan::compile(&table, engine, &table, engine, true, &passage).unwrap())
 }

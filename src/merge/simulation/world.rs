@@ -10,7 +10,8 @@ use crate::merge;
 use crate::model::change::Op;
 use crate::model::stamp::{Rank, Stamp};
 use crate::plan::layer::Layers;
-use crate::plan::{Author, Planned};
+use crate::plan::{Author, Plan, Planned};
+use std::sync::Arc;
 
 pub struct World {
     pub setup: Setup,
@@ -158,7 +159,7 @@ impl World {
     }
 
     fn pieces(&self, source: usize, target: usize, from: usize, end: usize) -> Vec<Piece> {
-        let plan = table::plan(self.setup.is_filtered);
+        let plan = table::plan(&self.setup, source);
         let mut pieces: Vec<Piece> = Vec::new();
         let mut changes = Vec::new();
         for entry in &self.nodes[source].log[from..end] {
@@ -179,6 +180,9 @@ impl World {
                         Logged::Row(op) => {
                             let first = changes.len();
                             table::planned(plan, op, author, &mut changes);
+                            if self.is(Wrong::ToldUnsent) {
+                                changes.retain(|change| change.op.told().is_none());
+                            }
                             if self.is(Wrong::LeavesAsDelete) {
                                 changes[first..]
                                     .iter_mut()
@@ -186,22 +190,21 @@ impl World {
                             }
                         }
                         Logged::Buried(key, stamp) => {
-                            self.layered(&mut pieces, std::mem::take(&mut changes));
+                            self.layered(plan, &mut pieces, std::mem::take(&mut changes));
                             pieces.push(Piece::Buried(table::buried(*key, *stamp)));
                         }
                     }
                 }
             }
         }
-        self.layered(&mut pieces, changes);
+        self.layered(plan, &mut pieces, changes);
         pieces
     }
 
-    fn layered(&self, pieces: &mut Vec<Piece>, changes: Vec<Planned>) {
+    fn layered(&self, plan: &Arc<Plan>, pieces: &mut Vec<Piece>, changes: Vec<Planned>) {
         if changes.is_empty() {
             return;
         }
-        let plan = table::plan(self.setup.is_filtered);
         let changes = match self.is(Wrong::CompactionOverBrokenChain) {
             true => super::apply::compacted_blindly(changes),
             false => changes,

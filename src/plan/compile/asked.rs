@@ -26,7 +26,7 @@ impl Asked {
 impl Plan {
     /// The table's filter over the source's rows: a copy reads no others.
     pub fn source_filter(&self) -> Option<&Filter> {
-        self.filters.as_ref().map(|filters| &filters.source)
+        self.filters.as_ref().map(|filters| filters.of_source())
     }
 
     /// Are only some rows looked at?
