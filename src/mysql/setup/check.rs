@@ -534,3 +534,47 @@ async fn installed(conn: &mut Conn, scope: &Scope, state: &State, server: &Setti
     }
     Ok(findings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(every_s: u64, variables: &[(&str, &str)]) -> Option<&'static str> {
+        let scope = Scope {
+            sync: "s".to_owned(),
+            node: "a".to_owned(),
+            rank: 1,
+            mode: Mode::Transactional,
+            tables: Vec::new(),
+            mapped: Vec::new(),
+            first_origin: 0,
+            is_source: true,
+            readers: 1,
+            every: Some(Duration::from_secs(every_s)),
+            is_target: false,
+            is_hub: false,
+            config_hash: String::new(),
+            run_user: String::new(),
+        };
+        let values = variables.iter();
+        let server = Settings {
+            flavor: Flavor::Mysql,
+            version: String::new(),
+            values: values
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        bursts(&scope, &server).map(|finding| finding.code)
+    }
+
+    #[test]
+    fn a_binlog_outlasts_the_time_between_two_bursts() {
+        let kept = |seconds| [("binlog_expire_logs_seconds", seconds)];
+        assert_eq!(code(3_600, &kept("86400")), None);
+        assert_eq!(code(3_600, &kept("0")), None);
+        assert_eq!(code(3_600, &kept("7200")), Some("W214"));
+        assert_eq!(code(3_600, &kept("3600")), Some("E215"));
+        let stays = [kept("60")[0], ("binlog_expire_logs_auto_purge", "OFF")];
+        assert_eq!(code(3_600, &stays), None);
+    }
+}
