@@ -208,7 +208,7 @@ pub(crate) async fn conditions_are_judged_before_they_are_asked(pair: Pair) {
         ("m = 5", "id, n"),
         ("note IS NULL", "column \"note\" cannot be asked for"),
         ("name = 'x'", "column \"name\" cannot be asked for"),
-        ("n = 'x'", "column \"n\""),
+        ("n = 'x'", "n: here it meets a number without quotes"),
     ] {
         let run = scene.lock.run(&["resync", "item", "--where", condition]).await;
         assert_eq!(run.code, 1, "{condition}: {run:?}");
