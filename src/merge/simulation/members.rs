@@ -141,7 +141,7 @@ impl World {
 
     /// Rows, then tombstones, of one node meet those of another, which reads on behind them.
     fn settle_between(&mut self, source: usize, target: usize) {
-        let plan = table::plan(self.setup.is_filtered);
+        let plan = table::plan(&self.setup.shape, source);
         let from = self.nodes[source].clone();
         let author = Author {
             rank: from.rank,
