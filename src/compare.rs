@@ -267,10 +267,8 @@ fn misspelt(
     };
     let left = alone(target, forth, to.engine);
     for name in alone(forth, target, from.engine) {
-        let Some(there) = left
-            .iter()
-            .find(|there| there.to_lowercase() == name.to_lowercase())
-        else {
+        let is_same = |there: &&String| there.to_lowercase() == name.to_lowercase();
+        let Some(there) = left.iter().find(is_same) else {
             continue;
         };
         let own = match back.place(&name) {

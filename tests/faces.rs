@@ -92,11 +92,10 @@ async fn newcomer(first: Kind, second: Kind) {
     assert_eq!(missing.code, 3);
     assert!(missing.out.contains("E302"), "{}", missing.out);
     // The mend that `check` prints is one that works.
-    let fix = shop.json("check")["tables"][0]["findings"][0]["fix"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    b.exec(&fix).await;
+    let told = shop.json("check");
+    let findings = told["tables"][0]["findings"].as_array().unwrap();
+    let missing = findings.iter().find(|finding| finding["code"] == "E302").unwrap();
+    b.exec(missing["fix"].as_str().unwrap()).await;
 
     assert_eq!(shop.json("status")["links"][0]["state"], "not set up");
     let plan = shop.run("setup");

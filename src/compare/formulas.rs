@@ -31,7 +31,13 @@ pub(super) fn fit(
             findings.push(to.blocker("E359", what, format!("correct the expression in {section}")));
         }
     }
-    let is_back = |name: &str| passage.back().is_computed(name);
+    // What this node owns nobody has to bring back.
+    let is_own = |name: &str| {
+        let owned = passage.mapping().owners.columns.iter();
+        let mut owned = owned.filter(|owned| owned.owner == passage.source());
+        owned.any(|owned| owned.names.get(passage.source()).is_some_and(|own| own == name))
+    };
+    let is_back = |name: &str| passage.back().is_computed(name) || is_own(name);
     for column in source.columns.iter().filter(|_| merges) {
         if passage.needs_no_place(&column.name, target) && !is_back(&column.name) {
             let what = format!(

@@ -759,5 +759,15 @@ fn every_example_is_accepted() {
     }
     good(include_str!("../../examples/compose/shop.toml"));
     good(include_str!("../../examples/compose/crm.toml"));
-    good(include_str!("../../examples/contacts-by-region/tidelock.toml"));
+    for example in [
+        include_str!("../../examples/contacts-by-region/tidelock.toml"),
+        include_str!("../../examples/git-like/tidelock.toml"),
+        include_str!("../../examples/hub-of-record/tidelock.toml"),
+        include_str!("../../examples/orders-and-support/tidelock.toml"),
+        include_str!("../../examples/snapshot-report/tidelock.toml"),
+        include_str!("../../examples/source-of-truth/tidelock.toml"),
+        include_str!("../../examples/versions/tidelock.toml"),
+    ] {
+        good(example);
+    }
 }

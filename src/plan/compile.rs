@@ -319,7 +319,7 @@ impl Plan {
 
     fn insert(&self, new: &Row, fill_from: Option<Key>, address: &Address) -> Result<Planned> {
         let stamp = self.stamp(new)?;
-        Ok(match self.proven(new) {
+        Ok(match self.proven(new, None) {
             Ok((key, row, guarding)) => {
                 let op = PlannedOp::Insert {
                     row,
@@ -347,7 +347,7 @@ impl Plan {
             Some(old) if !self.formulas.is_empty() && !new.is_complete() => Some(new.over(old)),
             Some(_) | None => None,
         };
-        Ok(match self.proven(whole.as_ref().unwrap_or(new)) {
+        Ok(match self.proven(whole.as_ref().unwrap_or(new), old) {
             Ok((key, row, guarding)) => {
                 let op = PlannedOp::Update {
                     row,
@@ -455,14 +455,21 @@ impl Plan {
     }
 
     /// The target's row, if the way back gives the source its own again; and whether the target has to send it anew.
-    fn proven(&self, source: &Row) -> Result<(Key, Row, Guarding), Refusal> {
+    fn proven(&self, source: &Row, old: Option<&Row>) -> Result<(Key, Row, Guarding), Refusal> {
         let (key, row) = self.row(source)?;
         if self.formulas.is_empty() {
             return Ok((key, row, Guarding::No));
         }
         let engines = (self.source_engine, self.target_engine);
         match self.formulas.comes_back(&row, source, engines, &self.source) {
-            Back::Same => Ok((key, row, Guarding::No)),
+            Back::Same => {
+                let is_altered = |place| old.is_none_or(|old| old.get(place) != source.get(place));
+                let guarding = match self.formulas.unproven(&row).any(is_altered) {
+                    true => Guarding::Raise,
+                    false => Guarding::No,
+                };
+                Ok((key, row, guarding))
+            }
             Back::Owned => Ok((key, row, Guarding::Raise)),
             Back::Refused(why) => Err(why),
         }

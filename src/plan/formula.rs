@@ -120,6 +120,15 @@ impl Formulas {
         Ok(())
     }
 
+    /// Places of the source's cells that the target owns and that cannot be computed here, because what they are computed of
+    /// does not come from the source.
+    pub(super) fn unproven<'a>(&'a self, there: &'a Row) -> impl Iterator<Item = usize> + 'a {
+        let owned = self.back.iter().filter(|(_, is_owned)| *is_owned);
+        owned
+            .filter(|(cell, _)| cell.formula.value(there).is_none())
+            .map(|(cell, _)| cell.place)
+    }
+
     /// Would the source get its own cells again from the target's row?
     pub(super) fn comes_back(
         &self,

@@ -2,10 +2,10 @@
 
 use super::node::{Doubt, Entry, Logged, Writer};
 use super::setup::{Topology, Wrong};
-use super::table;
+use super::table::{self, STOCK};
 use super::world::World;
 use crate::merge::columns::{self, Three};
-use crate::merge::{Decision, Incoming, Own, Sight, Standing, decide};
+use crate::merge::{Decision, Foreign, Incoming, Own, Sight, Standing, decide};
 use crate::model::change::Op;
 use crate::model::conflict::Reason;
 use crate::model::rules::TableRules;
@@ -122,7 +122,7 @@ impl World {
                 None if self.setup.is_filtered => Sight::Within,
                 None => Sight::Unfiltered,
             },
-            foreign: None,
+            foreign: self.foreign(source, target, change),
         };
         if self.is(Wrong::NoTombstone) {
             standing.tombstone = None;
@@ -231,7 +231,9 @@ impl World {
     fn answer(&mut self, source: usize, target: usize, change: &Planned, own: Own, entry: &mut Entry) {
         let key = table::key_of(change);
         let incoming = table::incoming(&change.op);
-        let column_rules = table::column_rules(&self.setup.rules);
+        let column_rules = self.column_rules(source, target);
+        let foreign = self.foreign(source, target, change);
+        let is_unraised = foreign.is_some() && self.is(Wrong::ForeignUnraised);
         let node = &mut self.nodes[target];
         let standing = node.row_stamp(key);
         let stands = node.stands(key).max(Some(incoming.stamp()));
@@ -245,10 +247,15 @@ impl World {
                 let op = node.delete_itself(key);
                 return entry.push(Writer::Own, Logged::Row(op));
             }
-            (Own::Merge { incoming_wins }, PlannedOp::Update { row, before, .. }) => {
+            (Own::Merge { incoming_wins }, PlannedOp::Update { row, .. } | PlannedOp::Insert { row, .. }) => {
                 let here = node.rows[&key].clone();
+                let unknown: Row = vec![None; table::NAMES.len()].into_iter().collect();
+                let before = match &change.op {
+                    PlannedOp::Update { before, .. } => before.as_ref(),
+                    _ => None,
+                };
                 let three = Three {
-                    base: before.as_ref().unwrap(),
+                    base: before.unwrap_or(&unknown),
                     incoming: row,
                     standing: &here,
                 };
@@ -274,6 +281,14 @@ impl World {
             entry.push(Writer::Own, Logged::Row(put));
             let delete = node.delete_itself(key);
             return entry.push(Writer::Own, Logged::Row(delete));
+        }
+        if own == Own::Lift && foreign == Some(Foreign::Cells) && standing.is_none() {
+            table::set(&mut row, STOCK, 0);
+        }
+        if is_unraised {
+            table::set_stamp(&mut row, incoming.stamp());
+            let op = node.put(row);
+            return entry.push(Writer::Applied(source), Logged::Row(op));
         }
         table::set_stamp(&mut row, above);
         node.given.insert((key, above.version));

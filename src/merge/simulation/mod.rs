@@ -12,6 +12,7 @@ mod collect;
 mod members;
 mod node;
 mod oracle;
+mod owned;
 mod schedule;
 mod script;
 pub(crate) mod setup;

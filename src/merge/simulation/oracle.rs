@@ -55,6 +55,8 @@ pub struct Known {
     /// Values that a user saw when replacing or deleting them: key, column, value.
     pub replaced: BTreeSet<(i64, usize, i64)>,
     pub added: BTreeMap<i64, i64>,
+    /// By key: the stock that its owner wrote last.
+    pub owned: BTreeMap<i64, i64>,
     /// Keys that came, went or moved.
     pub unsteady: BTreeSet<i64>,
     /// By value of `phone`: what its writer had seen in its place.
@@ -126,6 +128,9 @@ pub fn judge(world: &World) -> Result<(), Fault> {
     if world.setup.is_filtered || world.setup.leaves {
         return Ok(());
     }
+    if world.setup.is_owned {
+        return judge_owned(world);
+    }
     let first = &world.nodes[0];
     for (key, row) in &first.rows {
         judge_row(world, *key, row)?;
@@ -139,6 +144,18 @@ pub fn judge(world: &World) -> Result<(), Fault> {
         judge_gone(world, *key)?;
     }
     judge_truth(world)
+}
+
+/// Nobody else's write of what one node owns stands.
+fn judge_owned(world: &World) -> Result<(), Fault> {
+    let (first, known) = (&world.nodes[0], &world.known);
+    let steady = first.rows.iter().filter(|(key, _)| !known.unsteady.contains(key));
+    for (key, row) in steady {
+        if table::cell(row, STOCK) != known.owned.get(key).copied().unwrap_or(0) {
+            return Err(Fault::Lost("the stock"));
+        }
+    }
+    Ok(())
 }
 
 /// All nodes have the same rows, but for these keys.

@@ -3,6 +3,7 @@
 
 use super::node::{Logged, Writer};
 use super::oracle::{self, Deleted, Fault};
+use super::owned;
 use super::script::{KEYS, Script, Statement, Step, What};
 use super::setup::Wrong;
 use super::table::{self, MAIL, PHONE, REGION, STOCK};
@@ -268,7 +269,7 @@ fn update(world: &mut World, node: usize, statement: &Statement, region: i64) ->
     let is_partial = world.setup.is_partial() || world.is(Wrong::PatchOnEqualVersion);
     let (phone, mail, stock) = match is_partial {
         true => statement.columns,
-        false => (true, true, false),
+        false => (true, true, world.setup.is_owned && statement.columns.2),
     };
     let key = statement.key;
     let fresh = world.known.fresh();
@@ -287,6 +288,10 @@ fn update(world: &mut World, node: usize, statement: &Statement, region: i64) ->
     }
     let add = if stock { statement.add } else { 0 };
     *world.known.added.entry(key).or_default() += add;
+    if stock && world.nodes[node].rank == owned::OWNER {
+        let stands = table::cell(&world.nodes[node].rows[&key], STOCK);
+        world.known.owned.insert(key, stands + add);
+    }
     let raised = i64::from(!world.is(Wrong::Unraised));
     world.nodes[node].update(key, raised, |row| {
         columns.iter().for_each(|column| table::set(row, *column, fresh));

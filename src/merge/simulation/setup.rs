@@ -54,6 +54,10 @@ pub enum Wrong {
     Unrecalled,
     /// A row of the other node alone, deleted here unseen, is raised as if it were everybody's.
     LiftedBorrowed,
+    /// What another node owns is written like anything else.
+    ForeignKept,
+    /// It is left out, and the row keeps the stamp that it came with.
+    ForeignUnraised,
     /// The truth keeps its row by origin, without raising its stamp.
     KeptByOrigin,
     /// A node that joins gets the rows alone.
@@ -80,6 +84,8 @@ pub struct Shape {
     pub is_filtered: bool,
     /// Each direction has a filter of its own.
     pub is_apart: bool,
+    /// The stock is the second rank's to write, and deletes are the first one's.
+    pub is_owned: bool,
 }
 
 impl Shape {
@@ -92,6 +98,14 @@ impl Shape {
             leaves: false,
             is_filtered: false,
             is_apart: false,
+            is_owned: false,
+        }
+    }
+
+    const fn owned(self) -> Shape {
+        Shape {
+            is_owned: true,
+            ..self
         }
     }
 
@@ -168,6 +182,11 @@ fn shapes() -> Vec<Shape> {
         Shape { first: 2, ..PAIR }.apart(),
         filtered(MESH),
         filtered(HUB),
+        PAIR.owned(),
+        MESH.owned(),
+        HUB.owned(),
+        HUB_OF_4.owned(),
+        Shape { first: 2, ..HUB }.owned(),
     ];
     EVERYWHERE.into_iter().chain(more).collect()
 }
@@ -190,6 +209,7 @@ impl std::ops::Deref for Setup {
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let filter = match (self.is_filtered, self.is_apart) {
+            (false, _) if self.is_owned => " owned",
             (false, _) => "",
             (true, false) => " where",
             (true, true) => " where each way",
@@ -271,6 +291,8 @@ fn rules(shape: Shape) -> Vec<TableRules> {
 pub fn combinations() -> Vec<(Setup, bool)> {
     let each = shapes().into_iter().flat_map(|shape| {
         let rules = rules(shape).into_iter();
+        // A column that has an owner has no other rule.
+        let rules = rules.filter(move |rules| !(shape.is_owned && rules.columns.contains_key("stock")));
         rules.map(move |rules| {
             let is_offered = refused(&rules, shape.around()).is_none();
             let wrong = Wrong::Nothing;
@@ -388,6 +410,14 @@ impl Wrong {
             (
                 "truth-by-origin",
                 of(Wrong::KeptByOrigin, table(Rule::SourceOfTruth(1)), &[PAIR, HUB]),
+            ),
+            (
+                "foreign-kept",
+                newest(Wrong::ForeignKept, &[PAIR.owned(), MESH.owned(), HUB.owned()]),
+            ),
+            (
+                "foreign-unraised",
+                newest(Wrong::ForeignUnraised, &[PAIR.owned(), MESH.owned(), HUB.owned()]),
             ),
             ("leaves-as-delete", newest(Wrong::LeavesAsDelete, &filtered)),
             ("unfiltered", newest(Wrong::Unfiltered, &filtered)),

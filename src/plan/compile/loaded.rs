@@ -36,7 +36,7 @@ impl Plan {
     /// A row of a first copy, without what it takes to decide. `None`: the target cannot hold it.
     pub fn loaded(&self, row: &Row) -> Result<Option<Row>> {
         self.stamp(row)?;
-        Ok(self.proven(row).ok().map(|(_, row, _)| row))
+        Ok(self.proven(row, None).ok().map(|(_, row, _)| row))
     }
 
     /// What of a row the target cannot hold.

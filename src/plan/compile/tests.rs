@@ -1,3 +1,5 @@
+//! What a plan makes of JSON that is more than its text.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::model::schema::{Column, TableId};
