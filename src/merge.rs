@@ -128,7 +128,14 @@ pub enum Own {
 pub fn decide(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Decision {
     let decision = by_all_rules(rules, me, incoming, standing);
     match (standing.foreign, decision) {
-        (Some(foreign), Decision::Write { .. }) => undo(foreign, incoming, standing),
+        (
+            Some(foreign),
+            Decision::Write { .. }
+            | Decision::Own {
+                own: Own::Lift | Own::Delete,
+                ..
+            },
+        ) => undo(foreign, incoming, standing),
         (_, decision) => decision,
     }
 }

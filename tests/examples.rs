@@ -240,23 +240,20 @@ async fn git_like() {
     example
         .exec(
             0,
-            "UPDATE articles SET title = 'High tides', reads = reads + 5 WHERE id = 1;
+            "UPDATE articles SET title = 'High tides', visits = visits + 5 WHERE id = 1;
              UPDATE contracts SET terms = '60 days' WHERE id = 1",
         )
         .await;
     example
         .exec(
             1,
-            "UPDATE articles SET teaser = 'The moon pulls', reads = reads + 2 WHERE id = 1;
+            "UPDATE articles SET teaser = 'The moon pulls', visits = visits + 2 WHERE id = 1;
              UPDATE contracts SET terms = '10 days' WHERE id = 1",
         )
         .await;
     example.lock.spawn();
     for node in [0, 1] {
-        let article = match node {
-            0 => "SELECT title, teaser, reads FROM articles",
-            _ => "SELECT title, teaser, `reads` FROM articles",
-        };
+        let article = "SELECT title, teaser, visits FROM articles";
         example.shows(node, article, "High tides The moon pulls 17").await;
     }
     let open = format!(

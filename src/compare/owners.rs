@@ -20,6 +20,14 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
             continue;
         };
         let wrong = match table.column(name) {
+            // It goes into what is computed for this node.
+            None if owned
+                .names
+                .get(passage.target())
+                .is_some_and(|there| passage.back().is_read(there)) =>
+            {
+                continue;
+            }
             // The other node's own, computed of what stands here.
             None if passage.computed().any(|(there, _)| {
                 owned

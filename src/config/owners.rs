@@ -144,6 +144,11 @@ mod tests {
                 "has an owner and skip",
             ),
             (
+                "merge",
+                "deletes = \"erp\"\non_conflict = \"source-of-truth:erp\"",
+                "a source of truth has no other owners",
+            ),
+            (
                 "transactional",
                 "deletes = \"erp\"",
                 "deletes belongs to mode = \"merge\"",

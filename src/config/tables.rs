@@ -14,6 +14,7 @@ use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
 use crate::mapping::pattern::{Name, Pattern};
 use crate::mapping::{ColumnMapping, Mapping};
+use crate::merge::offered;
 use crate::model::origin::CONTROL;
 use crate::model::rules::ColumnRule;
 use crate::model::schema::TableId;
@@ -304,6 +305,9 @@ pub(super) fn mappings(
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
         let owners = owners::of_table(builder, around, key.get_ref(), file);
+        if let Some(refusal) = offered::owned(&rules).filter(|_| !owners.is_empty()) {
+            builder.problem(Problem::new(refusal.what).hint(refusal.hint).at(key.span()));
+        }
         let values = values::of_table(builder, around, key.get_ref(), file);
         values::refuse(builder, file, filter.as_ref(), &version, &values);
         let beside_it = formulas::Beside {

@@ -18,6 +18,8 @@ pub struct Around {
     pub is_union: bool,
     /// Only some of the table's rows are the sync's.
     pub is_filtered: bool,
+    /// Not every node may write all of it.
+    pub is_owned: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,11 @@ pub struct Refusal {
 
 /// Why these rules are not offered there.
 pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
+    if around.is_owned
+        && let Some(refusal) = owned(rules)
+    {
+        return Some(refusal);
+    }
     if around.is_filtered {
         return filtered(rules, around);
     }
@@ -63,6 +70,15 @@ pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
         return None;
     };
     Some(Refusal { what, hint })
+}
+
+/// A truth and an owner would answer each other for ever.
+pub fn owned(rules: &TableRules) -> Option<Refusal> {
+    matches!(rules.row, Rule::SourceOfTruth(_)).then_some(Refusal {
+        what: "a table with a source of truth has no other owners",
+        hint: "the truth answers for the whole row: name it as the owner of what it is to decide, under on_conflict = \
+               \"newest\" or \"columns\"",
+    })
 }
 
 fn filtered(rules: &TableRules, around: Around) -> Option<Refusal> {

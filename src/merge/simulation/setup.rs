@@ -128,6 +128,7 @@ impl Shape {
             copied_from: None,
             is_union: false,
             is_filtered: self.is_filtered,
+            is_owned: self.is_owned,
         }
     }
 }
