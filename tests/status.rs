@@ -10,7 +10,7 @@ use tidelock::model::stamp::Stamp;
 use tidelock::{mysql, postgres};
 
 /// One known sync, one checkpoint a minute old, one decided and one open conflict.
-const ROWS: &str = "INSERT INTO tidelock.node VALUES ('s', 1, 'a', false, 'x', 'h');
+const ROWS: &str = "INSERT INTO tidelock.node (sync, `rank`, name, is_self, identity, config_hash) VALUES ('s', 1, 'a', false, 'x', 'h');
 INSERT INTO tidelock.checkpoint (sync, link, lane, epoch, seq, position, origin, hop, segment, segment_number,
     config_hash, source_identity, moved_at) VALUES ('s', 'a->b', 0, 1, 7, 'lsn:0/10', 1, 1, 0, 0, 'h', 'x', MINUTE_AGO);
 INSERT INTO tidelock.conflict (id, sync, link, schema_name, table_name, key_json, kind, operation, rule, outcome,
@@ -65,6 +65,7 @@ async fn postgres_tells_where_a_link_stands() {
     );
     db.exec(
         &ROWS
+            .replace('`', "\"")
             .replace("MINUTE_AGO", "now() - interval '1 minute'")
             .replace(".5'", ".5+00'")
             .replace(":02'", ":02+00'"),

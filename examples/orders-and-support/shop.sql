@@ -1,7 +1,7 @@
 CREATE TABLE orders (
     id         int PRIMARY KEY,
     email      varchar(80) NOT NULL,
-    status     varchar(10) NOT NULL,
+    status     varchar(10) NOT NULL DEFAULT 'paid',
     total      decimal(10,2) NOT NULL DEFAULT 0,
     card_token varchar(40),
     remark     varchar(200)

@@ -106,7 +106,7 @@ async fn what_the_hub_wrote_last_stands(shape: Shape) {
     let account = account(&net.field(), &log, false).await;
     let stands = truth_stands(&net.field(), &log).await;
     eprintln!("{account:?}, {stands} rows of the truth");
-    assert!(account.recorded > 50 && stands > 30, "too tame: {account:?}");
+    assert!(account.recorded > 20 && stands > 20, "too tame: {account:?}");
 }
 
 /// `delete` on one table, `update` on the other, each contested both ways round between a spoke and each other node.
