@@ -1,5 +1,5 @@
 //! The examples of `examples/`, each as its README tells it: the files that a newcomer loads, the configuration as it
-//! stands, and what comes of the statements. (Those that show one feature alone are run beside its tests.)
+//! stands, and what comes of the statements.
 #![allow(clippy::unwrap_used)]
 
 mod harness;
@@ -19,8 +19,8 @@ struct Example {
 
 impl Example {
     /// `nodes`: by their names in the configuration, which are those of their schema files too. `sync` is made one of this
-    /// test alone, because all tests share the servers. Returns what `check` says in words.
-    async fn open(name: &str, sync: &str, nodes: &[(&str, Kind)]) -> (Example, String) {
+    /// test alone, because all tests share the servers.
+    async fn load(name: &str, sync: &str, nodes: &[(&str, Kind)]) -> Example {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("examples")
             .join(name);
@@ -45,9 +45,27 @@ impl Example {
         let config = config.replace(&format!("name = \"{sync}\""), &own);
         assert!(config.contains(&own), "the sync is called {sync}");
         example.lock.configure(&config);
-        example.lock.ok(&["setup", "--execute"]).await;
-        let words = example.lock.ok(&["check"]).await;
+        example
+    }
+
+    /// The same set up, and what `check` says of it in words.
+    async fn open(name: &str, sync: &str, nodes: &[(&str, Kind)]) -> (Example, String) {
+        let example = Example::load(name, sync, nodes).await;
+        let words = example.set_up().await;
         (example, words)
+    }
+
+    async fn set_up(&self) -> String {
+        self.lock.ok(&["setup", "--execute"]).await;
+        self.lock.ok(&["check"]).await
+    }
+
+    /// What both write while they do not hear of each other.
+    async fn apart(&mut self, first: &str, second: &str) {
+        self.stop().await;
+        self.exec(0, first).await;
+        self.exec(1, second).await;
+        self.lock.spawn();
     }
 
     fn file(&self, name: &str) -> String {
@@ -63,24 +81,30 @@ impl Example {
         }
     }
 
+    async fn said(&self, node: usize, sql: &str) -> String {
+        let rows = self.nodes[node].rows(sql).await;
+        let lines = rows.into_iter().map(|row| {
+            let cells = row.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
+            cells.collect::<Vec<_>>().join(" ")
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    }
+
+    async fn says(&self, node: usize, sql: &str, expected: &str) {
+        assert_eq!(self.said(node, sql).await, expected);
+    }
+
+    /// The same in the end.
     async fn shows(&self, node: usize, sql: &str, expected: &str) {
-        let mut last = String::new();
-        let said = async |last: &mut String| {
-            let rows = self.nodes[node].rows(sql).await;
-            let lines = rows.into_iter().map(|row| {
-                let cells = row.into_iter().map(|cell| cell.unwrap_or_else(|| "-".to_owned()));
-                cells.collect::<Vec<_>>().join(" ")
-            });
-            *last = lines.collect::<Vec<_>>().join("; ");
-            *last == expected
-        };
         let end = tokio::time::Instant::now() + LIMIT;
-        while !said(&mut last).await {
+        let mut last = self.said(node, sql).await;
+        while last != expected {
             assert!(
                 tokio::time::Instant::now() < end,
                 "expected {expected:?}, found {last:?}"
             );
             tokio::time::sleep(Duration::from_millis(30)).await;
+            last = self.said(node, sql).await;
         }
     }
 
@@ -203,23 +227,15 @@ async fn versions() {
     example.lock.spawn();
     let both = "SELECT person, phone FROM phones ORDER BY person";
     example.shows(1, both, "Jane 555-0200; John 555-0100").await;
-    example.stop().await;
     example
-        .exec(
-            0,
+        .apart(
             "UPDATE phones SET phone = '555-0101' WHERE person = 'John';
              UPDATE phones SET phone = '555-0102' WHERE person = 'John';
              UPDATE deals SET stage = 'won' WHERE id = 1",
-        )
-        .await;
-    example
-        .exec(
-            1,
             "UPDATE phones SET phone = '555-0999' WHERE person = 'John';
              UPDATE deals SET note = 'call again' WHERE id = 1",
         )
         .await;
-    example.lock.spawn();
     for node in [0, 1] {
         example.shows(node, both, "Jane 555-0200; John 555-0102").await;
         example
@@ -236,22 +252,14 @@ async fn git_like() {
     example.lock.spawn();
     let contract = "SELECT terms FROM contracts";
     example.shows(1, contract, "30 days").await;
-    example.stop().await;
     example
-        .exec(
-            0,
+        .apart(
             "UPDATE articles SET title = 'High tides', visits = visits + 5 WHERE id = 1;
              UPDATE contracts SET terms = '60 days' WHERE id = 1",
-        )
-        .await;
-    example
-        .exec(
-            1,
             "UPDATE articles SET teaser = 'The moon pulls', visits = visits + 2 WHERE id = 1;
              UPDATE contracts SET terms = '10 days' WHERE id = 1",
         )
         .await;
-    example.lock.spawn();
     for node in [0, 1] {
         let article = "SELECT title, teaser, visits FROM articles";
         example.shows(node, article, "High tides The moon pulls 17").await;
@@ -277,4 +285,124 @@ async fn git_like() {
         example.shows(node, contract, "60 days").await;
     }
     example.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_by_region() {
+    let nodes = [("ca", Kind::Postgres18), ("us", Kind::Mysql)];
+    let (mut example, words) = Example::open("contacts-by-region", "contacts", &nodes).await;
+    assert!(words.contains("of us's rows those where"), "{words}");
+    example.lock.spawn();
+    let all = "SELECT id, coalesce(phone, '-') FROM contacts ORDER BY id";
+    let (ca, us) = (
+        "1 +1 514 555 0101; 2 +1 416 555 0102; 3 -; 1001 +1 312 555 0103",
+        "1 +1 514 555 0101; 2 +1 416 555 0102; 1001 +1 312 555 0103; 1002 -",
+    );
+    example.shows(0, all, ca).await;
+    example.shows(1, all, us).await;
+    example
+        .exec(0, "UPDATE contacts SET phone = '+1 514 555 0199' WHERE id = 1")
+        .await;
+    let us = us.replace("0101", "0199");
+    example.shows(1, all, &us).await;
+    example
+        .exec(1, "UPDATE contacts SET phone = 'oops' WHERE id = 1")
+        .await;
+    example.shows(1, all, &us).await;
+    example
+        .exec(0, "UPDATE contacts SET region = 'US' WHERE id = 1")
+        .await;
+    let handed = "SELECT count(*) FROM contacts WHERE region = 'US' AND id = 1";
+    example.shows(1, handed, "1").await;
+    let given = "UPDATE contacts SET phone = '+1 312 555 0110' WHERE id = 1";
+    example.nodes[1].exec(given).await;
+    example
+        .shows(0, all, &ca.replace("+1 514 555 0101", "+1 312 555 0110"))
+        .await;
+    example
+        .shows(1, all, &us.replace("+1 514 555 0199", "+1 312 555 0110"))
+        .await;
+    example.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshot_report() {
+    let nodes = [("shop", Kind::Postgres18), ("reports", Kind::Mysql)];
+    let (example, words) = Example::open("snapshot-report", "report", &nodes).await;
+    assert!(
+        words.contains("every 15m") && words.contains("an image of those on shop"),
+        "{words}"
+    );
+    assert!(words.contains("only rows where status = 'paid'"), "{words}");
+    let [shop, reports] = &example.nodes[..] else {
+        unreachable!()
+    };
+    example.lock.ok(&["run", "--once"]).await;
+    let revenue = "SELECT name, purchases, paid FROM revenue ORDER BY name";
+    example.says(1, revenue, "Ada 2 25.50; Cleo 1 12.25").await;
+    let mugs = "SELECT count(*) FROM stock_count WHERE article = 'mug'";
+    assert_eq!(reports.one(mugs).await, "2");
+    let change =
+        "UPDATE purchase SET status = 'paid' WHERE id = 3; DELETE FROM stock_count WHERE shelf = 'B7'";
+    shop.exec(change).await;
+    example.lock.ok(&["run", "--once"]).await;
+    example
+        .says(1, revenue, "Ada 2 25.50; Ben 1 99.00; Cleo 1 12.25")
+        .await;
+    assert_eq!(reports.one("SELECT count(*) FROM stock_count").await, "2");
+    let status = example.lock.ok(&["status"]).await;
+    assert!(
+        status.contains("image of 20") && status.contains("9 rows"),
+        "{status}"
+    );
+    example.lock.ok(&["teardown", "--execute"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hub_of_record() {
+    let nodes = [
+        ("erp", Kind::Postgres18),
+        ("shop", Kind::Mysql),
+        ("support", Kind::Mariadb),
+        ("billing", Kind::Postgres15),
+    ];
+    let example = Example::load("hub-of-record", "record", &nodes).await;
+    let words = example.lock.run(&["check"]).await.stdout;
+    let told = "erp is the hub: what shop, support and billing write goes there";
+    assert!(words.contains(told), "{words}");
+    assert!(words.contains("what erp wrote stays"), "{words}");
+    example.set_up().await;
+    let [erp, shop, support, billing] = &example.nodes[..] else {
+        unreachable!()
+    };
+    example.lock.ok(&["run", "--once"]).await;
+    example
+        .says(1, "SELECT mail FROM clients WHERE id = 2", "grace@example.com")
+        .await;
+    for db in [support, billing] {
+        assert_eq!((db.count("customers").await, db.count("prices").await), (3, 2));
+    }
+    support
+        .exec("UPDATE customers SET phone = '+44 20 7' WHERE id = 1")
+        .await;
+    erp.exec("UPDATE prices SET amount = 44.90 WHERE article = 'lamp'")
+        .await;
+    shop.exec("UPDATE prices SET amount = 35.00 WHERE article = 'lamp'")
+        .await;
+    shop.exec("UPDATE prices SET amount = 34.00 WHERE article = 'lamp'")
+        .await;
+    example.lock.ok(&["run", "--once"]).await;
+    for (node, table) in ["customers", "clients", "customers", "customers"]
+        .into_iter()
+        .enumerate()
+    {
+        let phone = format!("SELECT phone FROM {table} WHERE id = 1");
+        example.says(node, &phone, "+44 20 7").await;
+        example
+            .says(node, "SELECT amount FROM prices WHERE article = 'lamp'", "44.90")
+            .await;
+    }
+    let conflicts = example.lock.ok(&["conflicts", "list"]).await;
+    assert!(conflicts.contains("prices"), "{conflicts}");
+    example.lock.ok(&["teardown", "--execute"]).await;
 }

@@ -5,10 +5,8 @@
 mod harness;
 mod scenario;
 
-use harness::{Kind, Tidelock, database, eventually};
 use scenario::{LIMIT, Pair, Random, Scene, Side, Table, Way};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 pairs! {
@@ -501,71 +499,4 @@ async fn random(pair: Pair, updates: usize) {
         let count = rows[0].values().filter(|row| row[0] == *region).count();
         assert!(count > 20, "{count} rows of {region} at the end");
     }
-}
-
-/// `examples/contacts-by-region` as its README has it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn contacts_by_region() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/contacts-by-region");
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    assert!(read("README.md").lines().count() <= 40);
-    let (ca, us) = tokio::join!(
-        database(Kind::Postgres18, "contacts"),
-        database(Kind::Mysql, "contacts")
-    );
-    for (db, schema) in [(&ca, "ca.sql"), (&us, "us.sql")] {
-        let text = read(schema);
-        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
-        for statement in text.join("\n").split(';').filter(|text| !text.trim().is_empty()) {
-            db.exec(statement).await;
-        }
-    }
-    let mut tidelock = Tidelock::new(&read("tidelock.toml"));
-    tidelock.env("TIDELOCK_NODE_CA_URL", &ca.url());
-    tidelock.env("TIDELOCK_NODE_US_URL", &us.url());
-    tidelock.ok(&["setup", "--execute"]).await;
-    let words = tidelock.ok(&["check"]).await;
-    assert!(words.contains("of us's rows those where"), "{words}");
-    tidelock.spawn();
-    let has = async |on: &harness::Db, wanted: &[(i64, &str)]| {
-        let rows = on
-            .rows("SELECT id, coalesce(phone, '-') FROM contacts ORDER BY id")
-            .await;
-        let wanted = wanted
-            .iter()
-            .map(|(id, phone)| vec![Some(id.to_string()), Some((*phone).to_owned())]);
-        rows == wanted.collect::<Vec<_>>()
-    };
-    let mut on_ca = [
-        (1, "+1 514 555 0101"),
-        (2, "+1 416 555 0102"),
-        (3, "-"),
-        (1001, "+1 312 555 0103"),
-    ];
-    let mut on_us = [on_ca[0], on_ca[1], on_ca[3], (1002, "-")];
-    eventually(LIMIT, "each sees what it is to see", async || {
-        has(&ca, &on_ca).await && has(&us, &on_us).await
-    })
-    .await;
-    ca.exec("UPDATE contacts SET phone = '+1 514 555 0199' WHERE id = 1")
-        .await;
-    (on_ca[0].1, on_us[0].1) = ("+1 514 555 0199", "+1 514 555 0199");
-    eventually(LIMIT, "the US team sees it", async || has(&us, &on_us).await).await;
-    us.exec("UPDATE contacts SET phone = 'oops' WHERE id = 1").await;
-    eventually(LIMIT, "Canada's number comes back", async || {
-        has(&us, &on_us).await
-    })
-    .await;
-    ca.exec("UPDATE contacts SET region = 'US' WHERE id = 1").await;
-    eventually(LIMIT, "it is the US team's", async || {
-        us.count("contacts WHERE region = 'US' AND id = 1").await == 1
-    })
-    .await;
-    us.exec("UPDATE contacts SET phone = '+1 312 555 0110' WHERE id = 1")
-        .await;
-    (on_ca[0].1, on_us[0].1) = ("+1 312 555 0110", "+1 312 555 0110");
-    eventually(LIMIT, "and Canada follows", async || {
-        has(&ca, &on_ca).await && has(&us, &on_us).await
-    })
-    .await;
 }

@@ -6,8 +6,6 @@ mod scenario;
 
 #[path = "snapshot/bursts.rs"]
 mod bursts;
-#[path = "snapshot/example.rs"]
-mod example;
 #[path = "snapshot/refused.rs"]
 mod refused;
 #[path = "snapshot/rows.rs"]

@@ -3,11 +3,10 @@
 //! Code: E359. Pure.
 
 use super::End;
-use crate::expr::Formula;
 use crate::mapping::Passage;
 use crate::model::schema::Table;
 use crate::model::sync::Finding;
-use crate::plan::formula::fitting;
+use crate::plan::formula::fits;
 
 /// What is computed for `to` of the rows of `from`. `merges`: users write on both sides.
 pub(super) fn fit(
@@ -22,12 +21,12 @@ pub(super) fn fit(
         passage.table
     );
     for (name, computed) in passage.computed() {
-        let why = match Formula::bind(&computed.expr, source, |column| passage.name_here(column)) {
-            Ok(formula) => fitting(&formula, from.engine, target, name, to.engine).err(),
-            Err(unfit) => Some(format!("{}: {} (on node {})", unfit.part, unfit.why, from.node)),
-        };
-        if let Some(why) = why {
-            let what = format!("computed column {name:?}: {why}");
+        let (here, there) = ((source, from.engine), (target, to.engine));
+        if let Err(misfit) = fits(computed, here, there, passage) {
+            let mut what = format!("computed column {name:?}: {}", misfit.why);
+            if misfit.is_of_source {
+                what.push_str(&format!(" (on node {})", from.node));
+            }
             findings.push(to.blocker("E359", what, format!("correct the expression in {section}")));
         }
     }

@@ -310,12 +310,12 @@ pub(super) fn mappings(
         }
         let values = values::of_table(builder, around, key.get_ref(), file);
         values::refuse(builder, file, filter.as_ref(), &version, &values);
-        let beside_it = formulas::Beside {
+        let said = formulas::Beside {
             columns: &columns,
             owners: &owners,
             values: &values,
         };
-        let computed = formulas::of_table(builder, around, key.get_ref(), file, &beside_it);
+        let computed = formulas::of_table(builder, around, key.get_ref(), file, &said);
         let mapping = Mapping {
             columns,
             filter,

@@ -461,15 +461,11 @@ impl Plan {
             return Ok((key, row, Guarding::No));
         }
         let engines = (self.source_engine, self.target_engine);
-        match self.formulas.comes_back(&row, source, engines, &self.source) {
-            Back::Same => {
-                let is_altered = |place| old.is_none_or(|old| old.get(place) != source.get(place));
-                let guarding = match self.formulas.unproven(&row).any(is_altered) {
-                    true => Guarding::Raise,
-                    false => Guarding::No,
-                };
-                Ok((key, row, guarding))
-            }
+        match self
+            .formulas
+            .comes_back(&row, (old, source), engines, &self.source)
+        {
+            Back::Same => Ok((key, row, Guarding::No)),
             Back::Owned => Ok((key, row, Guarding::Raise)),
             Back::Refused(why) => Err(why),
         }

@@ -6,17 +6,48 @@
 
 use super::differ::Differing;
 use crate::error::Result;
-use crate::expr::{Formula, Unfit};
+use crate::expr::Formula;
 use crate::mapping::Passage;
+use crate::mapping::formula::Computed;
 use crate::model::schema::{Column, Engine, Table};
 use crate::model::value::{Row, Value};
 use crate::typemap::{self, Refusal, Verdict};
+
+/// Why a column cannot be computed so.
+#[derive(Debug)]
+pub struct Misfit {
+    pub why: String,
+    /// It lies in what is read, not in the column that is to take it.
+    pub is_of_source: bool,
+}
 
 /// One column of a table that is computed of a row of another one.
 #[derive(Debug, Clone)]
 struct Cell {
     formula: Formula,
     place: usize,
+}
+
+impl Cell {
+    /// `passage`: from the one table to the other.
+    fn bind(
+        computed: &Computed,
+        (source, engine): (&Table, Engine),
+        (target, target_engine): (&Table, Engine),
+        passage: &Passage,
+    ) -> Result<Cell, Misfit> {
+        let bound = Formula::bind(&computed.expr, source, |column| passage.name_here(column));
+        let formula = bound.map_err(|unfit| Misfit {
+            why: format!("{}: {}", unfit.part, unfit.why),
+            is_of_source: true,
+        })?;
+        let name = passage.name_there(&computed.column);
+        let place = fitting(&formula, engine, target, name, target_engine).map_err(|why| Misfit {
+            why,
+            is_of_source: false,
+        })?;
+        Ok(Cell { formula, place })
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,46 +75,31 @@ impl Formulas {
         merge: bool,
         passage: &Passage,
     ) -> Result<Formulas> {
-        let failed = |name: &str, why: String| {
+        let failed = |name: &str, misfit: Misfit| {
             differing
                 .failed()
-                .why(format!("computed column {name:?}: {why}"))
+                .why(format!("computed column {name:?}: {}", misfit.why))
                 .hint("correct its expression (to.NODE.COLUMN) in the section [sync.table] of the configuration")
         };
-        let mut formulas = Formulas::default();
-        for (name, computed) in passage.computed() {
-            let bound = Formula::bind(&computed.expr, source, |column| passage.name_here(column));
-            let formula = bound.map_err(|unfit| failed(name, told(&unfit)))?;
-            let place = fitting(
-                &formula,
-                differing.source_engine,
-                differing.target,
-                name,
-                differing.target_engine,
-            );
-            let place = place.map_err(|why| failed(name, why))?;
-            formulas.there.push(Cell { formula, place });
-        }
+        let from = (source, differing.source_engine);
+        let to = (differing.target, differing.target_engine);
+        let there = passage.computed().map(|(name, computed)| {
+            let cell = Cell::bind(computed, from, to, passage);
+            cell.map_err(|misfit| failed(name, misfit))
+        });
+        let mut formulas = Formulas {
+            there: there.collect::<Result<_>>()?,
+            back: Vec::new(),
+        };
         if !merge {
             return Ok(formulas);
         }
-        let guarded = passage.guarded();
+        let (guarded, home) = (passage.guarded(), passage.back());
         let owned = guarded.absent(differing.target);
-        for (name, computed) in passage.computed_back() {
-            let bound = Formula::bind(&computed.expr, differing.target, |column| {
-                passage.name_there(column)
-            });
-            let formula = bound.map_err(|unfit| failed(name, told(&unfit)))?;
-            let place = fitting(
-                &formula,
-                differing.target_engine,
-                source,
-                name,
-                differing.source_engine,
-            );
-            let place = place.map_err(|why| failed(name, why))?;
+        for (name, computed) in home.computed() {
+            let cell = Cell::bind(computed, to, from, &home).map_err(|misfit| failed(name, misfit))?;
             let is_owned = owned.contains(&passage.name_there(&computed.column));
-            formulas.back.push((Cell { formula, place }, is_owned));
+            formulas.back.push((cell, is_owned));
         }
         Ok(formulas)
     }
@@ -120,20 +136,12 @@ impl Formulas {
         Ok(())
     }
 
-    /// Places of the source's cells that the target owns and that cannot be computed here, because what they are computed of
-    /// does not come from the source.
-    pub(super) fn unproven<'a>(&'a self, there: &'a Row) -> impl Iterator<Item = usize> + 'a {
-        let owned = self.back.iter().filter(|(_, is_owned)| *is_owned);
-        owned
-            .filter(|(cell, _)| cell.formula.value(there).is_none())
-            .map(|(cell, _)| cell.place)
-    }
-
-    /// Would the source get its own cells again from the target's row?
+    /// Would the source get its own cells again from the target's row? `old`: the source's row before. What cannot be computed
+    /// here, because what it is computed of does not come from the source, is sent where the source altered it.
     pub(super) fn comes_back(
         &self,
         there: &Row,
-        source: &Row,
+        (old, source): (Option<&Row>, &Row),
         engines: (Engine, Engine),
         table: &Table,
     ) -> Back {
@@ -143,6 +151,9 @@ impl Formulas {
                 continue;
             };
             let Some(value) = cell.formula.value(there) else {
+                if *is_owned && old.is_none_or(|old| old.get(cell.place) != Some(own)) {
+                    back = Back::Owned;
+                }
                 continue;
             };
             let column = &table.columns[cell.place];
@@ -164,12 +175,18 @@ impl Formulas {
     }
 }
 
-fn told(unfit: &Unfit) -> String {
-    format!("{}: {}", unfit.part, unfit.why)
+/// Can the column be computed of the other table's rows, and take what comes of it?
+pub fn fits(
+    computed: &Computed,
+    from: (&Table, Engine),
+    to: (&Table, Engine),
+    passage: &Passage,
+) -> Result<(), Misfit> {
+    Cell::bind(computed, from, to, passage).map(|_| ())
 }
 
 /// The place of the column, if it may take the formula's values.
-pub fn fitting(
+fn fitting(
     formula: &Formula,
     from: Engine,
     table: &Table,

@@ -37,6 +37,10 @@ pub type Wish<'a> = &'a (dyn Fn(&str, &Position) + Send + Sync);
 
 /// The first node of the sync into which no link has begun, where links between others have. `None`: none joins, or nothing has begun.
 pub async fn joining(sync: &SyncSpec) -> Result<Option<Joining>> {
+    // Two nodes begin together.
+    if sync.nodes.len() < 3 {
+        return Ok(None);
+    }
     let mut has_begun = vec![false; sync.links.len()];
     for (place, spec) in sync.nodes.iter().enumerate() {
         let mut target = Target::open_to_read(spec.engine, &spec.access).await?;
