@@ -1,6 +1,6 @@
 # Every target does its own set-up (scripts/servers.sh, scripts/tools.sh); Rust is all it asks for.
 MAKEFLAGS += --no-print-directory
-.PHONY: help demo test test-all sim lint memory trial bench-merge bench-expr bench-parked bench-seed
+.PHONY: help demo test test-all sim lint memory trial bench-merge bench-expr bench-mapped bench-parked bench-seed
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ bench-merge: ## what merge costs beside transactional mode, time and CPU (ROWS=2
 
 bench-expr: ## what a row filter and a computed value cost for a row (ROUNDS=100000: shorter)
 	@cargo bench --bench expr
+
+bench-mapped: ## what names, words and a filter cost the stream from MySQL to PostgreSQL (CHANGES=5000 ROUNDS=1: shorter)
+	@scripts/bench-mapped.sh
 
 bench-parked: ## how fast the rest flows while rows wait for a person (ROWS=500 ROUNDS=1: shorter)
 	@scripts/bench-parked.sh

@@ -17,11 +17,10 @@ mod processor;
 #[path = "../tests/scenario/mod.rs"]
 mod scenario;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use harness::Options;
-use processor::{TICKS, family, stat};
+use processor::{alone, family};
 use scenario::{NEW, Scene, Side, Table, Way};
 
 const ROW: Table = Table {
@@ -123,14 +122,14 @@ async fn one(way: Way, durable: bool, rows: u64) -> Cost {
     scene.start().await;
     let pids = [scene.a.server().pid().unwrap(), scene.b.server().pid().unwrap()];
     let program = scene.lock.pid().unwrap();
-    let before = [processor(program), family(pids[0]), family(pids[1])];
+    let before = [alone(program), family(pids[0]), family(pids[1])];
     let start = Instant::now();
     load(&scene, rows).await;
     arrived(&scene, rows).await;
     let time = start.elapsed().as_secs_f64();
     let cost = Cost {
         time,
-        program: processor(program) - before[0],
+        program: alone(program) - before[0],
         source: family(pids[0]) - before[1],
         target: family(pids[1]) - before[2],
     };
@@ -173,9 +172,4 @@ async fn arrived(scene: &Scene, rows: u64) {
         },
     )
     .await;
-}
-
-fn processor(pid: u32) -> f64 {
-    let fields = stat(Path::new(&format!("/proc/{pid}"))).unwrap();
-    (fields[11] + fields[12]) / TICKS
 }

@@ -2,6 +2,8 @@
 //! is undone, and what neither sends stays where it is.
 #![allow(clippy::unwrap_used)]
 
+#[path = "filters/around.rs"]
+mod around;
 mod harness;
 mod scenario;
 
@@ -14,6 +16,10 @@ pairs! {
     two_filled_sides_become_one => union;
     nothing_to_copy_is_proven_both_ways => proof;
     random_rows_move_in_and_out => |pair| random(pair, 5_000);
+    a_new_copy_levels_what_each_sends => around::a_new_copy_levels_what_each_sends;
+    children_wait_for_parents_that_are_not_sent => around::children_wait_for_parents_that_are_not_sent;
+    a_value_that_an_own_row_holds_is_waited_for => around::a_value_that_an_own_row_holds_is_waited_for;
+    with_stamps_beside => around::with_stamps_beside;
 }
 
 mod full {
@@ -245,14 +251,8 @@ async fn row(scene: &Scene, side: Side, id: usize) -> Option<(String, String)> {
         .map(|row| (row[0].clone().unwrap(), row[1].clone().unwrap()))
 }
 
-async fn classes(pair: Pair) {
-    let mut scene = start("dir_cases", pair).await;
+async fn cases(scene: &mut Scene) {
     scene.start().await;
-    let words = scene.lock.ok(&["check"]).await;
-    assert!(
-        words.contains("of a's rows those where region IN ('CA', 'BOTH') go to the other node"),
-        "{words}"
-    );
     let steps = CASES.iter().map(|case| case.steps.len()).max().unwrap();
     for step in 0..steps {
         for (id, case) in CASES.iter().enumerate() {
@@ -260,13 +260,23 @@ async fn classes(pair: Pair) {
                 scene.exec(*side, &sql.replace('#', &id.to_string())).await;
             }
         }
-        settled(&mut scene).await;
+        settled(scene).await;
     }
     let is = |wanted: Option<(&str, &str)>| wanted.map(|(region, note)| (region.to_owned(), note.to_owned()));
     for (id, case) in CASES.iter().enumerate() {
-        let (a, b) = (row(&scene, A, id).await, row(&scene, B, id).await);
+        let (a, b) = (row(scene, A, id).await, row(scene, B, id).await);
         assert_eq!((a, b), (is(case.a), is(case.b)), "{}", case.what);
     }
+}
+
+async fn classes(pair: Pair) {
+    let mut scene = start("dir_cases", pair).await;
+    cases(&mut scene).await;
+    let words = scene.lock.ok(&["check"]).await;
+    assert!(
+        words.contains("of a's rows those where region IN ('CA', 'BOTH') go to the other node"),
+        "{words}"
+    );
     let undone = scene.conflicts(A).await;
     let of_case = |what: &str| CASES.iter().position(|case| case.what == what).unwrap();
     let id = of_case("what is written over it is undone");

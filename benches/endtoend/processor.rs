@@ -12,6 +12,13 @@ pub(crate) fn stat(process: &Path) -> Option<Vec<f64>> {
     Some(fields.map(|field| field.parse().unwrap_or(0.0)).collect())
 }
 
+/// A process without its children.
+#[allow(dead_code)]
+pub(crate) fn alone(pid: u32) -> f64 {
+    let fields = stat(Path::new(&format!("/proc/{pid}"))).unwrap();
+    (fields[11] + fields[12]) / TICKS
+}
+
 /// A server with its children, those that have ended included.
 pub(crate) fn family(pid: u32) -> f64 {
     let own = stat(Path::new(&format!("/proc/{pid}"))).unwrap();

@@ -83,6 +83,16 @@ pub(super) struct Work {
     _shown: Copies,
 }
 
+/// What the rows of a copy are to the target.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) rows: Layers,
+    /// The condition of a new copy does not take them at the source, or cannot be asked: they were deleted.
+    pub(super) unasked: Layers,
+    /// The source does not send them; see [`Plan::released`].
+    pub(super) released: Layers,
+}
+
 /// A worker's end: its reader, when nothing was left to do.
 type Ended = Option<Snapshot>;
 
@@ -583,9 +593,16 @@ impl Passing {
     /// The rows that are read for the target, and no others.
     pub(super) fn filter(&self) -> Option<&Filter> {
         match self.how {
+            How::Unite(_) if self.releases() => None,
             How::Fill | How::Unite(_) => self.plan.source_filter(),
             How::Bury | How::Delete(_) => None,
         }
+    }
+
+    /// May the target hold rows as the source's that the source does not send any more? Where both send by one condition the
+    /// way back tells of them.
+    fn releases(&self) -> bool {
+        self.how == How::Unite(Uniting::Again) && self.plan.is_apart()
     }
 
     /// Rows of an image, of which the whole table is one chunk.
@@ -601,24 +618,9 @@ impl Passing {
     }
 
     /// What these rows are to the target. `first`: the ordinal of the first.
-    pub(super) fn layers(&self, rows: Vec<Row>, first: u64) -> Result<Layers> {
-        self.sorted(rows, first, |_| true).map(|(layers, _)| layers)
-    }
-
-    /// The same, and by itself what the condition of a new copy does not take at the source. Of what was deleted it tells
-    /// nothing.
-    pub(super) fn asked(&self, rows: Vec<Row>, first: u64) -> Result<(Layers, Layers)> {
-        self.sorted(rows, first, |row| self.plan.asks_for(row))
-    }
-
-    fn sorted(
-        &self,
-        rows: Vec<Row>,
-        first: u64,
-        is_asked: impl Fn(&Row) -> bool,
-    ) -> Result<(Layers, Layers)> {
+    pub(super) fn sorted(&self, rows: Vec<Row>, first: u64) -> Result<Sorted> {
         let (head, plan) = (copied_head(), &self.plan);
-        let (mut layers, mut others) = (Layers::default(), Layers::default());
+        let mut sorted = Sorted::default();
         for (ordinal, row) in (first..).zip(rows) {
             let address = Address {
                 head: Arc::clone(&head),
@@ -626,20 +628,29 @@ impl Passing {
             };
             match self.how {
                 How::Fill | How::Unite(_) if plan.takes(&row)? => {
-                    let found = if is_asked(&row) { &mut layers } else { &mut others };
+                    let found = match plan.asks_for(&row) {
+                        true => &mut sorted.rows,
+                        false => &mut sorted.unasked,
+                    };
                     found.push(plan, plan.copied(&row, &address)?)
+                }
+                How::Unite(_) if self.releases() => {
+                    sorted.released.push(plan, plan.released(&row, &address)?);
                 }
                 How::Fill | How::Unite(_) => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.
                 How::Bury | How::Delete(_) => {
                     if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
-                        let found = if plan.asks() { &mut others } else { &mut layers };
+                        let found = match plan.asks() {
+                            true => &mut sorted.unasked,
+                            false => &mut sorted.rows,
+                        };
                         found.push(plan, plan.buried(&old, stamp, &address)?);
                     }
                 }
             }
         }
-        Ok((layers, others))
+        Ok(sorted)
     }
 }

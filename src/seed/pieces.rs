@@ -118,19 +118,19 @@ impl Piece {
                 Snapshot::rows_of(plan.source_engine(), &passing.source, &lines)?
             }
         };
-        if let (true, How::Unite(uniting) | How::Delete(uniting)) = (plan.asks(), passing.how) {
-            let count = rows.len() as u64;
-            let (layers, others) = passing.asked(rows, first)?;
-            applier.unite(&layers, uniting).await?;
-            let standing = applier.asked_standing(others).await?;
-            applier.unite(&standing, uniting).await?;
-            return Ok(Copied { rows: count, bytes });
-        }
-        let layers = passing.layers(rows, first)?;
+        let count = rows.len() as u64;
+        let sorted = passing.sorted(rows, first)?;
         let rows = match passing.how {
-            How::Fill => applier.copy(&layers).await?,
-            How::Unite(uniting) | How::Delete(uniting) => applier.unite(&layers, uniting).await?,
-            How::Bury => applier.bury(&layers).await?,
+            How::Fill => applier.copy(&sorted.rows).await?,
+            How::Unite(uniting) | How::Delete(uniting) => {
+                applier.unite(&sorted.rows, uniting).await?;
+                let asked = applier.asked_standing(sorted.unasked).await?;
+                applier.unite(&asked, uniting).await?;
+                let lent = applier.lent_standing(sorted.released).await?;
+                applier.unite(&lent, uniting).await?;
+                count
+            }
+            How::Bury => applier.bury(&sorted.rows).await?,
         };
         Ok(Copied { rows, bytes })
     }

@@ -281,8 +281,9 @@ async fn keys(
         if rows.is_empty() {
             return Ok(found);
         }
-        let layers = passing.layers(rows, 0)?;
-        let changes = layers.iter().flat_map(|layer| &layer.changes);
+        let sorted = passing.sorted(rows, 0)?;
+        let layers = sorted.rows.iter().chain(sorted.unasked.iter());
+        let changes = layers.flat_map(|layer| &layer.changes);
         let hashes = changes.map(|change| xxhash_rust::xxh3::xxh3_128(&change.key_bytes));
         found.extend(hashes.filter(|hash| is_meant(*hash)));
     }

@@ -11,7 +11,7 @@ use super::renew::NOBODY;
 use crate::error::{Error, Reason, Result};
 use crate::flow::decision::same_values;
 use crate::flow::spec::LinkSpec;
-use crate::merge::Decision;
+use crate::merge::{Decision, Sight};
 use crate::model;
 use crate::model::change::Head;
 use crate::model::conflict::{Conflict, ConflictKind, Local};
@@ -32,12 +32,9 @@ pub(crate) enum Uniting {
 }
 
 impl Applier {
-    /// Returns how many rows there were.
-    pub(crate) async fn unite(&mut self, layers: &Layers, uniting: Uniting) -> Result<u64> {
+    pub(crate) async fn unite(&mut self, layers: &Layers, uniting: Uniting) -> Result<()> {
         self.uniting = Some(uniting);
-        let mut rows = 0;
         for layer in layers.iter() {
-            rows += layer.changes.len() as u64;
             let plan = &layer.plan;
             let (refused, changes): (Vec<&Planned>, Vec<&Planned>) = layer
                 .changes
@@ -57,7 +54,7 @@ impl Applier {
                 self.suspect_parents(plan, &layer.changes).await?;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Without those that would take from other rows what they refer to: they wait, until the link tries them again.
@@ -151,26 +148,44 @@ impl Applier {
     }
 
     /// Of rows that the condition of a new copy does not take at the source, those that it takes as they stand here; and
-    /// deletes of which nothing stands. What the target cannot hold does not stand here.
+    /// deletes of which nothing stands.
     pub(crate) async fn asked_standing(&mut self, layers: Layers) -> Result<Layers> {
-        let mut asked = Layers::default();
+        let is_asked = |plan: &Plan, change: &Planned, standing: Option<&Row>| match standing {
+            Some(row) => plan.asks_for_standing(row),
+            None => matches!(change.op, PlannedOp::Delete { .. }),
+        };
+        self.standing(layers, is_asked).await
+    }
+
+    /// Of rows that the source does not send any more, those that stand here as its own.
+    pub(crate) async fn lent_standing(&mut self, layers: Layers) -> Result<Layers> {
+        let is_lent = |plan: &Plan, change: &Planned, standing: Option<&Row>| {
+            standing.is_some_and(|row| plan.sight(row) == Sight::Borrowed)
+                && plan.may_have_asked_for(&change.op, standing)
+        };
+        self.standing(layers, is_lent).await
+    }
+
+    /// Those of the changes that are meant, by what stands under their keys. What the target cannot hold does not stand here.
+    async fn standing(
+        &mut self,
+        layers: Layers,
+        is_meant: impl Fn(&Plan, &Planned, Option<&Row>) -> bool,
+    ) -> Result<Layers> {
+        let mut meant = Layers::default();
         for layer in layers.iter() {
             let plan = &layer.plan;
-            let is_meant = |change: &&Planned| !matches!(change.op, PlannedOp::Refused { .. });
-            let changes: Vec<&Planned> = layer.changes.iter().filter(is_meant).collect();
+            let is_held = |change: &&Planned| !matches!(change.op, PlannedOp::Refused { .. });
+            let changes: Vec<&Planned> = layer.changes.iter().filter(is_held).collect();
             let keys: Vec<Key> = changes.iter().map(|change| change.key.clone()).collect();
             let locals = self.target.read(&plan.shape, &keys).await?;
             for (change, local) in changes.into_iter().zip(locals) {
-                let is_asked = match (&change.op, &local.row) {
-                    (_, Some(row)) => plan.asks_for_standing(row),
-                    (op, None) => matches!(op, PlannedOp::Delete { .. }),
-                };
-                if is_asked {
-                    asked.push(plan, change.clone());
+                if is_meant(plan, change, local.row.as_ref()) {
+                    meant.push(plan, change.clone());
                 }
             }
         }
-        Ok(asked)
+        Ok(meant)
     }
 
     /// One way: deletes what stands here and nowhere else, with a record of it.

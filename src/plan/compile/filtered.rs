@@ -200,6 +200,20 @@ impl Plan {
         Ok(planned)
     }
 
+    /// What a row that the source does not send is to a target that may hold it as the source's still, because it has missed
+    /// that it left or was handed over.
+    pub fn released(&self, row: &Row, address: &Address) -> Result<Planned> {
+        if self.is_of_target(row)? {
+            return self.copied(row, address);
+        }
+        let mut planned = self.leave(row, row, address)?;
+        if let PlannedOp::Delete { base, .. } = &mut planned.op {
+            // What it was made on is not known, and a change that is its own base would be told.
+            *base = Some(Stamp::write(0, Rank::default()));
+        }
+        Ok(planned)
+    }
+
     /// The source wrote over a row that the target alone sends. `None`: under a key that the target cannot hold, so that it
     /// has no such row.
     fn told(
@@ -281,6 +295,13 @@ impl Plan {
             (true, true, false) => Sight::Borrowed,
             (true, false, false) => Sight::Outside,
         }
+    }
+
+    /// Has each direction a filter of its own?
+    pub fn is_apart(&self) -> bool {
+        self.filters
+            .as_ref()
+            .is_some_and(|filters| filters.back.is_some())
     }
 
     pub fn is_filtered(&self) -> bool {
