@@ -159,6 +159,34 @@ async fn a_mesh_grows_and_shrinks() {
     grows_and_shrinks("t_mesh", Way::Mesh, kinds).await;
 }
 
+/// What the new node's seeder had not applied yet is not in its image, and the link from whoever wrote it begins later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_mesh_comes_while_its_seeder_is_behind() {
+    let kinds = [Kind::Mysql, Kind::Postgres18, Kind::Mariadb];
+    let mut net = Net::new("t_behind", Way::Mesh, &kinds, &[], &[ITEM]).await;
+    net.exec(0, "INSERT INTO item VALUES (1, 'item', 0, 'agreed')")
+        .await;
+    net.start(&[0, 1]).await;
+    let mut user = net.db(0).session().await;
+    user.exec("BEGIN").await;
+    user.rows("SELECT id FROM item WHERE id = 1 FOR UPDATE").await;
+    net.exec(
+        1,
+        "UPDATE item SET n = 5 WHERE id = 1; INSERT INTO item VALUES (2, 'new', 2, 'of n1')",
+    )
+    .await;
+    net.configure(&[0, 1, 2], &[], "");
+    net.lock.ok(&["setup", "--execute"]).await;
+    net.reload().await;
+    net.says("waiting until n0 has applied the log of n1 up to here")
+        .await;
+    user.exec("ROLLBACK").await;
+    net.streams().await;
+    net.wait_equal().await;
+    assert_eq!(net.db(2).count("item WHERE n IN (2, 5)").await, 2);
+    net.stop().await;
+}
+
 /// What a node had told one of two others is brought to the other when it dies: rows, changes and deletes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_a_mesh_dies_for_ever() {
