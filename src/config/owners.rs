@@ -149,6 +149,11 @@ mod tests {
                 "a source of truth has no other owners",
             ),
             (
+                "merge",
+                "deletes = \"erp\"\nwhere = { erp = \"a = 1\", shop = \"a = 2\" }",
+                "a filter of each direction has no owners",
+            ),
+            (
                 "transactional",
                 "deletes = \"erp\"",
                 "deletes belongs to mode = \"merge\"",

@@ -195,6 +195,7 @@ impl Given<'_> {
             },
             is_union: self.seed == Some(&Seed::Union),
             is_filtered: false,
+            is_apart: false,
             is_owned: false,
         };
         refuse(builder, rules, around, place);

@@ -305,7 +305,8 @@ pub(super) fn mappings(
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
         let owners = owners::of_table(builder, around, key.get_ref(), file);
-        if let Some(refusal) = offered::owned(&rules).filter(|_| !owners.is_empty()) {
+        let is_apart = filter.as_ref().is_some_and(|filter| !filter.is_common());
+        if let Some(refusal) = offered::owned(&rules, is_apart).filter(|_| !owners.is_empty()) {
             builder.problem(Problem::new(refusal.what).hint(refusal.hint).at(key.span()));
         }
         let values = values::of_table(builder, around, key.get_ref(), file);

@@ -18,6 +18,8 @@ pub struct Around {
     pub is_union: bool,
     /// Only some of the table's rows are the sync's.
     pub is_filtered: bool,
+    /// Each direction has a filter of its own.
+    pub is_apart: bool,
     /// Not every node may write all of it.
     pub is_owned: bool,
 }
@@ -31,7 +33,7 @@ pub struct Refusal {
 /// Why these rules are not offered there.
 pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
     if around.is_owned
-        && let Some(refusal) = owned(rules)
+        && let Some(refusal) = owned(rules, around.is_apart)
     {
         return Some(refusal);
     }
@@ -72,13 +74,24 @@ pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
     Some(Refusal { what, hint })
 }
 
-/// A truth and an owner would answer each other for ever.
-pub fn owned(rules: &TableRules) -> Option<Refusal> {
-    matches!(rules.row, Rule::SourceOfTruth(_)).then_some(Refusal {
-        what: "a table with a source of truth has no other owners",
-        hint: "the truth answers for the whole row: name it as the owner of what it is to decide, under on_conflict = \
-               \"newest\" or \"columns\"",
-    })
+/// A truth and an owner would answer each other for ever; so would an owner and whoever a whole row is.
+pub fn owned(rules: &TableRules, is_apart: bool) -> Option<Refusal> {
+    let (what, hint) = if matches!(rules.row, Rule::SourceOfTruth(_)) {
+        (
+            "a table with a source of truth has no other owners",
+            "the truth answers for the whole row: name it as the owner of what it is to decide, under on_conflict = \
+             \"newest\" or \"columns\"",
+        )
+    } else if is_apart {
+        (
+            "a table with a filter of each direction has no owners",
+            "there a whole row is a node's, by its values: let the conditions say so, or write one condition for both \
+             directions, where = \"...\"",
+        )
+    } else {
+        return None;
+    };
+    Some(Refusal { what, hint })
 }
 
 fn filtered(rules: &TableRules, around: Around) -> Option<Refusal> {

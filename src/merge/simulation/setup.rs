@@ -128,6 +128,7 @@ impl Shape {
             copied_from: None,
             is_union: false,
             is_filtered: self.is_filtered,
+            is_apart: self.is_apart,
             is_owned: self.is_owned,
         }
     }
@@ -183,6 +184,9 @@ fn shapes() -> Vec<Shape> {
         Shape { first: 2, ..PAIR }.apart(),
         filtered(MESH),
         filtered(HUB),
+        filtered(PAIR).owned(),
+        PAIR.apart().owned(),
+        Shape { first: 2, ..PAIR }.apart().owned(),
         PAIR.owned(),
         MESH.owned(),
         HUB.owned(),
@@ -212,6 +216,8 @@ impl fmt::Display for Setup {
         let filter = match (self.is_filtered, self.is_apart) {
             (false, _) if self.is_owned => " owned",
             (false, _) => "",
+            (true, false) if self.is_owned => " where owned",
+            (true, true) if self.is_owned => " where each way owned",
             (true, false) => " where",
             (true, true) => " where each way",
         };

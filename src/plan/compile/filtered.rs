@@ -298,7 +298,7 @@ impl Plan {
     }
 
     /// Has each direction a filter of its own?
-    pub fn is_apart(&self) -> bool {
+    pub fn is_each_way(&self) -> bool {
         self.filters
             .as_ref()
             .is_some_and(|filters| filters.back.is_some())
