@@ -137,7 +137,8 @@ fn table(
                     "create {} on both nodes, or take it out of the sync's tables",
                     end.id
                 );
-                findings.push(end.blocker("E302", "the table exists on neither node".to_owned(), fix));
+                let what = "the table exists on neither node".to_owned();
+                findings.push(end.blocker("E302", what, fix).setting(""));
             }
             return;
         }
@@ -204,14 +205,16 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             // What stays behind may be on one side only.
             if !column.skip {
                 let what = format!("column {name:?} is mapped, and there is no such column");
-                findings.push(end.blocker("E356", what, format!("correct {section}")));
+                let finding = end.blocker("E356", what, format!("correct {section}"));
+                findings.push(finding.setting(format!("column.{}", column.name)));
             }
             continue;
         };
         if column.skip && table.key.contains(&place) {
             let what =
                 format!("column {name:?} is skipped, and is part of the primary key: it names the row");
-            findings.push(end.blocker("E356", what, format!("take skip out of {section}")));
+            let finding = end.blocker("E356", what, format!("take skip out of {section}"));
+            findings.push(finding.setting(format!("column.{}.skip", column.name)));
         }
     }
     for (name, _) in passage.masks() {
@@ -223,11 +226,9 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             None if !skipped => format!("column {name:?} is masked, and there is none"),
             Some(_) | None => continue,
         };
-        findings.push(end.blocker(
-            "E601",
-            what,
-            format!("take mask off, or correct the name, in {section}"),
-        ));
+        let fix = format!("take mask off, or correct the name, in {section}");
+        let column = format!("column.{}.mask", passage.called(name));
+        findings.push(end.blocker("E601", what, fix).setting(column));
     }
     for column in &table.columns {
         if let Place::Taken(other) = passage.place(&column.name) {
@@ -235,18 +236,17 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
                 "columns {:?} and {other:?} would both be column {:?} of the other node",
                 column.name, column.name
             );
-            findings.push(end.blocker(
-                "E356",
-                what,
-                format!("skip {:?} or give it another name in {section}", column.name),
-            ));
+            let fix = format!("skip {:?} or give it another name in {section}", column.name);
+            let there = format!("column.{}", passage.back().called(&column.name));
+            findings.push(end.blocker("E356", what, fix).setting(there));
         }
     }
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.fits(table) {
         let what = format!("the row filter reads {}: {}", unfit.part, unfit.why);
-        findings.push(end.blocker("E355", what, format!("correct where in {section}")));
+        let finding = end.blocker("E355", what, format!("correct where in {section}"));
+        findings.push(finding.setting("where"));
     }
 }
 
@@ -290,7 +290,8 @@ fn misspelt(
             to.node,
             ddl::rename_column(to.id, there, &name, to.engine)
         );
-        findings.push(to.blocker("E504", what, fix));
+        let column = format!("column.{}", back.back().called(own));
+        findings.push(to.blocker("E504", what, fix).setting(column));
     }
 }
 
@@ -364,11 +365,8 @@ fn missing(there: &End<'_>, present: &Table, here: &End<'_>) -> Finding {
             there.id, there.node, here.engine
         ),
     };
-    here.blocker(
-        "E302",
-        format!("the table is missing; node {} has it", there.node),
-        fix,
-    )
+    let what = format!("the table is missing; node {} has it", there.node);
+    here.blocker("E302", what, fix).setting("names")
 }
 
 fn key_names(table: &Table) -> Vec<String> {
@@ -552,7 +550,7 @@ impl Way<'_> {
             ));
         }
         let Some(add) = ddl::add_column(to.id, column, from.engine, to.engine) else {
-            return to.blocker("E504", what, self.unheld(column));
+            return self.of_column(column, to.blocker("E504", what, self.unheld(column)));
         };
         if column.has_default {
             what.push_str(
@@ -572,7 +570,12 @@ impl Way<'_> {
             ),
             None => add,
         };
-        to.blocker("E504", what, fix)
+        self.of_column(column, to.blocker("E504", what, fix))
+    }
+
+    /// `column` is as the target calls it.
+    fn of_column(&self, column: &Column, finding: Finding) -> Finding {
+        finding.setting(format!("column.{}", self.back.called(&column.name)))
     }
 
     /// A condition that no other type of the target would lift is none to tell.
@@ -669,7 +672,7 @@ impl Way<'_> {
             "take lossy out of the section [sync.table] of {} in the configuration",
             self.back.table
         );
-        to.blocker("E509", what, fix)
+        self.of_column(column, to.blocker("E509", what, fix))
     }
 
     /// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.
@@ -723,7 +726,8 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
         "column {:?} takes no NULL and has no default, and rows from node {} do not bring it",
         column.name, from.node
     );
-    findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
+    let finding = to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine));
+    findings.push(finding.setting(format!("column.{}", column.name)));
 }
 
 /// Every change of a row brings the column. A key is never set by an UPDATE, and an INSERT may set it.

@@ -2,6 +2,8 @@
 //!
 //! Fails: 6 when a node cannot be reached (the rest is still looked at), 3 when there is a blocker.
 
+mod rows;
+
 use super::config::findings;
 use super::{Face, Schema, render, select, words};
 use crate::config::{self, Config, Sync};
@@ -13,6 +15,7 @@ use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
+use crate::seed::Proof;
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,9 @@ pub(super) struct Options {
     /// Warnings fail too
     #[arg(long)]
     strict: bool,
+    /// Do not read the rows of tables with mapped values or computed columns
+    #[arg(long)]
+    no_rows: bool,
 }
 
 #[derive(Serialize)]
@@ -49,6 +55,8 @@ struct NodeReport {
 struct TableReport {
     sync: String,
     findings: Vec<Finding>,
+    /// What became of the rows of tables with mapped values or computed columns.
+    rows: Vec<Proof>,
 }
 
 #[derive(Serialize, Default, Clone, Copy)]
@@ -181,6 +189,15 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
+        let proofs = match options.no_rows {
+            true => Vec::new(),
+            false => Box::pin(rows::prove(spec, &answers)).await,
+        };
+        findings.extend(rows::findings(&proofs));
+        findings.extend(rows::left_out(spec).filter(|_| options.no_rows));
+        findings
+            .iter_mut()
+            .for_each(|finding| config.locate(sync, spec, finding));
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {
@@ -189,6 +206,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         tables.push(TableReport {
             sync: sync.spec.name.clone(),
             findings,
+            rows: proofs,
         });
     }
     for (sync, ring) in rings.findings() {

@@ -55,6 +55,12 @@ pub(super) fn choice(builder: &mut Builder<'_>, around: &Around<'_>) -> Choice {
         .map(|name| name.get_ref().as_str())
         .collect();
     builder.show(&around.key("tables"), shown.join(", "), Some(given.span()));
+    for (section, _) in &around.file.table {
+        builder.note(
+            &around.key(&format!("table.{}", section.get_ref())),
+            section.span(),
+        );
+    }
     let patterns = patterns(builder, given);
     let mut choice = Choice {
         patterns,
@@ -237,7 +243,11 @@ fn declared(
             }
         }
     }
-    Declared { name, names }
+    Declared {
+        text: key.get_ref().clone(),
+        name,
+        names,
+    }
 }
 
 /// Of the tables that are known without a database.

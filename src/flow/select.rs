@@ -110,20 +110,26 @@ fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
         let what = format!("no table matches tables = {patterns:?}");
         let fix = "correct the patterns: \"*\" is every table of the default schema, \"schema.*\" every one of a \
                    schema; an account sees only tables that it has rights on";
-        notes
-            .push(Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what).fix(fix));
+        let finding = Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what);
+        notes.push(finding.fix(fix).setting(""));
     } else {
         let node = name(sync.links.first().map_or(0, |link| link.0));
         notes.extend(matching.idle.iter().map(|pattern| {
             let what = format!("the pattern {pattern:?} chooses no table");
-            Finding::warning("W357", node, what).fix("correct it, or take it out of tables")
+            let finding = Finding::warning("W357", node, what);
+            finding.fix("correct it, or take it out of tables").setting("")
         }));
     }
     for (node, id) in &matching.clashes {
         let what = "two tables of the other node would be this one".to_owned();
         let fix =
             "take one of them out of tables (\"!schema.table\"), or give it a name of its own with names";
-        notes.push(Finding::blocker("E353", name(*node), what).table(id).fix(fix));
+        notes.push(
+            Finding::blocker("E353", name(*node), what)
+                .table(id)
+                .fix(fix)
+                .setting("names"),
+        );
     }
     for (node, id) in &matching.displaced {
         let what =

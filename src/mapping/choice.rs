@@ -23,6 +23,8 @@ pub struct Choice {
 
 #[derive(Debug, Clone)]
 pub struct Declared {
+    /// As the configuration writes it.
+    pub text: String,
     pub name: Name,
     /// What a node calls it, where it says so.
     pub names: Vec<Option<TableId>>,
@@ -358,6 +360,7 @@ mod tests {
     fn a_table_with_another_name_displaces_the_one_that_has_it() {
         let mut choice = choice(&["*"]);
         choice.declared.push(Declared {
+            text: "customers".to_owned(),
             name: Name::parse("customers").unwrap(),
             names: vec![None, Some(TableId::new("crm", "clients"))],
         });

@@ -392,6 +392,12 @@ impl Passage {
         }
     }
 
+    /// The configuration's name of a column of the source.
+    pub fn called<'a>(&'a self, column: &'a str) -> &'a str {
+        let known = self.mapping.named_on(self.source, column);
+        known.map_or(column, |known| known.name.as_str())
+    }
+
     /// The source's table without the columns that stay behind.
     pub fn kept(&self, table: &Table) -> Table {
         self.passing(table, |name, _| name.to_owned())
@@ -470,10 +476,7 @@ impl Passage {
             .iter()
             .filter(|column| !column.generated && shown(&column.name));
         let named = columns.filter_map(|column| match self.place(&column.name) {
-            Place::Named(_) => {
-                let known = self.mapping.named_on(self.source, &column.name);
-                Some(known.map_or(column.name.as_str(), |known| known.name.as_str()))
-            }
+            Place::Named(_) => Some(self.called(&column.name)),
             Place::Skipped | Place::Taken(_) => None,
         });
         named
