@@ -75,7 +75,7 @@ async fn spoil(scene: &Scene) {
     scene
         .exec(
             Side::A,
-            "UPDATE client SET status = 'odd' WHERE id IN (17, 4711); UPDATE client SET status = 'Open' WHERE id = 18;
+            "UPDATE client SET status = 'strange' WHERE id IN (17, 4711); UPDATE client SET status = 'Open' WHERE id = 18;
              UPDATE client SET name = 'Anna Maria Berg' WHERE id IN (33, 9999); UPDATE client SET net = NULL WHERE id = 5000",
         )
         .await;
@@ -159,7 +159,7 @@ async fn rows_that_do_not_come_back_are_named(pair: Pair) {
         );
         let text = document.to_string();
         assert!(
-            !text.contains("odd") && !text.contains("Maria") && !text.contains("10.005"),
+            !text.contains("strange") && !text.contains("Anna") && !text.contains("10.005"),
             "no cell: {text}"
         );
     }

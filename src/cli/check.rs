@@ -201,6 +201,9 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {
+            node.findings
+                .iter_mut()
+                .for_each(|finding| config.locate(sync, spec, finding));
             drop_repeated(&mut node.findings, &findings);
         }
         tables.push(TableReport {
@@ -282,6 +285,7 @@ async fn reach(declared: &config::Node, findings: &mut Vec<Finding>) -> Result<O
 
 async fn ask(spec: &SyncSpec, index: usize, mut node: Node, findings: &mut Vec<Finding>) -> Result<Answer> {
     findings.extend(node.check(&spec.scope(index)).await?);
+    findings.extend(fit::unparented(spec, index, &mut node).await?);
     Answer::of(spec, index, &mut node).await
 }
 

@@ -21,18 +21,26 @@ impl Config {
     pub fn locate(&self, sync: &Sync, spec: &SyncSpec, finding: &mut Finding) {
         let Some(setting) = &finding.setting else { return };
         let prefix = format!("sync.{}", sync.spec.name);
-        let sections = finding.table.as_ref().map_or_else(Vec::new, |table| {
+        let table = finding.table.as_ref().filter(|_| setting != Finding::TABLES);
+        let sections = table.map_or_else(Vec::new, |table| {
             let node = spec.nodes.iter().position(|node| node.name == finding.node);
             node.map_or_else(Vec::new, |node| sections(spec, node, table))
         });
-        let mut found = sections.iter().map(|section| {
-            let section = format!("{prefix}.table.{section}");
-            self.nearest(&section, setting)
-        });
-        let best = found.by_ref().flatten().max_by_key(|(depth, _)| *depth);
-        let line = best
-            .map(|(_, line)| line)
-            .or_else(|| self.line(&format!("{prefix}.tables")));
+        let found = sections
+            .iter()
+            .map(|section| self.nearest(&format!("{prefix}.table.{section}"), setting));
+        let said = found.flatten().max_by_key(|(depth, _)| *depth);
+        let line = match said {
+            Some((depth, line)) if depth > 0 || setting.is_empty() => Some(line),
+            // What the table does not say itself it has from the sync.
+            said => {
+                let of_sync = (!setting.is_empty())
+                    .then(|| self.line(&format!("{prefix}.{setting}")))
+                    .flatten();
+                of_sync.or(said.map(|(_, line)| line))
+            }
+        };
+        let line = line.or_else(|| self.line(&format!("{prefix}.tables")));
         finding.line = line.cloned();
     }
 
@@ -50,7 +58,11 @@ impl Config {
             if wanted.is_empty() {
                 return None;
             }
+            // Beside it other columns are spoken of, which are no nearer.
             wanted = wanted.rsplit_once('.').map_or("", |(before, _)| before);
+            if ["column", "to"].contains(&wanted) {
+                wanted = "";
+            }
         }
     }
 

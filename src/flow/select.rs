@@ -111,13 +111,15 @@ fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
         let fix = "correct the patterns: \"*\" is every table of the default schema, \"schema.*\" every one of a \
                    schema; an account sees only tables that it has rights on";
         let finding = Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what);
-        notes.push(finding.fix(fix).setting(""));
+        notes.push(finding.fix(fix).setting(Finding::TABLES));
     } else {
         let node = name(sync.links.first().map_or(0, |link| link.0));
         notes.extend(matching.idle.iter().map(|pattern| {
             let what = format!("the pattern {pattern:?} chooses no table");
             let finding = Finding::warning("W357", node, what);
-            finding.fix("correct it, or take it out of tables").setting("")
+            finding
+                .fix("correct it, or take it out of tables")
+                .setting(Finding::TABLES)
         }));
     }
     for (node, id) in &matching.clashes {

@@ -301,6 +301,8 @@ impl Finding {
     pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
     pub const READ_ONLY: &str = "E209";
+    /// The setting of a finding about what the sync's tables are.
+    pub const TABLES: &str = "tables";
 
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {
