@@ -163,6 +163,7 @@ impl Mapping {
         let values = self.values.iter().map(|map| {
             let words = map.words.iter().enumerate().filter(|(node, _)| stays(*node));
             ValueMap {
+                column: map.column.clone(),
                 names: of(&map.names),
                 words: words.map(|(_, words)| words.clone()).collect(),
             }
@@ -224,9 +225,19 @@ impl Mapping {
     /// Which of its rows `sender` sends, as the table of `node` has them.
     pub fn sent_by(&self, sender: usize, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
         let sent = self.filter.as_ref().and_then(|filter| filter.sent.get(sender));
-        let bound =
-            sent.map(|sent| Filter::bind(&sent.condition, table, |column| self.name_on(node, column)));
-        bound.transpose()
+        sent.map(|sent| self.bound(&sent.condition, node, table))
+            .transpose()
+    }
+
+    /// A condition of the configuration's names and words over the table of a node.
+    fn bound(&self, condition: &Expr, node: usize, table: &Table) -> Result<Filter, Unfit> {
+        let said = self
+            .said_on(node, condition, Some(table))
+            .map_err(|unsayable| Unfit {
+                part: unsayable.column,
+                why: unsayable.why,
+            })?;
+        Filter::bind(&said, table, |column| self.name_on(node, column))
     }
 
     /// The node's names of the columns that stay where they are. A name that a carried column has on this node is
@@ -457,9 +468,7 @@ impl Passage {
 
     /// The condition of a new copy, for the source's rows and for the target's.
     pub fn asked(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
-        let bound = |condition: &Arc<Expr>, node: usize, table: &Table| {
-            Filter::bind(condition, table, |column| self.mapping.name_on(node, column))
-        };
+        let bound = |condition: &Expr, node: usize, table: &Table| self.mapping.bound(condition, node, table);
         let both = self.asked.as_ref().map(|condition| {
             let here = bound(condition, self.source, source)?;
             Ok((here, bound(condition, self.target, target)?))
