@@ -8,6 +8,7 @@
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
 mod formulas;
+mod misspelt;
 mod owners;
 pub mod rules;
 mod values;
@@ -163,7 +164,7 @@ fn table(
         counted(from, to, two_way, findings);
     }
     let before = findings.len();
-    misspelt(from, &forth, to, target, &back, findings);
+    misspelt::told(from, &forth, to, target, &back, findings);
     // Everything else about such a column would be said of what is a second one to the servers.
     if findings.len() > before {
         return;
@@ -223,7 +224,9 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             Some(place) if table.key.contains(&place) => {
                 format!("column {name:?} is masked and part of the key, which names the row in every record")
             }
-            None if !skipped => format!("column {name:?} is masked, and there is none"),
+            None if !skipped && !passage.is_loose(name) => {
+                format!("column {name:?} is masked, and there is none")
+            }
             Some(_) | None => continue,
         };
         let fix = format!("take mask off, or correct the name, in {section}");
@@ -247,60 +250,6 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
         let what = format!("the row filter reads {}: {}", unfit.part, unfit.why);
         let finding = end.blocker("E355", what, format!("correct where in {section}"));
         findings.push(finding.setting("where"));
-    }
-}
-
-/// Columns that are one but for the case of their names: no statement that adds a column helps there. `forth`: the
-/// source's table as the target calls it; `back` says what the source calls the target's columns.
-fn misspelt(
-    from: &End<'_>,
-    forth: &Table,
-    to: &End<'_>,
-    target: &Table,
-    back: &Passage,
-    findings: &mut Vec<Finding>,
-) {
-    let alone = |own: &Table, other: &Table, engine: Engine| -> Vec<String> {
-        let columns = own.columns.iter().filter(|column| is_sent(column, engine));
-        let names = columns.map(|column| column.name.clone());
-        names.filter(|name| other.column(name).is_none()).collect()
-    };
-    let left = alone(target, forth, to.engine);
-    for name in alone(forth, target, from.engine) {
-        let is_same = |there: &&String| there.to_lowercase() == name.to_lowercase();
-        let Some(there) = left.iter().find(is_same) else {
-            continue;
-        };
-        let own = match back.place(&name) {
-            Place::Named(own) => own,
-            Place::Skipped | Place::Taken(_) => &name,
-        };
-        let section = match back.table.as_str() {
-            "" => &from.id.name,
-            table => table,
-        };
-        let what = format!(
-            "column {own:?} of node {} is {there:?} here: names that differ by case are two columns",
-            from.node
-        );
-        let fix = format!(
-            "in the configuration: [sync.table.{}] column.{} = {{ {} = {there:?} }}; or, where no application minds: {}",
-            toml_key(section),
-            toml_key(own),
-            to.node,
-            ddl::rename_column(to.id, there, &name, to.engine)
-        );
-        let column = format!("column.{}", back.back().called(own));
-        findings.push(to.blocker("E504", what, fix).setting(column));
-    }
-}
-
-/// A key as TOML takes it.
-fn toml_key(name: &str) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    match !name.is_empty() && name.chars().all(is_bare) {
-        true => name.to_owned(),
-        false => format!("{name:?}"),
     }
 }
 

@@ -189,12 +189,7 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
-        let proofs = match options.no_rows {
-            true => Vec::new(),
-            false => Box::pin(rows::prove(spec, &answers)).await,
-        };
-        findings.extend(rows::findings(&proofs));
-        findings.extend(rows::left_out(spec).filter(|_| options.no_rows));
+        let proofs = rows::told(spec, &answers, options.no_rows, &mut findings).await;
         findings
             .iter_mut()
             .for_each(|finding| config.locate(sync, spec, finding));

@@ -90,6 +90,8 @@ pub(super) fn config(
         builder
             .problems
             .sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // A section for many tables is read for each way in which it is one of several.
+        builder.problems.dedup();
         return Err(builder.problems);
     }
     Ok(Config {

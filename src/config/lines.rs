@@ -82,13 +82,9 @@ impl Config {
 
 /// The names of the sections that speak of a node's table.
 fn sections(spec: &SyncSpec, node: usize, table: &str) -> Vec<String> {
-    let declared = spec.choice.declared.iter();
-    let is_it = |declared: &&crate::mapping::choice::Declared| {
-        let ids = spec.choice.table(&declared.name).ids;
-        ids.get(node).is_some_and(|id| id.to_string() == table)
-    };
-    declared
-        .filter(is_it)
-        .map(|declared| declared.text.clone())
-        .collect()
+    let mut ids = spec.nodes[node].tables.iter();
+    let known = ids.find(|id| id.to_string() == table);
+    let known = known.and_then(|id| spec.choice.known_on(node, id));
+    let section = known.and_then(|known| spec.choice.section_text(known.declared?));
+    section.into_iter().collect()
 }

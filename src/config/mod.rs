@@ -16,6 +16,7 @@ mod parameter;
 mod problem;
 mod rounds;
 mod rules;
+mod sections;
 mod syncs;
 mod tables;
 #[cfg(test)]

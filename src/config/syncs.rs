@@ -10,7 +10,7 @@ use super::rounds;
 use super::rules;
 use super::tables::{self, Around};
 use super::topology;
-use super::{Node, Sync, hash, versions};
+use super::{Node, Sync, hash, sections, versions};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::TableId;
@@ -86,8 +86,10 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     }
     let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
     let ranks: Vec<(String, Rank)> = named.collect();
+    let sections = sections::of(builder, &file);
     let around = Around {
         file: &file,
+        sections: &sections,
         members: &members,
         nodes: &node_names,
         mode,

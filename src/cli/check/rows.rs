@@ -13,8 +13,28 @@ use crate::seed::{self, Proof};
 /// The line is drawn anew after so many rows.
 const DRAW_EVERY: u64 = 10_000;
 
-/// `answers`: by node. Nothing where no table has a mapping of values.
-pub(super) async fn prove(spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Proof> {
+/// What became of the rows, and what is to be said of it. `answers`: by node.
+pub(super) async fn told(
+    spec: &SyncSpec,
+    answers: &[Option<Answer>],
+    leaves_out: bool,
+    findings: &mut Vec<Finding>,
+) -> Vec<Proof> {
+    if !seed::has_mapped(spec) {
+        return Vec::new();
+    }
+    if leaves_out {
+        let node = spec.nodes.first().map_or("", |node| node.name.as_str());
+        let what = "not read: rows of tables with mapped values or computed columns (--no-rows)";
+        findings.push(Finding::ok(node, what));
+        return Vec::new();
+    }
+    let proofs = Box::pin(prove(spec, answers)).await;
+    findings.extend(proofs.iter().flat_map(of_table));
+    proofs
+}
+
+async fn prove(spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Proof> {
     let sides = answers.iter().map(|answer| {
         answer.as_ref().map(|answer| fit::Held {
             engine: answer.engine,
@@ -29,21 +49,6 @@ pub(super) async fn prove(spec: &SyncSpec, answers: &[Option<Answer>]) -> Vec<Pr
     let proofs = seed::prove(spec, &sides.collect::<Vec<_>>(), &told).await;
     foot::draw(String::new());
     proofs
-}
-
-pub(super) fn findings(proofs: &[Proof]) -> Vec<Finding> {
-    proofs.iter().flat_map(of_table).collect()
-}
-
-/// The option that leaves them out was given.
-pub(super) fn left_out(spec: &SyncSpec) -> Option<Finding> {
-    let node = spec.nodes.first()?;
-    seed::has_mapped(spec).then(|| {
-        Finding::ok(
-            &node.name,
-            "not read: rows of tables with mapped values or computed columns (--no-rows)",
-        )
-    })
 }
 
 fn of_table(proof: &Proof) -> Vec<Finding> {
