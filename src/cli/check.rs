@@ -190,15 +190,11 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
         let proofs = rows::told(spec, &answers, options.no_rows, &mut findings).await;
-        findings
-            .iter_mut()
-            .for_each(|finding| config.locate(sync, spec, finding));
+        locate(config, sync, spec, &mut findings);
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {
-            node.findings
-                .iter_mut()
-                .for_each(|finding| config.locate(sync, spec, finding));
+            locate(config, sync, spec, &mut node.findings);
             drop_repeated(&mut node.findings, &findings);
         }
         tables.push(TableReport {
@@ -226,6 +222,12 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         summary,
         next_steps,
     })
+}
+
+/// Gives findings about what the configuration says the line that says it.
+fn locate(config: &Config, sync: &Sync, spec: &SyncSpec, findings: &mut [Finding]) {
+    let each = findings.iter_mut();
+    each.for_each(|finding| config.locate(sync, spec, finding));
 }
 
 /// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand; but for what a

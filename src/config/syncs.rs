@@ -63,6 +63,11 @@ pub(super) fn build(
     syncs
 }
 
+fn ranks(members: &[(Arc<Node>, Rank)]) -> Vec<(String, Rank)> {
+    let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
+    named.collect()
+}
+
 /// `None` when a problem was noted.
 fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limits) -> Option<Sync> {
     let before = builder.problems.len();
@@ -84,8 +89,7 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     if let (Some(topology), Some(given)) = (&topology, &given_seed) {
         topology::refuse_seeder(builder, given, seed.as_ref(), topology, &node_names);
     }
-    let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
-    let ranks: Vec<(String, Rank)> = named.collect();
+    let ranks = ranks(&members);
     let sections = sections::of(builder, &file);
     let around = Around {
         file: &file,
