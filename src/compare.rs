@@ -8,6 +8,7 @@
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
 mod formulas;
+mod misspelt;
 mod owners;
 pub mod rules;
 mod values;
@@ -137,7 +138,8 @@ fn table(
                     "create {} on both nodes, or take it out of the sync's tables",
                     end.id
                 );
-                findings.push(end.blocker("E302", "the table exists on neither node".to_owned(), fix));
+                let what = "the table exists on neither node".to_owned();
+                findings.push(end.blocker("E302", what, fix).setting(""));
             }
             return;
         }
@@ -162,7 +164,7 @@ fn table(
         counted(from, to, two_way, findings);
     }
     let before = findings.len();
-    misspelt(from, &forth, to, target, &back, findings);
+    misspelt::told(from, &forth, to, target, &back, findings);
     // Everything else about such a column would be said of what is a second one to the servers.
     if findings.len() > before {
         return;
@@ -204,14 +206,16 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             // What stays behind may be on one side only.
             if !column.skip {
                 let what = format!("column {name:?} is mapped, and there is no such column");
-                findings.push(end.blocker("E356", what, format!("correct {section}")));
+                let finding = end.blocker("E356", what, format!("correct {section}"));
+                findings.push(finding.setting(format!("column.{}", column.name)));
             }
             continue;
         };
         if column.skip && table.key.contains(&place) {
             let what =
                 format!("column {name:?} is skipped, and is part of the primary key: it names the row");
-            findings.push(end.blocker("E356", what, format!("take skip out of {section}")));
+            let finding = end.blocker("E356", what, format!("take skip out of {section}"));
+            findings.push(finding.setting(format!("column.{}.skip", column.name)));
         }
     }
     for (name, _) in passage.masks() {
@@ -220,14 +224,14 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             Some(place) if table.key.contains(&place) => {
                 format!("column {name:?} is masked and part of the key, which names the row in every record")
             }
-            None if !skipped => format!("column {name:?} is masked, and there is none"),
+            None if !skipped && !passage.is_loose(name) => {
+                format!("column {name:?} is masked, and there is none")
+            }
             Some(_) | None => continue,
         };
-        findings.push(end.blocker(
-            "E601",
-            what,
-            format!("take mask off, or correct the name, in {section}"),
-        ));
+        let fix = format!("take mask off, or correct the name, in {section}");
+        let column = format!("column.{}.mask", passage.called(name));
+        findings.push(end.blocker("E601", what, fix).setting(column));
     }
     for column in &table.columns {
         if let Place::Taken(other) = passage.place(&column.name) {
@@ -235,71 +239,17 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
                 "columns {:?} and {other:?} would both be column {:?} of the other node",
                 column.name, column.name
             );
-            findings.push(end.blocker(
-                "E356",
-                what,
-                format!("skip {:?} or give it another name in {section}", column.name),
-            ));
+            let fix = format!("skip {:?} or give it another name in {section}", column.name);
+            let there = format!("column.{}", passage.back().called(&column.name));
+            findings.push(end.blocker("E356", what, fix).setting(there));
         }
     }
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.fits(table) {
         let what = format!("the row filter reads {}: {}", unfit.part, unfit.why);
-        findings.push(end.blocker("E355", what, format!("correct where in {section}")));
-    }
-}
-
-/// Columns that are one but for the case of their names: no statement that adds a column helps there. `forth`: the
-/// source's table as the target calls it; `back` says what the source calls the target's columns.
-fn misspelt(
-    from: &End<'_>,
-    forth: &Table,
-    to: &End<'_>,
-    target: &Table,
-    back: &Passage,
-    findings: &mut Vec<Finding>,
-) {
-    let alone = |own: &Table, other: &Table, engine: Engine| -> Vec<String> {
-        let columns = own.columns.iter().filter(|column| is_sent(column, engine));
-        let names = columns.map(|column| column.name.clone());
-        names.filter(|name| other.column(name).is_none()).collect()
-    };
-    let left = alone(target, forth, to.engine);
-    for name in alone(forth, target, from.engine) {
-        let is_same = |there: &&String| there.to_lowercase() == name.to_lowercase();
-        let Some(there) = left.iter().find(is_same) else {
-            continue;
-        };
-        let own = match back.place(&name) {
-            Place::Named(own) => own,
-            Place::Skipped | Place::Taken(_) => &name,
-        };
-        let section = match back.table.as_str() {
-            "" => &from.id.name,
-            table => table,
-        };
-        let what = format!(
-            "column {own:?} of node {} is {there:?} here: names that differ by case are two columns",
-            from.node
-        );
-        let fix = format!(
-            "in the configuration: [sync.table.{}] column.{} = {{ {} = {there:?} }}; or, where no application minds: {}",
-            toml_key(section),
-            toml_key(own),
-            to.node,
-            ddl::rename_column(to.id, there, &name, to.engine)
-        );
-        findings.push(to.blocker("E504", what, fix));
-    }
-}
-
-/// A key as TOML takes it.
-fn toml_key(name: &str) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    match !name.is_empty() && name.chars().all(is_bare) {
-        true => name.to_owned(),
-        false => format!("{name:?}"),
+        let finding = end.blocker("E355", what, format!("correct where in {section}"));
+        findings.push(finding.setting("where"));
     }
 }
 
@@ -364,11 +314,8 @@ fn missing(there: &End<'_>, present: &Table, here: &End<'_>) -> Finding {
             there.id, there.node, here.engine
         ),
     };
-    here.blocker(
-        "E302",
-        format!("the table is missing; node {} has it", there.node),
-        fix,
-    )
+    let what = format!("the table is missing; node {} has it", there.node);
+    here.blocker("E302", what, fix).setting("names")
 }
 
 fn key_names(table: &Table) -> Vec<String> {
@@ -552,7 +499,7 @@ impl Way<'_> {
             ));
         }
         let Some(add) = ddl::add_column(to.id, column, from.engine, to.engine) else {
-            return to.blocker("E504", what, self.unheld(column));
+            return self.of_column(column, to.blocker("E504", what, self.unheld(column)));
         };
         if column.has_default {
             what.push_str(
@@ -572,7 +519,12 @@ impl Way<'_> {
             ),
             None => add,
         };
-        to.blocker("E504", what, fix)
+        self.of_column(column, to.blocker("E504", what, fix))
+    }
+
+    /// `column` is as the target calls it.
+    fn of_column(&self, column: &Column, finding: Finding) -> Finding {
+        finding.setting(format!("column.{}", self.back.called(&column.name)))
     }
 
     /// A condition that no other type of the target would lift is none to tell.
@@ -669,7 +621,7 @@ impl Way<'_> {
             "take lossy out of the section [sync.table] of {} in the configuration",
             self.back.table
         );
-        to.blocker("E509", what, fix)
+        self.of_column(column, to.blocker("E509", what, fix))
     }
 
     /// No statement: the other node's type may hold less of what is here, and its rows would be changed by it unseen.
@@ -723,7 +675,8 @@ fn unfilled(from: &End<'_>, to: &End<'_>, column: &Column, findings: &mut Vec<Fi
         "column {:?} takes no NULL and has no default, and rows from node {} do not bring it",
         column.name, from.node
     );
-    findings.push(to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine)));
+    let finding = to.blocker("E505", what, ddl::allow_null(to.id, column, to.engine));
+    findings.push(finding.setting(format!("column.{}", column.name)));
 }
 
 /// Every change of a row brings the column. A key is never set by an UPDATE, and an INSERT may set it.

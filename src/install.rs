@@ -217,7 +217,8 @@ pub fn stamps_elsewhere(
         ),
         _ => return None,
     };
-    Some(Finding::blocker("E620", &scope.node, what).table(id).fix(fix))
+    let finding = Finding::blocker("E620", &scope.node, what).table(id);
+    Some(finding.fix(fix).setting("stamps"))
 }
 
 /// What `teardown` leaves of a sync in a control schema that others use too.

@@ -12,6 +12,7 @@ pub(crate) mod image;
 pub mod join;
 mod pieces;
 mod preview;
+mod proof;
 mod queue;
 pub(crate) mod resync;
 
@@ -31,6 +32,7 @@ use crate::model::sync::{CatalogTable, Checkpoint, Mode, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
 pub use preview::{Preview, preview};
+pub use proof::{Proof, has_mapped, prove};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

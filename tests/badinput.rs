@@ -8,6 +8,8 @@ mod harness;
 mod access;
 #[path = "badinput/grants.rs"]
 mod grants;
+#[path = "badinput/lines.rs"]
+mod lines;
 #[path = "badinput/position.rs"]
 mod position;
 #[path = "badinput/secrets.rs"]

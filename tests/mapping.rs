@@ -25,6 +25,7 @@ pairs! {
     values_have_other_words_to_b => |pair| worded("map_words_b", pair, Way::AToB);
     values_have_other_words_to_a => |pair| worded("map_words_a", pair, Way::BToA);
     words_that_do_not_fit_are_findings => wrong_words;
+    a_filter_is_said_in_each_nodes_words => filtered_words;
 }
 
 const fn plain(name: &'static str) -> Table {
@@ -807,6 +808,69 @@ async fn worded(hint: &str, pair: Pair, way: Way) {
         .find(|conflict| conflict.kind == "value_refused")
         .unwrap();
     assert!(refused.detail.contains("not among values"), "{refused:?}");
+}
+
+/// The condition has the configuration's words; on each node it means that node's.
+async fn filtered_words(pair: Pair) {
+    let mut scene = Scene::new("map_words_where", pair, Way::Merge, &[]).await;
+    for (side, ty) in [(Side::A, "varchar(20)"), (Side::B, "smallint")] {
+        scene
+            .exec(
+                side,
+                &format!("CREATE TABLE client (id int PRIMARY KEY, status {ty}, n int)"),
+            )
+            .await;
+    }
+    configure(
+        &scene,
+        "tables = [\"client\", \"probe\"]\n[sync.table.client]\n\
+         column.status.b = { values = { active = 1, closed = 0, held = 2 } }\n\
+         where = \"n > 5 AND (status IN ('active', 'held') OR status IS NULL) AND status <> 'held'\"",
+    );
+    scene
+        .exec(
+            Side::A,
+            "INSERT INTO client VALUES (1, 'active', 9), (2, 'closed', 9), (3, 'held', 9), (4, 'active', 1)",
+        )
+        .await;
+    scene.start().await;
+    scene.crossed().await;
+    assert_eq!(
+        scene.b.rows("SELECT id, status FROM client ORDER BY id").await,
+        lines("1 1")
+    );
+    // In and out, on both sides.
+    scene
+        .exec(Side::A, "UPDATE client SET status = 'active' WHERE id = 2")
+        .await;
+    scene
+        .exec(
+            Side::B,
+            "INSERT INTO client VALUES (11, 1, 9), (12, 0, 9), (13, 2, 9), (14, 1, 1)",
+        )
+        .await;
+    scene.crossed().await;
+    let (on_a, on_b) = (
+        "SELECT id, status FROM client WHERE n > 5 AND status = 'active' ORDER BY id",
+        "SELECT id, status FROM client WHERE n > 5 AND status = 1 ORDER BY id",
+    );
+    assert_eq!(scene.a.rows(on_a).await, lines("1 active\n2 active\n11 active"));
+    assert_eq!(scene.b.rows(on_b).await, lines("1 1\n2 1\n11 1"));
+    scene
+        .exec(
+            Side::B,
+            "UPDATE client SET status = 0 WHERE id IN (1, 11); UPDATE client SET status = 1 WHERE id = 12",
+        )
+        .await;
+    scene.crossed().await;
+    assert_eq!(scene.a.rows(on_a).await, lines("2 active\n12 active"));
+    assert_eq!(scene.a.one("SELECT count(*) FROM client").await, "4");
+    scene.assert_no_conflicts().await;
+}
+
+fn lines(text: &str) -> Rows {
+    let cells = |line: &str| line.split(' ').map(|cell| Some(cell.to_owned())).collect();
+    text.lines().map(cells).collect()
 }
 
 async fn wrong_words(pair: Pair) {

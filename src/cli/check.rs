@@ -2,6 +2,8 @@
 //!
 //! Fails: 6 when a node cannot be reached (the rest is still looked at), 3 when there is a blocker.
 
+mod rows;
+
 use super::config::findings;
 use super::{Face, Schema, render, select, words};
 use crate::config::{self, Config, Sync};
@@ -13,6 +15,7 @@ use crate::flow::spec::SyncSpec;
 use crate::flow::{clocks, fit, folded};
 use crate::model::schema::Engine;
 use crate::model::sync::{CatalogTable, Finding, Level, Server};
+use crate::seed::Proof;
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,9 @@ pub(super) struct Options {
     /// Warnings fail too
     #[arg(long)]
     strict: bool,
+    /// Do not read the rows of tables with mapped values or computed columns
+    #[arg(long)]
+    no_rows: bool,
 }
 
 #[derive(Serialize)]
@@ -49,6 +55,8 @@ struct NodeReport {
 struct TableReport {
     sync: String,
     findings: Vec<Finding>,
+    /// What became of the rows of tables with mapped values or computed columns.
+    rows: Vec<Proof>,
 }
 
 #[derive(Serialize, Default, Clone, Copy)]
@@ -181,14 +189,18 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         findings.extend(between(sync, spec, &answers));
         let catalogs = answers.iter().map(|answer| Some(&answer.as_ref()?.catalog[..]));
         findings.extend(folded::findings(spec, &catalogs.collect::<Vec<_>>()).await);
+        let proofs = rows::told(spec, &answers, options.no_rows, &mut findings).await;
+        locate(config, sync, spec, &mut findings);
         let first = nodes.len() - sync.nodes.len();
         perhaps_hidden(&mut findings, &nodes[first..]);
         for node in &mut nodes[first..] {
+            locate(config, sync, spec, &mut node.findings);
             drop_repeated(&mut node.findings, &findings);
         }
         tables.push(TableReport {
             sync: sync.spec.name.clone(),
             findings,
+            rows: proofs,
         });
     }
     for (sync, ring) in rings.findings() {
@@ -210,6 +222,12 @@ async fn examine(config: &Config, syncs: &[&Sync], options: &Options) -> Result<
         summary,
         next_steps,
     })
+}
+
+/// Gives findings about what the configuration says the line that says it.
+fn locate(config: &Config, sync: &Sync, spec: &SyncSpec, findings: &mut [Finding]) {
+    let each = findings.iter_mut();
+    each.for_each(|finding| config.locate(sync, spec, finding));
 }
 
 /// `E4..` of the nodes' own checks: Tidelock's objects are missing, which is nothing to mend by hand; but for what a
@@ -264,6 +282,7 @@ async fn reach(declared: &config::Node, findings: &mut Vec<Finding>) -> Result<O
 
 async fn ask(spec: &SyncSpec, index: usize, mut node: Node, findings: &mut Vec<Finding>) -> Result<Answer> {
     findings.extend(node.check(&spec.scope(index)).await?);
+    findings.extend(fit::unparented(spec, index, &mut node).await?);
     Answer::of(spec, index, &mut node).await
 }
 

@@ -82,6 +82,9 @@ impl Paint {
             self.mark(finding.level),
             plain(&finding.what)
         );
+        if let Some(line) = &finding.line {
+            let _ = writeln!(out, "             {} | {}", plain(&line.place), plain(&line.text));
+        }
         for (number, line) in finding.fix.iter().flat_map(|fix| fix.lines()).enumerate() {
             let label = if number == 0 { "fix: " } else { "     " };
             let _ = writeln!(out, "             {label}{}", plain(line));

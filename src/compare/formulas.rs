@@ -27,7 +27,8 @@ pub(super) fn fit(
             if misfit.is_of_source {
                 what.push_str(&format!(" (on node {})", from.node));
             }
-            findings.push(to.blocker("E359", what, format!("correct the expression in {section}")));
+            let finding = to.blocker("E359", what, format!("correct the expression in {section}"));
+            findings.push(finding.setting(format!("to.{}.{}", to.node, computed.column)));
         }
     }
     // What this node owns nobody has to bring back.
@@ -44,7 +45,8 @@ pub(super) fn fit(
                 column.name, to.node
             );
             let fix = format!("to.{}.{} = \"...\" in {section}", from.node, column.name);
-            findings.push(from.blocker("E359", what, fix));
+            // Beside it what is computed of it is missing.
+            findings.push(from.blocker("E359", what, fix).setting(format!("to.{}", to.node)));
         }
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
         };
         let what = format!("column {name:?} has an owner: {wrong}");
         let fix = format!("correct the column's name, or take owner off it, in {section}");
-        findings.push(end.blocker("E357", what, fix));
+        let column = format!("column.{}.owner", passage.called(name));
+        findings.push(end.blocker("E357", what, fix).setting(column));
     }
     unwritten(end, table, passage, findings);
 }
@@ -71,6 +72,7 @@ fn unwritten(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec
             ddl::allow_null(end.id, column, end.engine),
             passage.table
         );
-        findings.push(end.blocker("E357", what, fix));
+        let column = format!("column.{}.owner", passage.called(name));
+        findings.push(end.blocker("E357", what, fix).setting(column));
     }
 }

@@ -12,7 +12,8 @@ pub fn fit(node: &str, table: &CatalogTable, rules: &TableRules) -> Vec<Finding>
     let told = rules.columns.iter().filter_map(|(name, rule)| {
         let (what, fix) = wrong(table, name, *rule)?;
         let what = format!("column {name}: on_conflict = \"{}\": {what}", rule.name());
-        Some(Finding::blocker("E470", node, what).table(&table.id).fix(fix))
+        let finding = Finding::blocker("E470", node, what).table(&table.id).fix(fix);
+        Some(finding.setting(format!("column.{name}.on_conflict")))
     });
     told.collect()
 }

@@ -32,6 +32,8 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
         };
         let Some(wrong) = wrong else { continue };
         let what = format!("column {name:?} has values of its own: {wrong}");
-        findings.push(end.blocker("E358", what, format!("correct values in {section}")));
+        let finding = end.blocker("E358", what, format!("correct values in {section}"));
+        let column = format!("column.{}", passage.called(name));
+        findings.push(finding.setting(column));
     }
 }

@@ -4,7 +4,8 @@
 //! the first. Syncs are `syncs`' part.
 
 use super::file::{File, HttpFile, LimitsFile, LogFile, NodeFile, Text};
-use super::problem::{Problem, nearest};
+use super::lines::Line;
+use super::problem::{self, Problem, nearest};
 use super::{Config, Environment, Log, LogFormat, Node, Shown, Warning, syncs, url};
 use crate::access::{Access, Host, Identity, Secret, TlsMode};
 use crate::flow::spec::Limits;
@@ -48,6 +49,7 @@ pub(super) struct Builder<'a> {
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,
     pub values: Vec<Shown>,
+    pub lines: Vec<Line>,
 }
 
 /// A node with what a sync needs from the file.
@@ -69,6 +71,7 @@ pub(super) fn config(
         problems: Vec::new(),
         warnings: Vec::new(),
         values: Vec::new(),
+        lines: Vec::new(),
     };
     builder.show("version", file.version.get_ref(), Some(file.version.span()));
     if *file.version.get_ref() != 1 {
@@ -87,6 +90,8 @@ pub(super) fn config(
         builder
             .problems
             .sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
+        // A section for many tables is read for each way in which it is one of several.
+        builder.problems.dedup();
         return Err(builder.problems);
     }
     Ok(Config {
@@ -100,6 +105,7 @@ pub(super) fn config(
         http,
         warnings: builder.warnings,
         values: builder.values,
+        lines: builder.lines,
     })
 }
 
@@ -111,12 +117,25 @@ impl Builder<'_> {
     pub(super) fn show(&mut self, key: &str, value: impl ToString, span: Option<Range<usize>>) {
         let origin = match span {
             Some(span) => {
-                let line = self.text[..span.start.min(self.text.len())].matches('\n').count() + 1;
-                format!("{}:{line}", self.path.display())
+                let line = problem::line(self.path, self.text, span);
+                let place = line.place.clone();
+                self.lines.push(Line {
+                    key: key.to_owned(),
+                    line,
+                });
+                place
             }
             None => "default".to_owned(),
         };
         self.show_from(key, value, origin);
+    }
+
+    /// Where it stands, of what has no value to show.
+    pub(super) fn note(&mut self, key: &str, span: Range<usize>) {
+        self.lines.push(Line {
+            key: key.to_owned(),
+            line: problem::line(self.path, self.text, span),
+        });
     }
 
     fn show_from(&mut self, key: &str, value: impl ToString, origin: String) {

@@ -66,7 +66,7 @@ pub(super) struct SyncFile {
     pub table: BTreeMap<Spanned<String>, TableFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TableFile {
     pub on_conflict: Text,
@@ -104,6 +104,7 @@ pub(super) type SchemaNames = BTreeMap<Spanned<String>, Spanned<String>>;
 pub(super) struct Schemas(pub Vec<SchemaNames>);
 
 /// A text, true or false, or what a node has of the column.
+#[derive(Clone)]
 pub(super) enum Word {
     Text(String),
     Bool(bool),
@@ -111,7 +112,7 @@ pub(super) enum Word {
 }
 
 /// A column on one node.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ThereFile {
     pub name: Text,
@@ -120,6 +121,7 @@ pub(super) struct ThereFile {
 }
 
 /// A text, a whole number, or true or false, as its text.
+#[derive(Clone)]
 pub(super) struct Cell(pub String);
 
 impl Word {
@@ -134,6 +136,7 @@ impl Word {
 }
 
 /// Which rows pass.
+#[derive(Clone)]
 pub(super) enum FilterFile {
     /// In both directions.
     Common(String),
@@ -142,12 +145,13 @@ pub(super) enum FilterFile {
 }
 
 /// Where the versions of rows come from: a word, or a column and the order of its values.
+#[derive(Clone)]
 pub(super) enum VersionFile {
     Word(String),
     Status(StatusFile),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusFile {
     pub status: Spanned<String>,

@@ -4,7 +4,7 @@
 //! nobody owns: a user's write of it would stay where it is, and the nodes would differ.
 
 use super::build::Builder;
-use super::file::TableFile;
+use super::file::{TableFile, Word};
 use super::problem::Problem;
 use super::syncs::known_node;
 use super::tables::{Around, within};
@@ -50,6 +50,9 @@ pub(super) fn of_table(
                 builder.problem(problem.at(column.span()));
             }
             if let Some(expr) = parsed(builder, text, beside) {
+                if let Some(problem) = unmasked(file, column.get_ref(), &expr) {
+                    builder.problem(problem.at(text.span()));
+                }
                 places.push(column.span());
                 computed.push(Computed {
                     node: place,
@@ -97,6 +100,26 @@ fn doubled(column: &str, node: usize, beside: &Beside<'_>) -> Option<Problem> {
         Problem::new(format!("column \"{column}\" is computed and has {other}"))
             .hint("two rules for one column: remove one of them"),
     )
+}
+
+/// What is computed of a masked column tells of it.
+fn unmasked(file: &TableFile, column: &str, expr: &Expr) -> Option<Problem> {
+    let is_masked = |name: &str| {
+        let mut given = file.column.iter().filter(|(known, _)| known.get_ref() == name);
+        given.any(|(_, words)| {
+            let mut words = words.get_ref().iter();
+            words.any(|(key, word)| key.get_ref() == "mask" && matches!(word.get_ref(), Word::Bool(true)))
+        })
+    };
+    let read = expr.columns().into_iter().find(|name| is_masked(name))?;
+    (!is_masked(column)).then(|| {
+        Problem::new(format!(
+            "column \"{column}\" is computed of \"{read}\", which is masked, and is not masked itself"
+        ))
+        .hint(format!(
+            "conflict records would show what must not be seen: column.{column} = {{ mask = true }}"
+        ))
+    })
 }
 
 fn parsed(builder: &mut Builder<'_>, text: &Spanned<String>, beside: &Beside<'_>) -> Option<Expr> {

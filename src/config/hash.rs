@@ -18,10 +18,9 @@ pub(super) fn of(spec: &SyncSpec) -> String {
         .map(|pattern| pattern.text.as_str())
         .collect();
     let mut sections = Vec::new();
-    for (declared, section) in choice.declared.iter().zip(&spec.sections) {
-        let names: Vec<String> = declared.names.iter().map(|id| format!("{id:?}")).collect();
+    for (index, section) in spec.sections.iter().enumerate() {
+        let (name, names) = called(spec, index);
         let keep = section.mapping.filter.as_ref().is_some_and(|filter| filter.keep);
-        let name = declared.name.to_string();
         sections.push((
             name,
             names,
@@ -67,6 +66,22 @@ pub(super) fn of(spec: &SyncSpec) -> String {
     config_hash::of(&whole.to_string(), &parts.map(|part| part.to_string()))
 }
 
+/// A section's name and what its tables are called.
+fn called(spec: &SyncSpec, index: usize) -> (String, Vec<String>) {
+    let choice = &spec.choice;
+    if let Some(declared) = choice.declared.get(index) {
+        let names = declared.names.iter().map(|id| format!("{id:?}"));
+        return (declared.name.to_string(), names.collect());
+    }
+    let combined = choice.combined.get(index - choice.declared.len());
+    let parts = combined
+        .into_iter()
+        .flatten()
+        .map(|part| &choice.patterned[*part]);
+    let names = parts.map(|part| format!("{:?}", part.names)).collect();
+    (choice.section_text(index).unwrap_or_default(), names)
+}
+
 fn nodes(spec: &SyncSpec) -> Vec<serde_json::Value> {
     let nodes = spec.nodes.iter().zip(&spec.choice.defaults);
     let told = nodes.map(|(node, schema)| {
@@ -81,19 +96,19 @@ fn nodes(spec: &SyncSpec) -> Vec<serde_json::Value> {
 
 /// Which tables are split; `None`: none of them, as before there was such a key.
 fn ids_of(spec: &SyncSpec) -> Option<serde_json::Value> {
-    let sections = spec.choice.declared.iter().zip(&spec.sections);
+    let sections = spec.sections.iter().enumerate();
     let others = sections.filter(|(_, section)| section.mapping.split != spec.split);
-    let mut others: Vec<String> = others.map(|(declared, _)| declared.name.to_string()).collect();
+    let mut others: Vec<String> = others.map(|(index, _)| called(spec, index).0).collect();
     others.sort();
     (spec.split || !others.is_empty()).then(|| serde_json::json!([spec.split, others]))
 }
 
 /// What may be lost on the way; `None`: nothing, as before it counted.
 fn losses_of(spec: &SyncSpec) -> Option<serde_json::Value> {
-    let sections = spec.choice.declared.iter().zip(&spec.sections);
+    let sections = spec.sections.iter().enumerate();
     let losing = sections.filter(|(_, section)| !section.mapping.losses.is_empty());
     let mut losses: Vec<_> = losing
-        .map(|(declared, section)| (declared.name.to_string(), section.mapping.losses.clone()))
+        .map(|(index, section)| (called(spec, index).0, section.mapping.losses.clone()))
         .collect();
     losses.iter_mut().for_each(|(_, columns)| columns.sort());
     losses.sort();

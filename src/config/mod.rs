@@ -10,11 +10,13 @@ mod filters;
 mod formulas;
 mod hash;
 mod ids;
+mod lines;
 mod owners;
 mod parameter;
 mod problem;
 mod rounds;
 mod rules;
+mod sections;
 mod syncs;
 mod tables;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod url;
 mod values;
 mod versions;
 
+pub use lines::Line;
 pub use problem::{Failure, Located, Problem, pointed};
 
 use crate::access::Access;
@@ -47,6 +50,8 @@ pub struct Config {
     pub warnings: Vec<Warning>,
     /// Every value with its origin, secrets masked, for `config show`.
     pub values: Vec<Shown>,
+    /// Where tables and what is said of them stand: see [`lines`].
+    pub lines: Vec<Line>,
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! Refuses: printing a secret. A quoted line loses the password of a URL and the value of a password key.
 
 use crate::error::{Error, Reason};
+use crate::model::sync::ConfigLine;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,15 @@ impl From<Failure> for Error {
 /// A problem of a text that stands in no file, such as a flag's value, as those of the configuration are shown.
 pub fn pointed(name: &str, text: &str, problem: Problem) -> String {
     locate(Path::new(name), text, problem).shown
+}
+
+/// The line on which something stands, for who finds later that it does not fit.
+pub(super) fn line(path: &Path, text: &str, span: Range<usize>) -> ConfigLine {
+    let place = Place::of(text, span);
+    ConfigLine {
+        place: format!("{}:{}", path.display(), place.line),
+        text: place.quoted.trim().to_owned(),
+    }
 }
 
 fn locate(path: &Path, text: &str, problem: Problem) -> Located {

@@ -10,7 +10,7 @@ use super::rounds;
 use super::rules;
 use super::tables::{self, Around};
 use super::topology;
-use super::{Node, Sync, hash, versions};
+use super::{Node, Sync, hash, sections, versions};
 use crate::flow::spec::{Limits, NodeSpec, Seed, SyncSpec};
 use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::TableId;
@@ -63,6 +63,11 @@ pub(super) fn build(
     syncs
 }
 
+fn ranks(members: &[(Arc<Node>, Rank)]) -> Vec<(String, Rank)> {
+    let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
+    named.collect()
+}
+
 /// `None` when a problem was noted.
 fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limits) -> Option<Sync> {
     let before = builder.problems.len();
@@ -84,10 +89,11 @@ fn sync(builder: &mut Builder<'_>, file: SyncFile, nodes: &Nodes, limits: &Limit
     if let (Some(topology), Some(given)) = (&topology, &given_seed) {
         topology::refuse_seeder(builder, given, seed.as_ref(), topology, &node_names);
     }
-    let named = members.iter().map(|(node, rank)| (node.name.clone(), *rank));
-    let ranks: Vec<(String, Rank)> = named.collect();
+    let ranks = ranks(&members);
+    let sections = sections::of(builder, &file);
     let around = Around {
         file: &file,
+        sections: &sections,
         members: &members,
         nodes: &node_names,
         mode,

@@ -9,10 +9,10 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{filters, formulas, ids, owners, values, versions};
+use super::{filters, formulas, ids, owners, sections, values, versions};
 use crate::flow::spec::Section;
-use crate::mapping::choice::{Choice, Declared, Table};
-use crate::mapping::pattern::{Name, Pattern};
+use crate::mapping::choice::{Choice, Declared, Patterned, Table};
+use crate::mapping::pattern::{Gap, Name, Pattern};
 use crate::mapping::{ColumnMapping, Mapping};
 use crate::merge::offered;
 use crate::model::origin::CONTROL;
@@ -29,6 +29,8 @@ use toml::Spanned;
 /// The sync that the tables are of.
 pub(super) struct Around<'a> {
     pub file: &'a SyncFile,
+    /// Its sections `[sync.table.NAME]`, those of single tables first.
+    pub sections: &'a [sections::Section],
     pub members: &'a [(Arc<Node>, Rank)],
     pub nodes: &'a [String],
     pub mode: Option<Mode>,
@@ -55,6 +57,12 @@ pub(super) fn choice(builder: &mut Builder<'_>, around: &Around<'_>) -> Choice {
         .map(|name| name.get_ref().as_str())
         .collect();
     builder.show(&around.key("tables"), shown.join(", "), Some(given.span()));
+    for (section, _) in &around.file.table {
+        builder.note(
+            &around.key(&format!("table.{}", section.get_ref())),
+            section.span(),
+        );
+    }
     let patterns = patterns(builder, given);
     let mut choice = Choice {
         patterns,
@@ -65,11 +73,29 @@ pub(super) fn choice(builder: &mut Builder<'_>, around: &Around<'_>) -> Choice {
             .collect(),
         schemas: schemas(builder, around),
         declared: Vec::new(),
+        patterned: Vec::new(),
+        combined: Vec::new(),
     };
-    let mut sections: Vec<(&Spanned<String>, &TableFile)> = around.file.table.iter().collect();
-    sections.sort_by_key(|(name, _)| name.span().start);
-    for (key, table) in sections {
-        let declared = declared(builder, around, &choice, key, table);
+    for wild in sections::wild(around.file) {
+        let names = names_of(builder, around, wild.key, wild.file);
+        let gaps = gaps(builder, &wild, names, &choice.defaults);
+        choice.patterned.push(Patterned {
+            text: wild.key.get_ref().clone(),
+            pattern: wild.pattern,
+            names: gaps,
+        });
+    }
+    let patterns = around
+        .sections
+        .iter()
+        .filter_map(|section| section.patterns.clone());
+    choice.combined = patterns.collect();
+    for section in around
+        .sections
+        .iter()
+        .filter(|section| section.patterns.is_none())
+    {
+        let declared = declared(builder, around, &choice, &section.key, &section.file);
         choice.declared.push(declared);
     }
     refuse_doubles(builder, around, &choice);
@@ -194,7 +220,11 @@ fn declared(
         Ok(name) => name,
         Err(why) => {
             let problem = Problem::new(format!("\"{}\" is no table name: {why}", key.get_ref()));
-            builder.problem(problem.hint("a section is for one table").at(key.span()));
+            builder.problem(
+                problem
+                    .hint("\"table\", \"schema.table\", or a pattern such as \"schema.*\"")
+                    .at(key.span()),
+            );
             Name {
                 schema: None,
                 table: key.get_ref().clone(),
@@ -211,6 +241,38 @@ fn declared(
         let hint = "write it as tables does, with or without its schema";
         builder.problem(problem.hint(hint).nearest(key.get_ref(), known).at(key.span()));
     }
+    let names = names_of(builder, around, key, table)
+        .into_iter()
+        .enumerate()
+        .map(|(index, given)| {
+            let (text, span) = given?;
+            match Name::parse(&text) {
+                Ok(name) => {
+                    let default = around.members.get(index).map(|(node, _)| node.schema.clone());
+                    let schema = name.schema.or(default).unwrap_or_default();
+                    Some(TableId::new(schema, name.table))
+                }
+                Err(why) => {
+                    let problem = Problem::new(format!("\"{text}\" is no table name: {why}"));
+                    builder.problem(problem.hint("\"table\" or \"schema.table\"").at(span));
+                    None
+                }
+            }
+        });
+    Declared {
+        text: key.get_ref().clone(),
+        names: names.collect(),
+        name,
+    }
+}
+
+/// What a section says that nodes call its table, or its tables: by node.
+fn names_of(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    key: &Spanned<String>,
+    table: &TableFile,
+) -> Vec<Option<(String, Range<usize>)>> {
     let mut names = vec![None; around.nodes.len()];
     for (node, text) in &table.names {
         if !known_node(builder, node.get_ref(), node.span(), around.nodes) {
@@ -221,23 +283,49 @@ fn declared(
         };
         let shown = around.key(&format!("table.{}.names.{}", key.get_ref(), node.get_ref()));
         builder.show(&shown, text.get_ref(), Some(text.span()));
-        match Name::parse(text.get_ref()) {
-            Ok(name) if name.schema.as_deref() != Some(CONTROL) => {
-                let default = around.members.get(index).map(|(node, _)| node.schema.clone());
-                let schema = name.schema.or(default).unwrap_or_default();
-                names[index] = Some(TableId::new(schema, name.table));
-            }
-            Ok(_) => {
-                let problem = Problem::new("this is one of Tidelock's own tables");
-                builder.problem(problem.hint("they are never replicated").at(text.span()));
-            }
-            Err(why) => {
-                let problem = Problem::new(format!("\"{}\" is no table name: {why}", text.get_ref()));
-                builder.problem(problem.hint("\"table\" or \"schema.table\"").at(text.span()));
+        if Pattern::parse(text.get_ref()).is_ok_and(|name| name.schema() == Some(Some(CONTROL))) {
+            let problem = Problem::new("this is one of Tidelock's own tables");
+            builder.problem(problem.hint("they are never replicated").at(text.span()));
+            continue;
+        }
+        names[index] = Some((text.get_ref().clone(), text.span()));
+    }
+    names
+}
+
+/// `names` of a section for many tables: what stands for `*` stands in their names too.
+fn gaps(
+    builder: &mut Builder<'_>,
+    wild: &sections::Wild<'_>,
+    names: Vec<Option<(String, Range<usize>)>>,
+    defaults: &[String],
+) -> Vec<Option<Gap>> {
+    let mut gap = |given: Option<(String, Range<usize>)>, default: &str| {
+        let (text, span) = given?;
+        let there = Pattern::parse(&text).ok().filter(|pattern| !pattern.exclude);
+        let gap = there.and_then(|pattern| pattern.gap());
+        match gap.filter(|_| wild.pattern.gap().is_some()) {
+            Some(gap) => Some(Gap {
+                schema: Some(gap.schema.clone().unwrap_or_else(|| default.to_owned())),
+                ..gap
+            }),
+            None => {
+                let problem = Problem::new(format!(
+                    "names of \"{}\" tell no name for each of its tables",
+                    wild.key.get_ref()
+                ));
+                let hint = "the section and the name have one * in the table's name and none elsewhere: [sync.table.\"sales.*\"] \
+                            names = { my = \"shop.sales_*\" }";
+                builder.problem(problem.hint(hint).at(span));
+                None
             }
         }
-    }
-    Declared { name, names }
+    };
+    names
+        .into_iter()
+        .zip(defaults)
+        .map(|(given, default)| gap(given, default))
+        .collect()
 }
 
 /// Of the tables that are known without a database.
@@ -246,12 +334,14 @@ fn refuse_doubles(builder: &mut Builder<'_>, around: &Around<'_>, choice: &Choic
         return;
     }
     let mut tables: Vec<(Table, Range<usize>)> = Vec::new();
-    for (declared, (key, file)) in choice.declared.iter().zip(sections(around)) {
-        let place = file.names.values().next().map_or(key.span(), Spanned::span);
+    for (declared, section) in choice.declared.iter().zip(around.sections) {
+        let (key, names) = (&section.key, &section.file.names);
+        let place = names.values().next().map_or(key.span(), Spanned::span);
         tables.push((choice.table(&declared.name), place));
     }
+    let is_own = |table: &Table| table.declared.is_some_and(|index| index < choice.declared.len());
     for table in choice.named() {
-        if table.declared.is_none() {
+        if !is_own(&table) {
             tables.push((table, around.file.tables.span()));
         }
     }
@@ -262,9 +352,7 @@ fn refuse_doubles(builder: &mut Builder<'_>, around: &Around<'_>, choice: &Choic
                 continue;
             };
             let id = &table.ids[node];
-            let problem = match other.name.table == table.name.table
-                && (other.declared, table.declared) == (None, None)
-            {
+            let problem = match other.name.table == table.name.table && !is_own(other) && !is_own(table) {
                 true => Problem::new(format!("the table {id} is listed twice"))
                     .hint("with and without its schema it is one table"),
                 false => Problem::new(format!(
@@ -279,12 +367,6 @@ fn refuse_doubles(builder: &mut Builder<'_>, around: &Around<'_>, choice: &Choic
     }
 }
 
-fn sections<'a>(around: &Around<'a>) -> Vec<(&'a Spanned<String>, &'a TableFile)> {
-    let mut sections: Vec<_> = around.file.table.iter().collect();
-    sections.sort_by_key(|(name, _)| name.span().start);
-    sections
-}
-
 /// The rules and mappings of the sections, in the order of `choice.declared`; and whether tables without one are split.
 pub(super) fn mappings(
     builder: &mut Builder<'_>,
@@ -294,7 +376,8 @@ pub(super) fn mappings(
 ) -> (bool, Vec<Section>) {
     let split = ids::general(builder, around);
     let mut out = Vec::new();
-    for (key, file) in sections(around) {
+    for section in around.sections {
+        let (key, file) = (&section.key, &section.file);
         let (columns, rules) = columns(builder, around, key.get_ref(), file);
         let rules = given.section(builder, key, file, rules);
         let filter = filters::of_table(builder, around, key.get_ref(), file, &columns, &rules);
@@ -327,6 +410,8 @@ pub(super) fn mappings(
             owners,
             values,
             computed,
+            loose: section.loose.iter().cloned().collect(),
+            whole: None,
         };
         out.push(Section {
             rules,

@@ -7,8 +7,8 @@ use super::build::Builder;
 use super::file::{ColumnFile, TableFile, Word};
 use super::problem::Problem;
 use super::tables::{self, Around};
-use crate::mapping::RowFilter;
 use crate::mapping::values::ValueMap;
+use crate::mapping::{Mapping, RowFilter};
 use crate::model::sync::Mode;
 use crate::model::version::VersionSource;
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ fn column(
     words: &ColumnFile,
 ) -> Option<ValueMap> {
     let mut map = ValueMap {
+        column: name.to_owned(),
         names: tables::names(around, name, words),
         words: vec![None; around.nodes.len()],
     };
@@ -92,19 +93,25 @@ pub(super) fn refuse(
     version: &VersionSource,
     maps: &[ValueMap],
 ) {
-    let reads = |map: &ValueMap, name: &str| map.names.iter().any(|known| known == name);
-    let filtered = filter.into_iter().flat_map(|filter| &filter.sent);
-    let filtered = filtered.flat_map(|sent| sent.condition.columns());
-    let filtered: Vec<&str> = filtered.collect();
+    let reads = |map: &ValueMap, name: &str| map.column == name;
+    let said = Mapping {
+        values: maps.to_vec(),
+        ..Mapping::default()
+    };
+    let sent = filter.into_iter().flat_map(|filter| &filter.sent);
+    let wrong = sent.flat_map(|sent| {
+        let nodes = 0..maps.first().map_or(0, |map| map.names.len());
+        nodes.filter_map(|node| said.said_on(node, &sent.condition, None).err())
+    });
+    if let (Some(wrong), Some(place)) = (wrong.into_iter().next(), &file.filter) {
+        let problem = Problem::new(format!(
+            "the filter reads column \"{}\": {}",
+            wrong.column, wrong.why
+        ));
+        let hint = "column.NAME.NODE.values says which words there are; or filter by a column that has the same values everywhere";
+        builder.problem(problem.hint(hint).at(place.span()));
+    }
     for map in maps {
-        let column = filtered.iter().find(|column| reads(map, column));
-        if let (Some(column), Some(place)) = (column, &file.filter) {
-            let problem = Problem::new(format!(
-                "the filter reads column \"{column}\", whose values have other words on some nodes"
-            ));
-            let hint = "filter by a column that has the same values everywhere";
-            builder.problem(problem.hint(hint).at(place.span()));
-        }
         let column = version.column().filter(|column| reads(map, column));
         if let (Some(column), Some(place)) = (column, &file.version) {
             let problem = Problem::new(format!(
@@ -113,5 +120,54 @@ pub(super) fn refuse(
             let hint = "each node stamps its rows by its own values: use a column that has the same values everywhere";
             builder.problem(problem.hint(hint).at(place.span()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{bad, good, section};
+
+    const WORDS: &str = "column.status.my = { values = { active = 1, closed = 0 } }\n";
+
+    #[test]
+    fn a_filter_compares_words_of_the_configuration_alone() {
+        for fine in [
+            "status = 'active'",
+            "'closed' <> status AND id > 5",
+            "NOT status IN ('active', 'closed') OR status IS NULL",
+            "LOWER(name) = 'x'",
+        ] {
+            good(&section(&format!("{WORDS}where = \"{fine}\"\n")));
+        }
+        for (wrong, told) in [
+            ("status = 'open'", "not among its values"),
+            ("status IN ('active', 'open')", "not among its values"),
+            ("status LIKE 'a%'", "compared by ="),
+            ("status > 'active'", "compared by ="),
+            ("status = name", "compared by ="),
+            ("COALESCE(status, 'closed') = 'closed'", "compared by ="),
+            ("name || status = 'x'", "compared by ="),
+        ] {
+            let failure = bad(&section(&format!("{WORDS}where = \"{wrong}\"\n")));
+            assert!(
+                failure.contains(told) && failure.contains("where ="),
+                "{wrong}: {failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_computed_of_a_masked_column_is_masked() {
+        let words = |more: &str| {
+            section(&format!(
+                "to.my.full = \"first || last\"\ncolumn.full = {{ owner = \"pg\"{more} }}\ncolumn.last = {{ mask = true }}\n"
+            ))
+        };
+        let failure = bad(&words(""));
+        assert!(
+            failure.contains("\"last\", which is masked") && failure.contains("to.my.full"),
+            "{failure}"
+        );
+        good(&words(", mask = true"));
     }
 }

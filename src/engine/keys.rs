@@ -28,6 +28,16 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Foreign keys of these tables to tables that are not among them: child, name, parent.
+    pub async fn unparented(&mut self, tables: &[TableId]) -> Result<Vec<(TableId, String, TableId)>> {
+        match self {
+            Node::Postgres(client) => postgres::held::unparented(client, tables).await,
+            Node::Mysql(conn) => mysql::held::unparented(conn, tables).await,
+        }
+    }
+}
+
 /// Keys of PostgreSQL that another engine's collation takes for one.
 impl Node {
     /// `None`: this engine keeps such apart by what W514 tells.

@@ -65,6 +65,25 @@ fn ruled(spec: &SyncSpec, node: usize, held: Option<&Held<'_>>) -> Vec<Finding> 
     told.flatten().collect()
 }
 
+/// A target's tables that refer to others which nobody carries: its rows come without their parents, and no server
+/// checks what an apply session writes.
+pub async fn unparented(spec: &SyncSpec, place: usize, node: &mut Node) -> Result<Vec<Finding>> {
+    let declared = &spec.nodes[place];
+    if !spec.links.iter().any(|(_, target)| *target == place) {
+        return Ok(Vec::new());
+    }
+    let found = node.unparented(&declared.tables).await?;
+    let told = found.into_iter().map(|(child, name, parent)| {
+        let what = format!(
+            "foreign key {name:?} refers to {parent}, which is not in the sync: rows that come from another node may lack \
+             their parent here, and the server does not check them"
+        );
+        let fix = format!("add {parent} to tables; or nothing, where somebody else keeps its rows the same on all nodes");
+        Finding::warning("W363", &declared.name, what).table(child).fix(fix).setting(Finding::TABLES)
+    });
+    Ok(told.collect())
+}
+
 fn side<'a>(node: &'a NodeSpec, held: &Held<'a>) -> Side<'a> {
     Side {
         node: &node.name,

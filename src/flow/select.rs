@@ -12,7 +12,7 @@ use crate::error::{Error, Reason, Result};
 use crate::mapping::choice::{Chosen, Table};
 use crate::model::schema::TableId;
 use crate::model::sync::{Finding, Level};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A sync with its tables, and what there is to say about their choice.
 pub struct Selected {
@@ -24,29 +24,97 @@ pub struct Selected {
 /// cannot be reached is `None` and decides nothing.
 pub async fn current(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
     if sync.choice.is_fixed() {
-        return Ok(fixed(sync));
+        return fitted(fixed(sync), nodes).await;
     }
     let matching = sync.choice.chosen(&listed(sync, nodes).await?);
     let Some(known) = set_up(sync, nodes).await? else {
-        return Ok(select(sync, &matching, matching.tables.clone()));
+        return fitted(select(sync, &matching, matching.tables.clone()), nodes).await;
     };
     let mut selected = select(sync, &matching, known.tables);
     selected.notes.extend(newcomers(sync, &matching, &selected.spec));
-    Ok(selected)
+    fitted(selected, nodes).await
 }
 
 /// What `setup` is about: everything that matches. Tables that join a sync after its first start are copied by themselves.
 pub async fn wanted(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
     if sync.choice.is_fixed() {
-        return Ok(fixed(sync));
+        return fitted(fixed(sync), nodes).await;
     }
     let matching = sync.choice.chosen(&listed(sync, nodes).await?);
     let selected = select(sync, &matching, matching.tables.clone());
     let blocker = selected.notes.iter().find(|note| note.level == Level::Blocker);
     match blocker {
         Some(blocker) => Err(refusal(blocker)),
-        None => Ok(selected),
+        None => fitted(selected, nodes).await,
     }
+}
+
+/// Sections for many tables speak of columns that not every table has: what is said of those that a table lacks is not said
+/// of it. A column that no table has is a finding. Tables that no node shows are left as they are.
+async fn fitted(mut selected: Selected, nodes: &mut [Option<Node>]) -> Result<Selected> {
+    let spec = &mut selected.spec;
+    if spec.mappings.iter().all(|(_, mapping)| mapping.loose.is_empty()) {
+        return Ok(selected);
+    }
+    let mut catalogs = Vec::with_capacity(nodes.len());
+    for (node, declared) in nodes.iter_mut().zip(&spec.nodes) {
+        catalogs.push(match node {
+            Some(node) => node.catalog(&declared.tables).await?,
+            None => Vec::new(),
+        });
+    }
+    let held = |node: usize, table: usize| catalogs.get(node)?.get(table)?.as_ref();
+    // By section and column: does some table have it?
+    let mut found: BTreeMap<(String, String), bool> = BTreeMap::new();
+    let count = spec.nodes.len();
+    for table in 0..spec.mappings.len() {
+        if (0..count).all(|node| held(node, table).is_none()) {
+            continue;
+        }
+        let has = |node: usize, column: &str| {
+            held(node, table).is_some_and(|known| known.table.column(column).is_some())
+        };
+        let known = spec.choice.known_on(0, &spec.nodes[0].tables[table]);
+        let section = known.and_then(|known| spec.choice.section_text(known.declared?));
+        let mapping = &mut spec.mappings[table].1;
+        let (fitting, absent) = mapping.fitting(count, has);
+        for column in &mapping.loose {
+            let is_there = !absent.contains(column);
+            let seen = found
+                .entry((section.clone().unwrap_or_default(), column.clone()))
+                .or_default();
+            *seen |= is_there;
+        }
+        *mapping = fitting;
+        spec.rules[table]
+            .columns
+            .retain(|column, _| !absent.contains(column));
+    }
+    let node = spec
+        .links
+        .first()
+        .map_or("", |(lead, _)| spec.nodes[*lead].name.as_str());
+    // Several sections may speak of one column; what one of them finds is found.
+    let columns: BTreeSet<&String> = found.keys().map(|(_, column)| column).collect();
+    let idle = columns.into_iter().filter(|column| {
+        let mut of_column = found.iter().filter(|((_, known), _)| known == *column);
+        !of_column.any(|(_, is_there)| *is_there)
+    });
+    let notes = idle.map(|column| {
+        let sections = found
+            .keys()
+            .filter(|(_, known)| known == column)
+            .map(|(section, _)| section.as_str());
+        let section = sections.last().unwrap_or_default();
+        let what =
+            format!("[sync.table.{section:?}] speaks of column {column:?}, and none of its tables has it");
+        let finding = Finding::warning("W364", node, what);
+        finding
+            .fix("correct its name, or take it out")
+            .setting(format!("table.{section}.column.{column}"))
+    });
+    selected.notes.extend(notes.collect::<Vec<_>>());
+    Ok(selected)
 }
 
 /// A finding as the error of a command that cannot go on.
@@ -110,20 +178,28 @@ fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
         let what = format!("no table matches tables = {patterns:?}");
         let fix = "correct the patterns: \"*\" is every table of the default schema, \"schema.*\" every one of a \
                    schema; an account sees only tables that it has rights on";
-        notes
-            .push(Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what).fix(fix));
+        let finding = Finding::blocker("E351", name(sync.links.first().map_or(0, |link| link.0)), what);
+        notes.push(finding.fix(fix).setting(Finding::TABLES));
     } else {
         let node = name(sync.links.first().map_or(0, |link| link.0));
         notes.extend(matching.idle.iter().map(|pattern| {
             let what = format!("the pattern {pattern:?} chooses no table");
-            Finding::warning("W357", node, what).fix("correct it, or take it out of tables")
+            let finding = Finding::warning("W357", node, what);
+            finding
+                .fix("correct it, or take it out of tables")
+                .setting(Finding::TABLES)
         }));
     }
     for (node, id) in &matching.clashes {
         let what = "two tables of the other node would be this one".to_owned();
         let fix =
             "take one of them out of tables (\"!schema.table\"), or give it a name of its own with names";
-        notes.push(Finding::blocker("E353", name(*node), what).table(id).fix(fix));
+        notes.push(
+            Finding::blocker("E353", name(*node), what)
+                .table(id)
+                .fix(fix)
+                .setting("names"),
+        );
     }
     for (node, id) in &matching.displaced {
         let what =

@@ -322,11 +322,8 @@ impl SyncSpec {
     /// Names on nodes `from` and `node` of the columns of a table that are masked; `id` is the table's name on `node`.
     pub fn masks(&self, node: usize, id: &TableId, from: usize) -> Vec<(String, String)> {
         let mut masks = Vec::new();
-        for (declared, section) in self.choice.declared.iter().zip(&self.sections) {
-            let table = self.choice.table(&declared.name);
-            if table.ids.get(node) != Some(id) {
-                continue;
-            }
+        let table = self.choice.known_on(node, id);
+        if let Some(section) = table.and_then(|table| self.sections.get(table.declared?)) {
             for names in &section.mapping.masks {
                 masks.extend(names.get(from).cloned().zip(names.get(node).cloned()));
             }

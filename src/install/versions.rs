@@ -21,8 +21,10 @@ pub fn findings(
     let Some(name) = source.column().filter(|_| scope.mode == Mode::Merge) else {
         return;
     };
-    let blocker =
-        |code: &'static str, what: String| Finding::blocker(code, &scope.node, what).table(&catalog.table.id);
+    let blocker = |code: &'static str, what: String| {
+        let finding = Finding::blocker(code, &scope.node, what);
+        finding.table(&catalog.table.id).setting("version")
+    };
     let (code, holds) = match &source {
         VersionSource::Status { .. } => ("E612", "statuses: texts, an ENUM or whole numbers"),
         VersionSource::Counter | VersionSource::Clock | VersionSource::Column(_) => {
@@ -104,7 +106,8 @@ fn labelled(
             column.name
         );
         let finding = Finding::blocker("E612", &scope.node, what).table(&catalog.table.id);
-        findings.push(finding.fix("correct order in the configuration, or the column's labels"));
+        let fix = "correct order in the configuration, or the column's labels";
+        findings.push(finding.fix(fix).setting("version"));
     }
     let unranked = lacking(labels, order);
     if !unranked.is_empty() {
@@ -114,6 +117,7 @@ fn labelled(
             unranked.join(", ")
         );
         let finding = Finding::warning("W613", &scope.node, what).table(&catalog.table.id);
-        findings.push(finding.fix("list it in order, where it has a place"));
+        let fix = "list it in order, where it has a place";
+        findings.push(finding.fix(fix).setting("version"));
     }
 }

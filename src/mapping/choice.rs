@@ -5,7 +5,7 @@
 //! schema a node may call otherwise (`schemas`), and which without a schema lies in each node's default schema.
 //! Refuses: two tables with one name on a node, which is told as [`Chosen::clashes`].
 
-use super::pattern::{Name, Pattern};
+use super::pattern::{Gap, Name, Pattern};
 use crate::model::schema::TableId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,26 @@ pub struct Choice {
     pub schemas: Vec<Vec<Option<String>>>,
     /// Tables with a section of their own.
     pub declared: Vec<Declared>,
+    /// Sections for many tables.
+    pub patterned: Vec<Patterned>,
+    /// Which of those may speak of one table together; each has its rules behind those of `declared`.
+    pub combined: Vec<Vec<usize>>,
+}
+
+/// A section for all tables that a pattern matches.
+#[derive(Debug, Clone)]
+pub struct Patterned {
+    /// As the configuration writes it.
+    pub text: String,
+    pub pattern: Pattern,
+    /// What a node calls them, where it says so: with its schema.
+    pub names: Vec<Option<Gap>>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Declared {
+    /// As the configuration writes it.
+    pub text: String,
     pub name: Name,
     /// What a node calls it, where it says so.
     pub names: Vec<Option<TableId>>,
@@ -73,21 +89,61 @@ impl Choice {
         {
             declared.names.remove(gone);
         }
+        let patterned = choice.patterned.iter_mut();
+        for patterned in patterned.filter(|patterned| patterned.names.len() > gone) {
+            patterned.names.remove(gone);
+        }
         choice
     }
 
     /// What every node calls a table.
     pub fn table(&self, name: &Name) -> Table {
-        let declared = self.declared.iter().position(|declared| declared.name == *name);
+        let exact = self.declared.iter().position(|declared| declared.name == *name);
+        let speaking = self.speaking(name);
         let ids = (0..self.defaults.len()).map(|node| {
-            let said = declared.and_then(|index| self.declared[index].names.get(node)?.clone());
+            let said = exact.and_then(|index| self.declared[index].names.get(node)?.clone());
+            let said = said.or_else(|| {
+                speaking
+                    .iter()
+                    .find_map(|index| self.patterned[*index].called(node, name))
+            });
             said.unwrap_or_else(|| TableId::new(self.schema(node, name.schema.as_deref()), &name.table))
         });
+        let combined = || self.combined.iter().position(|combined| *combined == speaking);
+        let declared = exact.or_else(|| Some(self.declared.len() + combined()?));
         Table {
             ids: ids.collect(),
             declared,
             name: name.clone(),
         }
+    }
+
+    /// The sections for many tables that speak of this one.
+    fn speaking(&self, name: &Name) -> Vec<usize> {
+        let speaks = |index: &usize| {
+            self.same(name)
+                .any(|name| self.patterned[*index].pattern.matches(&name))
+        };
+        (0..self.patterned.len()).filter(speaks).collect()
+    }
+
+    /// A table's section as the configuration writes it; several, where more than one speaks of it.
+    pub fn section_text(&self, declared: usize) -> Option<String> {
+        match declared.checked_sub(self.declared.len()) {
+            None => self.declared.get(declared).map(|declared| declared.text.clone()),
+            Some(combined) => {
+                let texts = self.combined.get(combined)?.iter();
+                let texts: Vec<&str> = texts.map(|index| self.patterned[*index].text.as_str()).collect();
+                Some(texts.join(" + "))
+            }
+        }
+    }
+
+    /// The table by a node's name, also one that has a section and is not chosen.
+    pub fn known_on(&self, node: usize, id: &TableId) -> Option<Table> {
+        let mut said = self.declared.iter().map(|declared| self.table(&declared.name));
+        let said = said.find(|table| table.ids.get(node) == Some(id));
+        said.or_else(|| self.table_on(node, id))
     }
 
     fn schema<'a>(&'a self, node: usize, schema: Option<&'a str>) -> &'a str {
@@ -164,7 +220,13 @@ impl Choice {
         let said = self.declared.iter();
         let said = said.filter_map(|declared| declared.names.get(node)?.as_ref());
         schemas.extend(said.map(|id| id.schema.clone()));
+        schemas.extend(self.gap_schemas(node));
         schemas
+    }
+
+    fn gap_schemas(&self, node: usize) -> impl Iterator<Item = String> {
+        let gaps = self.patterned.iter();
+        gaps.filter_map(move |patterned| patterned.names.get(node)?.as_ref()?.schema.clone())
     }
 
     /// Tables that are named exactly.
@@ -188,6 +250,16 @@ impl Choice {
         };
         if let Some(declared) = self.declared.iter().find(own) {
             return Some(declared.name.clone());
+        }
+        let named = self
+            .patterned
+            .iter()
+            .filter_map(|patterned| patterned.name_of(node, id));
+        if let Some(name) = named
+            .into_iter()
+            .find(|name| self.table(name).ids.get(node) == Some(id))
+        {
+            return Some(name);
         }
         let group = self
             .schemas
@@ -283,7 +355,29 @@ impl Choice {
             .iter()
             .filter_map(|declared| declared.names.get(node)?.as_ref());
         schemas.extend(said.map(|id| id.schema.clone()));
+        schemas.extend(self.gap_schemas(node));
         Some(schemas.into_iter().collect())
+    }
+}
+
+impl Patterned {
+    fn called(&self, node: usize, name: &Name) -> Option<TableId> {
+        let gap = self.names.get(node)?.as_ref()?;
+        let own = self.pattern.gap()?;
+        let table = gap.filled(own.found(&name.table)?);
+        Some(TableId::new(gap.schema.clone()?, table))
+    }
+
+    fn name_of(&self, node: usize, id: &TableId) -> Option<Name> {
+        let gap = self.names.get(node)?.as_ref()?;
+        let own = self.pattern.gap()?;
+        let found = gap
+            .found(&id.name)
+            .filter(|_| gap.schema.as_ref() == Some(&id.schema))?;
+        Some(Name {
+            table: own.filled(found),
+            schema: own.schema,
+        })
     }
 }
 
@@ -358,6 +452,7 @@ mod tests {
     fn a_table_with_another_name_displaces_the_one_that_has_it() {
         let mut choice = choice(&["*"]);
         choice.declared.push(Declared {
+            text: "customers".to_owned(),
             name: Name::parse("customers").unwrap(),
             names: vec![None, Some(TableId::new("crm", "clients"))],
         });

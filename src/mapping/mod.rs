@@ -41,6 +41,10 @@ pub struct Mapping {
     pub values: Vec<ValueMap>,
     /// Columns that are computed of what other nodes have.
     pub computed: Vec<Computed>,
+    /// Columns of which sections for many tables alone speak: this table may not have them. The configuration's names.
+    pub loose: Vec<String>,
+    /// As it was before such columns were left out that the table does not have: what is set up does not change with them.
+    pub whole: Option<Arc<Mapping>>,
 }
 
 /// A column that is not simply the same everywhere.
@@ -126,6 +130,9 @@ impl Mapping {
         } else {
             ""
         };
+        if let Some(whole) = &self.whole {
+            return whole.signature();
+        }
         if self.is_plain() {
             return beside.to_owned();
         }
@@ -163,6 +170,7 @@ impl Mapping {
         let values = self.values.iter().map(|map| {
             let words = map.words.iter().enumerate().filter(|(node, _)| stays(*node));
             ValueMap {
+                column: map.column.clone(),
                 names: of(&map.names),
                 words: words.map(|(_, words)| words.clone()).collect(),
             }
@@ -193,8 +201,53 @@ impl Mapping {
             values: values.collect(),
             computed: computed.collect(),
             owners,
+            whole: self
+                .whole
+                .as_ref()
+                .map(|whole| Arc::new(whole.among(&stays as &dyn Fn(usize) -> bool))),
             ..self.clone()
         }
+    }
+
+    /// Without what is said of columns that no node's table has, where sections for many tables alone say it. `has`: node, its
+    /// name of the column. The columns that there are not, by the configuration's names.
+    pub fn fitting(
+        self: &Arc<Mapping>,
+        nodes: usize,
+        has: impl Fn(usize, &str) -> bool,
+    ) -> (Arc<Mapping>, Vec<String>) {
+        let names = |column: &str| -> Vec<String> {
+            (0..nodes)
+                .map(|node| self.name_on(node, column).to_owned())
+                .collect()
+        };
+        let is_on = |node: usize, column: &str| has(node, self.name_on(node, column));
+        let is_computed = |computed: &Computed| {
+            self.loose.contains(&computed.column) && !is_on(computed.node, &computed.column)
+        };
+        let absent = self
+            .loose
+            .iter()
+            .filter(|column| !(0..nodes).any(|node| is_on(node, column)));
+        let absent: Vec<String> = absent.cloned().collect();
+        if absent.is_empty() && !self.computed.iter().any(is_computed) {
+            return (Arc::clone(self), absent);
+        }
+        let gone: Vec<Vec<String>> = absent.iter().map(|column| names(column)).collect();
+        let mut fitting = Mapping::clone(self);
+        // What must not be carried or seen is not, should the column come while a link runs.
+        fitting
+            .columns
+            .retain(|column| column.skip || !absent.contains(&column.name));
+        fitting.values.retain(|map| !absent.contains(&map.column));
+        fitting.computed.retain(|computed| !is_computed(computed));
+        fitting.losses.retain(|names| !gone.contains(names));
+        fitting
+            .owners
+            .columns
+            .retain(|owned| !gone.contains(&owned.names));
+        fitting.whole = Some(Arc::clone(self));
+        (Arc::new(fitting), absent)
     }
 
     /// As a node keeps it, of so many: what others call the columns is nothing to it, so that nodes may come and go.
@@ -224,9 +277,19 @@ impl Mapping {
     /// Which of its rows `sender` sends, as the table of `node` has them.
     pub fn sent_by(&self, sender: usize, node: usize, table: &Table) -> Result<Option<Filter>, Unfit> {
         let sent = self.filter.as_ref().and_then(|filter| filter.sent.get(sender));
-        let bound =
-            sent.map(|sent| Filter::bind(&sent.condition, table, |column| self.name_on(node, column)));
-        bound.transpose()
+        sent.map(|sent| self.bound(&sent.condition, node, table))
+            .transpose()
+    }
+
+    /// A condition of the configuration's names and words over the table of a node.
+    fn bound(&self, condition: &Expr, node: usize, table: &Table) -> Result<Filter, Unfit> {
+        let said = self
+            .said_on(node, condition, Some(table))
+            .map_err(|unsayable| Unfit {
+                part: unsayable.column,
+                why: unsayable.why,
+            })?;
+        Filter::bind(&said, table, |column| self.name_on(node, column))
     }
 
     /// The node's names of the columns that stay where they are. A name that a carried column has on this node is
@@ -392,6 +455,12 @@ impl Passage {
         }
     }
 
+    /// The configuration's name of a column of the source.
+    pub fn called<'a>(&'a self, column: &'a str) -> &'a str {
+        let known = self.mapping.named_on(self.source, column);
+        known.map_or(column, |known| known.name.as_str())
+    }
+
     /// The source's table without the columns that stay behind.
     pub fn kept(&self, table: &Table) -> Table {
         self.passing(table, |name, _| name.to_owned())
@@ -451,9 +520,7 @@ impl Passage {
 
     /// The condition of a new copy, for the source's rows and for the target's.
     pub fn asked(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
-        let bound = |condition: &Arc<Expr>, node: usize, table: &Table| {
-            Filter::bind(condition, table, |column| self.mapping.name_on(node, column))
-        };
+        let bound = |condition: &Expr, node: usize, table: &Table| self.mapping.bound(condition, node, table);
         let both = self.asked.as_ref().map(|condition| {
             let here = bound(condition, self.source, source)?;
             Ok((here, bound(condition, self.target, target)?))
@@ -470,10 +537,7 @@ impl Passage {
             .iter()
             .filter(|column| !column.generated && shown(&column.name));
         let named = columns.filter_map(|column| match self.place(&column.name) {
-            Place::Named(_) => {
-                let known = self.mapping.named_on(self.source, &column.name);
-                Some(known.map_or(column.name.as_str(), |known| known.name.as_str()))
-            }
+            Place::Named(_) => Some(self.called(&column.name)),
             Place::Skipped | Place::Taken(_) => None,
         });
         named
@@ -491,6 +555,15 @@ impl Passage {
 
     pub fn target(&self) -> usize {
         self.target
+    }
+
+    /// Do sections for many tables alone speak of this column of the source, which it may not have?
+    pub fn is_loose(&self, column: &str) -> bool {
+        // Its names are known of what was said of it.
+        let whole = self.mapping.whole.as_deref().unwrap_or(&self.mapping);
+        let known = whole.named_on(self.source, column);
+        let name = known.map_or(column, |known| known.name.as_str());
+        whole.loose.iter().any(|loose| loose == name)
     }
 
     /// Names of each masked column on the source and on the target.

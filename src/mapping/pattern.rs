@@ -42,6 +42,28 @@ fn quoted(part: &str) -> String {
     }
 }
 
+/// A name with one gap: `shop_*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub schema: Option<String>,
+    pub before: String,
+    pub after: String,
+}
+
+impl Gap {
+    /// What stands in the gap of this name.
+    pub fn found<'a>(&self, table: &'a str) -> Option<&'a str> {
+        let found = table
+            .strip_prefix(self.before.as_str())?
+            .strip_suffix(self.after.as_str())?;
+        (!found.is_empty()).then_some(found)
+    }
+
+    pub fn filled(&self, with: &str) -> String {
+        format!("{}{with}{}", self.before, self.after)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     pub exclude: bool,
@@ -114,6 +136,36 @@ impl Pattern {
             Some(Glob::Exact(schema)) => Some(Some(schema)),
             Some(Glob::Wild(_)) => None,
         }
+    }
+
+    /// Is there a table that both match? `any_schema`: schemas have other names too.
+    pub fn meets(&self, other: &Pattern, any_schema: bool) -> bool {
+        let is_any = |globs: [&Glob; 2]| !common(globs.into_iter(), &['x']).is_empty();
+        let schemas = match (&self.schema, &other.schema) {
+            (None, None) => true,
+            (Some(one), Some(other)) => any_schema || is_any([one, other]),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        schemas && is_any([&self.table, &other.table])
+    }
+
+    /// What `*` stands for in a table's name, and back. `None`: it is not the only wild part, or stands for the schema.
+    pub fn gap(&self) -> Option<Gap> {
+        let schema = match &self.schema {
+            None => None,
+            Some(Glob::Exact(schema)) => Some(schema.clone()),
+            Some(Glob::Wild(_)) => return None,
+        };
+        let Glob::Wild(text) = &self.table else {
+            return None;
+        };
+        let (before, after) = text.split_once('*')?;
+        let is_plain = |part: &str| !part.contains(['*', '?']);
+        (is_plain(before) && is_plain(after)).then(|| Gap {
+            schema,
+            before: before.to_owned(),
+            after: after.to_owned(),
+        })
     }
 
     pub fn matches(&self, name: &Name) -> bool {

@@ -314,6 +314,7 @@ mod tests {
             ..Choice::default()
         };
         let renamed = Declared {
+            text: String::new(),
             name: Name::parse("orders").unwrap(),
             names: vec![None, Some(TableId::new("s", "bestellung"))],
         };

@@ -273,6 +273,21 @@ pub struct Finding {
     pub what: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// What of the table's section in the configuration it is about, such as `column.status`; empty: the section.
+    #[serde(skip)]
+    pub setting: Option<String>,
+    /// Where that stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<ConfigLine>,
+}
+
+/// A line of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigLine {
+    /// `FILE:LINE`
+    pub place: String,
+    /// As it is written there, without secrets.
+    pub text: String,
 }
 
 impl Finding {
@@ -286,6 +301,8 @@ impl Finding {
     pub const UNGUARDED: &str = "E306";
     /// The code of the finding that the server takes no writes, which a failover ends.
     pub const READ_ONLY: &str = "E209";
+    /// The setting of a finding about what the sync's tables are.
+    pub const TABLES: &str = "tables";
 
     pub fn ok(node: &str, what: impl Into<String>) -> Self {
         Finding {
@@ -295,6 +312,8 @@ impl Finding {
             table: None,
             what: what.into(),
             fix: None,
+            setting: None,
+            line: None,
         }
     }
 
@@ -306,6 +325,8 @@ impl Finding {
             table: None,
             what: what.into(),
             fix: None,
+            setting: None,
+            line: None,
         }
     }
 
@@ -317,11 +338,18 @@ impl Finding {
             table: None,
             what: what.into(),
             fix: None,
+            setting: None,
+            line: None,
         }
     }
 
     pub fn table(mut self, table: impl ToString) -> Self {
         self.table = Some(table.to_string());
+        self
+    }
+
+    pub fn setting(mut self, key: impl Into<String>) -> Self {
+        self.setting = Some(key.into());
         self
     }
 

@@ -10,6 +10,7 @@ use crate::model::operation::HeldTable;
 use crate::model::schema::TableId;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts, params};
+use std::collections::BTreeSet;
 
 type HeldRow = (
     String,
@@ -77,6 +78,28 @@ pub async fn referring(conn: &mut Conn, table: &TableId, among: &[TableId]) -> R
             .any(|(schema, name)| *schema == id.schema && *name == id.name)
     };
     Ok(among.iter().filter(is_found).cloned().collect())
+}
+
+/// Foreign keys of these tables to others: child, name, parent.
+pub async fn unparented(conn: &mut Conn, tables: &[TableId]) -> Result<Vec<(TableId, String, TableId)>> {
+    let sql = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME
+                 FROM information_schema.KEY_COLUMN_USAGE
+                WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY 1, 2, 3";
+    let schemas: BTreeSet<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
+    let mut found = Vec::new();
+    for schema in schemas {
+        let rows: Vec<(String, String, String, String, String)> = conn
+            .exec(sql, (schema,))
+            .await
+            .map_err(|error| fail("look for foreign keys to other tables", error))?;
+        for (schema, name, key, parent_schema, parent) in rows {
+            let (child, parent) = (TableId::new(schema, name), TableId::new(parent_schema, parent));
+            if tables.contains(&child) && !tables.contains(&parent) {
+                found.push((child, key, parent));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Wants a table to be taken up. `false`: it is not held.

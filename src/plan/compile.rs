@@ -514,7 +514,13 @@ impl Plan {
         let source = &self.source.columns[carried.source];
         let target = &self.shape.table.columns[carried.target];
         if let Some(index) = carried.translation {
-            return self.translations[index].of(value, &target.name);
+            return match (value.is_null(), target.nullable) {
+                (true, false) => Err(Refusal {
+                    column: target.name.clone(),
+                    why: typemap::NULL_IN_NOT_NULL.to_owned(),
+                }),
+                (true, true) | (false, _) => self.translations[index].of(value, &target.name),
+            };
         }
         // In a merge it comes back whole with any change of the other side, and then as its text.
         let is_half = matches!((&source.ty, value), (ColumnType::Json { .. }, Value::Opaque(_)));

@@ -93,6 +93,35 @@ pub async fn referring(client: &Client, table: &TableId, among: &[TableId]) -> R
         .collect()
 }
 
+/// Foreign keys of these tables to others: child, name, parent.
+pub async fn unparented(client: &Client, tables: &[TableId]) -> Result<Vec<(TableId, String, TableId)>> {
+    let sql = "SELECT n.nspname::text, c.relname::text, k.conname::text, m.nspname::text, p.relname::text
+                 FROM pg_constraint k
+                 JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                 JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace m ON m.oid = p.relnamespace
+                WHERE k.contype = 'f' AND k.conparentid = 0
+                  AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                  AND (m.nspname::text, p.relname::text) NOT IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                ORDER BY 1, 2, 3";
+    let doing = "look for foreign keys to other tables";
+    let schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = tables.iter().map(|id| id.name.as_str()).collect();
+    let rows = client.query(sql, &[&schemas, &names]).await;
+    let rows = rows.map_err(|error| fail(doing, error))?;
+    let one = |row: &Row| -> Result<_, tokio_postgres::Error> {
+        let id = |at: usize| {
+            Ok(TableId::new(
+                row.try_get::<_, String>(at)?,
+                row.try_get::<_, String>(at + 1)?,
+            ))
+        };
+        Ok((id(0)?, row.try_get(2)?, id(3)?))
+    };
+    rows.iter()
+        .map(|row| one(row).map_err(|error| fail(doing, error)))
+        .collect()
+}
+
 /// Wants a table to be taken up. `false`: it is not held.
 pub async fn resume(
     client: &mut Client,

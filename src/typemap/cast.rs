@@ -96,7 +96,7 @@ fn carry(value: Value, rule: Rule<'_>, source: &ColumnType, target: &Column) -> 
         return if target.nullable {
             Ok(value)
         } else {
-            Err("the target is NOT NULL and the value is NULL")
+            Err(super::NULL_IN_NOT_NULL)
         };
     }
     let value = match (value, source) {

@@ -38,6 +38,8 @@ use crate::model::schema::{ColumnType, Engine};
 pub const SQL_IN_JSON: &str = "the document holds a value of SQL (JSON_TYPE tells: DATE, TIME, DATETIME, BLOB, BIT, or a \
                                long DECIMAL), which MySQL would read from its text as another type";
 
+pub const NULL_IN_NOT_NULL: &str = "the target is NOT NULL and the value is NULL";
+
 /// Does reading this JSON as numbers and objects lose nothing of it? 64-bit integers, exact doubles, no key twice.
 pub fn is_plain_json(text: &str) -> bool {
     json::check(text, json::MYSQL).is_ok()

@@ -65,6 +65,9 @@ pub(super) fn masked(
     let mut masked = Vec::new();
     for (here, there) in passage.masks() {
         let places = (source.column(here), differing.target.column(there));
+        if places == (None, None) && passage.is_loose(here) {
+            continue;
+        }
         if places == (None, None) {
             let why = format!("column {there:?} is masked in the configuration, and there is none");
             return Err(differing.failed().why(why).hint("correct the column's name"));

@@ -39,6 +39,11 @@ impl Plan {
         Ok(self.proven(row, None).ok().map(|(_, row, _)| row))
     }
 
+    /// Why a row of a first copy would not pass.
+    pub fn refusal(&self, row: &Row) -> Option<Refusal> {
+        self.proven(row, None).err()
+    }
+
     /// What of a row the target cannot hold.
     pub fn unheld(&self, row: &Row) -> Option<Refusal> {
         self.row(row).err()
