@@ -299,7 +299,7 @@ mod tests {
                 texts(&["mail", "note", "ssn"])
             )
         );
-        assert_eq!(of("sales.offers").2, true);
+        assert!(of("sales.offers").2);
         assert_eq!(
             of("sales.orders"),
             (

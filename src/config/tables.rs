@@ -57,7 +57,7 @@ pub(super) fn choice(builder: &mut Builder<'_>, around: &Around<'_>) -> Choice {
         .map(|name| name.get_ref().as_str())
         .collect();
     builder.show(&around.key("tables"), shown.join(", "), Some(given.span()));
-    for (section, _) in &around.file.table {
+    for section in around.file.table.keys() {
         builder.note(
             &around.key(&format!("table.{}", section.get_ref())),
             section.span(),

@@ -101,11 +101,11 @@ async fn fitted(mut selected: Selected, nodes: &mut [Option<Node>]) -> Result<Se
         !of_column.any(|(_, is_there)| *is_there)
     });
     let notes = idle.map(|column| {
-        let sections = found
+        let mut sections = found
             .keys()
             .filter(|(_, known)| known == column)
             .map(|(section, _)| section.as_str());
-        let section = sections.last().unwrap_or_default();
+        let section = sections.next_back().unwrap_or_default();
         let what =
             format!("[sync.table.{section:?}] speaks of column {column:?}, and none of its tables has it");
         let finding = Finding::warning("W364", node, what);
