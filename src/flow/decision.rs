@@ -208,11 +208,7 @@ impl Meeting<'_> {
             PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. } => Some(row),
             PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => None,
         };
-        match (self.plan.is_filtered(), self.local.row.as_ref().or(incoming)) {
-            (false, _) => Sight::Unfiltered,
-            (true, Some(row)) => self.plan.sight(row),
-            (true, None) => Sight::Within,
-        }
+        self.plan.sight(self.local.row.as_ref(), incoming)
     }
 }
 

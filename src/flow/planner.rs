@@ -4,7 +4,7 @@
 //! Refuses: what `plan` refuses; a transaction is carried whole or not at all. Fails: with the table it is about alone.
 
 use super::onward::{Onward, Told};
-use super::spec::LinkSpec;
+use super::spec::{LinkSpec, link_id};
 use crate::error::{Error, Result};
 use crate::mapping::Passage;
 use crate::model::change::{Change, Op, Part, Writer};
@@ -43,6 +43,8 @@ pub(crate) struct Planner {
     merge: bool,
     /// For the command that passes a transaction over.
     link: String,
+    /// The link of the other direction, whose answers are meant for this target.
+    back: String,
     sync: String,
     passages: HashMap<TableId, Passage>,
     /// The target's table by the source's name.
@@ -85,6 +87,7 @@ impl Planner {
             target_engine,
             merge,
             link: spec.full_name(),
+            back: link_id(&spec.target.name, &spec.source.name),
             sync: spec.sync.clone(),
             passages: spec.passages.clone(),
             targets,
@@ -333,7 +336,7 @@ impl Planner {
                     ordinal,
                 };
                 let mut updated = None;
-                if is_passed_on || change.is_tombstone() {
+                if is_passed_on || change.is_tombstone() || self.is_of_others(change, author)? {
                     match self.passed_on(change, &address)? {
                         Some(Passed::As(op)) => {
                             let table = Arc::clone(&change.table);
@@ -387,12 +390,27 @@ impl Planner {
             Writer::User => Author {
                 rank: self.source_rank,
                 own: false,
+                answers: false,
             },
-            Writer::Tidelock(marker) => Author {
-                rank: marker.origin,
-                own: marker.segment == Segment::Own && marker.sync == self.sync,
-            },
+            Writer::Tidelock(marker) => {
+                let own = marker.segment == Segment::Own && marker.sync == self.sync;
+                Author {
+                    rank: marker.origin,
+                    own,
+                    answers: own && marker.link == self.back,
+                }
+            }
         }
+    }
+
+    /// What a hub answers to another spoke than the target, which holds some of its rows. It may be a row that was taken
+    /// away and put back, and then is to be known for that.
+    fn is_of_others(&mut self, change: &Change, author: Author) -> Result<bool> {
+        if !author.own || author.answers {
+            return Ok(false);
+        }
+        let plan = self.plan(&change.table);
+        Ok(plan.map_err(|error| error.alone(&change.table.id))?.is_held())
     }
 
     /// What becomes of a change that a hub applied. `None`: it is passed on as it is.
@@ -408,6 +426,9 @@ impl Planner {
         Ok(match (told, plan) {
             (Told::AsItIs, _) => None,
             (Told::Updated(op), _) => Some(Passed::As(op)),
+            (Told::Deleted { old, .. }, Some(plan)) if plan.is_held() && !plan.tells_of(&old) => {
+                Some(Passed::No)
+            }
             (Told::Deleted { old, stamp }, Some(plan)) => {
                 let buried = plan.buried(&old, stamp, address);
                 let buried = buried.map_err(|error| error.alone(&plan.source.id).node(&self.source))?;

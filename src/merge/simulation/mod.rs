@@ -16,7 +16,7 @@ mod owned;
 mod schedule;
 mod script;
 pub(crate) mod setup;
-mod table;
+pub(crate) mod table;
 mod world;
 
 use oracle::Fault;
