@@ -740,7 +740,7 @@ fn every_example_is_accepted() {
     let texts = [
         (include_str!("../../README.md"), 1),
         (include_str!("../../docs/accounts.md"), 0),
-        (include_str!("../../docs/config.md"), 9),
+        (include_str!("../../docs/config.md"), 10),
         (include_str!("../../docs/ddl.md"), 0),
         (include_str!("../../docs/errors.md"), 0),
         (include_str!("../../docs/operations.md"), 0),
@@ -763,6 +763,7 @@ fn every_example_is_accepted() {
         include_str!("../../examples/contacts-by-region/tidelock.toml"),
         include_str!("../../examples/git-like/tidelock.toml"),
         include_str!("../../examples/hub-of-record/tidelock.toml"),
+        include_str!("../../examples/lab-requests/tidelock.toml"),
         include_str!("../../examples/orders-and-support/tidelock.toml"),
         include_str!("../../examples/snapshot-report/tidelock.toml"),
         include_str!("../../examples/source-of-truth/tidelock.toml"),

@@ -67,7 +67,10 @@ impl Meeting<'_> {
             is_same,
             is_base: (arbitrates || op.unraised().is_some()) && self.is_made_on(),
             sight: self.sight(),
-            foreign: self.rules.and_then(|_| self.foreign()),
+            // Who holds a row is asked even where nothing but stamps is.
+            foreign: (self.rules.is_some() || self.plan.judges())
+                .then(|| self.foreign())
+                .flatten(),
         };
         let decision = match self.rules {
             Some(rules) => merge::decide(rules, self.me, incoming, standing),

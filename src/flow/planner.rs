@@ -336,8 +336,9 @@ impl Planner {
                     ordinal,
                 };
                 let mut updated = None;
-                if is_passed_on || change.is_tombstone() || self.is_of_others(change, author)? {
-                    match self.passed_on(change, &address)? {
+                let answer = self.answer(change, author)?;
+                if is_passed_on || change.is_tombstone() || answer.is_some() {
+                    match self.passed_on(change, answer, &address)? {
                         Some(Passed::As(op)) => {
                             let table = Arc::clone(&change.table);
                             updated = Some(Change { table, op });
@@ -403,25 +404,33 @@ impl Planner {
         }
     }
 
-    /// What a hub answers to another spoke than the target, which holds some of its rows. It may be a row that was taken
-    /// away and put back, and then is to be known for that.
-    fn is_of_others(&mut self, change: &Change, author: Author) -> Result<bool> {
-        if !author.own || author.answers {
-            return Ok(false);
+    /// A hub's answer, as a target that holds some of its rows is to know it; is it the one that is answered?
+    fn answer(&mut self, change: &Change, author: Author) -> Result<Option<bool>> {
+        if !author.own {
+            return Ok(None);
         }
         let plan = self.plan(&change.table);
-        Ok(plan.map_err(|error| error.alone(&change.table.id))?.is_held())
+        let plan = plan.map_err(|error| error.alone(&change.table.id))?;
+        Ok(plan.is_held().then_some(author.answers))
     }
 
-    /// What becomes of a change that a hub applied. `None`: it is passed on as it is.
-    fn passed_on(&mut self, change: &Change, address: &Address) -> Result<Option<Passed>> {
+    /// What becomes of a change that a hub applied, or answered by. `None`: it is passed on as it is.
+    fn passed_on(
+        &mut self,
+        change: &Change,
+        answer: Option<bool>,
+        address: &Address,
+    ) -> Result<Option<Passed>> {
         let (plan, told) = match change.is_tombstone() {
             true => {
                 let plan = self.plan_of_buried(&change.table.id)?;
                 let told = self.onward.tombstone(&plan.source, change);
                 (Some(plan), told)
             }
-            false => (None, self.onward.change(change)),
+            false => match answer {
+                Some(is_meant) => (None, self.onward.answer(change, is_meant)),
+                None => (None, self.onward.change(change)),
+            },
         };
         Ok(match (told, plan) {
             (Told::AsItIs, _) => None,

@@ -85,12 +85,12 @@ enum Goes {
     Nothing,
 }
 
-/// The same for a spoke, by the hub's rows. An answer reaches the spoke that it is meant for, whatever rows that one holds.
-/// To no other spoke anything comes or goes by it: what comes into being then is deleted again at once.
+/// The same for a spoke, by the hub's rows. What comes into being by an answer is deleted again at once: the spoke that it
+/// is meant for is told of that alone, whatever rows it holds, and no other one of anything.
 fn held((was, old): (bool, Option<&Row>), (is, new): (bool, Option<&Row>), author: Author) -> Goes {
     let is_others = author.own && !author.answers;
     match (was, is) {
-        _ if is_others && (old.is_none() || new.is_none()) => Goes::Nothing,
+        _ if author.own && (old.is_none() || (is_others && new.is_none())) => Goes::Nothing,
         (true, true) => Goes::Updated,
         (false, true) => Goes::Inserted,
         (true, false) if new.is_none() => Goes::Deleted,
