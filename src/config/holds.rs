@@ -67,6 +67,8 @@ pub(super) fn of_table(
             refuse_column(builder, around.nodes, (hub, &column), said, text.span());
         }
     }
+    refuse_unsaid(builder, around, (hub, &by), &place);
+    refuse_seeder(builder, around, &around.nodes[hub]);
     refuse_rows(builder, &around.nodes[hub], hub, said.owners, place);
     Some(Holds { hub: Some(hub), by })
 }
@@ -148,6 +150,39 @@ fn refuse_column(
     }
 }
 
+/// Nobody gets all rows because nothing was said.
+fn refuse_unsaid(
+    builder: &mut Builder<'_>,
+    around: &Around<'_>,
+    (hub, by): (usize, &[Option<Sent>]),
+    place: &Range<usize>,
+) {
+    let unsaid = |node: &usize| *node != hub && by[*node].is_none();
+    let Some(node) = (0..by.len()).find(unsaid).map(|node| &around.nodes[node]) else {
+        return;
+    };
+    let problem = Problem::new(format!("holds does not say which rows \"{node}\" has"));
+    let hint = format!(
+        "it has a condition for every spoke: {node} = \"TRUE\" has all rows, {node} = \"FALSE\" none"
+    );
+    builder.problem(problem.hint(hint).at(place.clone()));
+}
+
+/// With more than two nodes it is refused anyway.
+fn refuse_seeder(builder: &mut Builder<'_>, around: &Around<'_>, hub: &str) {
+    let Some(seed) = around.file.seed.as_ref().filter(|_| around.hub.is_none()) else {
+        return;
+    };
+    let from = seed.get_ref().strip_prefix("from:");
+    if from.is_some_and(|from| from != hub) {
+        let problem = Problem::new(format!(
+            "\"{hub}\" has every row, and seed copies from another node"
+        ));
+        let hint = format!("write seed = \"from:{hub}\", or \"none\" where the rows are there already");
+        builder.problem(problem.hint(hint).at(seed.span()));
+    }
+}
+
 fn refuse_rows(builder: &mut Builder<'_>, name: &str, hub: usize, owners: &Owners, place: Range<usize>) {
     if owners.inserts != Some(hub) {
         let problem = Problem::new("a table with holds in which not the hub alone makes rows");
@@ -223,6 +258,11 @@ mod tests {
                 "holds with seed = \"union\"",
             ),
             (
+                &PAIR.replace("from:portal", "from:a"),
+                &owned,
+                "seed = \"from:portal\"",
+            ),
+            (
                 HUB,
                 &format!("{owned}\non_conflict = \"ask\""),
                 "no rule but \"newest\"",
@@ -232,6 +272,7 @@ mod tests {
                 &format!("{OWNED}holds = {{ portal = \"lab = 'n'\" }}"),
                 "leaves no node",
             ),
+            (HUB, &owned, "b = \"TRUE\" has all rows"),
             (
                 HUB,
                 &format!("{OWNED}holds = {{ c = \"lab = 'n'\" }}"),

@@ -13,7 +13,7 @@ use crate::model::schema::Table;
 pub struct Holds {
     /// `None`: of other nodes nothing is known here.
     pub hub: Option<usize>,
-    /// A spoke without a condition holds all rows.
+    /// `None`: it is the hub.
     pub by: Vec<Option<Sent>>,
 }
 
@@ -38,18 +38,16 @@ impl Holds {
 
     /// In words, for `check`. `nodes` are nodes by their places, and their names.
     pub(super) fn words(&self, nodes: &[(usize, &str)]) -> Vec<String> {
-        let spokes = nodes.iter().filter(|(place, _)| Some(*place) != self.hub);
-        spokes
-            .map(
-                |(place, node)| match self.by.get(*place).and_then(Option::as_ref) {
-                    Some(sent) => format!(
-                        "{node} holds the rows where {}, and what it writes of others is undone",
-                        sent.text
-                    ),
-                    None => format!("{node} holds all rows"),
-                },
+        let spokes = nodes
+            .iter()
+            .filter_map(|(place, node)| Some((node, self.by.get(*place)?.as_ref()?)));
+        let words = |(node, sent): (&&str, &Sent)| {
+            format!(
+                "{node} holds the rows where {}, and what it writes of others is undone",
+                sent.text
             )
-            .collect()
+        };
+        spokes.map(words).collect()
     }
 }
 

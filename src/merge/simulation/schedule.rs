@@ -37,10 +37,6 @@ pub fn play(world: &mut World) -> Result<(), Fault> {
             _ => (0, 0),
         };
     }
-    if world.is(Wrong::UnheldDeletesKept) {
-        // What a spoke wrote and deleted comes as one change, between a row's leaving it and its coming back.
-        world.slow = (1, 0);
-    }
     for step in 0..script.steps {
         let is_last = step + 1 == script.steps;
         world.change_members(is_last);

@@ -56,7 +56,7 @@ pub enum Wrong {
     LiftedBorrowed,
     /// Above what stands at a hub and a spoke does not hold, stamps decide.
     UnheldByStamps,
-    /// A delete of it that is above is left.
+    /// A delete of it that is above is left. No schedule was seen to show it, see [`Setup::held`].
     UnheldDeletesKept,
     /// A hub's answers go by the spoke's condition like anything else.
     AnswerUntold,
@@ -253,6 +253,15 @@ impl fmt::Display for Setup {
 }
 
 impl Setup {
+    /// A hub and one spoke that holds some of its rows.
+    pub fn held(wrong: Wrong) -> Setup {
+        Setup {
+            rules: table(Rule::Newest),
+            shape: PAIR.held(),
+            wrong,
+        }
+    }
+
     /// Do writes change some columns of a row and not all?
     pub fn is_partial(&self) -> bool {
         self.rules.merges()
@@ -462,7 +471,6 @@ impl Wrong {
             ("unrecalled", newest(Wrong::Unrecalled, &[PAIR.apart()])),
             ("lifted-borrowed", newest(Wrong::LiftedBorrowed, &[PAIR.apart()])),
             ("unheld-by-stamps", newest(Wrong::UnheldByStamps, &held)),
-            ("unheld-deletes-kept", newest(Wrong::UnheldDeletesKept, &held)),
             ("answer-untold", newest(Wrong::AnswerUntold, &held)),
             ("answered-to-all", newest(Wrong::AnsweredToAll, &held[1..])),
             ("passed-on-unheld", newest(Wrong::PassedOnUnheld, &held[1..])),
