@@ -96,11 +96,12 @@ fn refused(around: &Around<'_>, file: &TableFile, said: &Beside<'_>) -> Option<(
 
 /// Between two nodes it is the one without a condition.
 fn hub(builder: &mut Builder<'_>, around: &Around<'_>, given: &Spanned<Conditions>) -> Option<usize> {
-    let is_known = |builder: &mut Builder<'_>, node: &Spanned<String>| {
-        known_node(builder, node.get_ref(), node.span(), around.nodes)
-    };
-    let mut known = given.get_ref().keys().map(|node| is_known(builder, node));
-    if !known.by_ref().fold(true, |all, is_known| all && is_known) {
+    let mut unknown = 0;
+    for node in given.get_ref().keys() {
+        let is_known = known_node(builder, node.get_ref(), node.span(), around.nodes);
+        unknown += usize::from(!is_known);
+    }
+    if unknown > 0 {
         return None;
     }
     let is_named = |place: &usize| {

@@ -201,7 +201,10 @@ impl Mapping {
             losses: self.losses.iter().map(of).collect(),
             values: values.collect(),
             computed: computed.collect(),
-            holds: self.holds.as_ref().map(|holds| holds.among(&stays, owner(holds.hub))),
+            holds: self
+                .holds
+                .as_ref()
+                .map(|holds| holds.among(&stays, owner(holds.hub))),
             owners,
             ..self.clone()
         }

@@ -16,9 +16,9 @@ const REQUEST: Table = Table {
 const HELD: [&str; 3] = ["lab IN ('a', 'ab')", "lab IN ('b', 'ab')", "lab = 'c'"];
 const LABS: [&str; 5] = ["a", "b", "ab", "c", "x"];
 
-fn section(spokes: usize) -> String {
-    let held = HELD[..spokes].iter().enumerate();
-    let held = held.map(|(place, condition)| format!("n{} = \"{condition}\"", place + 1));
+fn section(spokes: &[usize]) -> String {
+    let held = spokes.iter();
+    let held = held.map(|spoke| format!("n{spoke} = \"{}\"", HELD[spoke - 1]));
     format!(
         "[sync.table.request]\ninserts = \"n0\"\ncolumn.lab = {{ owner = \"n0\" }}\nholds = {{ {} }}",
         held.collect::<Vec<_>>().join(", ")
@@ -133,7 +133,7 @@ async fn holds(hint: &str, kinds: [Kind; 4]) {
         let insert = format!("INSERT INTO request VALUES ({id}, '{lab}', NULL, 'agreed')");
         net.exec(0, &insert).await;
     }
-    net.configure(&[0, 1, 2], &[], &section(2));
+    net.configure(&[0, 1, 2], &[], &section(&[1, 2]));
     net.lock.ok(&["setup", "--execute"]).await;
     net.lock.spawn();
     net.streams().await;
@@ -145,7 +145,7 @@ async fn holds(hint: &str, kinds: [Kind; 4]) {
     net.db_mut(down).server().restart().await.unwrap();
     play(&net, &mut random, &[0, 1, 2], 40).await;
 
-    net.configure(&[0, 1, 2, 3], &[], &section(3));
+    net.configure(&[0, 1, 2, 3], &[], &section(&[1, 2, 3]));
     net.lock.ok(&["setup", "--execute"]).await;
     net.reload().await;
     play(&net, &mut random, &[0, 1, 2], 80).await;
@@ -157,6 +157,17 @@ async fn holds(hint: &str, kinds: [Kind; 4]) {
         net.sync
     );
     assert_ne!(net.db(0).one(&undone).await, "0");
+
+    // All is compared, both ways, while everybody writes; and one goes.
+    net.lock.ok(&["resync", "--all", "--execute"]).await;
+    play(&net, &mut random, &[0, 1, 2, 3], 80).await;
+    each_holds_its_rows(&mut net, &[1, 2, 3]).await;
+    net.configure(&[0, 1, 3], &[], &section(&[1, 3]));
+    let said = net.lock.run(&["setup", "--execute"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    net.reload().await;
+    play(&net, &mut random, &[0, 1, 3], 40).await;
+    each_holds_its_rows(&mut net, &[1, 3]).await;
     net.stop().await;
 }
 
@@ -183,7 +194,7 @@ async fn rows_that_refer_to_rows_that_are_not_held_wait() {
     let mut net = Net::new("t_holds_fk", Way::Hub, &kinds, &[], &[REQUEST, REMARK]).await;
     net.exec(0, "INSERT INTO request VALUES (1, 'b', NULL, NULL)")
         .await;
-    net.configure(&[0, 1], &[], &section(1));
+    net.configure(&[0, 1], &[], &section(&[1]));
     net.lock.ok(&["setup", "--execute"]).await;
     net.lock.spawn();
     net.streams().await;
