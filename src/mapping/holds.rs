@@ -23,7 +23,8 @@ impl Holds {
     }
 
     pub(super) fn signature(&self) -> String {
-        let all = self.conditions().map(Expr::signature);
+        let of = |sent: &Option<Sent>| sent.as_ref().map(|sent| sent.condition.signature());
+        let all = self.by.iter().map(of).map(Option::unwrap_or_default);
         all.collect::<Vec<String>>().join(" / ")
     }
 

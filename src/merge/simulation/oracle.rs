@@ -212,40 +212,49 @@ fn judge_held(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
 
 /// No spoke learns of a row but of those that were once its own to hold, or that it wrote itself.
 fn judge_leaks(world: &World) -> Result<(), Fault> {
-    for (spoke, key) in &world.known.told {
-        let plan = table::plan(&world.setup, 0, *spoke);
-        let is_of = |row: &Row| table::cell(row, ID) == *key;
-        let is_held = |row: &Row| is_of(row) && plan.takes(row).unwrap();
-        let images =
-            |writer: &Writer, logged: &Logged, is_meant: &dyn Fn(&Row) -> bool| match (logged, writer) {
-                // Of what comes and goes in answer to another one it is not told.
-                (Logged::Row(Op::Insert { .. } | Op::Delete { .. }), Writer::Own(to)) if to != spoke => false,
-                (Logged::Row(Op::Insert { new }), _) => is_meant(new),
-                (Logged::Row(Op::Delete { old }), _) => is_meant(old),
-                (Logged::Row(Op::Update { old, new }), _) => {
-                    is_meant(new) || old.as_ref().is_some_and(is_meant)
-                }
-                (Logged::Row(Op::Truncate) | Logged::Buried(..), _) => false,
-            };
-        let logs = |node: usize, is_meant: &dyn Fn(&Row) -> bool| {
-            let segments = world.nodes[node].log.iter().flat_map(|entry| &entry.segments);
-            let mut logged = segments.flat_map(|(writer, ops)| ops.iter().map(move |op| (writer, op)));
-            logged.any(|(writer, op)| images(writer, op, is_meant))
-        };
-        let is_first = (*key == 0 || *key == 1)
-            && plan
-                .takes(&table::row(0, [0, 0, 0, 1], Stamp::write(1, 1)))
-                .unwrap();
-        let wrote = world.nodes[*spoke].log.iter().flat_map(|entry| &entry.segments);
-        let mut wrote = wrote
-            .filter(|(writer, _)| *writer == Writer::User)
-            .flat_map(|(_, ops)| ops);
-        let is_its = wrote.any(|op| images(&Writer::User, op, &is_of));
-        if !is_first && !is_its && !logs(0, &is_held) {
+    for spoke in 1..world.nodes.len() {
+        let mut told = world.known.told.iter().filter(|(to, _)| *to == spoke);
+        let known = known_to(world, spoke);
+        if told.any(|(_, key)| !known.contains(key)) {
             return Err(Fault::Leaked);
         }
     }
     Ok(())
+}
+
+fn known_to(world: &World, spoke: usize) -> BTreeSet<i64> {
+    let plan = table::plan(&world.setup, 0, spoke);
+    let first = [0, 1].map(|key| table::row(key, [0, 0, 0, 1], Stamp::write(1, 1)));
+    let mut rows: Vec<&Row> = first.iter().collect();
+    for (writer, op) in logged(&world.nodes[0]) {
+        // Of what comes and goes in answer to another one it is not told.
+        let is_others = matches!(writer, Writer::Own(to) if *to != spoke);
+        rows.extend(images(op).filter(|_| !is_others || matches!(op, Op::Update { .. })));
+    }
+    rows.retain(|row| plan.takes(row).unwrap());
+    let own = logged(&world.nodes[spoke]).filter(|(writer, _)| **writer == Writer::User);
+    rows.extend(own.flat_map(|(_, op)| images(op)));
+    rows.into_iter().map(|row| table::cell(row, ID)).collect()
+}
+
+fn logged(node: &Node) -> impl Iterator<Item = (&Writer, &Op)> {
+    let segments = node.log.iter().flat_map(|entry| &entry.segments);
+    segments.flat_map(|(writer, ops)| {
+        ops.iter().filter_map(move |logged| match logged {
+            Logged::Row(op) => Some((writer, op)),
+            Logged::Buried(..) => None,
+        })
+    })
+}
+
+fn images(op: &Op) -> impl Iterator<Item = &Row> {
+    let (old, new) = match op {
+        Op::Insert { new } => (None, Some(new)),
+        Op::Update { old, new } => (old.as_ref(), Some(new)),
+        Op::Delete { old } => (Some(old), None),
+        Op::Truncate => (None, None),
+    };
+    old.into_iter().chain(new)
 }
 
 /// What a node sends the other one has as it is; what neither sends of a key is its own node's writing.
