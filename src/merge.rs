@@ -73,6 +73,8 @@ pub enum Sight {
     Borrowed,
     /// Neither sends it, so it is none of the sync's.
     Outside,
+    /// This node is a hub, and what stands here, if anything does, is not one of the rows that the other node holds.
+    Unheld,
 }
 
 /// `conflict` is what to record; `None` = nothing was contested.
@@ -156,8 +158,12 @@ fn undo(foreign: Foreign, incoming: Incoming, standing: Standing) -> Decision {
 }
 
 fn by_all_rules(rules: &TableRules, me: Rank, incoming: Incoming, standing: Standing) -> Decision {
-    if standing.sight != Sight::Unfiltered {
-        return decide_filtered(me, incoming, standing);
+    match standing.sight {
+        Sight::Unfiltered => {}
+        Sight::Unheld => return decide_unheld(me, incoming, standing),
+        Sight::Within | Sight::Lent | Sight::Borrowed | Sight::Outside => {
+            return decide_filtered(me, incoming, standing);
+        }
     }
     let ordered = by_stamps(me, incoming, standing);
     let (incoming_wins, conflict) = match ordered {
@@ -374,6 +380,26 @@ fn missing(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
             reason: Reason::DeletedOutside,
         },
         decision => decision,
+    }
+}
+
+/// A hub alone says which rows there are and which spoke holds them; to each spoke it tells all that becomes of those, so
+/// that they are decided by stamps like any others. Of the rest a spoke knows nothing, and whatever it writes there stands
+/// on it alone: so the hub answers each such write above it, whoever would win, and the spoke lets go of the row.
+///
+/// A delete is answered too where it is above what stands here: with its tombstone the spoke would refuse the row when it
+/// is to hold it again. It ends, because a spoke answers nothing.
+fn decide_unheld(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    let own = match (standing.row, incoming.is_delete()) {
+        (None, true) => return by_stamps(me, incoming, standing),
+        (Some(row), true) if row > incoming.stamp() => return Decision::keep(None, Reason::Unheld),
+        (Some(_), _) => Own::Touch,
+        (None, false) => Own::DeleteAgain,
+    };
+    Decision::Own {
+        own,
+        conflict: ConflictKind::ForeignWrite,
+        reason: Reason::Unheld,
     }
 }
 

@@ -406,3 +406,178 @@ async fn hub_of_record() {
     assert!(conflicts.contains("prices"), "{conflicts}");
     example.lock.ok(&["teardown", "--execute"]).await;
 }
+
+/// One laboratory, which is away, repeats itself, refuses and writes what is not its own; then a second one, while the first
+/// goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lab_requests() {
+    let nodes = [("portal", Kind::Postgres18), ("lab_a", Kind::Mysql)];
+    let (mut example, words) = Example::open("lab-requests", "requests", &nodes).await;
+    for said in [
+        "lab_a holds the rows where lab = 'north'",
+        "rows are inserted by portal alone",
+        "column lab is written by portal alone",
+    ] {
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    example.lock.spawn();
+    a_laboratory_works(&example).await;
+    let before = link_of_lab_a(&example).await;
+    let rows = "SELECT id, patient, status, result, tidelock_version FROM requests ORDER BY id";
+    let had = example.said(1, rows).await;
+    a_second_one_comes(&mut example).await;
+    // Nothing was copied anew, and its links went on where they were.
+    let after = link_of_lab_a(&example).await;
+    assert_eq!(before.0, after.0);
+    assert!(after.1 >= before.1, "{} is before {}", after.1, before.1);
+    assert_eq!(example.said(1, rows).await, had);
+    requests_move(&mut example).await;
+    example.stop().await;
+}
+
+/// Its slot on the portal, and the number of its checkpoint.
+async fn link_of_lab_a(example: &Example) -> (String, i64) {
+    let slot = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database() AND slot_name LIKE '%lab_a'";
+    let sync = example.nodes[0].name();
+    let seq = format!(
+        "SELECT seq FROM tidelock.checkpoint WHERE sync = '{sync}' AND link = 'portal->lab_a' AND lane = 0"
+    );
+    let seq = example.nodes[1].one(&seq).await.parse().unwrap();
+    (example.nodes[0].one(slot).await, seq)
+}
+
+async fn a_laboratory_works(example: &Example) {
+    let sync = example.nodes[0].name();
+    let lab = "SELECT id, patient, status, result FROM requests ORDER BY id";
+    example
+        .shows(1, lab, "1 P-1001 ordered -; 3 P-1003 ordered -")
+        .await;
+    // It is away, and what it did meanwhile comes when it is back.
+    let link = format!("{sync}/lab_a->portal");
+    example.lock.ok(&["pause", &link]).await;
+    eventually(LIMIT, "the link to rest", async || {
+        let log = example.lock.log();
+        log.lines()
+            .any(|line| line.contains("\"paused\"") && line.contains("lab_a->portal"))
+    })
+    .await;
+    let done = "UPDATE requests SET result = '13.9', result_unit = 'g/dl', status = 'done' WHERE id = 1";
+    example.exec(1, done).await;
+    // What a doctor writes meanwhile is the portal's, in the same row.
+    example.nodes[0]
+        .exec("INSERT INTO requests (id, patient, test, lab) VALUES (4, 'P-1004', 'Iron', 'south')")
+        .await;
+    example.lock.ok(&["resume", &link]).await;
+    let portal = "SELECT id, patient, lab, status, result, reject_reason FROM requests ORDER BY id";
+    let others = "2 P-1002 south ordered - -; 3 P-1003 north ordered - -; 4 P-1004 south ordered - -";
+    let first = "1 P-1001 north done 13.9 -";
+    example.shows(0, portal, &format!("{first}; {others}")).await;
+    // Said twice it is said once.
+    let version = "SELECT tidelock_version FROM requests WHERE id = 1";
+    let before = example.said(0, version).await;
+    example.exec(1, done).await;
+    // What is the portal's comes back.
+    example
+        .exec(1, "UPDATE requests SET patient = 'P-1009' WHERE id = 1")
+        .await;
+    let undone =
+        format!("SELECT count(*) FROM tidelock.conflict WHERE sync = '{sync}' AND kind = 'foreign_write'");
+    example.shows(0, &undone, "1").await;
+    example
+        .shows(1, lab, "1 P-1001 done 13.9; 3 P-1003 ordered -")
+        .await;
+    let after = example.said(0, version).await;
+    let raised = after.parse::<i64>().unwrap() - before.parse::<i64>().unwrap();
+    assert_eq!(
+        raised, 2,
+        "the foreign write and its answer, and not the repetition"
+    );
+    // Rows of its own are not the laboratory's to make, under a key that is free or another laboratory's.
+    example.nodes[1]
+        .exec("INSERT INTO requests (id, patient, test, lab) VALUES (9, 'P-1', 'x', 'north'), (2, 'P-2', 'x', 'north')")
+        .await;
+    example
+        .shows(1, lab, "1 P-1001 done 13.9; 3 P-1003 ordered -")
+        .await;
+    example.shows(0, &undone, "3").await;
+    example
+        .exec(
+            1,
+            "UPDATE requests SET status = 'rejected', reject_reason = 'sample clotted' WHERE id = 3",
+        )
+        .await;
+    let others = others.replace(
+        "3 P-1003 north ordered - -",
+        "3 P-1003 north rejected - sample clotted",
+    );
+    example.shows(0, portal, &format!("{first}; {others}")).await;
+}
+
+async fn a_second_one_comes(example: &mut Example) {
+    let db = database(Kind::Mariadb, "requests").await;
+    for statement in statements(&example.file("lab_b.sql")) {
+        db.exec(&statement).await;
+    }
+    let sync = example.nodes[0].name().to_owned();
+    let config = example.file("tidelock.toml");
+    let config = config
+        .replace("name = \"requests\"", &format!("name = \"{sync}\""))
+        .replace("\"lab_a\"]", "\"lab_a\", \"lab_b\"]")
+        .replace("# topology", "topology")
+        .replace("# lab_b", "lab_b")
+        .replace(
+            "[[sync]]",
+            &format!("[node.lab_b]\nurl = \"{}\"\n[[sync]]", db.url()),
+        );
+    example.lock.configure(&config);
+    example.nodes.push(db);
+    let words = example.set_up().await;
+    assert!(
+        words.contains("lab_b holds the rows where lab = 'south'"),
+        "{words}"
+    );
+    harness::signal(example.lock.pid().unwrap(), "HUP");
+    let lab = "SELECT id, patient, status, result FROM requests ORDER BY id";
+    example
+        .shows(2, lab, "2 P-1002 ordered -; 4 P-1004 ordered -")
+        .await;
+}
+
+/// The portal gives requests to the other one, one of them while the first still writes it.
+async fn requests_move(example: &mut Example) {
+    let lab = "SELECT id, patient, lab, status, result FROM requests ORDER BY id";
+    example
+        .exec(
+            0,
+            "UPDATE requests SET lab = 'south', status = 'ordered', reject_reason = NULL WHERE id = 3",
+        )
+        .await;
+    example.shows(1, lab, "1 P-1001 north done 13.9").await;
+    let others = "2 P-1002 south ordered -; 3 P-1003 south ordered -; 4 P-1004 south ordered -";
+    example.shows(2, lab, others).await;
+    example.stop().await;
+    example.nodes[0]
+        .exec("UPDATE requests SET lab = 'south' WHERE id = 1")
+        .await;
+    example.nodes[1]
+        .exec("UPDATE requests SET result = '14.0' WHERE id = 1")
+        .await;
+    example.lock.spawn();
+    let all = format!("1 P-1001 south done 13.9; {others}");
+    example.shows(2, lab, &all).await;
+    example.shows(1, lab, "").await;
+    // The second one answers, and takes no part in what the first one did.
+    example.nodes[2]
+        .exec("UPDATE requests SET status = 'done', result = '5.1' WHERE id = 2")
+        .await;
+    let all = all.replace("2 P-1002 south ordered -", "2 P-1002 south done 5.1");
+    for node in [0, 2] {
+        example.shows(node, lab, &all).await;
+    }
+    example.shows(1, lab, "").await;
+    let conflicts = example.lock.ok(&["conflicts", "list", "--json"]).await;
+    assert!(
+        conflicts.contains("its node does not hold the row"),
+        "{conflicts}"
+    );
+}

@@ -6,6 +6,8 @@
 mod harness;
 mod scenario;
 
+#[path = "topology/holds.rs"]
+mod holds;
 #[path = "topology/net.rs"]
 mod net;
 

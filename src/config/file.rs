@@ -86,6 +86,8 @@ pub(super) struct TableFile {
     #[serde(rename = "where")]
     pub filter: Option<Spanned<FilterFile>>,
     pub on_filter_exit: Text,
+    /// Spoke to condition.
+    pub holds: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
     /// Node to column to expression.
     #[serde(default)]
     pub to: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<String>>>,

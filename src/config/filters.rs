@@ -107,7 +107,7 @@ fn apart(
 }
 
 /// One condition. What is wrong with it is told where it stands.
-fn sent(
+pub(super) fn sent(
     builder: &mut Builder<'_>,
     text: &str,
     place: Range<usize>,

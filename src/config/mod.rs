@@ -9,6 +9,7 @@ mod file;
 mod filters;
 mod formulas;
 mod hash;
+mod holds;
 mod ids;
 mod lines;
 mod owners;

@@ -197,6 +197,7 @@ impl Given<'_> {
             is_filtered: false,
             is_apart: false,
             is_owned: false,
+            is_held: false,
         };
         refuse(builder, rules, around, place);
     }
@@ -288,6 +289,7 @@ mod tests {
     use super::*;
     use crate::config::tests::read;
     use crate::merge::simulation::setup::{Setup, Topology, combinations};
+    use crate::merge::simulation::table::HELD_BY;
 
     /// The configuration accepts what the simulation of `merge` has shown to converge, and nothing else.
     #[test]
@@ -332,10 +334,10 @@ mod tests {
             Topology::Mesh => "topology = \"mesh\"\n".to_owned(),
             Topology::Hub => format!("topology = \"hub:n{}\"\n", setup.first),
         };
-        let filter = if setup.is_filtered {
-            "where = \"region = 1\"\n"
-        } else {
-            ""
+        let filter = match (setup.is_filtered, setup.is_held) {
+            (true, _) => "where = \"region = 1\"\n".to_owned(),
+            (false, true) => held(setup),
+            (false, false) => String::new(),
         };
         let columns = setup.rules.columns.iter();
         let columns =
@@ -351,5 +353,13 @@ mod tests {
              seed = \"from:n{seeder}\"\narbiter = \"n{arbiter}\"\n[sync.table.t]\non_conflict = \"{row}\"\n\
              on_delete_conflict = \"{on_delete}\"\n{filter}{columns}"
         )
+    }
+
+    /// Of the first node's rows.
+    fn held(setup: &Setup) -> String {
+        let held = setup.ranks().into_iter().zip(HELD_BY);
+        let held = held.filter_map(|(rank, text)| Some(format!("n{rank} = \"{}\"", text?)));
+        let (held, first) = (held.collect::<Vec<_>>().join(", "), setup.first);
+        format!("inserts = \"n{first}\"\ncolumn.region = {{ owner = \"n{first}\" }}\nholds = {{ {held} }}\n")
     }
 }

@@ -136,6 +136,7 @@ fn together<'a>(
             column,
             skip,
             filter,
+            holds,
             on_filter_exit,
             to,
             inserts,
@@ -147,6 +148,7 @@ fn together<'a>(
         or(&mut all.ids, ids);
         or(&mut all.on_delete_conflict, on_delete_conflict);
         or(&mut all.filter, filter);
+        or(&mut all.holds, holds);
         or(&mut all.on_filter_exit, on_filter_exit);
         or(&mut all.inserts, inserts);
         or(&mut all.deletes, deletes);
@@ -219,6 +221,7 @@ fn keys(file: &TableFile) -> BTreeMap<String, Range<usize>> {
             .iter()
             .map(|filter| ("where".to_owned(), filter.span())),
     );
+    keys.extend(file.holds.iter().map(|holds| ("holds".to_owned(), holds.span())));
     let names = file.names.iter();
     keys.extend(names.map(|(node, name)| (format!("names.{}", node.get_ref()), name.span())));
     let skipped = file

@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{filters, formulas, ids, owners, sections, values, versions};
+use super::{filters, formulas, holds, ids, owners, sections, values, versions};
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Patterned, Table};
 use crate::mapping::pattern::{Gap, Name, Pattern};
@@ -394,6 +394,14 @@ pub(super) fn mappings(
         }
         let values = values::of_table(builder, around, key.get_ref(), file);
         values::refuse(builder, file, filter.as_ref(), &version, &values);
+        let held = holds::Beside {
+            columns: &columns,
+            rules: &rules,
+            owners: &owners,
+            values: &values,
+            beside,
+        };
+        let holds = holds::of_table(builder, around, key.get_ref(), file, &held);
         let said = formulas::Beside {
             columns: &columns,
             owners: &owners,
@@ -408,6 +416,7 @@ pub(super) fn mappings(
             beside,
             split,
             owners,
+            holds,
             values,
             computed,
             loose: section.loose.iter().cloned().collect(),

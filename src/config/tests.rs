@@ -763,6 +763,7 @@ fn every_example_is_accepted() {
         include_str!("../../examples/contacts-by-region/tidelock.toml"),
         include_str!("../../examples/git-like/tidelock.toml"),
         include_str!("../../examples/hub-of-record/tidelock.toml"),
+        include_str!("../../examples/lab-requests/tidelock.toml"),
         include_str!("../../examples/orders-and-support/tidelock.toml"),
         include_str!("../../examples/snapshot-report/tidelock.toml"),
         include_str!("../../examples/source-of-truth/tidelock.toml"),

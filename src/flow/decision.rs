@@ -67,7 +67,10 @@ impl Meeting<'_> {
             is_same,
             is_base: (arbitrates || op.unraised().is_some()) && self.is_made_on(),
             sight: self.sight(),
-            foreign: self.rules.and_then(|_| self.foreign()),
+            // Who holds a row is asked even where nothing but stamps is.
+            foreign: (self.rules.is_some() || self.plan.judges())
+                .then(|| self.foreign())
+                .flatten(),
         };
         let decision = match self.rules {
             Some(rules) => merge::decide(rules, self.me, incoming, standing),
@@ -208,11 +211,7 @@ impl Meeting<'_> {
             PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. } => Some(row),
             PlannedOp::Delete { .. } | PlannedOp::Refused { .. } => None,
         };
-        match (self.plan.is_filtered(), self.local.row.as_ref().or(incoming)) {
-            (false, _) => Sight::Unfiltered,
-            (true, Some(row)) => self.plan.sight(row),
-            (true, None) => Sight::Within,
-        }
+        self.plan.sight(self.local.row.as_ref(), incoming)
     }
 }
 

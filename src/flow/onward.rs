@@ -5,14 +5,17 @@
 //! that found no row too. A row that is deleted without a tombstone was taken away to be put back (see
 //! `plan::WriteOp::Update`), or was never to stay.
 //!
-//! Owns: which changes of an applied segment are one, while its transaction is read. Refuses: what users wrote.
+//! To those who hold some of its rows it passes on its answers too, to whomever they are, but for rows that it writes only
+//! to delete them again: of those it tells the one that is answered that they are gone.
+//!
+//! Owns: which changes of such a segment are one, while its transaction is read. Refuses: what users wrote.
 
 use crate::model::change::{Change, Op};
 use crate::model::schema::{Table, TableId};
 use crate::model::stamp::Stamp;
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::model::value::{Row, Value};
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 /// Rows taken away and not put back yet take no more than this; beyond it what is put back looks like a row that was
 /// inserted, which is decided like one.
@@ -26,6 +29,8 @@ type Name = (TableId, Vec<u8>);
 pub(super) struct Onward {
     gone: HashMap<Name, Row>,
     bytes: usize,
+    /// Rows that are deleted next.
+    passing: HashSet<Name>,
 }
 
 /// What the target is to be told.
@@ -40,7 +45,7 @@ pub(super) enum Told {
 impl Onward {
     /// Another transaction begins.
     pub(super) fn begin(&mut self) {
-        if !self.gone.is_empty() {
+        if !self.gone.is_empty() || !self.passing.is_empty() {
             *self = Onward::default();
         }
     }
@@ -49,10 +54,7 @@ impl Onward {
     pub(super) fn change(&mut self, change: &Change) -> Told {
         match &change.op {
             Op::Delete { old } => {
-                if self.bytes < GONE_BYTES_MAX {
-                    self.bytes += old.bytes();
-                    self.gone.insert(name(&change.table, old), old.clone());
-                }
+                self.goes(name(&change.table, old), old);
                 Told::Nothing
             }
             Op::Insert { new } => match self.take(&name(&change.table, new)) {
@@ -63,6 +65,43 @@ impl Onward {
                 None => Told::AsItIs,
             },
             Op::Update { .. } | Op::Truncate => Told::AsItIs,
+        }
+    }
+
+    /// Of an answer, which is meant for the target or for another node. A row that comes by it, and was not taken away
+    /// before, is deleted next.
+    pub(super) fn answer(&mut self, change: &Change, is_meant: bool) -> Told {
+        match &change.op {
+            Op::Insert { new } => {
+                let name = name(&change.table, new);
+                match self.take(&name) {
+                    Some(old) => Told::Updated(Op::Update {
+                        old: Some(old),
+                        new: new.clone(),
+                    }),
+                    None => {
+                        self.passing.insert(name);
+                        Told::Nothing
+                    }
+                }
+            }
+            Op::Delete { old } => {
+                let name = name(&change.table, old);
+                match (self.passing.remove(&name), is_meant) {
+                    (true, true) => return Told::AsItIs,
+                    (true, false) => {}
+                    (false, _) => self.goes(name, old),
+                }
+                Told::Nothing
+            }
+            Op::Update { .. } | Op::Truncate => Told::AsItIs,
+        }
+    }
+
+    fn goes(&mut self, name: Name, old: &Row) {
+        if self.bytes < GONE_BYTES_MAX {
+            self.bytes += old.bytes();
+            self.gone.insert(name, old.clone());
         }
     }
 
@@ -212,5 +251,24 @@ mod tests {
         onward.change(&delete(4));
         onward.begin();
         assert!(matches!(onward.change(&insert(4)), Told::AsItIs));
+    }
+
+    #[test]
+    fn an_answer_to_another_that_comes_and_goes_is_no_row_that_was_put_back() {
+        let rows = table("t", &["id", "n"]);
+        let insert = of(&rows, Op::Insert { new: row(&[1, 6]) });
+        let delete = of(&rows, Op::Delete { old: row(&[1, 6]) });
+        let mut onward = Onward::default();
+        for _ in 0..2 {
+            assert!(matches!(onward.answer(&insert, false), Told::Nothing));
+            assert!(matches!(onward.answer(&delete, false), Told::Nothing));
+        }
+        assert!(matches!(onward.answer(&insert, true), Told::Nothing));
+        assert!(matches!(onward.answer(&delete, true), Told::AsItIs));
+        // Nothing is left that a later row of the transaction could be taken for.
+        assert!(matches!(onward.change(&insert), Told::AsItIs));
+        // One that was taken away and put back.
+        assert!(matches!(onward.answer(&delete, false), Told::Nothing));
+        assert!(matches!(onward.answer(&insert, false), Told::Updated(_)));
     }
 }

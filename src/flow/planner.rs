@@ -4,7 +4,7 @@
 //! Refuses: what `plan` refuses; a transaction is carried whole or not at all. Fails: with the table it is about alone.
 
 use super::onward::{Onward, Told};
-use super::spec::LinkSpec;
+use super::spec::{LinkSpec, link_id};
 use crate::error::{Error, Result};
 use crate::mapping::Passage;
 use crate::model::change::{Change, Op, Part, Writer};
@@ -43,6 +43,8 @@ pub(crate) struct Planner {
     merge: bool,
     /// For the command that passes a transaction over.
     link: String,
+    /// The link of the other direction, whose answers are meant for this target.
+    back: String,
     sync: String,
     passages: HashMap<TableId, Passage>,
     /// The target's table by the source's name.
@@ -85,6 +87,7 @@ impl Planner {
             target_engine,
             merge,
             link: spec.full_name(),
+            back: link_id(&spec.target.name, &spec.source.name),
             sync: spec.sync.clone(),
             passages: spec.passages.clone(),
             targets,
@@ -333,8 +336,9 @@ impl Planner {
                     ordinal,
                 };
                 let mut updated = None;
-                if is_passed_on || change.is_tombstone() {
-                    match self.passed_on(change, &address)? {
+                let answer = self.answer(change, author)?;
+                if is_passed_on || change.is_tombstone() || answer.is_some() {
+                    match self.passed_on(change, answer, &address)? {
                         Some(Passed::As(op)) => {
                             let table = Arc::clone(&change.table);
                             updated = Some(Change { table, op });
@@ -387,27 +391,53 @@ impl Planner {
             Writer::User => Author {
                 rank: self.source_rank,
                 own: false,
+                answers: false,
             },
-            Writer::Tidelock(marker) => Author {
-                rank: marker.origin,
-                own: marker.segment == Segment::Own && marker.sync == self.sync,
-            },
+            Writer::Tidelock(marker) => {
+                let own = marker.segment == Segment::Own && marker.sync == self.sync;
+                Author {
+                    rank: marker.origin,
+                    own,
+                    answers: own && marker.link == self.back,
+                }
+            }
         }
     }
 
-    /// What becomes of a change that a hub applied. `None`: it is passed on as it is.
-    fn passed_on(&mut self, change: &Change, address: &Address) -> Result<Option<Passed>> {
+    /// A hub's answer, as a target that holds some of its rows is to know it; is it the one that is answered?
+    fn answer(&mut self, change: &Change, author: Author) -> Result<Option<bool>> {
+        if !author.own {
+            return Ok(None);
+        }
+        let plan = self.plan(&change.table);
+        let plan = plan.map_err(|error| error.alone(&change.table.id))?;
+        Ok(plan.is_held().then_some(author.answers))
+    }
+
+    /// What becomes of a change that a hub applied, or answered by. `None`: it is passed on as it is.
+    fn passed_on(
+        &mut self,
+        change: &Change,
+        answer: Option<bool>,
+        address: &Address,
+    ) -> Result<Option<Passed>> {
         let (plan, told) = match change.is_tombstone() {
             true => {
                 let plan = self.plan_of_buried(&change.table.id)?;
                 let told = self.onward.tombstone(&plan.source, change);
                 (Some(plan), told)
             }
-            false => (None, self.onward.change(change)),
+            false => match answer {
+                Some(is_meant) => (None, self.onward.answer(change, is_meant)),
+                None => (None, self.onward.change(change)),
+            },
         };
         Ok(match (told, plan) {
             (Told::AsItIs, _) => None,
             (Told::Updated(op), _) => Some(Passed::As(op)),
+            (Told::Deleted { old, .. }, Some(plan)) if plan.is_held() && !plan.tells_of(&old) => {
+                Some(Passed::No)
+            }
             (Told::Deleted { old, stamp }, Some(plan)) => {
                 let buried = plan.buried(&old, stamp, address);
                 let buried = buried.map_err(|error| error.alone(&plan.source.id).node(&self.source))?;

@@ -6,12 +6,14 @@
 
 pub mod choice;
 pub mod formula;
+pub mod holds;
 pub mod owner;
 pub mod pattern;
 pub mod ring;
 pub mod values;
 
 use self::formula::Computed;
+use self::holds::Holds;
 use self::owner::{OwnedColumn, Owners};
 use self::values::ValueMap;
 use crate::expr::{Expr, Filter, Unfit};
@@ -19,7 +21,7 @@ use crate::model::schema::{Column, Table};
 use crate::model::sync::{ORIGIN_COLUMN, VERSION_COLUMN};
 use std::sync::Arc;
 
-/// The first letter of the signature of a mapping that filters rows.
+/// The first letter of the signature of a mapping by which not every node has every row.
 pub const FILTERED: char = 'w';
 
 /// How the rows of one table pass between the nodes of its sync.
@@ -37,6 +39,8 @@ pub struct Mapping {
     pub split: bool,
     /// Not every node may write all of it.
     pub owners: Owners,
+    /// The nodes but one hold some of that one's rows.
+    pub holds: Option<Holds>,
     /// Columns whose values have other words on some nodes.
     pub values: Vec<ValueMap>,
     /// Columns that are computed of what other nodes have.
@@ -119,7 +123,8 @@ impl RowFilter {
 
 impl Mapping {
     pub fn is_plain(&self) -> bool {
-        self.columns.is_empty() && self.filter.is_none() && self.values.is_empty() && self.computed.is_empty()
+        let is_whole = self.filter.is_none() && self.holds.is_none();
+        self.columns.is_empty() && is_whole && self.values.is_empty() && self.computed.is_empty()
     }
 
     /// What must not change while the table is set up: other columns or rows would have to be copied. Empty for a
@@ -150,7 +155,11 @@ impl Mapping {
         for of in &self.computed {
             text.push_str(&serde_json::json!([of.node, of.column, of.expr.to_string()]).to_string());
         }
-        let kind = if self.filter.is_some() { FILTERED } else { 'c' };
+        if let Some(holds) = &self.holds {
+            text.push_str(&holds.signature());
+        }
+        let is_filtered = self.filter.is_some() || self.holds.is_some();
+        let kind = if is_filtered { FILTERED } else { 'c' };
         format!(
             "{kind}{:015x}{beside}",
             xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> 4
@@ -200,6 +209,10 @@ impl Mapping {
             losses: self.losses.iter().map(of).collect(),
             values: values.collect(),
             computed: computed.collect(),
+            holds: self
+                .holds
+                .as_ref()
+                .map(|holds| holds.among(&stays, owner(holds.hub))),
             owners,
             whole: self
                 .whole
@@ -319,7 +332,9 @@ impl Mapping {
     /// The node's names of the columns that a filter, or what is computed for another node, reads.
     pub fn read_columns(&self, node: usize) -> Vec<String> {
         let sent = self.filter.iter().flat_map(|filter| &filter.sent);
-        let filtered = sent.flat_map(|sent| sent.condition.columns());
+        let holds = self.holds.iter().filter(|holds| holds.hub == Some(node));
+        let held = holds.flat_map(Holds::conditions).flat_map(Expr::columns);
+        let filtered = sent.flat_map(|sent| sent.condition.columns()).chain(held);
         let computed = self.computed.iter().filter(|computed| computed.node != node);
         let computed = computed.flat_map(|computed| computed.expr.columns());
         let mut columns: Vec<String> = Vec::new();
@@ -368,6 +383,7 @@ impl Mapping {
             let name = self.name_on(computed.node, &computed.column);
             Some(format!("column {name} of {node} is {}", computed.text))
         }));
+        words.extend(self.holds.iter().flat_map(|holds| holds.words(nodes)));
         words.extend(self.owners.words(nodes));
         if let Some(filter) = &self.filter {
             words.extend(filter.words(nodes));
@@ -500,6 +516,11 @@ impl Passage {
 
     /// What the source sends, as its own table has it and as the target's.
     pub fn filter(&self, source: &Table, target: &Table) -> Result<Option<(Filter, Filter)>, Unfit> {
+        if self.is_to_holder() {
+            let ends = (self.source, self.target);
+            let here = self.condition(ends, self.source, source)?;
+            return Ok(here.zip(self.condition(ends, self.target, target)?));
+        }
         let here = self.mapping.sent_by(self.source, self.source, source)?;
         Ok(here.zip(self.mapping.sent_by(self.source, self.target, target)?))
     }
@@ -509,6 +530,10 @@ impl Passage {
         let senders = self.mapping.filter.iter().flat_map(|filter| 0..filter.sent.len());
         for sender in senders {
             self.mapping.sent_by(sender, self.source, source)?;
+        }
+        let holds = self.mapping.holds.as_ref();
+        for spoke in 0..holds.map_or(0, |holds| holds.by.len()) {
+            self.condition((self.source, spoke), self.source, source)?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct Around {
     pub is_apart: bool,
     /// Not every node may write all of it.
     pub is_owned: bool,
+    /// The nodes but one hold some of that one's rows.
+    pub is_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub fn refused(rules: &TableRules, around: Around) -> Option<Refusal> {
     }
     if around.is_filtered {
         return filtered(rules, around);
+    }
+    if around.is_held {
+        return held(rules, around);
     }
     let (what, hint) = if rules.merges() && rules.row == Rule::Ask {
         (
@@ -98,8 +103,9 @@ fn filtered(rules: &TableRules, around: Around) -> Option<Refusal> {
     let (what, hint) = match rules.row {
         _ if around.nodes > 2 => (
             "where in a merge of three and more nodes",
-            "a row outside of the filter is told by stamps that only two nodes can keep in step: a sync of two \
-             nodes may filter, and so may mode = \"transactional\"",
+            "a row outside of the filter is told by stamps that only two nodes can keep in step: with topology = \
+             \"hub:NODE\" say which of the hub's rows each spoke holds, as in holds = { lab_a = \"lab = 'north'\" }; a \
+             sync of two nodes may filter, and so may mode = \"transactional\"",
         ),
         _ if !rules.needs_order() => return None,
         Rule::SourceOfTruth(_) => (
@@ -112,6 +118,24 @@ fn filtered(rules: &TableRules, around: Around) -> Option<Refusal> {
             "a node would have to answer for rows that it does not have: use on_conflict = \"newest\" for this \
              table, without rules of its columns or for deletes",
         ),
+    };
+    Some(Refusal { what, hint })
+}
+
+fn held(rules: &TableRules, around: Around) -> Option<Refusal> {
+    let (what, hint) = if around.nodes > 2 && around.hub.is_none() {
+        (
+            "holds in a mesh",
+            "one node has to have every row and to say who else has it: use topology = \"hub:NODE\"",
+        )
+    } else if rules.needs_order() {
+        (
+            "a table with holds has no rule but \"newest\"",
+            "a spoke would have to answer for rows that it does not have: use on_conflict = \"newest\" for this table, \
+             without rules of its columns or for deletes",
+        )
+    } else {
+        return None;
     };
     Some(Refusal { what, hint })
 }

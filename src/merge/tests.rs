@@ -369,3 +369,31 @@ fn a_row_below_its_tombstone_is_as_high_as_that() {
     assert_eq!(touched(row, None, deleted), None);
     assert_eq!(touched(Stamp::write(6, A), Some(deleted), deleted), None);
 }
+
+#[test]
+fn what_a_spoke_writes_where_it_holds_nothing_is_answered_whoever_would_win() {
+    let foreign = |own| Done::Own(own, ConflictKind::ForeignWrite);
+    for (incoming, standing, expected) in [
+        (update((4, A), (9, B)), row(5, A), foreign(Own::Touch)),
+        (update((4, A), (4, B)), row(5, A), foreign(Own::Touch)),
+        (insert(1, B), row(5, A), foreign(Own::Touch)),
+        (insert(9, B), gone(5, A), foreign(Own::DeleteAgain)),
+        (update((4, A), (5, B)), gone(5, A), foreign(Own::DeleteAgain)),
+        (insert(1, B), Standing::default(), foreign(Own::DeleteAgain)),
+        // Its tombstone would be in the way when the row comes again.
+        (delete((5, B), B), row(5, A), foreign(Own::Touch)),
+        (delete((4, A), B), row(5, A), Done::Keep(None)),
+        (
+            delete((4, A), B),
+            gone(5, A),
+            Done::Keep(Some(ConflictKind::DeleteMissing)),
+        ),
+    ] {
+        let standing = Standing {
+            sight: Sight::Unheld,
+            ..standing
+        };
+        let found = done(&TableRules::default(), A, incoming, standing);
+        assert_eq!(found, expected, "{incoming:?} meets {standing:?}");
+    }
+}

@@ -88,6 +88,8 @@ pub enum Reason {
     Referred,
     /// A node wrote what another one owns.
     NotItsOwn,
+    /// A spoke wrote a row that it does not hold.
+    Unheld,
 }
 
 impl Reason {
@@ -125,6 +127,7 @@ impl Reason {
             Reason::Drift => "the target had drifted from the source and was mended",
             Reason::Incomplete => "the row is missing and the log did not carry it whole",
             Reason::NotItsOwn => "it writes what another node owns (owner, inserts, deletes): undone",
+            Reason::Unheld => "its node does not hold the row (holds): undone",
             Reason::Referred => {
                 "rows here refer to it by a foreign key: it stands, with a greater stamp, and comes back on the other node"
             }

@@ -18,6 +18,7 @@ use super::guard::{Guarding, Guards};
 use super::translation::Translation;
 use super::{Beside, Key, Shape, StampColumns};
 use crate::error::{Error, NEW_COPY, Result};
+use crate::expr::Filter;
 use crate::mapping::Passage;
 use crate::model::change::{Change, Head, Op};
 use crate::model::schema::{ColumnType, Engine, Table};
@@ -101,8 +102,10 @@ struct Carried {
 pub struct Author {
     /// The origin of a delete.
     pub rank: Rank,
-    /// Tidelock itself, on the source's account, to tell the target something.
+    /// Tidelock itself, on the source's account, to tell somebody something.
     pub own: bool,
+    /// The target is whom it tells.
+    pub answers: bool,
 }
 
 #[derive(Debug)]
@@ -123,6 +126,8 @@ pub struct Plan {
     /// Target columns that no row from the source brings.
     own: Vec<usize>,
     filters: Option<filtered::Filters>,
+    /// The target is a hub, and its rows that this takes are those that the source holds.
+    held: Option<Filter>,
     pub(super) guards: Guards,
     asked: Option<asked::Asked>,
     /// The table's name in the configuration.
@@ -188,6 +193,7 @@ impl Plan {
             own,
             asked: asked::Asked::bind(source, target, passage).map_err(unfit)?,
             guards: Guards::bind(target, passage, &differing)?,
+            held: passage.held(target).map_err(unfit)?,
             filters,
             name,
             shape: Arc::new(shape),

@@ -258,7 +258,11 @@ mod tests {
                 table: Arc::clone(&plan.source),
                 op,
             };
-            let author = crate::plan::Author { rank: 7, own: false };
+            let author = crate::plan::Author {
+                rank: 7,
+                own: false,
+                answers: false,
+            };
             plan.change(&change, author, &address, &mut planned).unwrap();
             planned.drain(..).for_each(|change| layers.push(plan, change));
         }

@@ -640,6 +640,8 @@ impl Passing {
                 How::Fill | How::Unite(_) => {}
                 // Another link may have told its target, and what this target's users insert under such a key must start
                 // above it.
+                // A spoke that holds some rows makes none, and learns of no others.
+                How::Bury if plan.is_held() => {}
                 How::Bury | How::Delete(_) => {
                     if let Some((old, stamp)) = flow::buried(&plan.source, &self.source, &row) {
                         let found = match plan.asks() {

@@ -216,13 +216,17 @@ impl Net {
 
     /// After all that was committed so far has crossed.
     pub async fn wait_equal(&mut self) {
+        self.cross().await;
+        self.assert_equal("item").await;
+    }
+
+    pub async fn cross(&mut self) {
         for node in self.active.clone() {
             let id = self.probes.fetch_add(1, Ordering::Relaxed);
             self.exec(node, &format!("INSERT INTO probe VALUES ({id})")).await;
         }
         self.everywhere("probe", self.probes.load(Ordering::Relaxed))
             .await;
-        self.assert_equal("item").await;
     }
 
     /// Every column, stamps too; at once, or soon.

@@ -380,6 +380,7 @@ pub(super) fn planned_of(plan: &Plan, parked: &Parked, source: u16) -> Result<Op
     let author = Author {
         rank: parked.stamp.map_or(source, |stamp| stamp.origin),
         own: false,
+        answers: false,
     };
     let planned = match (&change.op, parked.stamp) {
         // That it passes was decided when it came; what is kept of it need not have the cells that tell.

@@ -306,6 +306,10 @@ impl Applier {
     /// Does an own write above the delete of a row that others refer to stay? Where the rule decides by more than
     /// stamps, another node may answer it in turn, and so on.
     pub(super) fn answers_for_children(&self, plan: &Plan) -> bool {
+        // What a hub lets its spoke hold the spoke does not answer: the row waits until nothing refers to it.
+        if plan.is_held() {
+            return false;
+        }
         let Some(rules) = self.rules(plan) else {
             return true;
         };

@@ -402,7 +402,7 @@ impl Applier {
     /// A row that a tombstone keeps out here may still stand on its own node: see `flow::aside`.
     pub(super) fn note_bump(&mut self, plan: &Plan, contested: &Contested<'_>) {
         let Contested { change, local } = contested;
-        let (Some(incoming), false) = (change.op.incoming(), plan.is_filtered()) else {
+        let (Some(incoming), false) = (change.op.incoming(), plan.is_apart()) else {
             return;
         };
         let (None, Some(standing), false) = (local.row_stamp, local.tombstone, incoming.is_delete()) else {
@@ -425,7 +425,7 @@ impl Applier {
                 continue;
             };
             self.tally.missed_bumps += 1;
-            if !plan.is_filtered() {
+            if !plan.is_apart() {
                 self.ledger.bumps.push(MissedBump {
                     at: park_key(plan, change),
                     key_cells: key_cells(&plan.shape.table, &change.key),

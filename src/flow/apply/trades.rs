@@ -320,7 +320,11 @@ fn group(seed: u64) -> (Rows, Rows) {
             continue;
         };
         let table = Arc::clone(&plan.source);
-        let author = Author { rank: 1, own: false };
+        let author = Author {
+            rank: 1,
+            own: false,
+            answers: false,
+        };
         let head = Arc::clone(&head);
         plan.change(
             &Change { table, op },

@@ -160,7 +160,8 @@ impl Applier {
     /// Of rows that the source does not send any more, those that stand here as its own.
     pub(crate) async fn lent_standing(&mut self, layers: Layers) -> Result<Layers> {
         let is_lent = |plan: &Plan, change: &Planned, standing: Option<&Row>| {
-            standing.is_some_and(|row| plan.sight(row) == Sight::Borrowed)
+            standing.is_some()
+                && plan.sight(standing, None) == Sight::Borrowed
                 && plan.may_have_asked_for(&change.op, standing)
         };
         self.standing(layers, is_lent).await

@@ -163,7 +163,7 @@ fn row(plan: &Plan, image: &Image, table: &Table) -> Option<Row> {
     let cell = |(cell, place): (&Option<Cell>, usize)| match cell {
         None => Some(None),
         Some(Cell::Value(value)) => Some(Some(value.clone())),
-        Some(Cell::Masked(_)) if plan.is_filtered() => None,
+        Some(Cell::Masked(_)) if plan.is_filtered() || plan.judges() => None,
         Some(Cell::Masked(number)) => stand_in(&table.columns[place].ty, *number).map(Some),
     };
     let cells: Option<Vec<Option<Value>>> = image.0.iter().zip(0..).map(cell).collect();

@@ -17,6 +17,9 @@ impl World {
     pub fn apply(&mut self, source: usize, target: usize, change: &Planned, entry: &mut Entry) {
         let key = table::key_of(change);
         let is_bound = self.is_bound_to_stand(source, target, change);
+        if self.setup.is_held && source == 0 {
+            self.known.told.insert((target, key));
+        }
         self.decided(source, target, change, entry);
         self.known.is_taken |= is_bound && !self.nodes[target].rows.contains_key(&key);
     }
@@ -25,8 +28,9 @@ impl World {
     fn is_bound_to_stand(&self, source: usize, target: usize, change: &Planned) -> bool {
         let row = self.nodes[target].rows.get(&table::key_of(change));
         let is_told = change.op.told().is_some();
-        row.is_some_and(|row| match table::plan(&self.setup, source).sight(row) {
-            Sight::Lent => true,
+        let sight = |row| table::plan(&self.setup, source, target).sight(Some(row), None);
+        row.is_some_and(|row| match sight(row) {
+            Sight::Lent | Sight::Unheld => true,
             Sight::Within => is_told,
             Sight::Outside => table::incoming(&change.op).is_delete(),
             Sight::Unfiltered | Sight::Borrowed => false,
@@ -115,12 +119,13 @@ impl World {
             tombstone: node.tombstones.get(&key).copied(),
             is_same: row.is_some_and(|row| table::incoming_row(&change.op) == Some(row)),
             is_base: row.is_some_and(|row| table::is_made_on(&change.op, row)),
-            sight: match row.or(table::incoming_row(&change.op)) {
-                _ if self.is(Wrong::Unfiltered) => Sight::Unfiltered,
-                _ if self.is(Wrong::ToldAsDelete) && change.op.told().is_some() => Sight::Unfiltered,
-                Some(row) => table::plan(&self.setup, source).sight(row),
-                None if self.setup.is_filtered => Sight::Within,
-                None => Sight::Unfiltered,
+            sight: match self.setup.wrong {
+                Wrong::Unfiltered | Wrong::UnheldByStamps => Sight::Unfiltered,
+                Wrong::ToldAsDelete if change.op.told().is_some() => Sight::Unfiltered,
+                _ => {
+                    let plan = table::plan(&self.setup, source, target);
+                    plan.sight(row, table::incoming_row(&change.op))
+                }
             },
             foreign: self.foreign(source, target, change),
         };
@@ -156,6 +161,7 @@ impl World {
             (Wrong::NoTieRule, Decision::Write { .. }) if is_tie && !incoming.is_delete() => keep,
             (Wrong::KeptByOrigin, Decision::Own { .. }) => keep,
             (Wrong::Untold, Decision::Own { own: Own::Touch, .. }) => keep,
+            (Wrong::UnheldDeletesKept, Decision::Own { own: Own::Touch, .. }) if incoming.is_delete() => keep,
             (Wrong::Unrecalled, Decision::Own { own: Own::Recall, .. }) => keep,
             (
                 Wrong::LiftedBorrowed,
@@ -245,7 +251,7 @@ impl World {
             (Own::Lift | Own::DeleteAgain | Own::Fetch, _) => arriving.unwrap().clone(),
             (Own::Delete, _) => {
                 let op = node.delete_itself(key);
-                return entry.push(Writer::Own, Logged::Row(op));
+                return entry.push(Writer::Own(source), Logged::Row(op));
             }
             (Own::Merge { incoming_wins }, PlannedOp::Update { row, .. } | PlannedOp::Insert { row, .. }) => {
                 let here = node.rows[&key].clone();
@@ -278,9 +284,9 @@ impl World {
         }
         if matches!(own, Own::DeleteAgain | Own::Fetch) {
             let put = node.put(row);
-            entry.push(Writer::Own, Logged::Row(put));
+            entry.push(Writer::Own(source), Logged::Row(put));
             let delete = node.delete_itself(key);
-            return entry.push(Writer::Own, Logged::Row(delete));
+            return entry.push(Writer::Own(source), Logged::Row(delete));
         }
         if own == Own::Lift && foreign == Some(Foreign::Cells) && standing.is_none() {
             table::set(&mut row, STOCK, 0);
@@ -293,7 +299,7 @@ impl World {
         table::set_stamp(&mut row, above);
         node.given.insert((key, above.version));
         let op = node.put(row);
-        entry.push(Writer::Own, Logged::Row(op));
+        entry.push(Writer::Own(source), Logged::Row(op));
     }
 }
 

@@ -121,7 +121,7 @@ impl World {
         let untouched = [Wrong::MissedBump, Wrong::ReinsertBelowFloor].contains(&self.setup.wrong);
         self.tell(|| format!("{rank} drops {dropped} tombstones, floor {floor}"));
         for key in low.into_iter().filter(|_| !untouched) {
-            self.touch(node, key, floor + 1);
+            self.touch(node, node, key, floor + 1);
         }
     }
 }

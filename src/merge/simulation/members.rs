@@ -96,9 +96,11 @@ impl World {
         let node = self.joined;
         self.joined += 1;
         let first = self.nodes[0].clone();
-        let without = self.is(Wrong::JoinsWithoutTombstones);
+        let plan = table::plan(&self.setup.shape, 0, node);
+        let without = self.is(Wrong::JoinsWithoutTombstones) || plan.is_held();
         let new: &mut Node = &mut self.nodes[node];
-        new.rows = first.rows;
+        let rows = first.rows.into_iter();
+        new.rows = rows.filter(|(_, row)| plan.takes(row).unwrap()).collect();
         if !without {
             new.tombstones = first.tombstones;
             new.floor = first.floor;
@@ -141,11 +143,12 @@ impl World {
 
     /// Rows, then tombstones, of one node meet those of another, which reads on behind them.
     fn settle_between(&mut self, source: usize, target: usize) {
-        let plan = table::plan(&self.setup.shape, source);
+        let plan = table::plan(&self.setup.shape, source, target);
         let from = self.nodes[source].clone();
         let author = Author {
             rank: from.rank,
             own: false,
+            answers: false,
         };
         let mut changes = Vec::new();
         for row in from.rows.values() {

@@ -16,7 +16,7 @@ mod owned;
 mod schedule;
 mod script;
 pub(crate) mod setup;
-mod table;
+pub(crate) mod table;
 mod world;
 
 use oracle::Fault;
@@ -113,6 +113,30 @@ fn every_wrong_variant_is_seen_to_fail() {
     for (name, setups) in often {
         let fails = (0..20_000).any(|seed| run(of_seed(&setups, seed), seed, false).0.is_err());
         assert!(fails, "{name}: none of 20000 schedules");
+    }
+}
+
+/// Several writes and a delete come as one change, above a row that has left meanwhile and comes again.
+#[test]
+fn what_a_spoke_deleted_does_not_keep_out_what_it_is_to_hold_again() {
+    for wrong in [Wrong::Nothing, Wrong::UnheldDeletesKept] {
+        let mut world = world::World::new(Setup::held(wrong), 1, false);
+        let moved = |world: &mut world::World, region| {
+            let op = world.nodes[0].update(0, 1, |row| table::set(row, table::REGION, region));
+            world.log_by_user(0, vec![op]);
+        };
+        moved(&mut world, 2);
+        for mail in [8, 9] {
+            let op = world.nodes[1].update(0, 1, |row| table::set(row, table::MAIL, mail));
+            world.log_by_user(1, vec![op]);
+        }
+        let op = world.nodes[1].delete(0);
+        world.log_by_user(1, vec![op]);
+        world.deliver(1, 0, usize::MAX >> 1);
+        moved(&mut world, 1);
+        world.deliver(0, 1, usize::MAX >> 1);
+        let holds = world.nodes[1].rows.get(&0) == world.nodes[0].rows.get(&0);
+        assert_eq!(holds, wrong == Wrong::Nothing, "{wrong:?}");
     }
 }
 

@@ -20,7 +20,8 @@ pub enum Logged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
     User,
-    Own,
+    /// On its own account, in answer to this node.
+    Own(usize),
     /// Applied for this node.
     Applied(usize),
 }

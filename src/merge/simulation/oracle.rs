@@ -1,8 +1,9 @@
 //! What must hold in the end, and what has to be known for it.
 
-use super::node::Node;
-use super::table::{self, MAIL, NAMES, PHONE, STOCK};
+use super::node::{Logged, Node, Writer};
+use super::table::{self, ID, MAIL, NAMES, PHONE, STOCK};
 use super::world::World;
+use crate::model::change::Op;
 use crate::model::rules::{ColumnRule, OnDelete, Rule};
 use crate::model::stamp::{Rank, Stamp};
 use crate::model::value::Row;
@@ -19,6 +20,8 @@ pub enum Fault {
     Taken,
     /// A row stands where its node sends it no more.
     Left,
+    /// A node was told of a row that it never held.
+    Leaked,
     /// What stands is what somebody had seen and replaced.
     Lost(&'static str),
     Miscounted,
@@ -32,6 +35,7 @@ impl fmt::Display for Fault {
             Fault::NeverRests => f.write_str("changes are sent for ever"),
             Fault::NeverSettled => f.write_str("parked rows are never settled"),
             Fault::Taken => f.write_str("a row was taken from its node"),
+            Fault::Leaked => f.write_str("a node was told of a row that it never held"),
             Fault::Left => f.write_str("a row was left behind"),
             Fault::NeverCollected => f.write_str("tombstones are never collected"),
             Fault::Lost(what) => write!(f, "{what} was lost to what its writer had seen"),
@@ -76,6 +80,8 @@ pub struct Known {
     pub inserted: BTreeMap<i64, BTreeSet<Stamp>>,
     /// By key: what a user of the truth wrote last; `None`: deleted.
     pub truth: BTreeMap<i64, Option<i64>>,
+    /// Keys of which a spoke was sent something that its condition may keep from it.
+    pub told: BTreeSet<(usize, i64)>,
     /// A row went from its node by what the other node did to it.
     pub is_taken: bool,
     /// By value of `phone`: the node whose user wrote it.
@@ -125,6 +131,9 @@ pub fn judge(world: &World) -> Result<(), Fault> {
         return Err(Fault::Taken);
     }
     // What a node that left had told nobody is lost.
+    if world.setup.is_held {
+        return judge_leaks(world);
+    }
     if world.setup.is_filtered || world.setup.leaves {
         return Ok(());
     }
@@ -163,7 +172,10 @@ pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
     if world.setup.is_apart {
         return judge_apart(world, but);
     }
-    let plan = table::plan(&world.setup, 0);
+    if world.setup.is_held {
+        return judge_held(world, but);
+    }
+    let plan = table::plan(&world.setup, 0, 1);
     let shared = |node: &Node| -> Vec<Row> {
         let rows = node.rows.iter().filter(|(key, _)| !but.contains(key));
         rows.map(|(_, row)| row)
@@ -179,13 +191,79 @@ pub fn judge_equal(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
     }
 }
 
+/// Each spoke has the hub's rows of its condition, and nothing else.
+fn judge_held(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
+    let hub = &world.nodes[0];
+    for spoke in world.present().into_iter().filter(|node| *node != 0) {
+        let plan = table::plan(&world.setup, 0, spoke);
+        let is_meant = |(key, row): &(&i64, &Row)| !but.contains(key) && plan.takes(row).unwrap();
+        let holds = world.nodes[spoke].rows.iter();
+        if !hub
+            .rows
+            .iter()
+            .filter(is_meant)
+            .eq(holds.filter(|(key, _)| !but.contains(key)))
+        {
+            return Err(Fault::Differ);
+        }
+    }
+    Ok(())
+}
+
+/// No spoke learns of a row but of those that were once its own to hold, or that it wrote itself.
+fn judge_leaks(world: &World) -> Result<(), Fault> {
+    for spoke in 1..world.nodes.len() {
+        let mut told = world.known.told.iter().filter(|(to, _)| *to == spoke);
+        let known = known_to(world, spoke);
+        if told.any(|(_, key)| !known.contains(key)) {
+            return Err(Fault::Leaked);
+        }
+    }
+    Ok(())
+}
+
+fn known_to(world: &World, spoke: usize) -> BTreeSet<i64> {
+    let plan = table::plan(&world.setup, 0, spoke);
+    let first = [0, 1].map(|key| table::row(key, [0, 0, 0, 1], Stamp::write(1, 1)));
+    let mut rows: Vec<&Row> = first.iter().collect();
+    for (writer, op) in logged(&world.nodes[0]) {
+        // Of what comes and goes in answer to another one it is not told.
+        let is_others = matches!(writer, Writer::Own(to) if *to != spoke);
+        rows.extend(images(op).filter(|_| !is_others || matches!(op, Op::Update { .. })));
+    }
+    rows.retain(|row| plan.takes(row).unwrap());
+    let own = logged(&world.nodes[spoke]).filter(|(writer, _)| **writer == Writer::User);
+    rows.extend(own.flat_map(|(_, op)| images(op)));
+    rows.into_iter().map(|row| table::cell(row, ID)).collect()
+}
+
+fn logged(node: &Node) -> impl Iterator<Item = (&Writer, &Op)> {
+    let segments = node.log.iter().flat_map(|entry| &entry.segments);
+    segments.flat_map(|(writer, ops)| {
+        ops.iter().filter_map(move |logged| match logged {
+            Logged::Row(op) => Some((writer, op)),
+            Logged::Buried(..) => None,
+        })
+    })
+}
+
+fn images(op: &Op) -> impl Iterator<Item = &Row> {
+    let (old, new) = match op {
+        Op::Insert { new } => (None, Some(new)),
+        Op::Update { old, new } => (old.as_ref(), Some(new)),
+        Op::Delete { old } => (Some(old), None),
+        Op::Truncate => (None, None),
+    };
+    old.into_iter().chain(new)
+}
+
 /// What a node sends the other one has as it is; what neither sends of a key is its own node's writing.
 fn judge_apart(world: &World, but: &BTreeSet<i64>) -> Result<(), Fault> {
     for (source, target) in [(0, 1), (1, 0)] {
         let (here, there) = (&world.nodes[source], &world.nodes[target]);
         let (forth, back) = (
-            table::plan(&world.setup, source),
-            table::plan(&world.setup, target),
+            table::plan(&world.setup, source, target),
+            table::plan(&world.setup, target, source),
         );
         let is_sent = |key: &i64| here.rows.get(key).is_some_and(|row| forth.takes(row).unwrap());
         let keys = here.rows.keys().filter(|key| is_sent(key) && !but.contains(key));

@@ -1,12 +1,13 @@
-//! A column and the deletes that one node owns each: who answers for them, and what a change writes of them, as
-//! `mapping::owner` and `flow::decision` have it.
+//! A column and the deletes that one node owns each, and what a hub owns of rows that its spokes hold: who answers for
+//! them, and what a change writes of them, as `mapping::owner` and `flow::decision` have it.
 
 use super::setup::{Topology, Wrong};
-use super::table::{self, STOCK};
+use super::table::{self, REGION, STOCK};
 use super::world::World;
 use crate::merge::Foreign;
 use crate::model::rules::ColumnRule;
 use crate::model::stamp::{Kind, Rank};
+use crate::model::value::Row;
 use crate::plan::{Planned, PlannedOp};
 
 /// Who writes the stock.
@@ -20,6 +21,11 @@ impl World {
         self.setup.is_owned && (owner == rank(target) || (is_hub && owner != rank(source)))
     }
 
+    /// The region, and which rows there are, are the hub's.
+    fn guards_rows(&self, target: usize) -> bool {
+        self.setup.is_held && target == 0
+    }
+
     pub fn foreign(&self, source: usize, target: usize, change: &Planned) -> Option<Foreign> {
         if self.is(Wrong::ForeignKept) {
             return None;
@@ -31,10 +37,16 @@ impl World {
                 let is_foreign = !change.is_own && is_delete && self.guards(DELETES, source, target);
                 is_foreign.then_some(Foreign::Row)
             }
+            (PlannedOp::Insert { .. } | PlannedOp::Update { .. }, None) if self.guards_rows(target) => {
+                (!change.is_own).then_some(Foreign::Row)
+            }
             (PlannedOp::Insert { row, .. } | PlannedOp::Update { row, .. }, here) => {
+                let is_region = |here: &Row| table::cell(row, REGION) != table::cell(here, REGION);
+                let is_moved = self.guards_rows(target) && here.is_some_and(is_region);
                 // A new row comes without it.
                 let stands = here.map_or(0, |here| table::cell(here, STOCK));
                 let is_foreign = table::cell(row, STOCK) != stands && self.guards(OWNER, source, target);
+                let is_foreign = is_foreign || (is_moved && !self.is(Wrong::RegionUnowned));
                 is_foreign.then_some(Foreign::Cells)
             }
             (PlannedOp::Delete { .. }, None) | (PlannedOp::Refused { .. }, _) => None,
@@ -48,6 +60,9 @@ impl World {
             rules[STOCK] = ColumnRule::Standing;
         } else if self.setup.is_owned && self.nodes[source].rank == OWNER {
             rules[STOCK] = ColumnRule::Incoming;
+        }
+        if self.guards_rows(target) {
+            rules[REGION] = ColumnRule::Standing;
         }
         rules
     }

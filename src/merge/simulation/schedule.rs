@@ -154,9 +154,13 @@ fn write(world: &mut World, node: usize, keeps: bool) {
 fn written_by(world: &mut World, node: usize, statement: &Statement, keeps: bool) -> Option<Op> {
     let key = statement.key;
     let stands = world.nodes[node].rows.contains_key(&key);
-    let region = match world.setup.is_apart {
-        true => statement.side,
-        false => i64::from(!world.setup.is_filtered || statement.is_within()),
+    let region = match world.setup.shape {
+        // A spoke mostly lets it be.
+        shape if shape.is_held && node != 0 && stands && statement.add != 1 => {
+            table::cell(&world.nodes[node].rows[&key], REGION)
+        }
+        shape if shape.is_apart || shape.is_held => statement.side,
+        shape => i64::from(!shape.is_filtered || statement.is_within()),
     };
     let op = match (stands, statement.what) {
         (false, _) if keeps => return None,

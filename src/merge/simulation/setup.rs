@@ -54,6 +54,18 @@ pub enum Wrong {
     Unrecalled,
     /// A row of the other node alone, deleted here unseen, is raised as if it were everybody's.
     LiftedBorrowed,
+    /// Above what stands at a hub and a spoke does not hold, stamps decide.
+    UnheldByStamps,
+    /// A delete of it that is above is left. No schedule was seen to show it, see [`Setup::held`].
+    UnheldDeletesKept,
+    /// A hub's answers go by the spoke's condition like anything else.
+    AnswerUntold,
+    /// They go to all spokes.
+    AnsweredToAll,
+    /// What a hub passes on goes to all spokes.
+    PassedOnUnheld,
+    /// The spokes may say who holds a row.
+    RegionUnowned,
     /// What another node owns is written like anything else.
     ForeignKept,
     /// It is left out, and the row keeps the stamp that it came with.
@@ -86,6 +98,8 @@ pub struct Shape {
     pub is_apart: bool,
     /// The stock is the second rank's to write, and deletes are the first one's.
     pub is_owned: bool,
+    /// The first node is a hub with two spokes that hold some of its rows; a third one holds all.
+    pub is_held: bool,
 }
 
 impl Shape {
@@ -99,6 +113,14 @@ impl Shape {
             is_filtered: false,
             is_apart: false,
             is_owned: false,
+            is_held: false,
+        }
+    }
+
+    const fn held(self) -> Shape {
+        Shape {
+            is_held: true,
+            ..self
         }
     }
 
@@ -130,6 +152,7 @@ impl Shape {
             is_filtered: self.is_filtered,
             is_apart: self.is_apart,
             is_owned: self.is_owned,
+            is_held: self.is_held,
         }
     }
 }
@@ -192,6 +215,14 @@ fn shapes() -> Vec<Shape> {
         HUB.owned(),
         HUB_OF_4.owned(),
         Shape { first: 2, ..HUB }.owned(),
+        PAIR.held(),
+        MESH.held(),
+        HUB.held(),
+        HUB_OF_4.held(),
+        Shape { first: 3, ..HUB }.held(),
+        joins(HUB).held(),
+        leaves(HUB_OF_4).held(),
+        HUB.held().owned(),
     ];
     EVERYWHERE.into_iter().chain(more).collect()
 }
@@ -214,6 +245,8 @@ impl std::ops::Deref for Setup {
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let filter = match (self.is_filtered, self.is_apart) {
+            (false, _) if self.is_held && self.is_owned => " held owned",
+            (false, _) if self.is_held => " held",
             (false, _) if self.is_owned => " owned",
             (false, _) => "",
             (true, false) if self.is_owned => " where owned",
@@ -226,6 +259,15 @@ impl fmt::Display for Setup {
 }
 
 impl Setup {
+    /// A hub and one spoke that holds some of its rows.
+    pub fn held(wrong: Wrong) -> Setup {
+        Setup {
+            rules: table(Rule::Newest),
+            shape: PAIR.held(),
+            wrong,
+        }
+    }
+
     /// Do writes change some columns of a row and not all?
     pub fn is_partial(&self) -> bool {
         self.rules.merges()
@@ -408,6 +450,7 @@ impl Wrong {
             is_filtered: true,
             ..PAIR
         }];
+        let held = [PAIR, HUB, HUB_OF_4].map(Shape::held);
         vec![
             (
                 "compaction-over-broken-chain",
@@ -433,6 +476,11 @@ impl Wrong {
             ("told-as-delete", newest(Wrong::ToldAsDelete, &[PAIR.apart()])),
             ("unrecalled", newest(Wrong::Unrecalled, &[PAIR.apart()])),
             ("lifted-borrowed", newest(Wrong::LiftedBorrowed, &[PAIR.apart()])),
+            ("unheld-by-stamps", newest(Wrong::UnheldByStamps, &held)),
+            ("answer-untold", newest(Wrong::AnswerUntold, &held)),
+            ("answered-to-all", newest(Wrong::AnsweredToAll, &held[1..])),
+            ("passed-on-unheld", newest(Wrong::PassedOnUnheld, &held[1..])),
+            ("region-unowned", newest(Wrong::RegionUnowned, &held)),
             (
                 "hub-truth-on-spoke",
                 elsewhere(table(Rule::SourceOfTruth(2)), HUB),

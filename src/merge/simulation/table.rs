@@ -2,6 +2,7 @@
 
 use super::setup::Shape;
 use crate::expr::Expr;
+use crate::mapping::holds::Holds;
 use crate::mapping::{Mapping, Passage, RowFilter, Sent};
 use crate::merge::Incoming;
 use crate::model::change::{Change, Head, Op};
@@ -21,7 +22,8 @@ pub const MAIL: usize = 2;
 /// A counter.
 pub const STOCK: usize = 3;
 /// The filter's: rows of region 1 match, and where each direction has its own of two nodes those of 2 what the first
-/// one sends, those of 3 what the second one does.
+/// one sends, those of 3 what the second one does. Of the rows of a hub the first spoke holds 1 and 3, the second one 2
+/// and 3, and a third one all.
 pub const REGION: usize = 4;
 const VERSION: usize = 5;
 const ORIGIN: usize = 6;
@@ -35,21 +37,67 @@ pub const NAMES: [&str; 7] = [
     ORIGIN_COLUMN,
 ];
 
-static PLAIN: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(None, 0));
-static FILTERED: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(Some(["region = 1"; 2]), 0));
-static APART: LazyLock<[Arc<Plan>; 2]> = LazyLock::new(|| [0, 1].map(|source| compiled(Some(SENT), source)));
+static PLAIN: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(Mapping::default(), (0, 1)));
+static FILTERED: LazyLock<Arc<Plan>> = LazyLock::new(|| compiled(filtered(["region = 1"; 2]), (0, 1)));
+static APART: LazyLock<[Arc<Plan>; 2]> =
+    LazyLock::new(|| [(0, 1), (1, 0)].map(|link| compiled(filtered(SENT), link)));
 const SENT: [&str; 2] = ["region IN (1, 2)", "region IN (1, 3)"];
+/// To each spoke, and from each.
+static HELD: LazyLock<[[Arc<Plan>; 2]; HELD_BY.len()]> = LazyLock::new(|| {
+    let mapping = held();
+    [0, 1, 2, 3].map(|spoke| [(0, spoke), (spoke, 0)].map(|link| compiled(mapping.clone(), link)))
+});
+/// By node; the first is the hub.
+pub const HELD_BY: [Option<&str>; 4] = [
+    None,
+    Some("region IN (1, 3)"),
+    Some("region IN (2, 3)"),
+    Some("TRUE"),
+];
 
-/// For what this node sends.
-pub fn plan(shape: &Shape, source: usize) -> &'static Arc<Plan> {
+/// For what this node sends to that one.
+pub fn plan(shape: &Shape, source: usize, target: usize) -> &'static Arc<Plan> {
     match (shape.is_filtered, shape.is_apart) {
+        (false, _) if shape.is_held => &HELD[source.max(target)][usize::from(target == 0)],
         (false, _) => &PLAIN,
         (true, false) => &FILTERED,
         (true, true) => &APART[source],
     }
 }
 
-fn compiled(filter: Option<[&str; 2]>, source: usize) -> Arc<Plan> {
+/// Whatever is held, all of it.
+pub fn whole() -> &'static Arc<Plan> {
+    &PLAIN
+}
+
+fn sent(text: &str) -> Sent {
+    Sent {
+        text: text.to_owned(),
+        condition: Expr::parse(text).unwrap(),
+    }
+}
+
+fn filtered(texts: [&str; 2]) -> Mapping {
+    Mapping {
+        filter: Some(RowFilter {
+            sent: texts.map(sent).to_vec(),
+            keep: false,
+        }),
+        ..Mapping::default()
+    }
+}
+
+fn held() -> Mapping {
+    Mapping {
+        holds: Some(Holds {
+            hub: Some(0),
+            by: HELD_BY.map(|text| text.map(sent)).to_vec(),
+        }),
+        ..Mapping::default()
+    }
+}
+
+fn compiled(mapping: Mapping, (source, target): (usize, usize)) -> Arc<Plan> {
     let columns = NAMES.map(|name| Column {
         name: name.to_owned(),
         ty: ColumnType::Int {
@@ -68,19 +116,7 @@ fn compiled(filter: Option<[&str; 2]>, source: usize) -> Arc<Plan> {
         key: vec![ID],
         uniques: Vec::new(),
     });
-    let sent = |text: &str| Sent {
-        text: text.to_owned(),
-        condition: Expr::parse(text).unwrap(),
-    };
-    let filter = filter.map(|texts| RowFilter {
-        sent: texts.map(sent).to_vec(),
-        keep: false,
-    });
-    let mapping = Arc::new(Mapping {
-        filter,
-        ..Mapping::default()
-    });
-    let passage = Passage::new(&mapping, source, 1 - source, "t");
+    let passage = Passage::new(&Arc::new(mapping), source, target, "t");
     let engine = Engine::Postgres;
     Arc::new(Plan::compile(&table, engine, &table, engine, true, &passage).unwrap())
 }

@@ -48,8 +48,10 @@ impl World {
         for key in [0, 1] {
             let first = known.fresh();
             let row = table::row(key, [first, first, 0, 1], Stamp::write(1, 1));
-            for node in &mut nodes[..joined] {
-                node.rows.insert(key, row.clone());
+            for (place, node) in nodes[..joined].iter_mut().enumerate() {
+                if place == 0 || !setup.is_held || table::plan(&setup, 0, place).takes(&row).unwrap() {
+                    node.rows.insert(key, row.clone());
+                }
             }
         }
         World {
@@ -107,7 +109,7 @@ impl World {
     /// Does a link from here to there carry what this writer wrote?
     fn forwards(&self, source: usize, target: usize, writer: Writer) -> bool {
         match writer {
-            Writer::User | Writer::Own => true,
+            Writer::User | Writer::Own(_) => true,
             Writer::Applied(from) => self.setup.topology == Topology::Hub && source == 0 && from != target,
         }
     }
@@ -159,7 +161,6 @@ impl World {
     }
 
     fn pieces(&self, source: usize, target: usize, from: usize, end: usize) -> Vec<Piece> {
-        let plan = table::plan(&self.setup, source);
         let mut pieces: Vec<Piece> = Vec::new();
         let mut changes = Vec::new();
         for entry in &self.nodes[source].log[from..end] {
@@ -167,17 +168,18 @@ impl World {
                 if !self.forwards(source, target, *writer) {
                     continue;
                 }
-                let author = match writer {
-                    Writer::User | Writer::Own => source,
-                    Writer::Applied(from) => *from,
+                let plan = match (self.setup.wrong, writer) {
+                    (Wrong::PassedOnUnheld, Writer::Applied(_)) => table::whole(),
+                    _ => table::plan(&self.setup, source, target),
                 };
-                let author = Author {
-                    rank: self.nodes[author].rank,
-                    own: *writer == Writer::Own,
-                };
+                let author = self.author(source, target, *writer);
+                let mut last = None;
                 for op in ops {
                     match op {
                         Logged::Row(op) => {
+                            if let Op::Delete { old } = op {
+                                last = Some(old);
+                            }
                             let first = changes.len();
                             table::planned(plan, op, author, &mut changes);
                             if self.is(Wrong::ToldUnsent) {
@@ -189,6 +191,12 @@ impl World {
                                     .for_each(super::apply::leave_as_delete);
                             }
                         }
+                        // A tombstone alone tells nobody who holds some rows of anything: no row of its was there.
+                        Logged::Buried(key, _)
+                            if plan.is_held()
+                                && !last.is_some_and(|old| {
+                                    table::cell(old, table::ID) == *key && plan.tells_of(old)
+                                }) => {}
                         Logged::Buried(key, stamp) => {
                             self.layered(plan, &mut pieces, std::mem::take(&mut changes));
                             pieces.push(Piece::Buried(table::buried(*key, *stamp)));
@@ -197,8 +205,25 @@ impl World {
                 }
             }
         }
-        self.layered(plan, &mut pieces, changes);
+        self.layered(table::plan(&self.setup, source, target), &mut pieces, changes);
         pieces
+    }
+
+    fn author(&self, source: usize, target: usize, writer: Writer) -> Author {
+        let wrote = match writer {
+            Writer::User | Writer::Own(_) => source,
+            Writer::Applied(from) => from,
+        };
+        let own = matches!(writer, Writer::Own(_));
+        Author {
+            rank: self.nodes[wrote].rank,
+            own,
+            answers: match self.setup.wrong {
+                Wrong::AnswerUntold => false,
+                Wrong::AnsweredToAll => own,
+                _ => writer == Writer::Own(target),
+            },
+        }
     }
 
     fn layered(&self, plan: &Arc<Plan>, pieces: &mut Vec<Piece>, changes: Vec<Planned>) {
@@ -236,20 +261,20 @@ impl World {
                 _ => stands.and_then(|row| merge::touched(row, tombstone, doubt.standing)),
             };
             if let Some(version) = version {
-                self.touch(node, doubt.key, version);
+                self.touch(node, peer, doubt.key, version);
             }
         }
     }
 
     /// A row of this node that stands too low is raised.
-    pub fn touch(&mut self, node: usize, key: i64, version: i64) {
+    pub fn touch(&mut self, node: usize, peer: usize, key: i64, version: i64) {
         let here = &mut self.nodes[node];
         let rank = here.rank;
         let mut row = here.rows[&key].clone();
         here.given.insert((key, version));
         table::set_stamp(&mut row, Stamp::write(version, rank));
         let mut entry = Entry::default();
-        entry.push(Writer::Own, Logged::Row(here.put(row)));
+        entry.push(Writer::Own(peer), Logged::Row(here.put(row)));
         here.log.push(entry);
         self.tell(|| format!("  {rank} touches {key}, which missed a bump: {version}@{rank}"));
     }

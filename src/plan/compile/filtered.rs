@@ -4,6 +4,8 @@
 //! ceases to match is deleted (it leaves). Where the conditions differ, a row that the other side's alone takes is the
 //! other node's: one that was the source's or everybody's and becomes so is handed over, as any update; what the source
 //! writes over one that it did not have to give is *told*, so that its node answers ([`super::PlannedOp::told`]).
+//! A hub whose spokes hold some of its rows sends by the condition of each; the way back has none, and the hub judges what
+//! stands there. What it answers to one spoke is none of the others' business.
 //! Refuses: rows whose log does not carry what the conditions read.
 
 use super::{Address, Author, Plan, Planned, PlannedOp};
@@ -31,6 +33,8 @@ pub(super) struct Filters {
     back: Option<Sent>,
     /// Rows that leave stay on the target.
     keep: bool,
+    /// The target is a spoke that holds these rows of its hub, and no others.
+    is_held: bool,
 }
 
 impl Filters {
@@ -52,6 +56,7 @@ impl Filters {
                 target: there,
             }),
             keep: passage.keeps(),
+            is_held: passage.is_to_holder(),
         }))
     }
 
@@ -80,12 +85,33 @@ enum Goes {
     Nothing,
 }
 
+/// The same for a spoke, by the hub's rows. What comes into being by an answer is deleted again at once: the spoke that it
+/// is meant for is told of that alone, whatever rows it holds, and no other one of anything.
+fn held((was, old): (bool, Option<&Row>), (is, new): (bool, Option<&Row>), author: Author) -> Goes {
+    let is_others = author.own && !author.answers;
+    match (was, is) {
+        _ if author.own && (old.is_none() || (is_others && new.is_none())) => Goes::Nothing,
+        (true, true) => Goes::Updated,
+        (false, true) => Goes::Inserted,
+        (true, false) if new.is_none() => Goes::Deleted,
+        (true, false) => Goes::Left,
+        (false, false) if author.answers && old.is_some() => match new {
+            Some(_) => Goes::Left,
+            None => Goes::Deleted,
+        },
+        (false, false) => Goes::Nothing,
+    }
+}
+
 impl Plan {
     /// By the source's row before and after the change.
     fn goes(&self, old: Option<&Row>, new: Option<&Row>, author: Author) -> Result<Goes> {
         let takes = |row: Option<&Row>| row.map_or(Ok(false), |row| self.takes(row));
         let other = |row: Option<&Row>| row.map_or(Ok(false), |row| self.is_of_target(row));
         let (was, is) = (takes(old)?, takes(new)?);
+        if self.is_held() {
+            return Ok(held((was, old), (is, new), author));
+        }
         Ok(match (was, is) {
             (true, true) => Goes::Updated,
             (false, true) => Goes::Inserted,
@@ -266,16 +292,22 @@ impl Plan {
             .ok_or_else(|| self.lacks("a row image came without the columns that the row filter reads"))
     }
 
-    /// Is this row of the target one that the source sends? One that cannot be judged is taken for one.
+    /// Is this row of the target one that the source sends, or at a hub one that the source holds? One that cannot be
+    /// judged is taken for one.
     pub fn holds(&self, target: &Row) -> bool {
-        let filters = self.filters.as_ref();
-        filters.is_none_or(|filters| filters.sent.target.matches(target) != Some(false))
+        let sent = match &self.filters {
+            // A spoke has nothing else.
+            Some(filters) if filters.is_held => None,
+            Some(filters) => Some(&filters.sent.target),
+            None => self.held.as_ref(),
+        };
+        sent.is_none_or(|sent| sent.matches(target) != Some(false))
     }
 
     /// Does the target itself send this row of its own?
     fn gives(&self, target: &Row) -> bool {
         let Some(filters) = &self.filters else {
-            return true;
+            return self.holds(target);
         };
         let back = filters.back.as_ref().unwrap_or(&filters.sent);
         back.target.matches(target) != Some(false)
@@ -286,14 +318,25 @@ impl Plan {
         self.holds(target) || self.gives(target)
     }
 
-    /// Whose a row of the target is, as it sees that.
-    pub fn sight(&self, target: &Row) -> Sight {
-        match (self.is_filtered(), self.holds(target), self.gives(target)) {
-            (false, _, _) => Sight::Unfiltered,
-            (true, true, true) => Sight::Within,
-            (true, false, true) => Sight::Lent,
-            (true, true, false) => Sight::Borrowed,
-            (true, false, false) => Sight::Outside,
+    /// Whose a row of the target is, as it sees that: the one that stands, or where none does the incoming one.
+    pub fn sight(&self, standing: Option<&Row>, incoming: Option<&Row>) -> Sight {
+        if self.held.is_some() {
+            return match standing.is_some_and(|row| self.holds(row)) {
+                true => Sight::Unfiltered,
+                false => Sight::Unheld,
+            };
+        }
+        if !self.is_apart() {
+            return Sight::Unfiltered;
+        }
+        let Some(row) = standing.or(incoming) else {
+            return Sight::Within;
+        };
+        match (self.holds(row), self.gives(row)) {
+            (true, true) => Sight::Within,
+            (false, true) => Sight::Lent,
+            (true, false) => Sight::Borrowed,
+            (false, false) => Sight::Outside,
         }
     }
 
@@ -306,6 +349,27 @@ impl Plan {
 
     pub fn is_filtered(&self) -> bool {
         self.filters.is_some()
+    }
+
+    /// May both nodes have rows under one key that the other one does not see?
+    pub fn is_apart(&self) -> bool {
+        self.is_filtered() && !self.is_held()
+    }
+
+    /// Is the target a spoke that holds some rows of the source?
+    pub fn is_held(&self) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.is_held)
+    }
+
+    /// Does the target judge rows of its own by the spoke that writes them?
+    pub fn judges(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Does a row that was deleted go to the target? Of one of which no more than its key is known none did.
+    pub fn tells_of(&self, deleted: &Row) -> bool {
+        let filters = self.filters.as_ref();
+        filters.is_none_or(|filters| filters.sent.source.matches(deleted) == Some(true))
     }
 
     /// Rows that leave the filter stay on the target.

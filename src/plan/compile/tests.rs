@@ -50,7 +50,11 @@ fn planned(to: Engine, merge: bool) -> PlannedOp {
         committed_at_us: 0,
     });
     let mut out = Vec::new();
-    let author = Author { rank: 1, own: false };
+    let author = Author {
+        rank: 1,
+        own: false,
+        answers: false,
+    };
     plan.change(&change, author, &Address { head, ordinal: 0 }, &mut out)
         .unwrap();
     out.remove(0).op
