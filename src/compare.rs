@@ -3,10 +3,11 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E359 a computed column does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E359 a computed column does not fit, E361 an external id does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
+mod external;
 mod formulas;
 mod owners;
 pub mod rules;
@@ -109,7 +110,9 @@ impl<'a> End<'a> {
             id,
             table: table.map(|found| &found.table),
             always: table.map_or(&[], |found| &found.always),
-            counter: table.and_then(|found| found.counter.as_ref()),
+            counter: table
+                .filter(|found| found.table.external.is_none())
+                .and_then(|found| found.counter.as_ref()),
         }
     }
 
@@ -242,6 +245,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             ));
         }
     }
+    external::fit(end, table, passage, findings);
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.fits(table) {
@@ -609,7 +613,10 @@ impl Way<'_> {
 
     fn null(&self, column: &Column, counterpart: &Column, findings: &mut Vec<Finding>) {
         let (from, to, name) = (self.from, self.to, &column.name);
-        if column.nullable && !counterpart.nullable {
+        // Rows in which the other's key is NULL are not sent.
+        let external = from.table.and_then(|table| table.external.as_ref());
+        let is_key = external.is_some_and(|external| external.column == self.own(&column.name));
+        if column.nullable && !counterpart.nullable && !is_key {
             let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
             findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
         }

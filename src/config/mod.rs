@@ -6,6 +6,7 @@
 
 mod build;
 mod file;
+mod external;
 mod filters;
 mod formulas;
 mod hash;

@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{filters, formulas, ids, owners, values, versions};
+use super::{external, filters, formulas, ids, owners, values, versions};
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Table};
 use crate::mapping::pattern::{Name, Pattern};
@@ -41,7 +41,7 @@ impl Around<'_> {
         format!("sync.{}.{suffix}", self.file.name.get_ref())
     }
 
-    fn node(&self, name: &str) -> Option<usize> {
+    pub(super) fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node == name)
     }
 }
@@ -295,7 +295,8 @@ pub(super) fn mappings(
     let split = ids::general(builder, around);
     let mut out = Vec::new();
     for (key, file) in sections(around) {
-        let (columns, rules) = columns(builder, around, key.get_ref(), file);
+        let (mut columns, rules) = columns(builder, around, key.get_ref(), file);
+        let external = external::of_table(builder, around, key.get_ref(), file, &mut columns);
         let rules = given.section(builder, key, file, rules);
         let filter = filters::of_table(builder, around, key.get_ref(), file, &columns, &rules);
         let masks = marked(builder, around, key, file, "mask");
@@ -304,6 +305,7 @@ pub(super) fn mappings(
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
+        external::refuse(builder, file, (beside, split));
         let owners = owners::of_table(builder, around, key.get_ref(), file);
         if let Some(refusal) = offered::owned(&rules).filter(|_| !owners.is_empty()) {
             builder.problem(Problem::new(refusal.what).hint(refusal.hint).at(key.span()));
@@ -326,6 +328,8 @@ pub(super) fn mappings(
             owners,
             values,
             computed,
+            match_on: external::match_on(builder, around, key.get_ref(), file, &external),
+            external,
         };
         out.push(Section {
             rules,

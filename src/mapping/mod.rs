@@ -41,6 +41,10 @@ pub struct Mapping {
     pub values: Vec<ValueMap>,
     /// Columns that are computed of what other nodes have.
     pub computed: Vec<Computed>,
+    /// By node: the column that holds the key of the others' rows, where the primary key is that node's own.
+    pub external: Vec<Option<String>>,
+    /// At the seed, rows without such a key are paired with the others' by these columns, in the configuration's names.
+    pub match_on: Vec<String>,
 }
 
 /// A column that is not simply the same everywhere.
@@ -143,6 +147,9 @@ impl Mapping {
         for of in &self.computed {
             text.push_str(&serde_json::json!([of.node, of.column, of.expr.to_string()]).to_string());
         }
+        if self.external.iter().any(Option::is_some) {
+            text.push_str(&serde_json::json!(self.external).to_string());
+        }
         let kind = if self.filter.is_some() { FILTERED } else { 'c' };
         format!(
             "{kind}{:015x}{beside}",
@@ -193,6 +200,7 @@ impl Mapping {
             values: values.collect(),
             computed: computed.collect(),
             owners,
+            external: of_external(&self.external, &stays),
             ..self.clone()
         }
     }
@@ -284,6 +292,13 @@ impl Mapping {
             let names: Vec<String> = names.map(|(node, name)| format!("{name} on {node}")).collect();
             words.push(format!("column {} is {}", column.name, names.join(", ")));
         }
+        words.extend(nodes.iter().filter_map(|(place, node)| {
+            let column = self.external.get(*place)?.as_ref()?;
+            Some(format!(
+                "{column} of {node} holds the key of the other side's rows: rows without it are {node}'s alone, and its \
+                 primary key stays its own"
+            ))
+        }));
         words.extend(
             self.masks
                 .iter()
@@ -311,6 +326,11 @@ impl Mapping {
         }
         words
     }
+}
+
+fn of_external(external: &[Option<String>], stays: impl Fn(usize) -> bool) -> Vec<Option<String>> {
+    let known = external.iter().enumerate().filter(|(node, _)| stays(*node));
+    known.map(|(_, column)| column.clone()).collect()
 }
 
 /// A mapping in one direction.

@@ -203,6 +203,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             columns: Vec::new(),
             key: Vec::new(),
             uniques: Vec::new(),
+            external: None,
         };
         let catalog = CatalogTable {
             table,
@@ -211,6 +212,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             cascades: Vec::new(),
             storage,
             counter: None,
+            unique_names: Vec::new(),
         };
         found.insert(id, catalog);
     }
@@ -542,7 +544,10 @@ async fn indexes(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTabl
         };
         match index.as_str() {
             "PRIMARY" => catalog.table.key = columns.unwrap_or_default(),
-            _ => catalog.table.uniques.push(columns.unwrap_or_default()),
+            _ => {
+                catalog.table.uniques.push(columns.unwrap_or_default());
+                catalog.unique_names.push(index);
+            }
         }
     }
     Ok(())

@@ -227,6 +227,7 @@ mod tests {
             columns,
             key: vec![0],
             uniques: vec![],
+            external: None,
         });
         let passage = crate::mapping::Passage::default();
         let pg = Engine::Postgres;

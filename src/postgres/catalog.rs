@@ -166,12 +166,14 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
                     columns: Vec::new(),
                     key: Vec::new(),
                     uniques: Vec::new(),
+                    external: None,
                 },
                 always: Vec::new(),
                 foreign_triggers: Vec::new(),
                 cascades: Vec::new(),
                 storage: cell(row, 2)?,
                 counter: None,
+                unique_names: Vec::new(),
             },
         });
     }
@@ -366,8 +368,8 @@ fn int(bits: u8) -> ColumnType {
 /// over an expression.
 const INDEXES: &str = "
     SELECT i.indrelid, i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1],
-           i.indpred IS NULL AND (i.indisprimary OR NOT i.indisexclusion)
-      FROM pg_index i
+           i.indpred IS NULL AND (i.indisprimary OR NOT i.indisexclusion), c.relname::text
+      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
      WHERE i.indrelid = ANY($1::oid[]) AND (i.indisunique OR i.indisexclusion) AND i.indislive
      ORDER BY i.indrelid, i.indexrelid";
 
@@ -383,6 +385,7 @@ async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut R
             relation.catalog.table.key = columns;
         } else {
             relation.catalog.table.uniques.push(columns);
+            relation.catalog.unique_names.push(cell(&row, 4)?);
         }
     }
     Ok(())

@@ -105,7 +105,7 @@ impl Described {
         };
         // By default the log says which columns were the key when the row was written; else the catalog does.
         let flagged: Vec<usize> = (0..columns.len())
-            .filter(|index| self.identity == 'd' && self.columns[*index].identity)
+            .filter(|index| known.external.is_none() && self.identity == 'd' && self.columns[*index].identity)
             .collect();
         let key: Option<Vec<usize>> = known.key.iter().map(place).collect();
         let key = match key {
@@ -133,6 +133,7 @@ impl Described {
                 columns,
                 key,
                 uniques,
+                external: known.external.clone(),
             }),
         })
     }

@@ -70,7 +70,7 @@ impl Picture {
             let mut node = Node::connect(&spec.access, spec.engine).await?;
             let engine = node.engine().await?;
             let id = spec.tables[table].clone();
-            let found = tables(&mut node, std::slice::from_ref(&id), &spec.name).await?;
+            let found = tables(&mut node, std::slice::from_ref(&id), spec).await?;
             node.close().await;
             let mut target = Target::open_as_user(spec.engine, &spec.access).await?;
             let floor = target.floor(&id).await?;

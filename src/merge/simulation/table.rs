@@ -67,6 +67,7 @@ fn compiled(filter: Option<[&str; 2]>, source: usize) -> Arc<Plan> {
         columns: columns.to_vec(),
         key: vec![ID],
         uniques: Vec::new(),
+        external: None,
     });
     let sent = |text: &str| Sent {
         text: text.to_owned(),
