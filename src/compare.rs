@@ -211,7 +211,9 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             }
             continue;
         };
-        if column.skip && table.key.contains(&place) {
+        // Under this name the node may have another column, which is carried.
+        let stays = passage.place(name) == Place::Skipped;
+        if column.skip && stays && table.key.contains(&place) {
             let what =
                 format!("column {name:?} is skipped, and is part of the primary key: it names the row");
             findings.push(end.blocker("E356", what, format!("take skip out of {section}")));

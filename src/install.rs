@@ -232,7 +232,9 @@ pub fn kept_records(sync: &str) -> String {
 /// Puts the values in.
 /// Before what a trigger does for a row that was: one without an external id has no tombstone. Empty where all have one.
 pub fn if_named(table: &Table, quote: fn(&str) -> String) -> String {
-    let named = table.unnamed().map(|column| format!("OLD.{} IS NOT NULL", quote(&column.name)));
+    let named = table
+        .unnamed()
+        .map(|column| format!("OLD.{} IS NOT NULL", quote(&column.name)));
     let named: Vec<String> = named.collect();
     match named.is_empty() {
         true => String::new(),

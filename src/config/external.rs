@@ -32,7 +32,11 @@ pub(super) fn of_table(
         builder.show(&key, name, Some(column.span()));
         if name.is_empty() || [VERSION_COLUMN, ORIGIN_COLUMN].contains(&name.as_str()) {
             let problem = Problem::new(format!("\"{name}\" cannot hold an external id"));
-            builder.problem(problem.hint("name the column that holds the other side's key").at(column.span()));
+            builder.problem(
+                problem
+                    .hint("name the column that holds the other side's key")
+                    .at(column.span()),
+            );
         }
         if known_node(builder, node.get_ref(), node.span(), around.nodes)
             && let Some(place) = around.node(node.get_ref())
@@ -59,7 +63,10 @@ pub(super) fn of_table(
     for column in columns.iter().filter(|column| column.skip) {
         let is_it = |place: usize| external[place].as_ref() == column.names.get(place);
         if let Some(place) = (0..external.len()).find(|place| external[*place].is_some() && is_it(*place)) {
-            let what = format!("\"{}\" is external_id on \"{}\" and skipped", column.name, around.nodes[place]);
+            let what = format!(
+                "\"{}\" is external_id on \"{}\" and skipped",
+                column.name, around.nodes[place]
+            );
             let problem = Problem::new(what).hint("it names the rows: take it out of skip");
             builder.problem(problem.at(first.span()));
         }
@@ -79,10 +86,19 @@ fn keyed(
         both.any(|(name, external)| external.as_ref() == Some(name))
     };
     // Under one name everywhere it needs no mapping, and is said by a section of its own.
-    let plain = file.column.iter().map(|(name, words)| names(around, name.get_ref(), words.get_ref()));
+    let plain = file
+        .column
+        .iter()
+        .map(|(name, words)| names(around, name.get_ref(), words.get_ref()));
     let plain = plain.into_iter().find(|names| is_key(names));
-    let at = columns.iter().position(|column| !column.skip && is_key(&column.names));
-    let at = at.or_else(|| columns.iter().position(|column| !column.skip && column.name == ID));
+    let at = columns
+        .iter()
+        .position(|column| !column.skip && is_key(&column.names));
+    let at = at.or_else(|| {
+        columns
+            .iter()
+            .position(|column| !column.skip && column.name == ID)
+    });
     let mut key = match (at, plain) {
         (Some(at), _) => columns.remove(at),
         (None, Some(names)) => return names,
@@ -125,13 +141,25 @@ pub(super) fn refuse(builder: &mut Builder<'_>, file: &TableFile, (beside, split
         return;
     };
     let told = [
-        (beside, "stamps = \"beside\"", "its stamps stand under the key, which rows without an external id lack"),
-        (split, "ids = \"split\"", "each node numbers its own rows: nothing can meet"),
+        (
+            beside,
+            "stamps = \"beside\"",
+            "its stamps stand under the key, which rows without an external id lack",
+        ),
+        (
+            split,
+            "ids = \"split\"",
+            "each node numbers its own rows: nothing can meet",
+        ),
     ];
     for (is_so, what, hint) in told {
         if is_so {
             let problem = Problem::new(format!("external_id and {what} in one table"));
-            builder.problem(problem.hint(format!("{hint}; remove one of the two")).at(first.span()));
+            builder.problem(
+                problem
+                    .hint(format!("{hint}; remove one of the two"))
+                    .at(first.span()),
+            );
         }
     }
 }
@@ -175,11 +203,23 @@ pub(super) fn match_on(
         let is_key = external.iter().flatten().any(|column| column == name.get_ref());
         if is_key || name.get_ref() == ID {
             let problem = Problem::new(format!("match_on by \"{}\", the key itself", name.get_ref()));
-            builder.problem(problem.hint("name columns that both sides fill: an e-mail address, a number").at(name.span()));
+            builder.problem(
+                problem
+                    .hint("name columns that both sides fill: an e-mail address, a number")
+                    .at(name.span()),
+            );
         }
-        if file.skip.iter().any(|skipped| skipped.get_ref() == name.get_ref()) {
+        if file
+            .skip
+            .iter()
+            .any(|skipped| skipped.get_ref() == name.get_ref())
+        {
             let problem = Problem::new(format!("match_on by \"{}\", which is skipped", name.get_ref()));
-            builder.problem(problem.hint("what stays behind cannot be compared: remove one of the two").at(name.span()));
+            builder.problem(
+                problem
+                    .hint("what stays behind cannot be compared: remove one of the two")
+                    .at(name.span()),
+            );
         }
     }
     columns

@@ -5,8 +5,8 @@
 //! once, each with its line, caret and mend ([`Failure`]; exit code 78).
 
 mod build;
-mod file;
 mod external;
+mod file;
 mod filters;
 mod formulas;
 mod hash;

@@ -364,7 +364,9 @@ async fn end_of_log(spec: &NodeSpec) -> Result<Position> {
 /// The catalog's view of a node's tables, as their rows are named there.
 pub(crate) async fn catalog(node: &mut Node, spec: &NodeSpec) -> Result<Vec<Option<CatalogTable>>> {
     let found = node.catalog(&spec.tables).await?;
-    let known = found.into_iter().map(|found| found.map(|found| spec.known(found)));
+    let known = found
+        .into_iter()
+        .map(|found| found.map(|found| spec.known(found)));
     let mut known: Vec<Option<CatalogTable>> = known.collect();
     if spec.external.is_empty() {
         return Ok(known);
@@ -377,8 +379,13 @@ pub(crate) async fn catalog(node: &mut Node, spec: &NodeSpec) -> Result<Vec<Opti
         .collect();
     for table in known.iter_mut().flatten().map(|found| &mut found.table) {
         if let Some(external) = &mut table.external {
-            let refers = |key: &&&ForeignKey| key.parent == table.id && key.references != [external.column.as_str()];
-            external.children = keys.iter().filter(refers).map(|key| ForeignKey::clone(key)).collect();
+            let refers =
+                |key: &&&ForeignKey| key.parent == table.id && key.references != [external.column.as_str()];
+            external.children = keys
+                .iter()
+                .filter(refers)
+                .map(|key| ForeignKey::clone(key))
+                .collect();
         }
     }
     Ok(known)

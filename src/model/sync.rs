@@ -576,7 +576,10 @@ impl CatalogTable {
         if table.key == key {
             return self;
         }
-        let at = table.uniques.iter().position(|unique| *unique == key && !key.is_empty());
+        let at = table
+            .uniques
+            .iter()
+            .position(|unique| *unique == key && !key.is_empty());
         let index = at.and_then(|at| self.unique_names.get(at).cloned());
         if let Some(at) = at {
             table.uniques.remove(at);

@@ -115,7 +115,11 @@ impl Layer {
             return None;
         };
         let before = &mut self.changes[*place];
-        match compact(&before.op, &change.op) {
+        let replaced = || match self.plan.shape.table.external.is_some() && !before.moves && !change.moves {
+            true => replaced(&before.op, &change.op),
+            false => None,
+        };
+        match compact(&before.op, &change.op).or_else(replaced) {
             Some(op) => {
                 before.op = op;
                 before.address = change.address;
@@ -126,6 +130,32 @@ impl Layer {
             }
             None => Some(change),
         }
+    }
+}
+
+/// A row that goes and comes again: an update of all that it has in common with the source, so that what the target has
+/// of its own in it, its key before all, stays.
+fn replaced(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
+    match (first, second) {
+        (
+            PlannedOp::Delete {
+                before,
+                base,
+                stamp: gone,
+            },
+            PlannedOp::Insert {
+                row,
+                stamp,
+                fill_from: None,
+                own: None,
+            },
+        ) if gone < stamp || gone.is_none() => Some(PlannedOp::Update {
+            row: row.clone(),
+            before: Some(before.clone()),
+            base: *base,
+            stamp: *stamp,
+        }),
+        _ => None,
     }
 }
 

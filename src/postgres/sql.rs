@@ -12,8 +12,8 @@ pub mod folded;
 pub mod image;
 pub mod range;
 
-use crate::model::origin::CONTROL;
 use crate::chunk::Range;
+use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, ForeignKey, Table, TableId};
 use crate::model::sync::{GENERATION_COLUMN, ORIGIN_COLUMN, VERSION_COLUMN};
 use crate::plan::{Shape, StampColumns};

@@ -234,7 +234,14 @@ fn values(scope: &Scope, catalog: &CatalogTable, beside: bool) -> Vec<(&'static 
         ("stamp_has_old_key", has_key(&key, "s.", "OLD")),
         ("has_old_key", has_key(&key, "", "OLD")),
         ("if_named", if_named.clone()),
-        ("end_if_named", if if_named.is_empty() { String::new() } else { " END IF;".to_owned() }),
+        (
+            "end_if_named",
+            if if_named.is_empty() {
+                String::new()
+            } else {
+                " END IF;".to_owned()
+            },
+        ),
         ("key_is_to_come", is_to_come(&key)),
         ("updated", versions.updated),
         ("inserted", versions.inserted),

@@ -20,7 +20,9 @@ pub fn rows(of: &Table, range: &Range, condition: Option<&str>) -> String {
         let bound = bound.as_ref()?;
         Some(format!("({}) {operator} ({})", keys(of), literals(of, bound)))
     });
-    let named = of.unnamed().map(|column| format!("t.{} IS NOT NULL", quote(&column.name)));
+    let named = of
+        .unnamed()
+        .map(|column| format!("t.{} IS NOT NULL", quote(&column.name)));
     let conditions: Vec<String> = bounds.chain(named).chain(condition.map(str::to_owned)).collect();
     match conditions.is_empty() {
         true => String::new(),

@@ -1,0 +1,220 @@
+//! `external_id`: a CRM and a shop, each with keys of its own; the shop has the CRM's key in a column.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod scenario;
+
+use harness::{Db, Kind, eventually};
+use scenario::{LIMIT, Pair, Scene, Side, Way};
+
+pairs! {
+    the_shops_keys_stay_its_own => |pair| the_shops_keys_stay_its_own(pair, Side::B);
+    the_shops_keys_stay_its_own_the_other_way => |pair| the_shops_keys_stay_its_own(pair, Side::A);
+}
+
+fn create_contacts() -> String {
+    "CREATE TABLE contacts (id int NOT NULL PRIMARY KEY, email varchar(60) UNIQUE, name varchar(60))"
+        .to_owned()
+}
+
+/// `serial` on PostgreSQL 15: what the run account takes its numbers from is granted to it.
+fn create_customers(kind: Kind) -> String {
+    let id = match kind {
+        Kind::Postgres15 => "serial PRIMARY KEY",
+        Kind::Mysql | Kind::Mariadb => "int NOT NULL AUTO_INCREMENT PRIMARY KEY",
+        _ => "int GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    };
+    format!(
+        "CREATE TABLE customers (id {id}, crm_id int UNIQUE, email varchar(60) UNIQUE, name varchar(60), \
+         points int NOT NULL DEFAULT 0)"
+    )
+}
+
+struct Shop {
+    scene: Scene,
+    shop: Side,
+}
+
+impl Shop {
+    async fn new(hint: &str, pair: Pair, shop: Side, seed: &str, more: &str) -> Shop {
+        let mut scene = Scene::new(hint, pair, Way::Merge, &[]).await;
+        scene.exec(shop.other(), &create_contacts()).await;
+        let create = create_customers(scene.db(shop).kind());
+        scene.exec(shop, &create).await;
+        scene.more_tables = vec!["contacts".to_owned()];
+        let mut made = Shop { scene, shop };
+        let section = made.section(more);
+        let seed = seed.replace("crm", made.name(shop.other()));
+        made.scene.configure(&seed, &section);
+        made
+    }
+
+    fn name(&self, side: Side) -> &'static str {
+        match side {
+            Side::A => "a",
+            Side::B => "b",
+        }
+    }
+
+    fn section(&self, more: &str) -> String {
+        let shop = self.name(self.shop);
+        format!(
+            "[sync.table.contacts]\nnames = {{ {shop} = \"customers\" }}\nexternal_id = {{ {shop} = \"crm_id\" }}\n\
+             skip = [\"points\"]\n{more}"
+        )
+    }
+
+    fn shop(&self) -> &Db {
+        self.scene.db(self.shop)
+    }
+
+    fn crm(&self) -> &Db {
+        self.scene.db(self.shop.other())
+    }
+
+    async fn on_shop(&self, statements: &str) {
+        self.scene.exec(self.shop, statements).await;
+    }
+
+    async fn on_crm(&self, statements: &str) {
+        self.scene.exec(self.shop.other(), statements).await;
+    }
+
+    /// What both call one contact, with its stamps.
+    async fn rows(&self) -> [String; 2] {
+        let rest = "email, name, tidelock_version, tidelock_origin";
+        let crm = self
+            .crm()
+            .rows(&format!("SELECT id, {rest} FROM contacts ORDER BY id"))
+            .await;
+        let shop = format!("SELECT crm_id, {rest} FROM customers WHERE crm_id IS NOT NULL ORDER BY crm_id");
+        [text(&crm), text(&self.shop().rows(&shop).await)]
+    }
+
+    async fn equal(&mut self) {
+        self.scene.crossed().await;
+        eventually(LIMIT, "both sides are equal", async || {
+            let [crm, shop] = self.rows().await;
+            crm == shop
+        })
+        .await;
+    }
+
+    /// Own key, the CRM's key, and what is the shop's alone.
+    async fn own(&self) -> String {
+        text(
+            &self
+                .shop()
+                .rows("SELECT id, crm_id, points FROM customers ORDER BY id")
+                .await,
+        )
+    }
+
+    async fn crms(&self) -> String {
+        text(
+            &self
+                .crm()
+                .rows("SELECT id, email FROM contacts ORDER BY id")
+                .await,
+        )
+    }
+}
+
+fn text(rows: &[Vec<Option<String>>]) -> String {
+    let line = |row: &Vec<Option<String>>| {
+        let cells = row
+            .iter()
+            .map(|cell| cell.clone().unwrap_or_else(|| "-".to_owned()));
+        cells.collect::<Vec<_>>().join(" ")
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+async fn the_shops_keys_stay_its_own(pair: Pair, side: Side) {
+    let mut shop = Shop::new("external", pair, side, "from:crm", "").await;
+    shop.on_shop("INSERT INTO customers (email, name) VALUES ('own@x', 'own'), ('late@x', 'late')")
+        .await;
+    shop.on_crm("INSERT INTO contacts VALUES (105, 'five@x', 'five'), (106, 'six@x', 'six'), (107, 'seven@x', 'seven')")
+        .await;
+    shop.scene.lock.ok(&["setup", "--execute"]).await;
+    let words = shop.scene.lock.ok(&["check"]).await;
+    assert!(words.contains("crm_id of "), "{words}");
+    shop.scene.start().await;
+    shop.equal().await;
+    // The copy takes keys in any order.
+    shop.on_shop("UPDATE customers SET points = crm_id WHERE crm_id IS NOT NULL")
+        .await;
+    shop.equal().await;
+    assert_eq!(shop.crms().await, "105 five@x; 106 six@x; 107 seven@x");
+    let before = shop.own().await;
+
+    // What has no name on the other side is not told there, and neither is its delete.
+    shop.on_shop(
+        "UPDATE customers SET name = 'still own' WHERE email = 'own@x';
+        INSERT INTO customers (email) VALUES ('gone@x'); DELETE FROM customers WHERE email = 'gone@x'",
+    )
+    .await;
+    shop.on_shop("UPDATE customers SET name = '5' WHERE crm_id = 105")
+        .await;
+    shop.on_crm("UPDATE contacts SET name = '6' WHERE id = 106").await;
+    shop.equal().await;
+    assert_eq!(
+        (shop.crms().await, shop.own().await),
+        ("105 five@x; 106 six@x; 107 seven@x".to_owned(), before.clone())
+    );
+
+    // It gets a name, loses it, and gets it again.
+    shop.on_shop("UPDATE customers SET crm_id = 200 WHERE email = 'late@x'")
+        .await;
+    shop.equal().await;
+    assert_eq!(shop.crm().count("contacts WHERE id = 200").await, 1);
+    shop.on_shop("UPDATE customers SET crm_id = NULL WHERE email = 'late@x'")
+        .await;
+    shop.equal().await;
+    assert_eq!(shop.crm().count("contacts WHERE id = 200").await, 0);
+    assert_eq!(shop.own().await, before, "the shop's row stays its own");
+    shop.on_shop("UPDATE customers SET crm_id = 200 WHERE email = 'late@x'")
+        .await;
+    shop.equal().await;
+    assert_eq!(shop.crm().count("contacts WHERE id = 200").await, 1);
+    shop.on_shop("UPDATE customers SET crm_id = 201 WHERE email = 'late@x'")
+        .await;
+    shop.equal().await;
+    assert_eq!(
+        shop.crms().await,
+        "105 five@x; 106 six@x; 107 seven@x; 201 late@x"
+    );
+    shop.on_crm("UPDATE contacts SET id = 202 WHERE id = 201").await;
+    shop.equal().await;
+    assert_eq!(
+        shop.crms().await,
+        "105 five@x; 106 six@x; 107 seven@x; 202 late@x"
+    );
+    assert_eq!(
+        shop.own().await,
+        before.replace("2 - 0", "2 202 0"),
+        "a moved row is the same one"
+    );
+
+    // Rows that trade a unique value, and one that is deleted and inserted again at once.
+    let before = shop.own().await;
+    shop.on_crm("BEGIN; UPDATE contacts SET email = NULL WHERE id = 105; UPDATE contacts SET email = 'five@x' WHERE id = 106;
+        UPDATE contacts SET email = 'six@x' WHERE id = 105; COMMIT").await;
+    shop.equal().await;
+    assert_eq!(shop.own().await, before, "rows that trade keep their own keys");
+    shop.on_crm("BEGIN; DELETE FROM contacts WHERE id = 107; INSERT INTO contacts VALUES (107, 'seven@x', 'again'); COMMIT").await;
+    shop.equal().await;
+    assert_eq!(
+        shop.own().await,
+        before,
+        "a row that is made anew at once keeps its own key"
+    );
+    assert_eq!(shop.shop().count("customers WHERE name = 'again'").await, 1);
+
+    // A delete that arrives takes the shop's row along.
+    shop.on_crm("DELETE FROM contacts WHERE id = 107").await;
+    shop.equal().await;
+    assert_eq!(shop.shop().count("customers WHERE email = 'seven@x'").await, 0);
+    shop.scene.assert_no_conflicts().await;
+    shop.scene.stop().await;
+}
