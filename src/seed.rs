@@ -10,6 +10,7 @@ mod copy;
 mod equal;
 pub(crate) mod image;
 pub mod join;
+mod pair;
 mod pieces;
 mod preview;
 mod queue;
@@ -30,6 +31,7 @@ use crate::model::schema::{ForeignKey, TableId};
 use crate::model::sync::{CatalogTable, Checkpoint, Mode, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
+pub use pair::Pairing;
 pub use preview::{Preview, preview};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -195,7 +197,11 @@ async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Re
             None => start.begun().await?.pending().await?,
         });
     }
+    pair::before(&mut copies, stop).await?;
     for mut start in copies {
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         let pulse = live.of(&start.link.sync, &start.link.id);
         start.noted = start.note_of_before().await?;
         start.copy(stop, &pulse).await?;

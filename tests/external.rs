@@ -10,6 +10,8 @@ use scenario::{LIMIT, Pair, Scene, Side, Way};
 pairs! {
     the_shops_keys_stay_its_own => |pair| the_shops_keys_stay_its_own(pair, Side::B);
     the_shops_keys_stay_its_own_the_other_way => |pair| the_shops_keys_stay_its_own(pair, Side::A);
+    rows_that_match_are_paired => |pair| rows_that_match_are_paired(pair, Side::B);
+    pairing_goes_on_where_it_was_killed => |pair| pairing_goes_on_where_it_was_killed(pair, Side::A);
 }
 
 fn create_contacts() -> String {
@@ -216,5 +218,139 @@ async fn the_shops_keys_stay_its_own(pair: Pair, side: Side) {
     shop.equal().await;
     assert_eq!(shop.shop().count("customers WHERE email = 'seven@x'").await, 0);
     shop.scene.assert_no_conflicts().await;
+    shop.scene.stop().await;
+}
+
+const MATCH: &str = "match_on = [\"email\"]";
+
+/// Without unique values: those that a collation takes for one must not stand in each other's way.
+async fn to_pair(hint: &str, pair: Pair, side: Side) -> Shop {
+    let shop = Shop::new(hint, pair, side, "union", MATCH).await;
+    for (side, table) in [(shop.shop, "customers"), (shop.shop.other(), "contacts")] {
+        let drop = match shop.scene.db(side).kind().is_postgres() {
+            true => format!("ALTER TABLE {table} DROP CONSTRAINT {table}_email_key"),
+            false => format!("ALTER TABLE {table} DROP INDEX email"),
+        };
+        shop.scene.exec(side, &drop).await;
+    }
+    shop.on_crm(
+        "INSERT INTO contacts VALUES (101, 'ann@x', 'Ann'), (102, 'Bob@x', 'Bob'), (103, 'cat@x', 'Cat'),
+        (104, NULL, 'nobody'), (105, 'dan@x ', 'Dan'), (106, 'eve@x', 'Eve'), (107, 'fay@x', 'Fay')",
+    )
+    .await;
+    // Eve's row is known already, and another one of her address is the shop's alone.
+    shop.on_shop(
+        "INSERT INTO customers (crm_id, email, name) VALUES (NULL, 'ann@x', 'ann'), (NULL, 'bob@x', 'bob'),
+        (NULL, 'cat@x', 'cat'), (NULL, NULL, 'nobody'), (NULL, 'dan@x', 'dan'), (106, 'old@x', 'eve'),
+        (NULL, 'eve@x', 'another eve'), (NULL, 'gil@x', 'gil')",
+    )
+    .await;
+    shop.scene.lock.ok(&["setup", "--execute"]).await;
+    shop
+}
+
+/// Own keys and the CRM's, of rows that have both.
+const PAIRED: &str = "SELECT id, crm_id FROM customers WHERE id <= 8 AND crm_id IS NOT NULL ORDER BY id";
+
+async fn rows_that_match_are_paired(pair: Pair, side: Side) {
+    let mut shop = to_pair("paired", pair, side).await;
+    shop.on_crm("INSERT INTO contacts VALUES (108, 'cat@x', 'a second cat')")
+        .await;
+    let pairing = async || {
+        let told = shop.scene.lock.ok(&["plan", "--preview", "--json"]).await;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let tables = told["syncs"][0]["preview"].as_array().unwrap().clone();
+        let of = tables
+            .into_iter()
+            .map(|table| table["pairing"].clone())
+            .find(|pairing| !pairing.is_null());
+        ["paired", "alone", "others", "ambiguous"].map(|what| of.as_ref().unwrap()[what].as_u64().unwrap())
+    };
+    assert_eq!(pairing().await, [1, 6, 6, 1]);
+    let refused = shop.scene.lock.run(&["run", "--once"]).await;
+    assert_ne!(refused.code, 0);
+    for said in [
+        "1 values of (email)",
+        "HAVING count(*) > 1; on node a",
+        "HAVING count(*) > 1; on node b",
+        "nothing was written",
+    ] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
+    assert_eq!(text(&shop.shop().rows(PAIRED).await), "6 106");
+    shop.on_crm("DELETE FROM contacts WHERE id = 108").await;
+    assert_eq!(pairing().await, [2, 5, 4, 0]);
+    let words = shop.scene.lock.ok(&["plan", "--preview"]).await;
+    assert!(words.contains("match_on pairs 2, leaves 5 to"), "{words}");
+    assert_eq!(
+        text(&shop.shop().rows(PAIRED).await),
+        "6 106",
+        "a preview writes nothing"
+    );
+    shop.scene.run().await;
+    shop.scene.streaming().await;
+    shop.equal().await;
+    assert_eq!(text(&shop.shop().rows(PAIRED).await), "1 101; 3 103; 6 106");
+    assert_eq!(
+        shop.crm().count("contacts").await,
+        7,
+        "nothing comes of what is the shop's alone"
+    );
+    assert_eq!(shop.shop().count("customers WHERE crm_id IS NULL").await, 5);
+    // After the seed it plays no part.
+    shop.on_shop("UPDATE customers SET email = 'Bob@x' WHERE email = 'bob@x'")
+        .await;
+    shop.on_crm("UPDATE contacts SET name = 'Ann A.' WHERE id = 101")
+        .await;
+    shop.equal().await;
+    assert_eq!(
+        shop.shop()
+            .count("customers WHERE id = 1 AND name = 'Ann A.'")
+            .await,
+        1
+    );
+    assert_eq!(text(&shop.shop().rows(PAIRED).await), "1 101; 3 103; 6 106");
+    shop.scene.stop().await;
+}
+
+async fn pairing_goes_on_where_it_was_killed(pair: Pair, side: Side) {
+    let mut shop = to_pair("pair_killed", pair, side).await;
+    // Chunks are noted with the first of a copy, behind the last pair.
+    let mut held = Vec::new();
+    for side in [Side::A, Side::B] {
+        let mut session = shop.scene.db(side).session().await;
+        match shop.scene.db(side).kind().is_postgres() {
+            true => {
+                session.exec("BEGIN").await;
+                session.exec("LOCK TABLE tidelock.chunk IN SHARE MODE").await;
+            }
+            false => session.exec("LOCK TABLES tidelock.chunk READ").await,
+        }
+        held.push(session);
+    }
+    shop.scene.run().await;
+    eventually(LIMIT, "rows are paired", async || {
+        text(&shop.shop().rows(PAIRED).await) == "1 101; 3 103; 6 106"
+    })
+    .await;
+    shop.scene.lock.kill9().await;
+    drop(held);
+    shop.on_shop(
+        "UPDATE customers SET name = 'written meanwhile' WHERE id = 1; DELETE FROM customers WHERE id = 3",
+    )
+    .await;
+    shop.on_crm("UPDATE contacts SET email = 'gil@x' WHERE id = 107")
+        .await;
+    shop.scene.run().await;
+    shop.scene.streaming().await;
+    shop.equal().await;
+    assert_eq!(text(&shop.shop().rows(PAIRED).await), "1 101; 6 106; 8 107");
+    assert_eq!(
+        shop.crm()
+            .count("contacts WHERE name = 'written meanwhile'")
+            .await,
+        1
+    );
+    assert_eq!(shop.crm().count("contacts WHERE id = 103").await, 0);
     shop.scene.stop().await;
 }

@@ -453,6 +453,9 @@ fn counted(plan: &SyncPlan) -> String {
         row.extend(
             (preview.refused > 0).then(|| count(&format!("cannot stand on {there}:"), preview.refused)),
         );
+        if let Some(pairing) = &preview.pairing {
+            row.push(pairing.words());
+        }
         row
     };
     let rows: Vec<Vec<String>> = plan.preview.iter().map(row).collect();

@@ -32,6 +32,7 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
             wrong(what, unique(end, name));
         }
     }
+    matched(table, external, passage, &mut wrong, &section);
     for own in &external.own {
         let column = table.column(own).map(|place| &table.columns[place]);
         if passage.place(own) != Place::Skipped {
@@ -52,6 +53,28 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
             end.node
         );
         wrong(what, referring(end, key.columns.as_slice(), key, external));
+    }
+}
+
+/// The columns by which rows are paired at the seed.
+fn matched(
+    table: &Table,
+    external: &External,
+    passage: &Passage,
+    wrong: &mut impl FnMut(String, String),
+    section: &str,
+) {
+    let mapping = passage.mapping();
+    for column in &mapping.match_on {
+        let name = mapping.name_on(passage.source(), column);
+        if table.column(name).is_none() || passage.place(name) == Place::Skipped {
+            let what = format!("match_on names column {name:?}, and no such column is carried");
+            wrong(what, format!("correct match_on in {section}"));
+        }
+    }
+    if external.own.is_empty() && !mapping.match_on.is_empty() {
+        let what = "match_on needs a primary key, by which rows without an external id are told apart";
+        wrong(what.to_owned(), "add one, or take match_on out".to_owned());
     }
 }
 
