@@ -52,6 +52,12 @@ pub(super) fn of_table(
         let hint = "an image replaces whole tables, and rows of a node's own with it: use another mode";
         builder.problem(problem.hint(hint).at(first.span()));
     }
+    if around.hub.is_some() {
+        let problem = Problem::new("external_id in a sync with a hub");
+        let hint = "a key that changes would reach the other spokes as a delete and an insert, and their rows lose their own \
+                    keys: use a mesh, or two nodes";
+        builder.problem(problem.hint(hint).at(first.span()));
+    }
     if external.iter().all(Option::is_some) {
         let problem = Problem::new("every node has an external_id");
         let hint = "it is another node's key: at least one node is known by its own primary key";
@@ -223,4 +229,161 @@ pub(super) fn match_on(
         }
     }
     columns
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::config::tests::read;
+
+    fn with(nodes: &str, rest: &str, section: &str) -> String {
+        format!(
+            "version = 1\n[node.crm]\nurl = \"postgres://t@a.example/x?sslmode=verify-full\"\n\
+             [node.shop]\nurl = \"mysql://t@b.example/x?ssl-mode=VERIFY_IDENTITY\"\n\
+             [node.desk]\nurl = \"mysql://t@c.example/x?ssl-mode=VERIFY_IDENTITY\"\n\
+             [[sync]]\nname = \"s\"\nnodes = [{nodes}]\n{rest}\ntables = [\"contacts\"]\n\
+             [sync.table.contacts]\nnames = {{ shop = \"customers\" }}\n{section}\n"
+        )
+    }
+
+    const TWO: &str = "\"crm\", \"shop\"";
+    const THREE: &str = "\"crm\", \"shop\", \"desk\"";
+    const UNION: &str = "mode = \"merge\"\nseed = \"union\"";
+    const ID: &str = "external_id = { shop = \"crm_id\" }";
+
+    #[test]
+    fn the_column_is_the_others_key_and_the_own_key_stays() {
+        let config = read(&with(TWO, UNION, ID)).unwrap();
+        let mapping = &config.syncs[0].spec.sections[0].mapping;
+        assert_eq!(mapping.external, [None, Some("crm_id".to_owned())]);
+        assert_eq!(mapping.name_on(1, "id"), "crm_id");
+        assert_eq!(
+            (mapping.skipped(0).len(), mapping.skipped(1)),
+            (0, vec!["id".to_owned()])
+        );
+        let node = &config.syncs[0].spec.nodes[1];
+        assert_eq!(node.external.values().collect::<Vec<_>>(), ["crm_id"]);
+
+        // Keys of other names.
+        let section = format!("{ID}\ncolumn.contact_id = {{ shop = \"crm_id\" }}\nskip = [\"customer_no\"]");
+        let config = read(&with(TWO, UNION, &section)).unwrap();
+        let mapping = &config.syncs[0].spec.sections[0].mapping;
+        assert_eq!(mapping.name_on(1, "contact_id"), "crm_id");
+        assert_eq!(mapping.skipped(1), ["customer_no", "id"]);
+        // One name on both sides.
+        let section = format!("{ID}\ncolumn.crm_id = {{ shop = \"crm_id\" }}");
+        let config = read(&with(TWO, UNION, &section)).unwrap();
+        let mapping = &config.syncs[0].spec.sections[0].mapping;
+        assert_eq!(
+            (mapping.name_on(0, "crm_id"), mapping.columns.len()),
+            ("crm_id", 1)
+        );
+    }
+
+    #[test]
+    fn other_keys_are_another_set_up() {
+        let signature = |section: &str| {
+            let config = read(&with(TWO, UNION, section)).unwrap();
+            config.syncs[0].spec.sections[0].mapping.signature()
+        };
+        let plain = "column.id = { shop = \"crm_id\" }";
+        assert_ne!(signature(ID), signature(plain));
+        assert_eq!(
+            signature(ID),
+            signature(&format!("{ID}\nmatch_on = [\"email\"]")),
+            "it matters once"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_where_it_stands() {
+        let from = "mode = \"merge\"\nseed = \"from:crm\"";
+        let matched = format!("{ID}\nmatch_on = [\"email\"]");
+        for (nodes, rest, section, told) in [
+            (
+                TWO,
+                UNION,
+                "external_id = { shpo = \"crm_id\" }",
+                "\"shpo\" is not one of this sync's nodes",
+            ),
+            (
+                TWO,
+                UNION,
+                "external_id = { shop = [\"a\", \"b\"] }",
+                "expected a string",
+            ),
+            (
+                TWO,
+                UNION,
+                "external_id = { shop = \"tidelock_version\" }",
+                "cannot hold an external id",
+            ),
+            (
+                TWO,
+                UNION,
+                "external_id = { shop = \"a\", crm = \"b\" }",
+                "every node has an external_id",
+            ),
+            (
+                TWO,
+                UNION,
+                &format!("{ID}\nskip = [\"crm_id\"]"),
+                "is external_id on \"shop\" and skipped",
+            ),
+            (
+                TWO,
+                from,
+                &format!("{ID}\nstamps = \"beside\""),
+                "external_id and stamps = \"beside\" in one table",
+            ),
+            (
+                TWO,
+                UNION,
+                &format!("{ID}\nids = \"split\""),
+                "external_id and ids = \"split\" in one table",
+            ),
+            (
+                TWO,
+                "mode = \"snapshot\"\nfrom = \"crm\"\nevery = \"15m\"",
+                ID,
+                "external_id in mode = \"snapshot\"",
+            ),
+            (
+                THREE,
+                &format!("{from}\ntopology = \"hub:crm\""),
+                ID,
+                "external_id in a sync with a hub",
+            ),
+            (
+                TWO,
+                UNION,
+                "match_on = [\"email\"]",
+                "match_on without external_id",
+            ),
+            (TWO, from, &matched, "match_on without seed = \"union\""),
+            (
+                THREE,
+                &format!("{UNION}\ntopology = \"mesh\""),
+                &matched,
+                "match_on in a sync of more than two nodes",
+            ),
+            (
+                TWO,
+                UNION,
+                &format!("{ID}\nmatch_on = [\"id\"]"),
+                "match_on by \"id\", the key itself",
+            ),
+            (
+                TWO,
+                UNION,
+                &format!("{matched}\nskip = [\"email\"]"),
+                "match_on by \"email\", which is skipped",
+            ),
+        ] {
+            let text = with(nodes, rest, section);
+            let refused = read(&text).map(|_| ()).unwrap_err().rendered();
+            assert!(refused.contains(told), "{section}: {refused}");
+            assert!(refused.contains('^'), "with its place: {refused}");
+        }
+    }
 }
