@@ -341,6 +341,14 @@ impl Node {
         }
     }
 
+    /// The foreign keys among these tables.
+    pub async fn foreign_keys(&mut self, tables: &[TableId]) -> Result<Vec<ForeignKey>> {
+        match self {
+            Node::Postgres(client) => postgres::catalog::foreign_keys(client, tables).await,
+            Node::Mysql(conn) => mysql::catalog::foreign_keys(conn, tables).await,
+        }
+    }
+
     /// The tables with all that stands around their columns.
     pub async fn definitions(&mut self, tables: &[TableId]) -> Result<Vec<Option<Definition>>> {
         match self {

@@ -295,95 +295,76 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_cannot_be_is_told_where_it_stands() {
-        let from = "mode = \"merge\"\nseed = \"from:crm\"";
-        let matched = format!("{ID}\nmatch_on = [\"email\"]");
-        for (nodes, rest, section, told) in [
-            (
-                TWO,
-                UNION,
-                "external_id = { shpo = \"crm_id\" }",
-                "\"shpo\" is not one of this sync's nodes",
-            ),
-            (
-                TWO,
-                UNION,
-                "external_id = { shop = [\"a\", \"b\"] }",
-                "expected a string",
-            ),
-            (
-                TWO,
-                UNION,
-                "external_id = { shop = \"tidelock_version\" }",
-                "cannot hold an external id",
-            ),
-            (
-                TWO,
-                UNION,
-                "external_id = { shop = \"a\", crm = \"b\" }",
-                "every node has an external_id",
-            ),
-            (
-                TWO,
-                UNION,
-                &format!("{ID}\nskip = [\"crm_id\"]"),
-                "is external_id on \"shop\" and skipped",
-            ),
-            (
-                TWO,
-                from,
-                &format!("{ID}\nstamps = \"beside\""),
-                "external_id and stamps = \"beside\" in one table",
-            ),
-            (
-                TWO,
-                UNION,
-                &format!("{ID}\nids = \"split\""),
-                "external_id and ids = \"split\" in one table",
-            ),
-            (
-                TWO,
-                "mode = \"snapshot\"\nfrom = \"crm\"\nevery = \"15m\"",
-                ID,
-                "external_id in mode = \"snapshot\"",
-            ),
-            (
-                THREE,
-                &format!("{from}\ntopology = \"hub:crm\""),
-                ID,
-                "external_id in a sync with a hub",
-            ),
-            (
-                TWO,
-                UNION,
-                "match_on = [\"email\"]",
-                "match_on without external_id",
-            ),
-            (TWO, from, &matched, "match_on without seed = \"union\""),
-            (
-                THREE,
-                &format!("{UNION}\ntopology = \"mesh\""),
-                &matched,
-                "match_on in a sync of more than two nodes",
-            ),
-            (
-                TWO,
-                UNION,
-                &format!("{ID}\nmatch_on = [\"id\"]"),
-                "match_on by \"id\", the key itself",
-            ),
-            (
-                TWO,
-                UNION,
-                &format!("{matched}\nskip = [\"email\"]"),
-                "match_on by \"email\", which is skipped",
-            ),
-        ] {
+    /// Each: the nodes, what the sync says, the section, and what is told of it.
+    fn refused(cases: &[(&str, &str, String, &str)]) {
+        for (nodes, rest, section, told) in cases {
             let text = with(nodes, rest, section);
             let refused = read(&text).map(|_| ()).unwrap_err().rendered();
             assert!(refused.contains(told), "{section}: {refused}");
             assert!(refused.contains('^'), "with its place: {refused}");
         }
+    }
+
+    const FROM: &str = "mode = \"merge\"\nseed = \"from:crm\"";
+
+    #[test]
+    fn what_cannot_name_rows_is_told_where_it_stands() {
+        let id = |more: &str| format!("{ID}\n{more}");
+        let columns = |columns: &str| format!("external_id = {{ {columns} }}");
+        let snapshot = "mode = \"snapshot\"\nfrom = \"crm\"\nevery = \"15m\"";
+        let hub = format!("{FROM}\ntopology = \"hub:crm\"");
+        let beside = "external_id and stamps = \"beside\" in one table";
+        let split = "external_id and ids = \"split\" in one table";
+        refused(&[
+            (
+                TWO,
+                UNION,
+                columns("shpo = \"crm_id\""),
+                "\"shpo\" is not one of this sync's nodes",
+            ),
+            (TWO, UNION, columns("shop = [\"a\", \"b\"]"), "expected a string"),
+            (
+                TWO,
+                UNION,
+                columns("shop = \"tidelock_version\""),
+                "cannot hold an external id",
+            ),
+            (
+                TWO,
+                UNION,
+                columns("shop = \"a\", crm = \"b\""),
+                "every node has an external_id",
+            ),
+            (
+                TWO,
+                UNION,
+                id("skip = [\"crm_id\"]"),
+                "is external_id on \"shop\" and skipped",
+            ),
+            (TWO, FROM, id("stamps = \"beside\""), beside),
+            (TWO, UNION, id("ids = \"split\""), split),
+            (TWO, snapshot, id(""), "external_id in mode = \"snapshot\""),
+            (THREE, &hub, id(""), "external_id in a sync with a hub"),
+        ]);
+    }
+
+    #[test]
+    fn what_cannot_be_matched_is_told_where_it_stands() {
+        let matched = |by: &str| format!("{ID}\nmatch_on = [\"{by}\"]");
+        let mesh = format!("{UNION}\ntopology = \"mesh\"");
+        let skipped = format!("{}\nskip = [\"email\"]", matched("email"));
+        let alone = "match_on = [\"email\"]".to_owned();
+        refused(&[
+            (TWO, UNION, alone, "match_on without external_id"),
+            (TWO, FROM, matched("email"), "match_on without seed = \"union\""),
+            (
+                THREE,
+                &mesh,
+                matched("email"),
+                "match_on in a sync of more than two nodes",
+            ),
+            (TWO, UNION, matched("id"), "match_on by \"id\", the key itself"),
+            (TWO, UNION, skipped, "match_on by \"email\", which is skipped"),
+        ]);
     }
 }

@@ -371,21 +371,12 @@ pub(crate) async fn catalog(node: &mut Node, spec: &NodeSpec) -> Result<Vec<Opti
     if spec.external.is_empty() {
         return Ok(known);
     }
-    let definitions = node.definitions(&spec.tables).await?;
-    let keys: Vec<&ForeignKey> = definitions
-        .iter()
-        .flatten()
-        .flat_map(|definition| definition.foreign.iter().map(|foreign| &foreign.key))
-        .collect();
+    let keys = node.foreign_keys(&spec.tables).await?;
     for table in known.iter_mut().flatten().map(|found| &mut found.table) {
         if let Some(external) = &mut table.external {
             let refers =
-                |key: &&&ForeignKey| key.parent == table.id && key.references != [external.column.as_str()];
-            external.children = keys
-                .iter()
-                .filter(refers)
-                .map(|key| ForeignKey::clone(key))
-                .collect();
+                |key: &&ForeignKey| key.parent == table.id && key.references != [external.column.as_str()];
+            external.children = keys.iter().filter(refers).cloned().collect();
         }
     }
     Ok(known)

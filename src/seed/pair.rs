@@ -146,7 +146,7 @@ pub(super) async fn before(copies: &mut [Start], stop: &CancellationToken) -> Re
 
 fn pairs(link: &LinkSpec) -> bool {
     let mut passages = link.passages.values();
-    passages.any(|passage| takes_names(passage))
+    passages.any(takes_names)
 }
 
 /// Are rows of the passage's target to get keys of its source?
