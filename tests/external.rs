@@ -555,6 +555,18 @@ async fn one_way_the_own_rows_stay(pair: Pair) {
         )
         .await;
     shows(&scene, "1 - own@x 7; 2 102 ann@y 9").await;
+    // What is copied anew is what has a name: not the shop's own rows, and not their number.
+    scene
+        .exec(
+            Side::B,
+            "INSERT INTO customers (crm_id, email) VALUES (999, 'nobody@x')",
+        )
+        .await;
+    scene
+        .lock
+        .ok(&["resync", "contacts", "--sync", &scene.sync, "--execute"])
+        .await;
+    shows(&scene, "1 - own@x 7; 2 102 ann@y 9").await;
     scene.exec(Side::A, "TRUNCATE TABLE contacts").await;
     let end = tokio::time::Instant::now() + LIMIT;
     while scene.lock.running() {

@@ -5,7 +5,7 @@
 use super::End;
 use crate::ddl;
 use crate::mapping::{Passage, Place};
-use crate::model::schema::{Column, Engine, External, Table};
+use crate::model::schema::{Column, Engine, External, ForeignKey, Table};
 use crate::model::sync::Finding;
 
 /// `passage` is from this node to another one.
@@ -45,14 +45,14 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
     }
     for key in &external.children {
         let what = format!(
-            "foreign key {:?} of {} refers to ({}), which is {}'s own: the other side has no such value (E361 is about \
-             foreign keys among the sync's tables; rewriting them is not done)",
+            "foreign key {:?} of {} refers to ({}), which is {}'s own: the other side has no such value, and foreign keys \
+             are not rewritten",
             key.name,
             key.child,
             key.references.join(", "),
             end.node
         );
-        wrong(what, referring(end, key.columns.as_slice(), key, external));
+        wrong(what, referring(end, key, external));
     }
 }
 
@@ -104,12 +104,7 @@ fn counted(end: &End<'_>, column: &Column) -> String {
     }
 }
 
-fn referring(
-    end: &End<'_>,
-    columns: &[String],
-    key: &crate::model::schema::ForeignKey,
-    external: &External,
-) -> String {
+fn referring(end: &End<'_>, key: &ForeignKey, external: &External) -> String {
     let child = ddl::table_name(&key.child, end.engine);
     let drop = match end.engine {
         Engine::Postgres => "CONSTRAINT",
@@ -121,7 +116,7 @@ fn referring(
         key.child,
         end.id,
         external.column,
-        columns.join(", "),
+        key.columns.join(", "),
         ddl::quote(&key.name, end.engine)
     )
 }

@@ -5,6 +5,7 @@
 //! In merge mode only an unbroken chain is compacted: each before-stamp is the previous after-stamp. A compacted
 //! change keeps the first before-image's stamp to compare with, and the last result's to decide by.
 
+use super::guard::Guarding;
 use super::{Plan, Planned, PlannedOp};
 use crate::model::schema::TableId;
 use foldhash::HashMap;
@@ -115,7 +116,9 @@ impl Layer {
             return None;
         };
         let before = &mut self.changes[*place];
-        let replaced = || match self.plan.shape.table.external.is_some() && !before.moves && !change.moves {
+        let is_plain = |change: &Planned| !change.moves && change.guarding == Guarding::No;
+        let is_external = self.plan.shape.table.external.is_some();
+        let replaced = || match is_external && is_plain(before) && is_plain(&change) {
             true => replaced(&before.op, &change.op),
             false => None,
         };
@@ -149,7 +152,7 @@ fn replaced(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
                 fill_from: None,
                 own: None,
             },
-        ) if gone < stamp || gone.is_none() => Some(PlannedOp::Update {
+        ) if first.told().is_none() && (gone < stamp || gone.is_none()) => Some(PlannedOp::Update {
             row: row.clone(),
             before: Some(before.clone()),
             base: *base,

@@ -7,7 +7,7 @@
 //! at any time: what is paired has a key, and is not looked at any more. Once rows are copied nothing is paired.
 
 use super::copy::LANE_SEQ;
-use super::preview::KEYS_MAX;
+use super::preview::key_hash;
 use super::{ROWS_MAX, Start};
 use crate::chunk::Range;
 use crate::ddl;
@@ -25,6 +25,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+/// Rows without an external id that are looked at at once: some 80 MiB.
+const KEYS_MAX: u64 = 500_000;
 /// More rows than this of one value are ambiguous whatever else is found of them.
 const ALIKE_MAX: usize = 64;
 
@@ -129,6 +131,7 @@ pub(super) async fn before(copies: &mut [Start], stop: &CancellationToken) -> Re
             return Ok(());
         }
     }
+    let mut judged = Vec::new();
     for start in copies.iter_mut().filter(|start| pairs(&start.link)) {
         let mut found = Vec::new();
         let mut readers = None;
@@ -139,6 +142,9 @@ pub(super) async fn before(copies: &mut [Start], stop: &CancellationToken) -> Re
             }
             found.push((matched, pairing, pairs));
         }
+        judged.push((start, readers, found));
+    }
+    for (start, mut readers, found) in judged {
         write(start, &mut readers, found, stop).await?;
     }
     Ok(())
@@ -286,22 +292,18 @@ async fn look(ours: &mut Snapshot, theirs: &mut Snapshot, matched: &Matched, par
     alike.retain(|_, alike| !alike.names.is_empty());
     let mut by_name: HashMap<u128, u128> = HashMap::default();
     for (value, alike) in &alike {
-        by_name.extend(
-            alike
-                .names
-                .iter()
-                .map(|name| (super::preview::key_hash(name), *value)),
-        );
+        by_name.extend(alike.names.iter().map(|name| (key_hash(name), *value)));
+    }
+    if by_name.is_empty() {
+        return Ok(looked);
     }
     // A key that a row has already is nobody else's.
     each(theirs, &matched.own, |row| {
-        let name = key(&row, &[external]).map(|name| super::preview::key_hash(&name));
+        let name = key(&row, &[external]).map(|name| key_hash(&name));
         if let Some(value) = name.and_then(|name| by_name.get(&name))
             && let Some(alike) = alike.get_mut(value)
         {
-            alike
-                .names
-                .retain(|known| Some(super::preview::key_hash(known)) != name);
+            alike.names.retain(|known| Some(key_hash(known)) != name);
         }
         Ok(())
     })
@@ -341,7 +343,7 @@ fn key(row: &Row, places: &[usize]) -> Option<Key> {
 }
 
 fn value(row: &Row, places: &[usize]) -> Option<u128> {
-    key(row, places).map(|key| super::preview::key_hash(&key))
+    key(row, places).map(|key| key_hash(&key))
 }
 
 /// Every batch is a transaction of a lane of the link, which marks it as no write of a user.

@@ -22,7 +22,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Some 60 MiB of hashes.
-pub(super) const KEYS_MAX: u64 = 1_000_000;
+const KEYS_MAX: u64 = 1_000_000;
 
 /// Rows of one table; here is the sync's first node, there the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]

@@ -196,6 +196,8 @@ impl Picture {
             for holder in holders? {
                 let own = shape.table.key.iter().map(|place| holder.get(*place).cloned());
                 let own = own.collect::<Option<Vec<Value>>>().map(Vec::into_boxed_slice);
+                // A row without an external id is that node's own, and has no name here.
+                let own = own.filter(|own| !own.iter().any(Value::is_null));
                 found.extend(own.filter(|own| own != key && !found.contains(own)));
             }
         }
