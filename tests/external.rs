@@ -303,6 +303,11 @@ async fn rows_that_match_are_paired(pair: Pair, side: Side) {
         "nothing comes of what is the shop's alone"
     );
     assert_eq!(shop.shop().count("customers WHERE crm_id IS NULL").await, 5);
+    for side in [Side::A, Side::B] {
+        let found = shop.scene.conflicts(side).await;
+        let refused = found.iter().find(|conflict| conflict.kind == "value_refused");
+        assert!(refused.is_none(), "what has no name is not copied: {refused:?}");
+    }
     // After the seed it plays no part.
     shop.on_shop("UPDATE customers SET email = 'Bob@x' WHERE email = 'bob@x'")
         .await;
