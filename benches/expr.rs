@@ -72,6 +72,7 @@ fn table() -> Table {
         ],
         key: vec![0],
         uniques: Vec::new(),
+        external: None,
     }
 }
 

@@ -368,6 +368,7 @@ mod tests {
                 columns: vec![column("id", false), column("a", false), column("g", true)],
                 key: vec![0],
                 uniques: vec![],
+                external: None,
             }),
             stamps: merge.then(|| StampColumns {
                 version: 1,

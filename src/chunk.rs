@@ -223,6 +223,7 @@ mod tests {
             }],
             key: vec![0],
             uniques: Vec::new(),
+            external: None,
         };
         let labels = vec!["b".to_owned(), "a".to_owned()];
         let opaque = |name: &str| ColumnType::Opaque {

@@ -3,14 +3,16 @@
 //! Owns: missing tables and columns, keys, types, NULLs, uniques and collations of keys, for `check` and at the start
 //! of `run`. Pure: the catalogs are read before.
 //! Refuses: what one node can tell alone (settings, grants, triggers; see the engines' `setup`).
-//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E359 a computed column does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
+//! Codes: E355 a row filter does not fit, E356 a mapping of columns does not fit, E357 an owner does not fit, E358 values of a column do not fit, E359 a computed column does not fit, E366 an external id does not fit, E601 a mask does not fit; E301 no key and E302 table missing (as the nodes' own checks say it, with the DDL from the other side), E504
 //! column missing, E505 column without a value, E335 column that no UPDATE may set, E506 keys differ, E507 type refused, E508 type in a key; W511 NULL,
 //! W512 type with a condition, W513 unique, W514 collation of a key, W515 generated column, W463 both sides count the key.
 
+mod external;
 mod formulas;
 mod misspelt;
 mod owners;
 pub mod rules;
+mod uniques;
 mod values;
 
 use crate::ddl;
@@ -110,7 +112,9 @@ impl<'a> End<'a> {
             id,
             table: table.map(|found| &found.table),
             always: table.map_or(&[], |found| &found.always),
-            counter: table.and_then(|found| found.counter.as_ref()),
+            counter: table
+                .filter(|found| found.table.external.is_none())
+                .and_then(|found| found.counter.as_ref()),
         }
     }
 
@@ -188,9 +192,9 @@ fn table(
     for (way, sent, there) in ways.iter().take(if merges { 2 } else { 1 }) {
         way.columns(sent, there, findings);
     }
-    uniques(from, &forth, to, target, &back, findings);
+    uniques::fit(from, &forth, to, target, &back, findings);
     if two_way.is_some() {
-        uniques(to, &home, from, source, passage, findings);
+        uniques::fit(to, &home, from, source, passage, findings);
     }
 }
 
@@ -211,7 +215,9 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             }
             continue;
         };
-        if column.skip && table.key.contains(&place) {
+        // Under this name the node may have another column, which is carried.
+        let stays = passage.place(name) == Place::Skipped;
+        if column.skip && stays && table.key.contains(&place) {
             let what =
                 format!("column {name:?} is skipped, and is part of the primary key: it names the row");
             let finding = end.blocker("E356", what, format!("take skip out of {section}"));
@@ -244,6 +250,7 @@ fn mapped(end: &End<'_>, table: &Table, passage: &Passage, findings: &mut Vec<Fi
             findings.push(end.blocker("E356", what, fix).setting(there));
         }
     }
+    external::fit(end, table, passage, findings);
     owners::fit(end, table, passage, findings);
     values::fit(end, table, passage, findings);
     if let Err(unfit) = passage.fits(table) {
@@ -561,7 +568,10 @@ impl Way<'_> {
 
     fn null(&self, column: &Column, counterpart: &Column, findings: &mut Vec<Finding>) {
         let (from, to, name) = (self.from, self.to, &column.name);
-        if column.nullable && !counterpart.nullable {
+        // Rows in which the other's key is NULL are not sent.
+        let external = from.table.and_then(|table| table.external.as_ref());
+        let is_key = external.is_some_and(|external| external.column == self.own(&column.name));
+        if column.nullable && !counterpart.nullable && !is_key {
             let what = format!("column {name:?} takes no NULL, on node {} it does", from.node);
             findings.push(to.warning("W511", what, ddl::allow_null(to.id, counterpart, to.engine)));
         }
@@ -696,57 +706,6 @@ fn settable(to: &End<'_>, target: &Table, column: &Column, findings: &mut Vec<Fi
 }
 
 const REFUSED: &str = "; others become value_refused conflicts";
-
-/// A unique key that only the target has refuses rows that the source allows. `source` is as the target calls it;
-/// `back` says what the source calls the target's columns.
-fn uniques(
-    from: &End<'_>,
-    source: &Table,
-    to: &End<'_>,
-    target: &Table,
-    back: &Passage,
-    findings: &mut Vec<Finding>,
-) {
-    let named = |table: &Table, key: &[usize]| -> BTreeSet<String> {
-        key.iter()
-            .filter_map(|index| table.columns.get(*index))
-            .map(|column| column.name.clone())
-            .collect()
-    };
-    let mut known: Vec<BTreeSet<String>> = source.uniques.iter().map(|key| named(source, key)).collect();
-    known.push(named(source, &source.key));
-    for key in target.uniques.iter().filter(|key| !key.is_empty()) {
-        let names = named(target, key);
-        // A unique key over more columns than a known one can never be the first to refuse.
-        if known
-            .iter()
-            .any(|known| !known.is_empty() && known.is_subset(&names))
-        {
-            continue;
-        }
-        let named = |name: &String| match back.place(name) {
-            Place::Named(there) => Some(ddl::quote(there, from.engine)),
-            Place::Skipped | Place::Taken(_) => None,
-        };
-        // Over a column that stays behind it is this node's own matter.
-        let Some(columns) = names.iter().map(named).collect::<Option<Vec<String>>>() else {
-            continue;
-        };
-        let fix = format!(
-            "ALTER TABLE {} ADD UNIQUE ({}); -- on node {}",
-            ddl::table_name(from.id, from.engine),
-            columns.join(", "),
-            from.node
-        );
-        let names: Vec<String> = names.into_iter().collect();
-        let what = format!(
-            "({}) is unique here, but not on node {}",
-            names.join(", "),
-            from.node
-        );
-        findings.push(to.warning("W513", what, fix));
-    }
-}
 
 #[cfg(test)]
 mod tests;

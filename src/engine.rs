@@ -30,7 +30,7 @@ use crate::model::log::{Distance, LogEnd, Place};
 use crate::model::operation::{HeldTable, Instance, Lease, Renewal, Stop};
 use crate::model::parked::{MissedBump, Parked, ParkedKey};
 use crate::model::position::Position;
-use crate::model::schema::{Engine, ForeignKey, TableId};
+use crate::model::schema::{Engine, ForeignKey, Table, TableId};
 use crate::model::stamp::Rank;
 use crate::model::sync::{CatalogTable, Checkpoint, Finding, LinkStatus, Retention, Scope, Server, Size};
 use crate::model::value::Row;
@@ -341,6 +341,14 @@ impl Node {
         }
     }
 
+    /// The foreign keys among these tables.
+    pub async fn foreign_keys(&mut self, tables: &[TableId]) -> Result<Vec<ForeignKey>> {
+        match self {
+            Node::Postgres(client) => postgres::catalog::foreign_keys(client, tables).await,
+            Node::Mysql(conn) => mysql::catalog::foreign_keys(conn, tables).await,
+        }
+    }
+
     /// The tables with all that stands around their columns.
     pub async fn definitions(&mut self, tables: &[TableId]) -> Result<Vec<Option<Definition>>> {
         match self {
@@ -457,7 +465,7 @@ impl Node {
     }
 
     /// Does the table hold any row?
-    pub async fn has_rows(&mut self, table: &TableId) -> Result<bool> {
+    pub async fn has_rows(&mut self, table: &Table) -> Result<bool> {
         match self {
             Node::Postgres(client) => postgres::status::has_rows(client, table).await,
             Node::Mysql(conn) => mysql::status::has_rows(conn, table).await,

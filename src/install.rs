@@ -12,7 +12,7 @@ pub mod versions;
 use crate::error::{Error, NEW_COPY, Reason};
 use crate::model::numbers::Strays;
 use crate::model::operation::{HeldTable, OutOfSync};
-use crate::model::schema::TableId;
+use crate::model::schema::{Table, TableId};
 use crate::model::sync::{CatalogTable, Finding, Level, ORIGIN_COLUMN, Scope, VERSION_COLUMN, stamps_of};
 use recorded::Mismatch;
 use std::borrow::Cow;
@@ -231,6 +231,18 @@ pub fn kept_records(sync: &str) -> String {
 }
 
 /// Puts the values in.
+/// Before what a trigger does for a row that was: one without an external id has no tombstone. Empty where all have one.
+pub fn if_named(table: &Table, quote: fn(&str) -> String) -> String {
+    let named = table
+        .unnamed()
+        .map(|column| format!("OLD.{} IS NOT NULL", quote(&column.name)));
+    let named: Vec<String> = named.collect();
+    match named.is_empty() {
+        true => String::new(),
+        false => format!("IF {} THEN ", named.join(" AND ")),
+    }
+}
+
 pub fn render(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(template.len() * 2);
     let mut rest = template;

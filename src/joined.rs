@@ -257,6 +257,7 @@ mod tests {
             columns: names.iter().map(column).collect(),
             key: vec![0],
             uniques: Vec::new(),
+            external: None,
         }
     }
 

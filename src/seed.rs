@@ -10,6 +10,7 @@ mod copy;
 mod equal;
 pub(crate) mod image;
 pub mod join;
+mod pair;
 mod pieces;
 mod preview;
 mod proof;
@@ -31,6 +32,7 @@ use crate::model::schema::{ForeignKey, TableId};
 use crate::model::sync::{CatalogTable, Checkpoint, Mode, tombstones_of};
 use crate::plan::Move;
 use equal::prove_equal;
+pub use pair::Pairing;
 pub use preview::{Preview, preview};
 pub use proof::{Proof, has_mapped, prove};
 use std::collections::BTreeSet;
@@ -197,7 +199,11 @@ async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Re
             None => start.begun().await?.pending().await?,
         });
     }
+    pair::before(&mut copies, stop).await?;
     for mut start in copies {
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         let pulse = live.of(&start.link.sync, &start.link.id);
         start.noted = start.note_of_before().await?;
         start.copy(stop, &pulse).await?;
@@ -409,14 +415,14 @@ impl Start {
         let (link, source_spec, target_spec) = (&self.link, &self.link.source, &self.link.target);
         let mut source = Node::connect(&source_spec.access, source_spec.engine).await?;
         let mut target = Node::connect(&target_spec.access, target_spec.engine).await?;
-        let source_tables = flow::tables(&mut source, &source_spec.tables, &source_spec.name).await?;
-        let target_tables = flow::tables(&mut target, &target_spec.tables, &target_spec.name).await?;
+        let source_tables = flow::tables(&mut source, &source_spec.tables, source_spec).await?;
+        let target_tables = flow::tables(&mut target, &target_spec.tables, target_spec).await?;
         let pairs = source_tables.iter().zip(&target_tables);
         let pairs = pairs.map(|(source, target)| (source.table.id.clone(), Arc::new(target.table.clone())));
         let tombstones = match self.copies_tombstones {
             true => {
                 let ids: Vec<TableId> = source_spec.tables.iter().map(tombstones_of).collect();
-                flow::tables(&mut source, &ids, &source_spec.name).await?
+                flow::tables(&mut source, &ids, source_spec).await?
             }
             false => Vec::new(),
         };
@@ -512,7 +518,7 @@ impl Start {
         let mut target = Node::connect(&spec.access, spec.engine).await?;
         let both = ends.source_tables.iter().zip(&ends.target_tables);
         for (_, table) in both.filter(|(source, _)| is_meant(&source.table.id)) {
-            if target.has_rows(&table.table.id).await? {
+            if target.has_rows(&table.table).await? {
                 return Err(Error::definite(format!("copy from {}", self.link.source.name))
                     .node(&spec.name)
                     .table(&table.table.id)

@@ -581,3 +581,37 @@ async fn requests_move(example: &mut Example) {
         "{conflicts}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn external_ids() {
+    let nodes = [("crm", Kind::Postgres18), ("shop", Kind::Mysql)];
+    let (mut example, words) = Example::open("external-ids", "customers", &nodes).await;
+    assert!(
+        words.contains("crm_id of shop holds the key of the other side's rows"),
+        "{words}"
+    );
+    let told = example.lock.ok(&["plan", "--preview"]).await;
+    let pairs = "match_on pairs 2, leaves 1 to shop alone, brings it 1";
+    assert!(told.contains(pairs), "{told}");
+    example.lock.spawn();
+    let customers = "SELECT id, crm_id, name, points FROM customers ORDER BY id";
+    let paired = "1 7001 Ada Lovelace 120; 2 - Zoe 5; 3 7002 Ben Carter 40; 4 7003 Eve Stone 0";
+    example.shows(1, customers, paired).await;
+    let named = "UPDATE contacts SET name = 'Ada King' WHERE id = 7001";
+    example.exec(0, named).await;
+    example
+        .shows(1, customers, &paired.replace("Ada Lovelace", "Ada King"))
+        .await;
+    let zoe = "SELECT id, email, name FROM contacts WHERE id > 7003";
+    example
+        .exec(1, "UPDATE customers SET crm_id = 7100 WHERE id = 2")
+        .await;
+    example.shows(0, zoe, "7100 zoe@example.com Zoe").await;
+    example
+        .exec(1, "UPDATE customers SET crm_id = NULL WHERE id = 2")
+        .await;
+    example.shows(0, zoe, "").await;
+    let own = paired.replace("Ada Lovelace", "Ada King");
+    example.says(1, customers, &own).await;
+    example.stop().await;
+}

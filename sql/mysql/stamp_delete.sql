@@ -4,12 +4,12 @@
 CREATE TRIGGER {trigger} AFTER DELETE ON {table} FOR EACH ROW {follows}
 {mark}: BEGIN
     IF @tidelock_apply IS NULL THEN
-        INSERT INTO tidelock.{tombstones} ({key}, tidelock_version, tidelock_origin)
+        {if_named}INSERT INTO tidelock.{tombstones} ({key}, tidelock_version, tidelock_origin)
         VALUES ({old_key}, OLD.tidelock_version, {rank})
         ON DUPLICATE KEY UPDATE
             deleted_at = IF({is_greater}, CURRENT_TIMESTAMP(6), deleted_at),
             tidelock_generation = IF({is_greater}, NULL, tidelock_generation),
             tidelock_origin = IF({is_greater}, {rank}, tidelock_origin),
-            tidelock_version = GREATEST(tidelock_version, OLD.tidelock_version);
+            tidelock_version = GREATEST(tidelock_version, OLD.tidelock_version);{end_if_named}
     END IF;
 END

@@ -7,13 +7,13 @@ CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW {follows}
         SET NEW.tidelock_version = GREATEST(COALESCE(NEW.tidelock_version, 0), {updated}),
             NEW.tidelock_origin = {rank};
         IF NOT ({same_key}) THEN
-            INSERT INTO tidelock.{tombstones} ({key}, tidelock_version, tidelock_origin)
+            {if_named}INSERT INTO tidelock.{tombstones} ({key}, tidelock_version, tidelock_origin)
             VALUES ({old_key}, OLD.tidelock_version, {rank})
             ON DUPLICATE KEY UPDATE
                 deleted_at = IF({is_greater}, CURRENT_TIMESTAMP(6), deleted_at),
                 tidelock_generation = IF({is_greater}, NULL, tidelock_generation),
                 tidelock_origin = IF({is_greater}, {rank}, tidelock_origin),
-                tidelock_version = GREATEST(tidelock_version, OLD.tidelock_version);
+                tidelock_version = GREATEST(tidelock_version, OLD.tidelock_version);{end_if_named}
             SET tidelock_seen = GREATEST(
                 COALESCE((SELECT r.tidelock_version FROM {table} r WHERE {row_has_new_key}), 0),
                 COALESCE((SELECT d.tidelock_version FROM tidelock.{tombstones} d WHERE {tombstone_has_new_key}), 0),

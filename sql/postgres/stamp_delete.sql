@@ -5,12 +5,12 @@ CREATE OR REPLACE FUNCTION tidelock.{function}() RETURNS trigger
 -- {mark}
 #variable_conflict use_column
 BEGIN
-    INSERT INTO tidelock.{tombstones} AS d ({key}, tidelock_version, tidelock_origin)
+    {if_named}INSERT INTO tidelock.{tombstones} AS d ({key}, tidelock_version, tidelock_origin)
     VALUES ({old_key}, OLD.tidelock_version, {rank})
     ON CONFLICT ({key}) DO UPDATE
        SET tidelock_version = excluded.tidelock_version, tidelock_origin = excluded.tidelock_origin,
            deleted_at = excluded.deleted_at, tidelock_generation = NULL
-     WHERE (d.tidelock_version, d.tidelock_origin) < (excluded.tidelock_version, excluded.tidelock_origin);
+     WHERE (d.tidelock_version, d.tidelock_origin) < (excluded.tidelock_version, excluded.tidelock_origin);{end_if_named}
     RETURN OLD;
 END
 {quote}

@@ -15,12 +15,12 @@ BEGIN
     NEW.tidelock_version := greatest(NEW.tidelock_version, {updated});
     NEW.tidelock_origin := {rank};
     IF ROW({new_key})::record *<> ROW({old_key})::record THEN
-        INSERT INTO tidelock.{tombstones} AS d ({key}, tidelock_version, tidelock_origin)
+        {if_named}INSERT INTO tidelock.{tombstones} AS d ({key}, tidelock_version, tidelock_origin)
         VALUES ({old_key}, OLD.tidelock_version, {rank})
         ON CONFLICT ({key}) DO UPDATE
            SET tidelock_version = excluded.tidelock_version, tidelock_origin = excluded.tidelock_origin,
                deleted_at = excluded.deleted_at, tidelock_generation = NULL
-         WHERE (d.tidelock_version, d.tidelock_origin) < (excluded.tidelock_version, excluded.tidelock_origin);
+         WHERE (d.tidelock_version, d.tidelock_origin) < (excluded.tidelock_version, excluded.tidelock_origin);{end_if_named}
         seen := greatest(
             0,
             (SELECT r.tidelock_version FROM {table} r WHERE {row_has_new_key}),

@@ -98,7 +98,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) async fn of(spec: &SyncSpec, index: usize, node: &mut Node) -> Result<Answer> {
         let server = node.server().await?;
-        let catalog = node.catalog(&spec.nodes[index].tables).await?;
+        let catalog = flow::catalog(node, &spec.nodes[index]).await?;
         Ok(Answer {
             engine: Engine::named(server.engine).unwrap_or(spec.nodes[index].engine),
             server,

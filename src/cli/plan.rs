@@ -279,13 +279,14 @@ async fn filled(
     let node = &spec.nodes[target];
     let mut findings = Vec::new();
     for (place, table) in node.tables.iter().enumerate() {
-        let is_there = answer.is_some_and(|answer| answer.catalog[place].is_some());
-        if is_there
-            && part
-                .node
-                .has_rows(table)
-                .await
-                .map_err(|error| error.node(&node.name))?
+        let Some(found) = answer.and_then(|answer| answer.catalog[place].as_ref()) else {
+            continue;
+        };
+        if part
+            .node
+            .has_rows(&found.table)
+            .await
+            .map_err(|error| error.node(&node.name))?
         {
             let what = "it holds rows, and a first copy fills empty tables only: `run` would refuse";
             let table_name = ddl::table_name(table, node.engine);
@@ -452,6 +453,9 @@ fn counted(plan: &SyncPlan) -> String {
         row.extend(
             (preview.refused > 0).then(|| count(&format!("cannot stand on {there}:"), preview.refused)),
         );
+        if let Some(pairing) = &preview.pairing {
+            row.push(pairing.words());
+        }
         row
     };
     let rows: Vec<Vec<String>> = plan.preview.iter().map(row).collect();

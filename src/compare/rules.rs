@@ -83,12 +83,14 @@ mod tests {
                 columns,
                 key: vec![0],
                 uniques: Vec::new(),
+                external: None,
             },
             always: Vec::new(),
             foreign_triggers: Vec::new(),
             cascades: Vec::new(),
             storage: String::new(),
             counter: None,
+            unique_names: Vec::new(),
         };
         for (name, rule, expected) in [
             ("stock", ColumnRule::Delta, None),

@@ -58,12 +58,14 @@ fn table(schema: &str, key: &[usize], columns: Vec<Column>) -> Option<CatalogTab
             columns,
             key: key.to_vec(),
             uniques: Vec::new(),
+            external: None,
         },
         always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: String::new(),
         counter: None,
+        unique_names: Vec::new(),
     })
 }
 

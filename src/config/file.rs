@@ -94,6 +94,12 @@ pub(super) struct TableFile {
     /// The one node that inserts, and the one that deletes.
     pub inserts: Text,
     pub deletes: Text,
+    /// Node to the column that holds the key of the others' rows.
+    #[serde(default)]
+    pub external_id: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Columns by which rows without one are paired at the seed.
+    #[serde(default)]
+    pub match_on: Vec<Spanned<String>>,
 }
 
 /// Node, `skip`, `owner` or `on_conflict` to what it says.

@@ -5,6 +5,7 @@
 //! once, each with its line, caret and mend ([`Failure`]; exit code 78).
 
 mod build;
+mod external;
 mod file;
 mod filters;
 mod formulas;

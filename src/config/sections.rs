@@ -137,6 +137,8 @@ fn together<'a>(
             skip,
             filter,
             holds,
+            external_id,
+            match_on,
             on_filter_exit,
             to,
             inserts,
@@ -158,6 +160,14 @@ fn together<'a>(
                 all.column.insert(name.clone(), words.clone());
                 loose.insert(name.get_ref().clone());
             }
+        }
+        for (node, name) in external_id {
+            all.external_id
+                .entry(node.clone())
+                .or_insert_with(|| name.clone());
+        }
+        if all.match_on.is_empty() {
+            all.match_on.clone_from(match_on);
         }
         for name in skip {
             let is_said = own.column.keys().any(|known| known.get_ref() == name.get_ref())
@@ -222,6 +232,13 @@ fn keys(file: &TableFile) -> BTreeMap<String, Range<usize>> {
             .map(|filter| ("where".to_owned(), filter.span())),
     );
     keys.extend(file.holds.iter().map(|holds| ("holds".to_owned(), holds.span())));
+    let external = file.external_id.iter();
+    keys.extend(external.map(|(node, name)| (format!("external_id.{}", node.get_ref()), name.span())));
+    keys.extend(
+        file.match_on
+            .first()
+            .map(|name| ("match_on".to_owned(), name.span())),
+    );
     let names = file.names.iter();
     keys.extend(names.map(|(node, name)| (format!("names.{}", node.get_ref()), name.span())));
     let skipped = file

@@ -16,6 +16,7 @@ use crate::mapping::ring::{self, Chooser, Member};
 use crate::model::schema::TableId;
 use crate::model::stamp::Rank;
 use crate::model::sync::{Mode, OnStop};
+use foldhash::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -147,6 +148,7 @@ fn node_spec(node: &Node, rank: Rank) -> NodeSpec {
         engine: node.engine,
         access: node.access.clone(),
         tables: Vec::new(),
+        external: HashMap::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::file::{ColumnFile, SyncFile, TableFile, Word};
 use super::problem::Problem;
 use super::rules::{self, Given};
 use super::syncs::known_node;
-use super::{filters, formulas, holds, ids, owners, sections, values, versions};
+use super::{external, filters, formulas, holds, ids, owners, sections, values, versions};
 use crate::flow::spec::Section;
 use crate::mapping::choice::{Choice, Declared, Patterned, Table};
 use crate::mapping::pattern::{Gap, Name, Pattern};
@@ -43,7 +43,7 @@ impl Around<'_> {
         format!("sync.{}.{suffix}", self.file.name.get_ref())
     }
 
-    fn node(&self, name: &str) -> Option<usize> {
+    pub(super) fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node == name)
     }
 }
@@ -378,7 +378,8 @@ pub(super) fn mappings(
     let mut out = Vec::new();
     for section in around.sections {
         let (key, file) = (&section.key, &section.file);
-        let (columns, rules) = columns(builder, around, key.get_ref(), file);
+        let (mut columns, rules) = columns(builder, around, key.get_ref(), file);
+        let external = external::of_table(builder, around, key.get_ref(), file, &mut columns);
         let rules = given.section(builder, key, file, rules);
         let filter = filters::of_table(builder, around, key.get_ref(), file, &columns, &rules);
         let masks = marked(builder, around, key, file, "mask");
@@ -387,6 +388,7 @@ pub(super) fn mappings(
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
+        external::refuse(builder, file, (beside, split));
         let owners = owners::of_table(builder, around, key.get_ref(), file);
         let is_apart = filter.as_ref().is_some_and(|filter| !filter.is_common());
         if let Some(refusal) = offered::owned(&rules, is_apart).filter(|_| !owners.is_empty()) {
@@ -421,6 +423,8 @@ pub(super) fn mappings(
             computed,
             loose: section.loose.iter().cloned().collect(),
             whole: None,
+            match_on: external::match_on(builder, around, key.get_ref(), file, &external),
+            external,
         };
         out.push(Section {
             rules,

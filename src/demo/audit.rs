@@ -58,7 +58,7 @@ impl Auditor {
             .await?
             .into_iter()
             .flatten()
-            .map(Arc::new)
+            .map(|found| Arc::new(spec.known(found)))
             .collect();
         let options = SourceOptions {
             access: spec.access.clone(),
@@ -232,6 +232,7 @@ mod tests {
             columns: vec![column],
             key: vec![],
             uniques: vec![],
+            external: None,
         };
         let row = || Row::from_iter([Some(Value::Int(origin))]);
         let writer = marked.map_or(Writer::User, |origin| {

@@ -61,6 +61,7 @@ fn table() -> Table {
         ],
         key: vec![0],
         uniques: vec![],
+        external: None,
     }
 }
 

@@ -140,7 +140,9 @@ impl Link {
         let mut filled = Vec::new();
         let joins = |resync: &&Resync| !self.spec.is_merge() && resync.operator == SETUP;
         for resync in asked.iter().filter(joins) {
-            if target.has_rows(&resync.table).await? {
+            let found = super::tables(target, std::slice::from_ref(&resync.table), &self.spec.target).await?;
+            let Some(found) = found.first() else { continue };
+            if target.has_rows(&found.table).await? {
                 filled.push(resync.table.clone());
             }
         }

@@ -11,6 +11,7 @@ mod bases;
 mod contested;
 mod foreign;
 mod image;
+mod pairing;
 mod parking;
 mod reassert;
 mod renew;

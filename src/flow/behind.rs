@@ -23,7 +23,7 @@ pub async fn oldest(sync: &SyncSpec, index: usize, from: &Position) -> Result<Ol
     let spec = &*super::selected(sync).await?.link(index);
     let mut node = Node::connect(&spec.source.access, spec.source.engine).await?;
     let end = node.log_end().await?.position;
-    let tables = super::tables(&mut node, &spec.source.tables, &spec.source.name).await?;
+    let tables = super::tables(&mut node, &spec.source.tables, &spec.source).await?;
     let options = SourceOptions {
         access: spec.source.access.clone(),
         sync: spec.sync.clone(),

@@ -434,7 +434,7 @@ async fn drop_table(
     holder: Holder<'_>,
 ) -> Result<bool> {
     let below = number(generation + 1, 0);
-    let found = tables(node, std::slice::from_ref(&at.table), &spec.name).await?;
+    let found = tables(node, std::slice::from_ref(&at.table), spec).await?;
     let table = found
         .into_iter()
         .next()

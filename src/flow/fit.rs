@@ -111,7 +111,7 @@ pub(super) async fn against_start(spec: &SyncSpec, nodes: &mut [Node]) -> Result
     let (mut engines, mut catalogs) = (Vec::new(), Vec::new());
     for (node, declared) in nodes.iter_mut().zip(&spec.nodes) {
         engines.push(node.engine().await?);
-        catalogs.push(node.catalog(&declared.tables).await?);
+        catalogs.push(super::catalog(node, declared).await?);
     }
     let sides = engines.iter().zip(&catalogs);
     let sides: Vec<Option<Held<'_>>> = sides

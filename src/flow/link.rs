@@ -112,8 +112,8 @@ async fn open(
     let [mut source, mut target] = nodes;
     let (source_engine, target_engine) = (source.engine().await?, target.engine().await?);
     let (sources, targets) = (phase.names(&spec.source.tables), phase.names(&spec.target.tables));
-    let source_tables = super::tables(&mut source, &sources, &spec.source.name).await?;
-    let target_tables = super::tables(&mut target, &targets, &spec.target.name).await?;
+    let source_tables = super::tables(&mut source, &sources, &spec.source).await?;
+    let target_tables = super::tables(&mut target, &targets, &spec.target).await?;
     let stop = target.last_stop(&spec.sync, &spec.id).await?;
     source.close().await;
     target.close().await;

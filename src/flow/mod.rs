@@ -51,7 +51,7 @@ use crate::engine::Node;
 use crate::error::{Class, Error, Reason, Result};
 use crate::model::numbers::Numbers;
 use crate::model::position::Position;
-use crate::model::schema::TableId;
+use crate::model::schema::{ForeignKey, TableId};
 use crate::model::sync::{CatalogTable, Finding, Level, Member, Membership};
 use figures::moment;
 use presence::Presence;
@@ -361,15 +361,40 @@ async fn end_of_log(spec: &NodeSpec) -> Result<Position> {
     Ok(position)
 }
 
+/// The catalog's view of a node's tables, as their rows are named there.
+pub(crate) async fn catalog(node: &mut Node, spec: &NodeSpec) -> Result<Vec<Option<CatalogTable>>> {
+    let found = node.catalog(&spec.tables).await?;
+    let known = found
+        .into_iter()
+        .map(|found| found.map(|found| spec.known(found)));
+    let mut known: Vec<Option<CatalogTable>> = known.collect();
+    if spec.external.is_empty() {
+        return Ok(known);
+    }
+    let keys = node.foreign_keys(&spec.tables).await?;
+    for table in known.iter_mut().flatten().map(|found| &mut found.table) {
+        if let Some(external) = &mut table.external {
+            let refers =
+                |key: &&ForeignKey| key.parent == table.id && key.references != [external.column.as_str()];
+            external.children = keys.iter().filter(refers).cloned().collect();
+        }
+    }
+    Ok(known)
+}
+
 /// The catalog's view of a node's tables; all must be there.
-pub(crate) async fn tables(node: &mut Node, ids: &[TableId], name: &str) -> Result<Vec<Arc<CatalogTable>>> {
+pub(crate) async fn tables(
+    node: &mut Node,
+    ids: &[TableId],
+    spec: &NodeSpec,
+) -> Result<Vec<Arc<CatalogTable>>> {
     let found = node.catalog(ids).await?;
     ids.iter()
         .zip(found)
         .map(|(id, table)| {
-            table.map(Arc::new).ok_or_else(|| {
+            table.map(|found| Arc::new(spec.known(found))).ok_or_else(|| {
                 Error::definite("find it")
-                    .node(name)
+                    .node(&spec.name)
                     .table(id)
                     .why("it does not exist")
                     .hint("create it as `tidelock check` shows, or take it out of the sync's `tables`")

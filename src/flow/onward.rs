@@ -176,6 +176,7 @@ mod tests {
             columns: columns.iter().map(column).collect(),
             key: vec![0],
             uniques: vec![],
+            external: None,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::model::parked::ParkedKey;
 use crate::model::rules::TableRules;
 use crate::model::schema::{Engine, TableId};
 use crate::model::stamp::Rank;
-use crate::model::sync::{Mapped, Mode, OnStop, Scope};
+use crate::model::sync::{CatalogTable, Mapped, Mode, OnStop, Scope};
 use crate::model::version::VersionSource;
 use crate::spill::Space;
 use foldhash::{HashMap, HashSet};
@@ -29,6 +29,18 @@ pub struct NodeSpec {
     /// This node's names of the sync's tables; the same order on every node. Where tables are chosen by patterns it
     /// holds those that are named exactly, until `select` has asked the databases.
     pub tables: Vec<TableId>,
+    /// Of these the column that names the rows here, in place of the primary key.
+    pub external: HashMap<TableId, String>,
+}
+
+impl NodeSpec {
+    /// A table as its rows are named here.
+    pub fn known(&self, found: CatalogTable) -> CatalogTable {
+        match self.external.get(&found.table.id) {
+            Some(column) => found.known_by(column),
+            None => found,
+        }
+    }
 }
 
 /// Where the first rows come from.
@@ -235,7 +247,20 @@ impl SyncSpec {
             )
         };
         spec.mappings = tables.iter().map(mapping).collect();
+        spec.know();
         spec
+    }
+
+    /// Every node by what its rows are named there.
+    fn know(&mut self) {
+        for (place, node) in self.nodes.iter_mut().enumerate() {
+            let both = node.tables.iter().zip(&self.mappings);
+            let external = both.filter_map(|(id, (_, mapping))| {
+                let column = mapping.external.get(place)?.clone()?;
+                Some((id.clone(), column))
+            });
+            node.external = external.collect();
+        }
     }
 
     /// What is left of it when a node goes.
@@ -390,6 +415,7 @@ fn mapped(mapping: &Mapping, version: &VersionSource, (node, nodes): (usize, usi
         skipped: mapping.skipped(node),
         version: version.called(|column| mapping.name_on(node, column).to_owned()),
         beside: mapping.beside,
+        external: mapping.external.get(node).cloned().flatten(),
         ..Mapped::default()
     }
 }

@@ -49,6 +49,10 @@ pub struct Mapping {
     pub loose: Vec<String>,
     /// As it was before such columns were left out that the table does not have: what is set up does not change with them.
     pub whole: Option<Arc<Mapping>>,
+    /// By node: the column that holds the key of the others' rows, where the primary key is that node's own.
+    pub external: Vec<Option<String>>,
+    /// At the seed, rows without such a key are paired with the others' by these columns, in the configuration's names.
+    pub match_on: Vec<String>,
 }
 
 /// A column that is not simply the same everywhere.
@@ -158,6 +162,9 @@ impl Mapping {
         if let Some(holds) = &self.holds {
             text.push_str(&holds.signature());
         }
+        if self.external.iter().any(Option::is_some) {
+            text.push_str(&serde_json::json!(self.external).to_string());
+        }
         let is_filtered = self.filter.is_some() || self.holds.is_some();
         let kind = if is_filtered { FILTERED } else { 'c' };
         format!(
@@ -218,6 +225,7 @@ impl Mapping {
                 .whole
                 .as_ref()
                 .map(|whole| Arc::new(whole.among(&stays as &dyn Fn(usize) -> bool))),
+            external: of_external(&self.external, &stays),
             ..self.clone()
         }
     }
@@ -362,6 +370,13 @@ impl Mapping {
             let names: Vec<String> = names.map(|(node, name)| format!("{name} on {node}")).collect();
             words.push(format!("column {} is {}", column.name, names.join(", ")));
         }
+        words.extend(nodes.iter().filter_map(|(place, node)| {
+            let column = self.external.get(*place)?.as_ref()?;
+            Some(format!(
+                "{column} of {node} holds the key of the other side's rows: rows without it are {node}'s alone, and its \
+                 primary key stays its own"
+            ))
+        }));
         words.extend(
             self.masks
                 .iter()
@@ -390,6 +405,11 @@ impl Mapping {
         }
         words
     }
+}
+
+fn of_external(external: &[Option<String>], stays: impl Fn(usize) -> bool) -> Vec<Option<String>> {
+    let known = external.iter().enumerate().filter(|(node, _)| stays(*node));
+    known.map(|(_, column)| column.clone()).collect()
 }
 
 /// A mapping in one direction.

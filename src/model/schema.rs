@@ -149,6 +149,20 @@ pub struct Table {
     pub key: Vec<usize>,
     /// Other unique keys, by column index; those over expressions or with a predicate have an empty list.
     pub uniques: Vec<Vec<usize>>,
+    /// Its rows are named by what another node calls them; `key` is that, and no row of which it is NULL takes part.
+    pub external: Option<External>,
+}
+
+/// A column that holds the key of another node's rows (`external_id`), in a table whose own key stays its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct External {
+    pub column: String,
+    /// The unique index over it alone. `None`: there is none.
+    pub index: Option<String>,
+    /// The columns of the primary key.
+    pub own: Vec<String>,
+    /// Foreign keys of the sync's tables that refer to something else of the table, where somebody asked for them.
+    pub children: Vec<ForeignKey>,
 }
 
 /// In place of its type, of a column that does not stand in the table but in its stamp table.
@@ -162,6 +176,20 @@ impl Table {
     /// Do the stamps of its rows stand in a table of their own?
     pub fn is_beside(&self) -> bool {
         self.columns.iter().any(Column::is_beside)
+    }
+
+    /// MySQL's name of the index that finds a row by its key.
+    pub fn key_index(&self) -> &str {
+        let external = self.external.as_ref();
+        let index = external.and_then(|external| external.index.as_deref());
+        index.unwrap_or("PRIMARY")
+    }
+
+    /// Columns of the key that may be NULL, in rows that do not take part.
+    pub fn unnamed(&self) -> impl Iterator<Item = &Column> {
+        let key = self.key.iter().filter(|_| self.external.is_some());
+        let columns = key.filter_map(|place| self.columns.get(*place));
+        columns.filter(|column| column.nullable)
     }
 }
 
@@ -188,7 +216,7 @@ impl Column {
 }
 
 /// A foreign key of one table to another (or to itself), by the columns' names in its own order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ForeignKey {
     pub name: String,
     pub child: TableId,

@@ -6,7 +6,7 @@ use super::operation::{HeldTable, Lease, OutOfSync, Pause, Resync, ResyncState, 
 use super::origin::CONTROL;
 use super::position::Position;
 use super::round::Round;
-use super::schema::{Column, ColumnType, Table, TableId};
+use super::schema::{Column, ColumnType, External, Table, TableId};
 use super::stamp::Rank;
 use super::version::VersionSource;
 use serde::Serialize;
@@ -115,6 +115,16 @@ impl Scope {
         !self.is_target && self.mode == Mode::Snapshot
     }
 
+    /// The tables as their rows are named here; `found` is in the scope's order.
+    pub fn known(&self, found: Vec<Option<CatalogTable>>) -> Vec<Option<CatalogTable>> {
+        let external = |place: usize| self.mapped.get(place)?.external.as_deref();
+        let known = |(place, found): (usize, Option<CatalogTable>)| match external(place) {
+            Some(column) => found.map(|found| found.known_by(column)),
+            None => found,
+        };
+        found.into_iter().enumerate().map(known).collect()
+    }
+
     /// Columns on which no right is needed: skipped ones. (Where rows can trade unique values, or have their stamps in a
     /// table of their own, they are written whole.)
     pub fn spared(&self, table: &Table) -> Vec<String> {
@@ -131,7 +141,7 @@ impl Scope {
             let filtered = self
                 .mapped
                 .get(*place)
-                .is_some_and(|mapped| !mapped.filter_columns.is_empty());
+                .is_some_and(|mapped| !mapped.filter_columns.is_empty() || mapped.external.is_some());
             self.is_source && (self.mode == Mode::Merge || filtered)
         };
         let tables = self.tables.iter().enumerate().filter(wanted);
@@ -154,6 +164,8 @@ pub struct Mapped {
     pub version: VersionSource,
     /// Its stamps stand in a table of their own.
     pub beside: bool,
+    /// The column that names its rows here, in place of the primary key.
+    pub external: Option<String>,
     /// The numbers that this node gives to its rows, where every node has its own.
     pub numbers: Option<Numbers>,
     /// The greatest number on any node, as far as they were asked.
@@ -574,9 +586,47 @@ pub struct CatalogTable {
     pub storage: String,
     /// Numbers the rows, where the primary key is one column that the server counts.
     pub counter: Option<Counter>,
+    /// Names of the indexes of `table.uniques`.
+    pub unique_names: Vec<String>,
 }
 
 impl CatalogTable {
+    /// The table whose rows this column names in place of its primary key, as another node knows them.
+    pub fn known_by(mut self, column: &str) -> CatalogTable {
+        let table = &mut self.table;
+        let key: Vec<usize> = table.column(column).into_iter().collect();
+        let names = |key: &[usize]| -> Vec<String> {
+            let columns = key.iter().filter_map(|place| table.columns.get(*place));
+            columns.map(|column| column.name.clone()).collect()
+        };
+        let own = names(&table.key);
+        // The primary key itself is nobody else's.
+        if table.key == key {
+            return self;
+        }
+        let at = table
+            .uniques
+            .iter()
+            .position(|unique| *unique == key && !key.is_empty());
+        let index = at.and_then(|at| self.unique_names.get(at).cloned());
+        if let Some(at) = at {
+            table.uniques.remove(at);
+            self.unique_names.remove(at);
+        }
+        if !table.key.is_empty() {
+            table.uniques.push(std::mem::take(&mut table.key));
+            self.unique_names.push("PRIMARY".to_owned());
+        }
+        table.key = key;
+        table.external = Some(External {
+            column: column.to_owned(),
+            index,
+            own,
+            children: Vec::new(),
+        });
+        self
+    }
+
     /// The column whose numbers name the rows, whoever gives them.
     pub fn numbered(&self) -> Option<&Column> {
         let [place] = self.table.key[..] else { return None };

@@ -8,7 +8,7 @@
 use super::{Flavor, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
-use crate::model::schema::{Column, ColumnType, Table, TableId};
+use crate::model::schema::{Column, ColumnType, ForeignKey, Table, TableId};
 use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size, stamps_of};
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Params, Row, Value};
@@ -203,6 +203,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             columns: Vec::new(),
             key: Vec::new(),
             uniques: Vec::new(),
+            external: None,
         };
         let catalog = CatalogTable {
             table,
@@ -211,6 +212,7 @@ async fn relations(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTa
             cascades: Vec::new(),
             storage,
             counter: None,
+            unique_names: Vec::new(),
         };
         found.insert(id, catalog);
     }
@@ -542,7 +544,10 @@ async fn indexes(scope: &mut Scope<'_>, found: &mut HashMap<TableId, CatalogTabl
         };
         match index.as_str() {
             "PRIMARY" => catalog.table.key = columns.unwrap_or_default(),
-            _ => catalog.table.uniques.push(columns.unwrap_or_default()),
+            _ => {
+                catalog.table.uniques.push(columns.unwrap_or_default());
+                catalog.unique_names.push(index);
+            }
         }
     }
     Ok(())
@@ -656,6 +661,51 @@ pub async fn cascading(conn: &mut Conn, ids: &[TableId]) -> Result<Vec<(TableId,
         found.extend(ours.filter(|(id, _)| ids.contains(id)));
     }
     Ok(found)
+}
+
+/// A database's foreign keys, a row for each column.
+const FOREIGN_KEYS: &str = "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_SCHEMA, \
+    REFERENCED_TABLE_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE \
+    WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY 2, 3, 1, ORDINAL_POSITION";
+
+type KeyColumn = (String, String, String, String, String, String, String);
+
+/// The foreign keys among these tables.
+pub async fn foreign_keys(conn: &mut Conn, tables: &[TableId]) -> Result<Vec<ForeignKey>> {
+    let mut schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
+    schemas.sort_unstable();
+    schemas.dedup();
+    let mut keys: Vec<ForeignKey> = Vec::new();
+    for schema in schemas {
+        let rows: Vec<KeyColumn> = match conn.exec(FOREIGN_KEYS, (schema,)).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(fail("read the foreign keys", error)),
+        };
+        for (name, child_schema, child, parent_schema, parent, column, reference) in rows {
+            let child = TableId::new(child_schema, child);
+            let parent = TableId::new(parent_schema, parent);
+            if !tables.contains(&child) || !tables.contains(&parent) {
+                continue;
+            }
+            match keys
+                .last_mut()
+                .filter(|key| key.name == name && key.child == child)
+            {
+                Some(key) => {
+                    key.columns.push(column);
+                    key.references.push(reference);
+                }
+                None => keys.push(ForeignKey {
+                    name,
+                    child,
+                    columns: vec![column],
+                    parent,
+                    references: vec![reference],
+                }),
+            }
+        }
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod range;
 use super::Flavor;
 use super::codec::literal;
 use crate::batch::{self, Group, Verb};
+use crate::chunk::Range;
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, Table, TableId};
 use crate::model::stamp::Stamp;
@@ -414,12 +415,22 @@ fn numbered_rows(shape: &Shape, keys: &[(usize, &Key)]) -> (Rows, String) {
 }
 
 /// One row if there is any.
-pub fn has_rows(id: &TableId) -> String {
-    format!("SELECT 1 FROM {} LIMIT 1", table(id))
+/// Of those that take part.
+pub fn has_rows(of: &Table) -> String {
+    let within = range::within(of, &Range::default());
+    format!("SELECT 1 FROM {} AS t{within} LIMIT 1", table(&of.id))
 }
 
 fn tombstones(stamps: &StampColumns) -> String {
     table(&TableId::new(CONTROL, &stamps.tombstones))
+}
+
+/// Of the user's table; ours are found by their primary keys.
+pub(super) fn key_index(table: &Table) -> String {
+    match &table.external {
+        Some(_) => quote(table.key_index()),
+        None => table.key_index().to_owned(),
+    }
 }
 
 fn key_columns(table: &Table) -> impl Iterator<Item = &Column> {
@@ -517,8 +528,9 @@ impl Rows {
         push(
             out,
             &format!(
-                " STRAIGHT_JOIN {} AS t FORCE INDEX (PRIMARY) ON ",
-                table(&shape.table.id)
+                " STRAIGHT_JOIN {} AS t FORCE INDEX ({}) ON ",
+                table(&shape.table.id),
+                key_index(&shape.table)
             ),
         );
         self.condition(shape, guarded, "t.", out);
@@ -530,9 +542,13 @@ impl Rows {
             push(out, &format!("{from} AS t WHERE "));
         } else {
             self.source(flavor, out);
+            let index = match from == table(&shape.table.id) {
+                true => key_index(&shape.table),
+                false => "PRIMARY".to_owned(),
+            };
             push(
                 out,
-                &format!(" STRAIGHT_JOIN {from} AS t FORCE INDEX (PRIMARY) ON "),
+                &format!(" STRAIGHT_JOIN {from} AS t FORCE INDEX ({index}) ON "),
             );
         }
         self.condition(shape, false, "t.", out);
@@ -703,6 +719,7 @@ mod tests {
                 columns: vec![column("i`d", int, ""), column("k", text, "latin1_swedish_ci")],
                 key: vec![0],
                 uniques: vec![],
+                external: None,
             }),
             stamps: None,
             untouched: vec![],

@@ -8,7 +8,7 @@ use super::source::{current_position, serves};
 use super::{fail, flavor, operations, sql};
 use crate::error::{Error, Reason, Result};
 use crate::model::position::Position;
-use crate::model::schema::TableId;
+use crate::model::schema::{Table, TableId};
 use crate::model::sync::{Checkpoint, LinkStatus, Retention};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, params};
@@ -19,10 +19,10 @@ pub async fn position(conn: &mut Conn) -> Result<Position> {
     current_position(conn, flavor).await
 }
 
-pub async fn has_rows(conn: &mut Conn, table: &TableId) -> Result<bool> {
+pub async fn has_rows(conn: &mut Conn, table: &Table) -> Result<bool> {
     let row: Result<Option<u8>, _> = conn.query_first(sql::has_rows(table)).await;
     Ok(row
-        .map_err(|error| fail("look for rows", error).table(table))?
+        .map_err(|error| fail("look for rows", error).table(&table.id))?
         .is_some())
 }
 

@@ -6,7 +6,7 @@
 //! at all.
 
 use super::evidence as record;
-use super::sql::{quote, table};
+use super::sql::{key_index, quote, table};
 use super::{anew, fail, flavor};
 use crate::error::{Error, Result};
 use crate::model::collection::{
@@ -295,10 +295,11 @@ async fn low_rows(conn: &mut Conn, batch: &Batch, from: &str) -> Result<Vec<Low>
         "SELECT CAST(JSON_ARRAY({own}) AS CHAR), {version}, {origin}, x.v, x.o, {own} \
          FROM (SELECT {keys}, {VERSION_COLUMN} AS v, {ORIGIN_COLUMN} AS o FROM {from} \
          WHERE {GENERATION_COLUMN} = :number LIMIT {COUNT_MAX}) AS x \
-         STRAIGHT_JOIN {} AS t FORCE INDEX (PRIMARY) ON {}{stamps} \
+         STRAIGHT_JOIN {} AS t FORCE INDEX ({index}) ON {}{stamps} \
          WHERE {version} <= x.v AND {origin} IN (:me, 0) FOR UPDATE",
         table(&batch.table.id),
         equal("x"),
+        index = key_index(&batch.table),
         own = each("t."),
         keys = each(""),
     );

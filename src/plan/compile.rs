@@ -231,9 +231,13 @@ impl Plan {
         out: &mut Vec<Planned>,
     ) -> Result<()> {
         match &change.op {
-            Op::Insert { new } => self.came_or_went(None, Some(new), author, address, out)?,
-            Op::Delete { old } => self.came_or_went(Some(old), None, author, address, out)?,
+            Op::Insert { new } => self.came_or_went(None, self.named(new), author, address, out)?,
+            Op::Delete { old } => self.came_or_went(self.named(old), None, author, address, out)?,
             Op::Update { old, new } => match old {
+                Some(old) if self.named(old).is_none() || self.named(new).is_none() => {
+                    self.came_or_went(self.named(old), self.named(new), author, address, out)?;
+                }
+                None if self.named(new).is_none() => {}
                 Some(old) if self.key_differs(old, new) => self.moved(old, new, author, address, out)?,
                 // A merge row that was saved as it was keeps its stamp, and says nothing new to anybody.
                 Some(old) if self.stamps.is_some() && old == new => {}
@@ -245,6 +249,14 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The row of the source, unless it has no name there that the target knows (see [`External`]): it is its node's alone.
+    ///
+    /// [`External`]: crate::model::schema::External
+    fn named<'r>(&self, row: &'r Row) -> Option<&'r Row> {
+        let is_null = |carried: &Carried| row.get(carried.source) == Some(&Value::Null);
+        (!self.key.iter().any(is_null)).then_some(row)
     }
 
     /// The table's name in the configuration, the same on every node.
@@ -267,7 +279,11 @@ impl Plan {
     /// the log would have to say which rows went: the target may hold others, whose stamps are not below anything.
     /// `skip`: the command that passes the statement over.
     pub fn truncates(&self, skip: &str) -> Result<()> {
+        let is_external = self.shape.table.external.is_some();
         let why = match (self.stamps.is_some(), self.keeps()) {
+            (false, false) if is_external => {
+                "the log does not say which rows it removed, and rows here that have no external id are this node's own"
+            }
             (false, false) => return Ok(()),
             (true, _) => {
                 "the log does not say which rows it removed, and rows of the other side may be among them"

@@ -127,6 +127,7 @@ pub fn named(table: &Table, passage: &Passage) -> Table {
         id: table.id.clone(),
         key: table.key.iter().filter_map(place).collect(),
         uniques: Vec::new(),
+        external: None,
         columns: columns.iter().flatten().cloned().collect(),
     }
 }

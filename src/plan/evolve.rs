@@ -195,6 +195,7 @@ mod tests {
             columns: columns.split(", ").map(column).collect(),
             key: vec![0],
             uniques: vec![],
+            external: None,
         }
     }
 

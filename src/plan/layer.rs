@@ -5,6 +5,7 @@
 //! In merge mode only an unbroken chain is compacted: each before-stamp is the previous after-stamp. A compacted
 //! change keeps the first before-image's stamp to compare with, and the last result's to decide by.
 
+use super::guard::Guarding;
 use super::{Plan, Planned, PlannedOp};
 use crate::model::schema::TableId;
 use foldhash::HashMap;
@@ -115,7 +116,13 @@ impl Layer {
             return None;
         };
         let before = &mut self.changes[*place];
-        match compact(&before.op, &change.op) {
+        let is_plain = |change: &Planned| !change.moves && change.guarding == Guarding::No;
+        let is_external = self.plan.shape.table.external.is_some();
+        let replaced = || match is_external && is_plain(before) && is_plain(&change) {
+            true => replaced(&before.op, &change.op),
+            false => None,
+        };
+        match compact(&before.op, &change.op).or_else(replaced) {
             Some(op) => {
                 before.op = op;
                 before.address = change.address;
@@ -126,6 +133,32 @@ impl Layer {
             }
             None => Some(change),
         }
+    }
+}
+
+/// A row that goes and comes again: an update of all that it has in common with the source, so that what the target has
+/// of its own in it, its key before all, stays.
+fn replaced(first: &PlannedOp, second: &PlannedOp) -> Option<PlannedOp> {
+    match (first, second) {
+        (
+            PlannedOp::Delete {
+                before,
+                base,
+                stamp: gone,
+            },
+            PlannedOp::Insert {
+                row,
+                stamp,
+                fill_from: None,
+                own: None,
+            },
+        ) if first.told().is_none() && (gone < stamp || gone.is_none()) => Some(PlannedOp::Update {
+            row: row.clone(),
+            before: Some(before.clone()),
+            base: *base,
+            stamp: *stamp,
+        }),
+        _ => None,
     }
 }
 
@@ -227,6 +260,7 @@ mod tests {
             columns,
             key: vec![0],
             uniques: vec![],
+            external: None,
         });
         let passage = crate::mapping::Passage::default();
         let pg = Engine::Postgres;

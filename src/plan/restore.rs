@@ -369,6 +369,7 @@ mod tests {
             columns: columns.map(|(at, ty)| column(&format!("c{at}"), ty)).collect(),
             key: vec![0],
             uniques: Vec::new(),
+            external: None,
         }
     }
 

@@ -7,7 +7,7 @@
 use super::fail;
 use crate::error::{Error, Result};
 use crate::model::origin::CONTROL;
-use crate::model::schema::{Column, ColumnType, Table, TableId};
+use crate::model::schema::{Column, ColumnType, ForeignKey, Table, TableId};
 use crate::model::sync::{CatalogTable, Counter, ForeignTrigger, Size, stamps_of};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
@@ -166,12 +166,14 @@ async fn relations(client: &Client, ids: &[TableId]) -> Result<Vec<Option<Relati
                     columns: Vec::new(),
                     key: Vec::new(),
                     uniques: Vec::new(),
+                    external: None,
                 },
                 always: Vec::new(),
                 foreign_triggers: Vec::new(),
                 cascades: Vec::new(),
                 storage: cell(row, 2)?,
                 counter: None,
+                unique_names: Vec::new(),
             },
         });
     }
@@ -366,8 +368,8 @@ fn int(bits: u8) -> ColumnType {
 /// over an expression.
 const INDEXES: &str = "
     SELECT i.indrelid, i.indisprimary, (i.indkey::int2[])[0:i.indnkeyatts - 1],
-           i.indpred IS NULL AND (i.indisprimary OR NOT i.indisexclusion)
-      FROM pg_index i
+           i.indpred IS NULL AND (i.indisprimary OR NOT i.indisexclusion), c.relname::text
+      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
      WHERE i.indrelid = ANY($1::oid[]) AND (i.indisunique OR i.indisexclusion) AND i.indislive
      ORDER BY i.indrelid, i.indexrelid";
 
@@ -383,6 +385,7 @@ async fn indexes(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut R
             relation.catalog.table.key = columns;
         } else {
             relation.catalog.table.uniques.push(columns);
+            relation.catalog.unique_names.push(cell(&row, 4)?);
         }
     }
     Ok(())
@@ -520,6 +523,39 @@ async fn cascades(client: &Client, oids: &[u32], by_oid: &mut HashMap<u32, &mut 
         }
     }
     Ok(())
+}
+
+/// Those of partitions are named by the table they are parts of.
+pub(super) const FOREIGN_KEYS: &str = "SELECT k.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, \
+    ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n(num, at) \
+          JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.num ORDER BY n.at), \
+    ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS n(num, at) \
+          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = n.num ORDER BY n.at) \
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace \
+    JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace \
+    WHERE k.contype = 'f' AND k.conparentid = 0 \
+    AND (cn.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+    AND (pn.nspname::text, p.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) ORDER BY 2, 3, 1";
+
+pub(super) fn foreign_key(row: &Row) -> Result<ForeignKey, tokio_postgres::Error> {
+    Ok(ForeignKey {
+        name: row.try_get(0)?,
+        child: TableId::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?),
+        parent: TableId::new(row.try_get::<_, String>(3)?, row.try_get::<_, String>(4)?),
+        columns: row.try_get(5)?,
+        references: row.try_get(6)?,
+    })
+}
+
+/// The foreign keys among these tables.
+pub async fn foreign_keys(client: &Client, ids: &[TableId]) -> Result<Vec<ForeignKey>> {
+    let doing = "read the foreign keys";
+    let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
+    let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
+    let rows = client.query(FOREIGN_KEYS, &[&schemas, &names]).await;
+    let rows = rows.map_err(|error| fail(doing, error))?;
+    let keys = rows.iter().map(foreign_key);
+    keys.map(|key| key.map_err(|error| fail(doing, error))).collect()
 }
 
 #[cfg(test)]

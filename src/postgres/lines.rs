@@ -211,6 +211,7 @@ mod tests {
             columns: (0..columns).map(column).collect(),
             key: vec![0],
             uniques: Vec::new(),
+            external: None,
         }
     }
 

@@ -105,7 +105,7 @@ impl Described {
         };
         // By default the log says which columns were the key when the row was written; else the catalog does.
         let flagged: Vec<usize> = (0..columns.len())
-            .filter(|index| self.identity == 'd' && self.columns[*index].identity)
+            .filter(|index| known.external.is_none() && self.identity == 'd' && self.columns[*index].identity)
             .collect();
         let key: Option<Vec<usize>> = known.key.iter().map(place).collect();
         let key = match key {
@@ -133,6 +133,7 @@ impl Described {
                 columns,
                 key,
                 uniques,
+                external: known.external.clone(),
             }),
         })
     }
@@ -248,7 +249,9 @@ impl Relation {
         let old = match old {
             Some(old) => Some(self.old(message, old)?),
             // The identity did not change, so nothing tells whether the key did.
-            None if self.identity == 'i' && is_without_key => return Err(self.without_key()),
+            None if is_without_key && (self.identity == 'i' || self.table.external.is_some()) => {
+                return Err(self.without_key());
+            }
             None => None,
         };
         let mut new = self.row(message, new, |_| true)?;
@@ -280,7 +283,12 @@ impl Relation {
                 self.in_identity.get(index).copied().unwrap_or(false)
             })?,
         };
-        let is_missing = |place: &usize| row.get(*place).is_none_or(|value| *value == Value::Null);
+        // A whole old row of which the external id is NULL was its node's alone.
+        let may_be_null = self.table.external.is_some() && matches!(old, OldTuple::Full(_));
+        let is_missing = |place: &usize| {
+            row.get(*place)
+                .is_none_or(|value| *value == Value::Null && !may_be_null)
+        };
         if self.table.key.iter().any(is_missing) {
             return Err(self.without_key());
         }
@@ -288,12 +296,16 @@ impl Relation {
     }
 
     fn without_key(&self) -> Error {
+        let (key, identity) = match self.table.external {
+            Some(_) => ("external id", "FULL"),
+            None => ("primary key", "DEFAULT"),
+        };
         Error::definite("read the key of a changed row")
             .alone(self.id())
             .table(self.id())
-            .why("its replica identity leaves the primary key out")
+            .why(format!("its replica identity leaves the {key} out"))
             .hint(format!(
-                "ALTER TABLE {} REPLICA IDENTITY DEFAULT, for what is written from then on; and `tidelock skip` this \
+                "ALTER TABLE {} REPLICA IDENTITY {identity}, for what is written from then on; and `tidelock skip` this \
                  transaction, or {NEW_COPY}",
                 sql::table(self.id())
             ))

@@ -12,6 +12,7 @@ pub mod folded;
 pub mod image;
 pub mod range;
 
+use crate::chunk::Range;
 use crate::model::origin::CONTROL;
 use crate::model::schema::{Column, ColumnType, ForeignKey, Table, TableId};
 use crate::model::sync::{GENERATION_COLUMN, ORIGIN_COLUMN, VERSION_COLUMN};
@@ -339,8 +340,10 @@ fn parent_of(key: &ForeignKey, typed: &Shape) -> String {
 }
 
 /// One row if there is any.
-pub fn has_rows(id: &TableId) -> String {
-    format!("SELECT 1 FROM {} LIMIT 1", table(id))
+/// Of those that take part.
+pub fn has_rows(of: &Table) -> String {
+    let within = range::within(of, &Range::default());
+    format!("SELECT 1 FROM {} AS t{within} LIMIT 1", table(&of.id))
 }
 
 fn tombstones(stamps: &StampColumns) -> String {
@@ -499,6 +502,7 @@ mod tests {
                 ],
                 key: vec![0],
                 uniques: vec![],
+                external: None,
             }),
             untouched: vec![],
             stamps: Some(StampColumns {

@@ -6,7 +6,7 @@
 use super::{fail, operations, sql};
 use crate::error::{Error, Result};
 use crate::model::position::{Position, parse_lsn};
-use crate::model::schema::TableId;
+use crate::model::schema::{Table, TableId};
 use crate::model::sync::{Checkpoint, LinkStatus, Retention, slot_name};
 use tokio_postgres::{Client, Row};
 
@@ -46,10 +46,10 @@ fn lsn(row: &Row, doing: &str) -> Result<Position> {
         .ok_or_else(|| Error::bug(doing).why(format!("{text:?} is no LSN")))
 }
 
-pub async fn has_rows(client: &Client, table: &TableId) -> Result<bool> {
+pub async fn has_rows(client: &Client, table: &Table) -> Result<bool> {
     let rows = client.query(&sql::has_rows(table), &[]).await;
     Ok(!rows
-        .map_err(|error| fail("look for rows", error).table(table))?
+        .map_err(|error| fail("look for rows", error).table(&table.id))?
         .is_empty())
 }
 

@@ -135,7 +135,7 @@ impl Start {
         let mut target = Node::connect(&spec.access, spec.engine).await?;
         for (source, table) in ends.source_tables.iter().zip(&ends.target_tables) {
             let is_filled = |chunk: &Chunk| chunk.table == source.table.id && chunk.copied_rows > 0;
-            if noted.chunks.iter().any(is_filled) && !target.has_rows(&table.table.id).await? {
+            if noted.chunks.iter().any(is_filled) && !target.has_rows(&table.table).await? {
                 return Err(Error::definite("go on with a first copy")
                     .node(&spec.name)
                     .table(&table.table.id)

@@ -6,6 +6,7 @@
 
 use super::copy::copied_head;
 use super::equal::{hash, whole};
+use super::pair::{self, Pairing};
 use super::{ROWS_MAX, Start};
 use crate::batch;
 use crate::chunk::Range;
@@ -37,6 +38,9 @@ pub struct Preview {
     pub tie: u64,
     /// The other side cannot hold what is here.
     pub refused: u64,
+    /// With `match_on`: what is paired before the rows of both sides meet. The other figures are without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairing: Option<Pairing>,
 }
 
 /// A row of this side, as the other meets it.
@@ -109,6 +113,11 @@ pub async fn preview(sync: &SyncSpec) -> Result<Vec<Preview>> {
             meet(&mut other, (&link, &plan), is_meant, seen, &mut preview).await?;
         }
         previews.push(preview);
+    }
+    for (place, pairing) in pair::counted(sync).await? {
+        if let Some(preview) = previews.get_mut(place) {
+            preview.pairing = Some(pairing);
+        }
     }
     Ok(previews)
 }

@@ -271,6 +271,7 @@ fn only(table: &Table, is_meant: impl Fn(&Column) -> bool) -> Table {
     };
     Table {
         id: table.id.clone(),
+        external: table.external.clone(),
         columns: kept.iter().map(|place| table.columns[*place].clone()).collect(),
         key: moved(&table.key).unwrap_or_default(),
         uniques: table.uniques.iter().filter_map(moved).collect(),

@@ -26,6 +26,7 @@ fn table(name: &str, columns: &[&str]) -> Arc<Table> {
         columns: columns.iter().map(|name| column(name, int())).collect(),
         key: vec![0],
         uniques: Vec::new(),
+        external: None,
     })
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn refuse_unfit(link: &LinkSpec, place: usize, text: &str) -> R
 async fn table(node: &NodeSpec, place: usize) -> Result<Table> {
     let ids = node.tables.get(place..=place).unwrap_or_default();
     let mut session = Node::connect(&node.access, node.engine).await?;
-    let found = flow::tables(&mut session, ids, &node.name).await?;
+    let found = flow::tables(&mut session, ids, node).await?;
     session.close().await;
     let first = found
         .first()

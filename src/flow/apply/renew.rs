@@ -292,7 +292,9 @@ impl Applier {
             };
             for holder in self.target.alike(&by_unique, &values.into_boxed_slice()).await? {
                 let key = table.key.iter().map(|place| holder.get(*place).cloned());
-                found.extend(key.collect::<Option<Vec<Value>>>().map(Vec::into_boxed_slice));
+                let key = key.collect::<Option<Vec<Value>>>().map(Vec::into_boxed_slice);
+                // A row without an external id is this node's own.
+                found.extend(key.filter(|key| !key.iter().any(Value::is_null)));
             }
         }
         Ok(found)

@@ -67,6 +67,7 @@ fn plan(has_own: bool) -> Arc<Plan> {
             columns: names.iter().map(|name| int(name)).collect(),
             key: vec![ID],
             uniques: vec![vec![UNIQUE]],
+            external: None,
         })
     };
     let names = ["id", "u", "body", "n", "own"];

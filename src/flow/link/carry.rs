@@ -92,7 +92,7 @@ impl Link {
         let target = &self.spec.target;
         let mut node = Node::connect(&target.access, target.engine).await?;
         let sources = self.phase.names(&self.spec.source.tables);
-        let tables = tables(&mut node, &self.phase.names(&target.tables), &target.name).await?;
+        let tables = tables(&mut node, &self.phase.names(&target.tables), target).await?;
         node.close().await;
         let pairs = sources.into_iter().zip(tables);
         let pairs = pairs.map(|(id, table)| (id, Arc::new(table.table.clone())));

@@ -70,7 +70,7 @@ impl Picture {
             let mut node = Node::connect(&spec.access, spec.engine).await?;
             let engine = node.engine().await?;
             let id = spec.tables[table].clone();
-            let found = tables(&mut node, std::slice::from_ref(&id), &spec.name).await?;
+            let found = tables(&mut node, std::slice::from_ref(&id), spec).await?;
             node.close().await;
             let mut target = Target::open_as_user(spec.engine, &spec.access).await?;
             let floor = target.floor(&id).await?;
@@ -196,6 +196,8 @@ impl Picture {
             for holder in holders? {
                 let own = shape.table.key.iter().map(|place| holder.get(*place).cloned());
                 let own = own.collect::<Option<Vec<Value>>>().map(Vec::into_boxed_slice);
+                // A row without an external id is that node's own, and has no name here.
+                let own = own.filter(|own| !own.iter().any(Value::is_null));
                 found.extend(own.filter(|own| own != key && !found.contains(own)));
             }
         }

@@ -115,6 +115,7 @@ fn compiled(mapping: Mapping, (source, target): (usize, usize)) -> Arc<Plan> {
         columns: columns.to_vec(),
         key: vec![ID],
         uniques: Vec::new(),
+        external: None,
     });
     let passage = Passage::new(&Arc::new(mapping), source, target, "t");
     let engine = Engine::Postgres;

@@ -74,6 +74,7 @@ impl Reader {
             columns,
             key,
             uniques: Vec::new(),
+            external: catalog.external.clone(),
         };
         Ok(Reader {
             table: std::sync::Arc::new(table),
@@ -196,7 +197,8 @@ fn key(
         key.push(found.ok_or_else(|| refused("the log's table lacks a column of the primary key"))?);
     }
     match &description.primary_key {
-        Some(logged) if !key.is_empty() && *logged != key => {
+        // The primary key of a table whose rows another column names is not told to anybody.
+        Some(logged) if !key.is_empty() && *logged != key && catalog.external.is_none() => {
             Err(refused("the log's table has another primary key"))
         }
         _ => Ok(key),

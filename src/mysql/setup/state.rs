@@ -122,7 +122,7 @@ impl State {
             version: versions.last().copied().unwrap_or_default(),
             versions,
             recorded: Recorded::default(),
-            tables: catalog::tables(conn, &scope.tables).await?,
+            tables: scope.known(catalog::tables(conn, &scope.tables).await?),
             tombstones: catalog::tables(conn, &tombstones).await?,
             stamps: catalog::tables(conn, &stamps).await?,
             indexed: indexed(conn).await?,

@@ -103,10 +103,11 @@ fn key_collation(scope: &Scope, flavor: Flavor, catalog: &CatalogTable, findings
             continue;
         }
         let fix = format!(
-            "ALTER TABLE {} MODIFY {} {} COLLATE {exact} NOT NULL;",
+            "ALTER TABLE {} MODIFY {} {} COLLATE {exact} {};",
             table(&catalog.table.id),
             quote(&column.name),
-            column.sql_type
+            column.sql_type,
+            if column.nullable { "NULL" } else { "NOT NULL" }
         );
         let what = format!(
             "key column {} has collation {collation}, for which different texts (case, accents or trailing blanks) \

@@ -6,7 +6,7 @@
 
 use super::state::Installed;
 use super::versions;
-use crate::install::{digest, render};
+use crate::install::{digest, if_named, render};
 use crate::model::schema::{Column, ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Scope, object_name, stamps_of};
 use crate::mysql::catalog::TRIGGER_PREFIX;
@@ -211,6 +211,7 @@ fn values(scope: &Scope, catalog: &CatalogTable, beside: bool) -> Vec<(&'static 
         format!("{name} = VALUES({name})")
     });
     let versions = version(old);
+    let if_named = if_named(&catalog.table, quote);
     vec![
         ("table", table(id)),
         ("tombstones", tombstones_name(id)),
@@ -232,6 +233,15 @@ fn values(scope: &Scope, catalog: &CatalogTable, beside: bool) -> Vec<(&'static 
         ("stamp_has_new_key", has_key(&key, "s.", "NEW")),
         ("stamp_has_old_key", has_key(&key, "s.", "OLD")),
         ("has_old_key", has_key(&key, "", "OLD")),
+        ("if_named", if_named.clone()),
+        (
+            "end_if_named",
+            if if_named.is_empty() {
+                String::new()
+            } else {
+                " END IF;".to_owned()
+            },
+        ),
         ("key_is_to_come", is_to_come(&key)),
         ("updated", versions.updated),
         ("inserted", versions.inserted),

@@ -120,6 +120,7 @@ impl Tables {
             columns: Vec::new(),
             key: Vec::new(),
             uniques: Vec::new(),
+            external: None,
         };
         let catalogs = tables.iter().map(|table| table.table.clone()).chain([checkpoint]);
         let known = catalogs

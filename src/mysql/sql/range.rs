@@ -13,12 +13,13 @@ pub fn within(of: &Table, range: &Range) -> String {
     rows(of, range, None)
 }
 
-/// The same of those rows that the condition takes.
+/// The same of those rows that the condition takes. Rows without an external id are in none.
 pub fn rows(of: &Table, range: &Range, condition: Option<&str>) -> String {
     let bounds = [('>', &range.low), ('<', &range.high)];
     let bounds = bounds.into_iter();
     let conditions: Vec<String> = bounds
         .filter_map(|(operator, bound)| Some(beyond(of, bound.as_ref()?, operator)))
+        .chain(of.unnamed().map(|column| format!("{} IS NOT NULL", name(column))))
         .chain(condition.map(str::to_owned))
         .collect();
     match conditions.is_empty() {
@@ -163,6 +164,7 @@ mod tests {
             columns: vec![column("b", text), column("a", int)],
             key: vec![1, 0],
             uniques: Vec::new(),
+            external: None,
         };
         let bound_of = |a: &str, b: &str| Some(vec![a.to_owned(), b.to_owned()]);
         let range = Range {

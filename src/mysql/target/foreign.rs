@@ -6,6 +6,7 @@
 //! A parent that is found is locked against its deletion as the server itself would lock it: a user's delete that is
 //! under way meanwhile is waited for, and one that comes later finds our row.
 
+use super::super::catalog;
 use super::super::sql::{Sql, foreign as sql};
 use super::Target;
 use crate::batch;
@@ -14,50 +15,13 @@ use crate::model::schema::{ForeignKey, TableId};
 use crate::plan::{Key, Shape};
 use mysql_async::prelude::Queryable;
 
-/// A database's foreign keys, a row for each column.
-const FOREIGN_KEYS: &str = "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_SCHEMA, \
-    REFERENCED_TABLE_NAME, COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE \
-    WHERE TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY 2, 3, 1, ORDINAL_POSITION";
-
-type Column = (String, String, String, String, String, String, String);
-
 impl Target {
     /// The foreign keys among these tables.
     pub async fn foreign_keys(&mut self, tables: &[TableId]) -> Result<Vec<ForeignKey>> {
-        let mut schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
-        schemas.sort_unstable();
-        schemas.dedup();
-        let mut keys: Vec<ForeignKey> = Vec::new();
-        for schema in schemas {
-            let rows: Vec<Column> = match self.conn.exec(FOREIGN_KEYS, (schema,)).await {
-                Ok(rows) => rows,
-                Err(error) => return Err(self.failed("read the foreign keys", error)),
-            };
-            for (name, child_schema, child, parent_schema, parent, column, reference) in rows {
-                let child = TableId::new(child_schema, child);
-                let parent = TableId::new(parent_schema, parent);
-                if !tables.contains(&child) || !tables.contains(&parent) {
-                    continue;
-                }
-                match keys
-                    .last_mut()
-                    .filter(|key| key.name == name && key.child == child)
-                {
-                    Some(key) => {
-                        key.columns.push(column);
-                        key.references.push(reference);
-                    }
-                    None => keys.push(ForeignKey {
-                        name,
-                        child,
-                        columns: vec![column],
-                        parent,
-                        references: vec![reference],
-                    }),
-                }
-            }
+        match catalog::foreign_keys(&mut self.conn, tables).await {
+            Ok(keys) => Ok(keys),
+            Err(error) => Err(self.broken(error)),
         }
-        Ok(keys)
     }
 
     /// Tables that any link of the sync holds here.

@@ -110,6 +110,7 @@ mod tests {
             columns: columns.iter().map(column).collect(),
             key: vec![columns.iter().position(|(name, ..)| *name == "id").unwrap()],
             uniques: Vec::new(),
+            external: None,
         })
     }
 

@@ -29,6 +29,7 @@ fn table(engine: Engine) -> Arc<Table> {
         columns,
         key: vec![0],
         uniques: Vec::new(),
+        external: None,
     })
 }
 

@@ -18,7 +18,7 @@ const LOOK: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'";
 
 pub(super) async fn findings(client: &Client, scope: &Scope, state: &State) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    let keys = triggers::keys(client, &scope.tables).await?;
+    let keys = triggers::keys(client, &scope.tables, &state.tables).await?;
     for (place, id) in scope.tables.iter().enumerate() {
         let key = keys.get(place).filter(|key| !key.is_empty());
         let is_there = state.stamps.get(place).is_some_and(Option::is_some);

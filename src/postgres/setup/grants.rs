@@ -137,7 +137,25 @@ pub(super) async fn lacking(
     for (id, sequence) in numbers::sequences(scope, state) {
         lacks.extend(counts(client, role, sequence).await?.map(|lack| lack.table(id)));
     }
+    let external = state.tables.iter().flatten();
+    let external = external.filter(|found| scope.is_target && found.table.external.is_some());
+    for found in external {
+        if let Some(counter) = &found.counter {
+            let lack = takes(client, role, &counter.sequence).await?;
+            lacks.extend(lack.map(|lack| lack.table(&found.table.id)));
+        }
+    }
     Ok(lacks)
+}
+
+/// A row that arrives gets a key of this node's own.
+async fn takes(client: &Client, role: &str, sequence: &str) -> Result<Option<Lack>> {
+    let sql = "SELECT has_sequence_privilege($1::name, $2::text::regclass, 'USAGE')";
+    let rows = rows(client, sql, &[&role, &sequence]).await?;
+    let may = rows.first().map_or(Ok(false), |row| cell(row, 0))?;
+    let fix = format!("GRANT USAGE ON SEQUENCE {sequence} TO {}", quote(role));
+    let what = format!("may not take numbers of sequence {sequence}");
+    Ok((!may).then(|| Lack::new("E105", what, fix)))
 }
 
 /// A copy brings rows that the sequence did not count; it is set behind them.

@@ -120,7 +120,7 @@ impl State {
             version: 0,
             versions: Vec::new(),
             recorded: Recorded::default(),
-            tables: catalog::tables(client, &scope.tables).await?,
+            tables: scope.known(catalog::tables(client, &scope.tables).await?),
             tombstones: catalog::tables(client, &tombstones).await?,
             stamps: catalog::tables(client, &stamps).await?,
             installed: Vec::new(),

@@ -77,7 +77,7 @@ pub(super) async fn steps(
     let mut steps: Vec<Step> =
         install::control_steps(CONTROL, what, &CONTROL_FILES, &state.versions).collect();
     nodes(scope, state, peers, &mut steps);
-    let keys = triggers::keys(client, &scope.tables).await?;
+    let keys = triggers::keys(client, &scope.tables, &state.tables).await?;
     let own = state.tombstones.iter().zip(&state.stamps);
     for ((catalog, key), (tombstones, stamps)) in state.tables.iter().zip(&keys).zip(own) {
         if let Some(catalog) = catalog {

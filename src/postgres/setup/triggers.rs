@@ -7,7 +7,7 @@ use super::state::{cell, rows};
 use super::versions;
 use crate::error::Result;
 use crate::install::literal;
-use crate::install::{digest, render};
+use crate::install::{digest, if_named, render};
 use crate::model::schema::TableId;
 use crate::model::sync::{CatalogTable, Scope, object_name, stamps_of};
 use crate::postgres::sql::{quote, table};
@@ -38,22 +38,32 @@ const KEY: &str = "
                        JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace k ON k.oid = o.oprnamespace
                       -- Of a btree: 3 is another operator elsewhere.
                       WHERE c.oid = (i.indclass::oid[])[key.position - 1] AND c.opcmethod = 403), 'pg_catalog.=')
-      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS want(schema, name, number)
+      FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS want(schema, name, index, number)
       JOIN pg_namespace n ON n.nspname = want.schema
       JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = want.name
-      JOIN pg_index i ON i.indrelid = r.oid AND i.indisprimary
+      JOIN pg_index i ON i.indrelid = r.oid
+      JOIN pg_class x ON x.oid = i.indexrelid
+       AND CASE WHEN want.index IS NULL THEN i.indisprimary ELSE x.relname = want.index END
      CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS key(attribute, position)
       JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = key.attribute
       JOIN pg_type t ON t.oid = a.atttypid
      WHERE key.position <= i.indnkeyatts
      ORDER BY want.number, key.position";
 
-/// The primary keys of the tables, in their order.
-pub(super) async fn keys(client: &Client, ids: &[TableId]) -> Result<Vec<Vec<KeyColumn>>> {
+/// The keys of the tables, in their order; `found`: the tables.
+pub(super) async fn keys(
+    client: &Client,
+    ids: &[TableId],
+    found: &[Option<CatalogTable>],
+) -> Result<Vec<Vec<KeyColumn>>> {
+    let index = |found: &'_ Option<CatalogTable>| -> Option<String> {
+        found.as_ref()?.table.external.as_ref()?.index.clone()
+    };
+    let indexes: Vec<Option<String>> = found.iter().map(index).collect();
     let schemas: Vec<&str> = ids.iter().map(|id| id.schema.as_str()).collect();
     let names: Vec<&str> = ids.iter().map(|id| id.name.as_str()).collect();
     let mut keys: Vec<Vec<KeyColumn>> = ids.iter().map(|_| Vec::new()).collect();
-    for row in rows(client, KEY, &[&schemas, &names]).await? {
+    for row in rows(client, KEY, &[&schemas, &names, &indexes]).await? {
         let number: i64 = cell(&row, 0)?;
         let key = usize::try_from(number - 1)
             .ok()
@@ -196,6 +206,7 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
     let (key_list, new_key, old_key) = (list(key, ""), list(key, "NEW."), list(key, "OLD."));
     let (row_key, tombstone_key) = (has_key(key, "r", "NEW"), has_key(key, "d", "NEW"));
     let (stamp_key, stamp_old_key) = (has_key(key, "s", "NEW"), has_key(key, "s", "OLD"));
+    let if_named = if_named(&catalog.table, quote);
     let (stamps, mapped) = (stamps_of(id).name, scope.mapped(id));
     let (kinds, when, old) = match mapped.beside {
         true => (BESIDE, "AFTER", versions::STOOD),
@@ -220,6 +231,8 @@ pub(super) fn triggers(scope: &Scope, catalog: &CatalogTable, key: &[KeyColumn])
             ("stamps", &stamps),
             ("stamp_has_new_key", &stamp_key),
             ("stamp_has_old_key", &stamp_old_key),
+            ("if_named", &if_named),
+            ("end_if_named", if if_named.is_empty() { "" } else { " END IF;" }),
             ("blank_generated", &blank),
             ("updated", &versions.updated),
             ("inserted", &versions.inserted),

@@ -13,14 +13,17 @@ pub fn within(of: &Table, range: &Range) -> String {
     rows(of, range, None)
 }
 
-/// The same of those rows that the condition takes.
+/// The same of those rows that the condition takes. Rows without an external id are in none.
 pub fn rows(of: &Table, range: &Range, condition: Option<&str>) -> String {
     let bounds = [(">", &range.low), ("<=", &range.high)];
     let bounds = bounds.into_iter().filter_map(|(operator, bound)| {
         let bound = bound.as_ref()?;
         Some(format!("({}) {operator} ({})", keys(of), literals(of, bound)))
     });
-    let conditions: Vec<String> = bounds.chain(condition.map(str::to_owned)).collect();
+    let named = of
+        .unnamed()
+        .map(|column| format!("t.{} IS NOT NULL", quote(&column.name)));
+    let conditions: Vec<String> = bounds.chain(named).chain(condition.map(str::to_owned)).collect();
     match conditions.is_empty() {
         true => String::new(),
         false => format!(" WHERE {}", conditions.join(" AND ")),
@@ -90,6 +93,7 @@ mod tests {
             columns: vec![column("v", "date"), column("b", "text"), column("a", "int")],
             key: vec![2, 1],
             uniques: Vec::new(),
+            external: None,
         };
         let bound_of = |a: &str, b: &str| Some(vec![a.to_owned(), b.to_owned()]);
         let range = Range {

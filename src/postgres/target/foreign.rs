@@ -11,21 +11,9 @@ use crate::batch;
 use crate::error::Result;
 use crate::model::schema::{ForeignKey, TableId};
 use crate::plan::{Key, Shape};
-use crate::postgres::{rows, sql};
+use crate::postgres::{catalog, rows, sql};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-
-/// Those of partitions are named by the table they are parts of.
-const FOREIGN_KEYS: &str = "SELECT k.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text, \
-    ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS n(num, at) \
-          JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = n.num ORDER BY n.at), \
-    ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS n(num, at) \
-          JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = n.num ORDER BY n.at) \
-    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace \
-    JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace \
-    WHERE k.contype = 'f' AND k.conparentid = 0 \
-    AND (cn.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
-    AND (pn.nspname::text, p.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) ORDER BY 2, 3, 1";
 
 impl Target {
     /// The foreign keys among these tables.
@@ -34,18 +22,9 @@ impl Target {
         let schemas: Vec<&str> = tables.iter().map(|id| id.schema.as_str()).collect();
         let names: Vec<&str> = tables.iter().map(|id| id.name.as_str()).collect();
         let parameters: [&(dyn ToSql + Sync); 2] = [&schemas, &names];
-        let one = |row: &Row| -> Result<ForeignKey, tokio_postgres::Error> {
-            Ok(ForeignKey {
-                name: row.try_get(0)?,
-                child: TableId::new(row.try_get::<_, String>(1)?, row.try_get::<_, String>(2)?),
-                parent: TableId::new(row.try_get::<_, String>(3)?, row.try_get::<_, String>(4)?),
-                columns: row.try_get(5)?,
-                references: row.try_get(6)?,
-            })
-        };
-        let rows = self.query(doing, FOREIGN_KEYS, &parameters).await?;
+        let rows = self.query(doing, catalog::FOREIGN_KEYS, &parameters).await?;
         rows.iter()
-            .map(|row| one(row).map_err(|error| self.failed(doing, error)))
+            .map(|row| catalog::foreign_key(row).map_err(|error| self.failed(doing, error)))
             .collect()
     }
 

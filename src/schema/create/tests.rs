@@ -26,6 +26,7 @@ fn shape(columns: Vec<Column>, key: Vec<usize>) -> Table {
         columns,
         key,
         uniques: Vec::new(),
+        external: None,
     }
 }
 

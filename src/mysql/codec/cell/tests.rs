@@ -29,6 +29,7 @@ fn catalog(ty: ColumnType) -> Table {
         columns: vec![column],
         key: vec![0],
         uniques: Vec::new(),
+        external: None,
     }
 }
 

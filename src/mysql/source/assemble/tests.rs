@@ -29,12 +29,14 @@ fn assembler() -> Assembler {
             columns: vec![column],
             key: vec![0],
             uniques: Vec::new(),
+            external: None,
         },
         always: Vec::new(),
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
         counter: None,
+        unique_names: Vec::new(),
     };
     let position = Position::Gtid(GtidSet::default());
     Assembler::new(&[Arc::new(table)], position, false, Space::default())
@@ -254,11 +256,13 @@ fn assembler_of(name: &str) -> Assembler {
             columns: Vec::new(),
             key: Vec::new(),
             uniques: Vec::new(),
+            external: None,
         },
         foreign_triggers: Vec::new(),
         cascades: Vec::new(),
         storage: "InnoDB".to_owned(),
         counter: None,
+        unique_names: Vec::new(),
         always: Vec::new(),
     };
     let position = Position::Gtid(GtidSet::default());
