@@ -308,6 +308,13 @@ async fn targets_come_and_go() {
     net.exec(0, "INSERT INTO item VALUES (3, 'c', 3, 'after')").await;
     net.everywhere("item", 3).await;
     net.configure(&[0, 2], &[], "");
+    let planned = net.lock.run(&["plan"]).await;
+    assert!(
+        planned.stdout.contains("node n1 leaves"),
+        "{}{}",
+        planned.stdout,
+        planned.stderr
+    );
     net.lock.ok(&["setup", "--execute"]).await;
     net.reload().await;
     net.exec(0, "INSERT INTO item VALUES (4, 'd', 4, 'without the first')")

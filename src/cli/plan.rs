@@ -8,7 +8,7 @@ use super::check::{Answer, between};
 use super::setup::{self, Deed, Part, first_line};
 use super::{Face, Schema, render, select};
 use crate::compare::COUNTED;
-use crate::config::{Node, Sync};
+use crate::config::{Config, Node, Sync};
 use crate::ddl;
 use crate::engine;
 use crate::error::{Error, Reason, Result};
@@ -111,7 +111,7 @@ pub(super) async fn run(face: &Face, options: &Options) -> Result<()> {
     let config = face.load()?;
     let mut syncs = Vec::new();
     for sync in select(&config, options.sync.as_deref())? {
-        let mut planned = plan(sync, setup::wanted(face, sync).await?).await?;
+        let mut planned = plan(&config, sync, setup::wanted(face, sync).await?).await?;
         if options.preview && sync.spec.seed == Seed::Union && !planned.start.done {
             let spec = flow::selected(&sync.spec).await?;
             planned.preview = Box::pin(seed::preview(&spec)).await?;
@@ -162,7 +162,7 @@ fn next_step(syncs: &[SyncPlan], statements: usize, only: Option<&str>) -> Strin
 }
 
 /// `parts`: one per node, in the sync's order.
-async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
+async fn plan(config: &Config, sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
     let spec = match parts.first() {
         Some(part) => (*part.spec).clone(),
         None => sync.spec.clone(),
@@ -177,6 +177,7 @@ async fn plan(sync: &Sync, mut parts: Vec<Part<'_>>) -> Result<SyncPlan> {
         repeats.push(repeated(part, &sync.nodes[part.index]).await?);
         answers.push(Some(Answer::of(&spec, part.index, &mut part.node).await?));
     }
+    setup::plan_to_leave(config, &mut parts).await?;
     let seeder = match &spec.seed {
         Seed::From(node) => sync.node(node),
         Seed::Union | Seed::None => None,

@@ -83,14 +83,9 @@ pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()
     let config = face.load()?;
     let mut parts = parts(face, &config, options, deed).await?;
     let leaving = match deed {
-        Deed::Setup => leaving::find(&config, &mut parts, options.node.as_deref()).await?,
+        Deed::Setup => leave(&config, &mut parts, options.node.as_deref()).await?,
         Deed::Teardown => Vec::new(),
     };
-    for part in &mut parts {
-        let mut planned: Vec<String> = leaving.iter().flat_map(|leaving| leaving.planned(part)).collect();
-        planned.append(&mut part.statements);
-        part.statements = planned;
-    }
     let statements: usize = parts.iter().map(|part| part.statements.len()).sum();
     if options.execute {
         all(face, &mut parts, &leaving, deed).await?;
@@ -125,6 +120,22 @@ pub(super) async fn run(face: &Face, options: &Options, deed: Deed) -> Result<()
     }
     face.next(&next_steps);
     Ok(())
+}
+
+/// Nodes that leave: what the others run about them stands before their own statements.
+async fn leave(config: &Config, parts: &mut [Part<'_>], only: Option<&str>) -> Result<Vec<Leaving>> {
+    let leaving = leaving::find(config, parts, only).await?;
+    for part in parts {
+        let mut planned: Vec<String> = leaving.iter().flat_map(|leaving| leaving.planned(part)).collect();
+        planned.append(&mut part.statements);
+        part.statements = planned;
+    }
+    Ok(leaving)
+}
+
+/// The same for who only wants to see it.
+pub(super) async fn plan_to_leave(config: &Config, parts: &mut [Part<'_>]) -> Result<()> {
+    leave(config, parts, None).await.map(drop)
 }
 
 /// Who leaves goes first: what the nodes have in common is noted anew when all of it is done.

@@ -337,6 +337,7 @@ impl Reading {
             .map(|place| (self.read.columns[*place].name.as_str(), cell(place)))
             .unzip();
         match names[..] {
+            [] => "a row without a key".to_owned(),
             [name] => format!("{name} = {}", cells.concat()),
             _ => format!("({}) = ({})", names.join(", "), cells.join(", ")),
         }
