@@ -329,7 +329,6 @@ impl Planner {
                 self.onward.begin();
             }
             let author = self.author(&part.writer);
-            let is_passed_on = self.guard.is_passed_on(&part.writer);
             for (ordinal, change) in (part.first..).zip(&part.changes) {
                 let address = Address {
                     head: Arc::clone(&part.head),
@@ -337,7 +336,7 @@ impl Planner {
                 };
                 let mut updated = None;
                 let answer = self.answer(change, author)?;
-                if is_passed_on || change.is_tombstone() || answer.is_some() {
+                if answer.is_some() || change.is_tombstone() || self.guard.is_passed_on(&part.writer) {
                     match self.passed_on(change, answer, &address)? {
                         Some(Passed::As(op)) => {
                             let table = Arc::clone(&change.table);
