@@ -572,6 +572,11 @@ async fn one_way_the_own_rows_stay(pair: Pair) {
         .ok(&["resync", "contacts", "--sync", &scene.sync, "--execute"])
         .await;
     shows(&scene, "1 - own@x 7; 2 102 ann@y 9").await;
+    let held = format!("tidelock.held_table WHERE sync = '{}'", scene.sync);
+    eventually(LIMIT, "the table is taken up again", async || {
+        scene.b.count(&held).await == 0
+    })
+    .await;
     scene.exec(Side::A, "TRUNCATE TABLE contacts").await;
     let end = tokio::time::Instant::now() + LIMIT;
     while scene.lock.running() {
