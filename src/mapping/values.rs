@@ -225,6 +225,7 @@ mod tests {
             }],
             key: Vec::new(),
             uniques: Vec::new(),
+            external: None,
         };
         let text = ColumnType::Text {
             chars: None,
