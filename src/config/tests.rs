@@ -740,7 +740,7 @@ fn every_example_is_accepted() {
     let texts = [
         (include_str!("../../README.md"), 1),
         (include_str!("../../docs/accounts.md"), 0),
-        (include_str!("../../docs/config.md"), 10),
+        (include_str!("../../docs/config.md"), 12),
         (include_str!("../../docs/ddl.md"), 0),
         (include_str!("../../docs/errors.md"), 0),
         (include_str!("../../docs/operations.md"), 0),
