@@ -390,6 +390,10 @@ fn missing(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
 /// A delete is answered too where it is above what stands here: with its tombstone the spoke would refuse the row when it
 /// is to hold it again. It ends, because a spoke answers nothing.
 fn decide_unheld(me: Rank, incoming: Incoming, standing: Standing) -> Decision {
+    // What the hub itself told the spoke, and a new copy brings back.
+    if incoming.is_delete() && incoming.stamp().origin == me {
+        return Decision::keep(None, Reason::Unheld);
+    }
     let own = match (standing.row, incoming.is_delete()) {
         (None, true) => return by_stamps(me, incoming, standing),
         (Some(row), true) if row > incoming.stamp() => return Decision::keep(None, Reason::Unheld),

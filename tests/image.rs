@@ -83,18 +83,22 @@ async fn rewritten(scene: &mut Scene, from: Side) {
     // The definition is another one, which is refused until somebody has looked at it.
     assert_ne!(scene.lock.wait(LIMIT).await, 0);
     let log = scene.lock.log();
-    // A server that reads the rewritten table as it was lets the copy end; then the log tells of the ALTER.
-    let is_told = [
-        "it was rewritten since",
-        "ERROR 1412",
-        "could not go on past an ALTER TABLE",
-    ];
+    let all_is_there = async |scene: &Scene| {
+        for table in ["later", "parted"] {
+            assert_eq!(scene.db(to).count(table).await, 3, "{table}");
+        }
+    };
+    if log.contains("could not go on past an ALTER TABLE") {
+        // A busy server took so long that the copy began from a newer image, and ended: the log tells of the ALTER then,
+        // and what is to be done about it (`tests/ddl.rs`).
+        return all_is_there(scene).await;
+    }
+    let is_told = ["it was rewritten since", "ERROR 1412"];
     assert!(is_told.iter().any(|told| log.contains(told)), "{log}");
     scene.lock.ok(&["setup", "--execute"]).await;
     scene.run().await;
     scene.wait_equal().await;
-    assert_eq!(scene.db(to).count("later").await, 3);
-    assert_eq!(scene.db(to).count("parted").await, 3);
+    all_is_there(scene).await;
     scene.assert_went_on(to, &before).await;
     scene.assert_no_conflicts().await;
     assert!(scene.lock.log().contains("going on with the first copy"));

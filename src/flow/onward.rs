@@ -29,6 +29,8 @@ type Name = (TableId, Vec<u8>);
 pub(super) struct Onward {
     gone: HashMap<Name, Row>,
     bytes: usize,
+    /// Likewise, of which no more than their names is kept.
+    forgotten: HashSet<Name>,
     /// Rows that are deleted next.
     passing: HashSet<Name>,
 }
@@ -39,13 +41,18 @@ pub(super) enum Told {
     Nothing,
     AsItIs,
     Updated(Op),
-    Deleted { old: Row, stamp: Stamp },
+    /// `old`: as far as it is known; `is_whole`: all of what stood, or that nothing did.
+    Deleted {
+        old: Row,
+        stamp: Stamp,
+        is_whole: bool,
+    },
 }
 
 impl Onward {
     /// Another transaction begins.
     pub(super) fn begin(&mut self) {
-        if !self.gone.is_empty() || !self.passing.is_empty() {
+        if !self.gone.is_empty() || !self.forgotten.is_empty() || !self.passing.is_empty() {
             *self = Onward::default();
         }
     }
@@ -102,6 +109,8 @@ impl Onward {
         if self.bytes < GONE_BYTES_MAX {
             self.bytes += old.bytes();
             self.gone.insert(name, old.clone());
+        } else {
+            self.forgotten.insert(name);
         }
     }
 
@@ -113,8 +122,10 @@ impl Onward {
         let Some((old, stamp)) = buried(source, &change.table, new) else {
             return Told::Nothing;
         };
-        let old = self.take(&name(source, &old)).unwrap_or(old);
-        Told::Deleted { old, stamp }
+        let name = name(source, &old);
+        let is_whole = !self.forgotten.remove(&name);
+        let old = self.take(&name).unwrap_or(old);
+        Told::Deleted { old, stamp, is_whole }
     }
 
     fn take(&mut self, name: &Name) -> Option<Row> {
@@ -223,7 +234,7 @@ mod tests {
         assert!(matches!(onward.change(&delete(1)), Told::Nothing));
         assert!(matches!(onward.change(&delete(2)), Told::Nothing));
         // The delete has the version that the tombstone says, and its row the one that it had here.
-        let Told::Deleted { old, stamp } = onward.tombstone(&rows, &stone(1)) else {
+        let Told::Deleted { old, stamp, .. } = onward.tombstone(&rows, &stone(1)) else {
             panic!("a tombstone is a delete")
         };
         assert_eq!((old, stamp), (row(&[1, 5, 2, 1]), Stamp::delete(7, 2)));
@@ -236,7 +247,7 @@ mod tests {
             "it was put back once"
         );
         // No row was there.
-        let Told::Deleted { old, stamp } = onward.tombstone(&rows, &stone(3)) else {
+        let Told::Deleted { old, stamp, .. } = onward.tombstone(&rows, &stone(3)) else {
             panic!("a tombstone is a delete")
         };
         let known: Row = [Some(3), None, Some(7), Some(2)]
@@ -252,6 +263,34 @@ mod tests {
         onward.change(&delete(4));
         onward.begin();
         assert!(matches!(onward.change(&insert(4)), Told::AsItIs));
+    }
+
+    #[test]
+    fn a_wide_row_that_went_is_known_to_have_stood() {
+        let rows = table("t", &["id", "n", VERSION_COLUMN, ORIGIN_COLUMN]);
+        let stones = table("stones", &["id", VERSION_COLUMN, ORIGIN_COLUMN]);
+        let mut onward = Onward {
+            bytes: GONE_BYTES_MAX,
+            ..Onward::default()
+        };
+        onward.change(&of(
+            &rows,
+            Op::Delete {
+                old: row(&[1, 5, 2, 1]),
+            },
+        ));
+        for (id, stood) in [(1, true), (2, false)] {
+            let stone = of(
+                &stones,
+                Op::Insert {
+                    new: row(&[id, 7, 2]),
+                },
+            );
+            assert!(matches!(
+                onward.tombstone(&rows, &stone),
+                Told::Deleted { is_whole, .. } if is_whole != stood
+            ));
+        }
     }
 
     #[test]

@@ -434,10 +434,14 @@ impl Planner {
         Ok(match (told, plan) {
             (Told::AsItIs, _) => None,
             (Told::Updated(op), _) => Some(Passed::As(op)),
-            (Told::Deleted { old, .. }, Some(plan)) if plan.is_held() && !plan.tells_of(&old) => {
-                Some(Passed::No)
-            }
-            (Told::Deleted { old, stamp }, Some(plan)) => {
+            // Of a row that stood and of which no more is known, whoever may have held it is told.
+            (
+                Told::Deleted {
+                    old, is_whole: true, ..
+                },
+                Some(plan),
+            ) if plan.is_held() && !plan.tells_of(&old) => Some(Passed::No),
+            (Told::Deleted { old, stamp, .. }, Some(plan)) => {
                 let buried = plan.buried(&old, stamp, address);
                 let buried = buried.map_err(|error| error.alone(&plan.source.id).node(&self.source))?;
                 Some(Passed::Buried(plan, buried))

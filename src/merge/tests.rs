@@ -383,6 +383,8 @@ fn what_a_spoke_writes_where_it_holds_nothing_is_answered_whoever_would_win() {
         // Its tombstone would be in the way when the row comes again.
         (delete((5, B), B), row(5, A), foreign(Own::Touch)),
         (delete((4, A), B), row(5, A), Done::Keep(None)),
+        // It let go of the row as it was told; a new copy brings that back.
+        (delete((4, A), A), row(4, A), Done::Keep(None)),
         (
             delete((4, A), B),
             gone(5, A),

@@ -602,7 +602,8 @@ impl Passing {
     /// May the target hold rows as the source's that the source does not send any more? Where both send by one condition the
     /// way back tells of them.
     fn releases(&self) -> bool {
-        self.how == How::Unite(Uniting::Again) && self.plan.is_each_way()
+        let is_again = self.how == How::Unite(Uniting::Again);
+        is_again && (self.plan.is_each_way() || self.plan.is_held())
     }
 
     /// Rows of an image, of which the whole table is one chunk.

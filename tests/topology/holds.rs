@@ -215,6 +215,53 @@ async fn rows_that_refer_to_rows_that_are_not_held_wait() {
     net.stop().await;
 }
 
+/// A spoke that never heard that a row is its no more is told by a new copy from the hub.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_copy_takes_rows_that_left_away() {
+    let mut net = Net::new(
+        "t_left",
+        Way::Hub,
+        &[Kind::Postgres18, Kind::Mysql],
+        &[],
+        &[REQUEST],
+    )
+    .await;
+    net.exec(
+        0,
+        "INSERT INTO request VALUES (1, 'a', NULL, NULL), (2, 'a', NULL, NULL), (3, 'x', NULL, NULL)",
+    )
+    .await;
+    net.configure(&[0, 1], &[], &section(&[1]));
+    net.lock.ok(&["setup", "--execute"]).await;
+    net.lock.spawn();
+    net.streams().await;
+    each_holds_its_rows(&mut net, &[1]).await;
+    net.stop().await;
+    net.exec(
+        0,
+        "UPDATE request SET lab = 'x' WHERE id = 1; UPDATE request SET lab = 'a' WHERE id = 3",
+    )
+    .await;
+    let end = net.db(0).one("SELECT pg_current_wal_insert_lsn()").await;
+    let lost = format!(
+        "UPDATE tidelock.checkpoint SET position = 'lsn:{end}' WHERE sync = '{}'",
+        net.sync
+    );
+    net.exec(1, &lost).await;
+    net.lock.spawn();
+    net.cross().await;
+    assert_eq!(
+        net.db(1).count("request WHERE id = 1").await,
+        1,
+        "nothing was missed"
+    );
+    net.lock
+        .ok(&["resync", "request", "--from", "n0", "--execute"])
+        .await;
+    each_holds_its_rows(&mut net, &[1]).await;
+    net.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spokes_of_a_postgres_hub_hold_their_rows() {
     let kinds = [Kind::Postgres18, Kind::Mysql, Kind::Mariadb, Kind::Postgres15];

@@ -161,8 +161,11 @@ impl Applier {
             .node(&self.spec.target.name))
     }
 
-    /// A row that others refer to is not ours to take away.
+    /// A row that others refer to is not ours to take away, and of rows that it does not hold a spoke says nothing.
     fn renewed_here(&self, plan: &Plan, key: &Key, there: Option<Planned>, local: &Local) -> Renewed {
+        if plan.judges() && !local.row.as_ref().is_some_and(|row| plan.holds(row)) {
+            return Renewed::Left;
+        }
         let renewed = renewed(plan, &self.spec, key, there, local);
         let deletes = matches!(&renewed, Renewed::Write(write) if matches!(write.op, WriteOp::Delete { .. }));
         let mut bytes = Vec::new();

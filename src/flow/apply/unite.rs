@@ -161,7 +161,7 @@ impl Applier {
     pub(crate) async fn lent_standing(&mut self, layers: Layers) -> Result<Layers> {
         let is_lent = |plan: &Plan, change: &Planned, standing: Option<&Row>| {
             standing.is_some()
-                && plan.sight(standing, None) == Sight::Borrowed
+                && (plan.is_held() || plan.sight(standing, None) == Sight::Borrowed)
                 && plan.may_have_asked_for(&change.op, standing)
         };
         self.standing(layers, is_lent).await
