@@ -177,9 +177,7 @@ async fn idle(scene: &Scene) {
         let output = scene.lock.run(command).await;
         let text = format!("{}{}", output.stdout, output.stderr);
         assert!(
-            output.code == 3
-                && text.contains("E365")
-                && text.contains("speaks of no table of the sync"),
+            output.code == 3 && text.contains("E365") && text.contains("speaks of no table of the sync"),
             "{command:?}: {} {text}",
             output.code
         );
