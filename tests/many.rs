@@ -11,18 +11,23 @@ pairs! {
     rules_of_patterns_hold_where_the_columns_are => |pair| rules(pair, Way::Merge);
     one_way_rules_of_patterns => |pair| rules(pair, Way::AToB);
     what_no_table_has_is_told => told;
+    sections_hold_for_tables_named_exactly => named;
 }
 
 const TABLES: usize = 30;
 
 fn configure(scene: &Scene, sections: &str) {
+    configure_of(scene, "\"t_*\"", sections);
+}
+
+fn configure_of(scene: &Scene, tables: &str, sections: &str) {
     let way = match scene.way {
         Way::Merge => "mode = \"merge\"",
         Way::AToB | Way::BToA => "mode = \"transactional\"\nfrom = \"a\"",
     };
     scene.lock.configure(&format!(
         "version = 1\n[node.a]\n{}\n[node.b]\n{}\n[[sync]]\nname = \"{}\"\nnodes = [\"a\", \"b\"]\n{way}\n\
-         seed = \"from:a\"\ntables = [\"probe\", \"t_*\"]\n{sections}",
+         seed = \"from:a\"\ntables = [\"probe\", {tables}]\n{sections}",
         scene.a.node(),
         scene.b.node(),
         scene.sync,
@@ -146,6 +151,12 @@ async fn told(pair: Pair) {
         output.stdout,
         output.stderr
     );
+    // Written with a schema, where `tables` has none: it speaks of no table, and what it skips would cross.
+    configure(
+        &scene,
+        &format!("{SECTIONS}[sync.table.\"public.t_*\"]\nskip = [\"n\"]\n"),
+    );
+    idle(&scene).await;
     // Two patterns of one table.
     configure(
         &scene,
@@ -157,4 +168,48 @@ async fn told(pair: Pair) {
         "{}",
         output.stderr
     );
+}
+
+/// The section of no table is refused everywhere.
+async fn idle(scene: &Scene) {
+    let commands: [&[&str]; 3] = [&["check"], &["setup", "--execute"], &["run", "--once"]];
+    for command in commands {
+        let output = scene.lock.run(command).await;
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert!(
+            output.code == 3 && text.contains("E365") && text.contains("speaks of no table of the sync"),
+            "{command:?}: {} {text}",
+            output.code
+        );
+    }
+}
+
+/// No pattern chooses tables, and sections speak of several: each has of it what its columns allow.
+async fn named(pair: Pair) {
+    let mut scene = tables("many_named", pair, Way::Merge).await;
+    let tables = "\"t_3\", \"t_4\", \"t_5\", \"t_9\"";
+    configure_of(&scene, tables, SECTIONS);
+    scene.exec(Side::A, "INSERT INTO t_3 VALUES (1, 9, 'm')").await;
+    scene.start().await;
+    scene
+        .exec(
+            Side::A,
+            "INSERT INTO t_3 VALUES (11, 9, 'm'); INSERT INTO t_4 VALUES (11, 9); INSERT INTO t_5 VALUES (11, 9, 's', 'one')",
+        )
+        .await;
+    scene.crossed().await;
+    for row in [
+        "shop_3 WHERE id = 1 AND post = 'm'",
+        "shop_3 WHERE id = 11 AND post = 'm'",
+        "shop_4 WHERE id = 11 AND n = 9",
+        "shop_5 WHERE id = 11 AND secret IS NULL AND kind = '1'",
+    ] {
+        let count = format!("SELECT count(*) FROM {row}");
+        eventually(LIMIT, &count, async || scene.b.one(&count).await == "1").await;
+    }
+    scene.assert_no_conflicts().await;
+    scene.stop().await;
+    let section = "[sync.table.\"public.t_*\"]\nskip = [\"n\"]\n";
+    configure_of(&scene, tables, &format!("{SECTIONS}{section}"));
+    idle(&scene).await;
 }

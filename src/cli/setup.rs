@@ -212,8 +212,8 @@ pub(super) async fn wanted<'a>(face: &Face, sync: &'a Sync) -> Result<Vec<Part<'
 }
 
 async fn parts_of<'a>(face: &Face, sync: &'a Sync, only: Option<&str>, deed: Deed) -> Result<Vec<Part<'a>>> {
-    // Where patterns choose, every node has a say, also when only one is set up.
-    let chooses = deed == Deed::Setup && !sync.spec.choice.is_fixed();
+    // Where patterns choose or speak of many tables, every node has a say, also when only one is set up.
+    let chooses = deed == Deed::Setup && !sync.spec.choice.is_settled();
     // Counters are set above the keys of every node.
     let asks_all = chooses || (deed == Deed::Setup && sync.spec.may_split());
     let is_meant = |name: &str| only.is_none_or(|only| only == name);

@@ -7,7 +7,8 @@
 use super::build::Builder;
 use super::file::{SyncFile, TableFile};
 use super::problem::Problem;
-use crate::mapping::pattern::Pattern;
+use crate::mapping::choice::same;
+use crate::mapping::pattern::{Name, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
@@ -46,12 +47,11 @@ pub(super) fn wild(file: &SyncFile) -> Vec<Wild<'_>> {
 
 /// Those of single tables first, in the order of the file; then those of patterns, alone and together.
 pub(super) fn of(builder: &mut Builder<'_>, file: &SyncFile) -> Vec<Section> {
-    let wild = wild(file);
-    let any_schema = file.schemas.is_some();
+    let (wild, groups) = (wild(file), groups(file));
     for (place, one) in wild.iter().enumerate() {
         let mut before = wild[..place].iter();
         if let Some(other) =
-            before.find(|other| one.pattern.meets(&other.pattern, any_schema) && shared(one, other).is_some())
+            before.find(|other| one.pattern.meets(&other.pattern, &groups) && shared(one, other).is_some())
         {
             refuse_shared(builder, one, other);
         }
@@ -62,12 +62,9 @@ pub(super) fn of(builder: &mut Builder<'_>, file: &SyncFile) -> Vec<Section> {
     let mut sections: Vec<Section> = exact
         .into_iter()
         .map(|(key, own)| {
-            let pattern = Pattern::parse(key.get_ref()).ok();
-            let speaks = |wild: &&Wild<'_>| {
-                pattern
-                    .as_ref()
-                    .is_some_and(|own| wild.pattern.meets(own, any_schema))
-            };
+            let name = Name::parse(key.get_ref()).ok();
+            let names: Vec<Name> = name.iter().flat_map(|name| same(&groups, name)).collect();
+            let speaks = |wild: &&Wild<'_>| names.iter().any(|name| wild.pattern.matches(name));
             let (file, loose) = together(own, wild.iter().filter(speaks).map(|wild| wild.file));
             Section {
                 key: key.clone(),
@@ -77,8 +74,8 @@ pub(super) fn of(builder: &mut Builder<'_>, file: &SyncFile) -> Vec<Section> {
             }
         })
         .collect();
-    for combined in combined(&wild, any_schema) {
-        if sections.len() > COMBINED_MAX {
+    for (count, combined) in combined(&wild, &groups).into_iter().enumerate() {
+        if count > COMBINED_MAX {
             let problem = Problem::new("too many sections of patterns speak of the same tables");
             builder.problem(problem.hint("make the patterns apart").at(wild[0].key.span()));
             break;
@@ -99,13 +96,20 @@ pub(super) fn of(builder: &mut Builder<'_>, file: &SyncFile) -> Vec<Section> {
     sections
 }
 
+/// Schemas that are one under several names. What is wrong with them is told where the choice of tables is read.
+fn groups(file: &SyncFile) -> Vec<Vec<Option<String>>> {
+    let given = file.schemas.iter().flat_map(|given| &given.get_ref().0);
+    let names = given.map(|group| group.values().map(|name| Some(name.get_ref().clone())));
+    names.map(Iterator::collect).collect()
+}
+
 /// Every set of patterns that may speak of one table: each two of them meet.
-fn combined(wild: &[Wild<'_>], any_schema: bool) -> Vec<Vec<usize>> {
+fn combined(wild: &[Wild<'_>], groups: &[Vec<Option<String>>]) -> Vec<Vec<usize>> {
     let mut sets: Vec<Vec<usize>> = Vec::new();
     for (place, one) in wild.iter().enumerate() {
         let joins = |set: &&Vec<usize>| {
             set.iter()
-                .all(|other| one.pattern.meets(&wild[*other].pattern, any_schema))
+                .all(|other| one.pattern.meets(&wild[*other].pattern, groups))
         };
         let joined = sets
             .iter()
@@ -380,5 +384,58 @@ mod tests {
                 "[sync.table.\"sales.a*\"]\n{one}\n[sync.table.\"sales.b*\"]\n{other}\n"
             )));
         }
+    }
+
+    /// Schemas of the nodes are one under two names, and others are not.
+    fn grouped(sections: &str) -> String {
+        let tables = "tables = [\"customers\", \"sales.*\", \"audit.*\", \"shop.*\"]\nschemas = { pg = \"sales\", my = \"shop\" }";
+        but("tables = [\"customers\", \"sales.orders\"]", tables) + sections
+    }
+
+    #[test]
+    fn patterns_speak_of_tables_of_their_own_schemas() {
+        let config = good(&grouped(
+            "[sync.table.\"sales.*\"]\nskip = [\"ssn\"]\nwhere = \"n > 1\"\n\
+             [sync.table.\"audit.*\"]\nwhere = \"n > 2\"\n\
+             [sync.table.\"audit.orders\"]\nids = \"split\"\n\
+             [sync.table.\"shop.orders\"]\nids = \"split\"\n",
+        ));
+        let spec = &config.syncs[0].spec;
+        let of = |table: &str| {
+            let known = spec.choice.table(&Name::parse(table).unwrap());
+            let mapping = &spec.sections[known.declared.unwrap()].mapping;
+            let filter = mapping.filter.as_ref().map(|filter| filter.sent[0].text.clone());
+            (filter.unwrap(), mapping.skipped(0))
+        };
+        assert_eq!(of("audit.orders"), ("n > 2".to_owned(), Vec::new()));
+        assert_eq!(of("shop.orders"), ("n > 1".to_owned(), vec!["ssn".to_owned()]));
+    }
+
+    #[test]
+    fn patterns_of_one_schema_under_two_names_meet() {
+        let two = |one: &str, other: &str| {
+            grouped(&format!(
+                "[sync.table.\"{one}\"]\nwhere = \"a = 1\"\n[sync.table.\"{other}\"]\nwhere = \"b = 1\"\n"
+            ))
+        };
+        for (one, other) in [("sales.*", "shop.o*"), ("s*.a*", "shop.*"), ("audit.*", "a*.x")] {
+            let failure = bad(&two(one, other));
+            assert!(
+                failure.contains("two rules for one table"),
+                "{one} {other}: {failure}"
+            );
+        }
+        for (one, other) in [("sales.*", "audit.*"), ("audit.*", "shop.*"), ("sales.*", "c*")] {
+            good(&two(one, other));
+        }
+    }
+
+    #[test]
+    fn sections_of_single_tables_are_not_counted() {
+        let single = |number: usize| format!("[sync.table.\"sales.t{number}\"]\nskip = [\"x\"]\n");
+        let all: String = (0..300).map(single).collect();
+        good(&with(&format!(
+            "{all}[sync.table.\"sales.*\"]\nskip = [\"ssn\"]\n"
+        )));
     }
 }

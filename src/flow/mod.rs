@@ -174,7 +174,7 @@ fn refuse_rings(sync: &SyncSpec, databases: Vec<String>, rings: &Mutex<Rings>) -
 
 /// The sync with the tables that were set up. What else matches is only said.
 pub async fn selected(sync: &SyncSpec) -> Result<SyncSpec> {
-    if sync.choice.is_fixed() {
+    if sync.choice.is_settled() {
         return Ok(sync.clone());
     }
     let mut nodes = Vec::with_capacity(sync.nodes.len());

@@ -4,7 +4,8 @@
 //! table in; `run` works with what was set up, and says what else matches.
 //! A two-way sync takes the tables of either side; a one-way sync those of its source.
 //! Codes: E351 nothing matches, W352 a table is not set up, E353 two tables are one on a node, W354 a table's name is
-//! taken by another, W357 a pattern chooses nothing.
+//! taken by another, W357 a pattern chooses nothing, W364 and E365 a section for many tables speaks of a column, or of
+//! tables, that are not there.
 
 use super::spec::SyncSpec;
 use crate::engine::Node;
@@ -28,20 +29,22 @@ pub async fn current(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Sele
     }
     let matching = sync.choice.chosen(&listed(sync, nodes).await?);
     let Some(known) = set_up(sync, nodes).await? else {
-        return fitted(select(sync, &matching, matching.tables.clone()), nodes).await;
+        let selected = select(sync, &matching, matching.tables.clone(), nodes);
+        return fitted(selected, nodes).await;
     };
-    let mut selected = select(sync, &matching, known.tables);
+    let mut selected = select(sync, &matching, known.tables, nodes);
     selected.notes.extend(newcomers(sync, &matching, &selected.spec));
     fitted(selected, nodes).await
 }
 
 /// What `setup` is about: everything that matches. Tables that join a sync after its first start are copied by themselves.
 pub async fn wanted(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Selected> {
-    if sync.choice.is_fixed() {
-        return fitted(fixed(sync), nodes).await;
-    }
-    let matching = sync.choice.chosen(&listed(sync, nodes).await?);
-    let selected = select(sync, &matching, matching.tables.clone());
+    let selected = if sync.choice.is_fixed() {
+        fixed(sync)
+    } else {
+        let matching = sync.choice.chosen(&listed(sync, nodes).await?);
+        select(sync, &matching, matching.tables.clone(), nodes)
+    };
     let blocker = selected.notes.iter().find(|note| note.level == Level::Blocker);
     match blocker {
         Some(blocker) => Err(refusal(blocker)),
@@ -131,10 +134,24 @@ pub fn refusal(finding: &Finding) -> Error {
 }
 
 fn fixed(sync: &SyncSpec) -> Selected {
+    let tables = sync.choice.named();
     Selected {
         spec: sync.clone(),
-        notes: Vec::new(),
+        notes: unspoken(sync, &tables.iter().collect::<Vec<_>>()),
     }
+}
+
+/// Sections for many tables that speak of none of these: what they would keep back would cross.
+fn unspoken(sync: &SyncSpec, tables: &[&Table]) -> Vec<Finding> {
+    let (lead, _) = sync.links.first().copied().unwrap_or_default();
+    let idle = sync.choice.unspoken(tables).into_iter();
+    let findings = idle.map(|text| {
+        let what = format!("[sync.table.{text:?}] speaks of no table of the sync");
+        Finding::blocker("E365", &sync.nodes[lead].name, what)
+            .fix("write it as tables does, with or without its schema, or take it out")
+            .setting(format!("table.{text}"))
+    });
+    findings.collect()
 }
 
 /// The tables of the nodes that lead.
@@ -165,7 +182,7 @@ async fn set_up(sync: &SyncSpec, nodes: &mut [Option<Node>]) -> Result<Option<Ch
     }
 }
 
-fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
+fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>, nodes: &[Option<Node>]) -> Selected {
     let name = |node: usize| sync.nodes[node].name.as_str();
     let mut notes = Vec::new();
     if tables.is_empty() {
@@ -189,6 +206,11 @@ fn select(sync: &SyncSpec, matching: &Chosen, tables: Vec<Table>) -> Selected {
                 .fix("correct it, or take it out of tables")
                 .setting(Finding::TABLES)
         }));
+        // A node that was not reached may have what a section means.
+        if nodes.iter().all(Option::is_some) {
+            let known: Vec<&Table> = matching.tables.iter().chain(&tables).collect();
+            notes.extend(unspoken(sync, &known));
+        }
     }
     for (node, id) in &matching.clashes {
         let what = "two tables of the other node would be this one".to_owned();

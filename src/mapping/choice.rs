@@ -74,6 +74,11 @@ impl Choice {
             .all(|pattern| pattern.exclude || pattern.exact().is_some())
     }
 
+    /// Is it known without asking a node? What sections for many tables say depends on the columns of each.
+    pub fn is_settled(&self) -> bool {
+        self.is_fixed() && self.patterned.is_empty()
+    }
+
     /// The same without a node.
     pub fn without(&self, gone: usize) -> Choice {
         let mut choice = self.clone();
@@ -127,6 +132,16 @@ impl Choice {
         (0..self.patterned.len()).filter(speaks).collect()
     }
 
+    /// The sections for many tables that speak of none of these, as the configuration writes them.
+    pub fn unspoken<'a>(&'a self, tables: &[&Table]) -> Vec<&'a str> {
+        let spoken: BTreeSet<usize> = tables
+            .iter()
+            .flat_map(|table| self.speaking(&table.name))
+            .collect();
+        let places = (0..self.patterned.len()).filter(|index| !spoken.contains(index));
+        places.map(|index| self.patterned[index].text.as_str()).collect()
+    }
+
     /// A table's section as the configuration writes it; several, where more than one speaks of it.
     pub fn section_text(&self, declared: usize) -> Option<String> {
         match declared.checked_sub(self.declared.len()) {
@@ -168,20 +183,8 @@ impl Choice {
         chosen
     }
 
-    /// The name, under each of the names of its schema.
     fn same(&self, name: &Name) -> impl Iterator<Item = Name> {
-        let group = name
-            .schema
-            .as_ref()
-            .and_then(|schema| self.schemas.iter().find(|group| is_in(group, schema)));
-        let mut names = vec![name.clone()];
-        for schema in group.into_iter().flatten().flatten() {
-            names.push(Name {
-                schema: Some(schema.clone()),
-                table: name.table.clone(),
-            });
-        }
-        names.into_iter()
+        same(&self.schemas, name)
     }
 
     /// Every name under which an exclusion may mean it.
@@ -381,6 +384,22 @@ impl Patterned {
     }
 }
 
+/// The name, under each of the names of its schema. `groups`: schemas that are one under several names.
+pub fn same(groups: &[Vec<Option<String>>], name: &Name) -> impl Iterator<Item = Name> + use<> {
+    let group = name
+        .schema
+        .as_ref()
+        .and_then(|schema| groups.iter().find(|group| is_in(group, schema)));
+    let mut names = vec![name.clone()];
+    for schema in group.into_iter().flatten().flatten() {
+        names.push(Name {
+            schema: Some(schema.clone()),
+            table: name.table.clone(),
+        });
+    }
+    names.into_iter()
+}
+
 fn is_in(group: &[Option<String>], schema: &str) -> bool {
     group.iter().flatten().any(|name| name == schema)
 }
@@ -466,6 +485,30 @@ mod tests {
             choice.schemas_on(1),
             Some(vec!["crm".to_owned(), "shop".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_section_that_speaks_of_no_table_is_told() {
+        let mut choice = choice(&["*", "shop.*"]);
+        choice.schemas = vec![vec![Some("public".to_owned()), Some("shop".to_owned())]];
+        let section = |text: &&str| Patterned {
+            text: (*text).to_owned(),
+            pattern: Pattern::parse(text).unwrap(),
+            names: Vec::new(),
+        };
+        choice.patterned = ["a*", "public.*", "audit.*"].iter().map(section).collect();
+        let tables = |names: &[&str]| -> Vec<Table> {
+            let table = |name: &&str| choice.table(&Name::parse(name).unwrap());
+            names.iter().map(table).collect()
+        };
+        let unspoken = |names: &[&str]| {
+            let tables = tables(names);
+            choice.unspoken(&tables.iter().collect::<Vec<_>>()).join(" ")
+        };
+        assert_eq!(unspoken(&["ab"]), "public.* audit.*");
+        assert_eq!(unspoken(&["shop.b"]), "a* audit.*");
+        assert_eq!(unspoken(&["ab", "public.b", "audit.b"]), "");
+        assert!(!choice.is_settled());
     }
 
     #[test]

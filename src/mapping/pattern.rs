@@ -138,12 +138,19 @@ impl Pattern {
         }
     }
 
-    /// Is there a table that both match? `any_schema`: schemas have other names too.
-    pub fn meets(&self, other: &Pattern, any_schema: bool) -> bool {
+    /// Is there a table that both match? `groups`: schemas that are one under several names.
+    pub fn meets(&self, other: &Pattern, groups: &[Vec<Option<String>>]) -> bool {
         let is_any = |globs: [&Glob; 2]| !common(globs.into_iter(), &['x']).is_empty();
+        let is_of =
+            |glob: &Glob, group: &[Option<String>]| group.iter().flatten().any(|schema| glob.matches(schema));
         let schemas = match (&self.schema, &other.schema) {
             (None, None) => true,
-            (Some(one), Some(other)) => any_schema || is_any([one, other]),
+            (Some(one), Some(other)) => {
+                is_any([one, other])
+                    || groups
+                        .iter()
+                        .any(|group| is_of(one, group) && is_of(other, group))
+            }
             (None, Some(_)) | (Some(_), None) => false,
         };
         schemas && is_any([&self.table, &other.table])
