@@ -10,6 +10,7 @@ use super::problem::Problem;
 use super::syncs::known_node;
 use super::tables::{Around, names};
 use crate::mapping::ColumnMapping;
+use crate::mapping::owner::Owners;
 use crate::model::sync::{Mode, ORIGIN_COLUMN, VERSION_COLUMN};
 
 /// What a key is called where nothing else is said.
@@ -142,10 +143,26 @@ fn own(around: &Around<'_>, external: &[Option<String>], key: &[String], columns
 }
 
 /// What such a table cannot have beside it.
-pub(super) fn refuse(builder: &mut Builder<'_>, file: &TableFile, (beside, split): (bool, bool)) {
+pub(super) fn refuse(
+    builder: &mut Builder<'_>,
+    file: &TableFile,
+    (beside, split): (bool, bool),
+    owners: &Owners,
+    external: &[Option<String>],
+) {
     let Some((first, _)) = file.external_id.first_key_value() else {
         return;
     };
+    let is_foreign = |owner: Option<usize>| {
+        owner.is_some_and(|owner| (0..external.len()).any(|node| node != owner && external[node].is_some()))
+    };
+    for (owner, key) in [(owners.inserts, "inserts"), (owners.deletes, "deletes")] {
+        if is_foreign(owner) {
+            let what = format!("external_id and {key} of another node in one table");
+            let hint = "what is undone takes that node's own row along: leave one of the two out";
+            builder.problem(Problem::new(what).hint(hint).at(first.span()));
+        }
+    }
     let told = [
         (
             beside,
@@ -315,6 +332,8 @@ mod tests {
         let hub = format!("{FROM}\ntopology = \"hub:crm\"");
         let beside = "external_id and stamps = \"beside\" in one table";
         let split = "external_id and ids = \"split\" in one table";
+        let inserts = "external_id and inserts of another node in one table";
+        let deletes = "external_id and deletes of another node in one table";
         refused(&[
             (
                 TWO,
@@ -345,7 +364,18 @@ mod tests {
             (TWO, UNION, id("ids = \"split\""), split),
             (TWO, snapshot, id(""), "external_id in mode = \"snapshot\""),
             (THREE, &hub, id(""), "external_id in a sync with a hub"),
+            (TWO, UNION, id("inserts = \"crm\""), inserts),
+            (TWO, UNION, id("deletes = \"crm\""), deletes),
+            (
+                TWO,
+                FROM,
+                id("inserts = \"crm\"\ncolumn.lab = { owner = \"crm\" }\nholds = { shop = \"lab = 'n'\" }"),
+                "holds with external_id",
+            ),
         ]);
+        // What the node with the external id owns is undone elsewhere, where the key is the row's own.
+        let owned = id("inserts = \"shop\"\ndeletes = \"shop\"");
+        assert!(read(&with(TWO, UNION, &owned)).is_ok(), "{owned}");
     }
 
     #[test]

@@ -89,6 +89,9 @@ fn refused(around: &Around<'_>, file: &TableFile, said: &Beside<'_>) -> Option<(
     } else if said.beside {
         let hint = "let setup put the stamps into the table: leave out stamps = \"beside\"";
         Some(("holds with stamps = \"beside\"", hint))
+    } else if !file.external_id.is_empty() {
+        let hint = "what is undone would take rows of a node's own along: remove one of them";
+        Some(("holds with external_id", hint))
     } else {
         None
     }

@@ -388,8 +388,8 @@ pub(super) fn mappings(
         let version = versions::of_table(builder, around, named, file, &columns, version);
         let beside = versions::stamps(builder, around, key.get_ref(), file);
         let split = ids::of_table(builder, around, key.get_ref(), file, split);
-        external::refuse(builder, file, (beside, split));
         let owners = owners::of_table(builder, around, key.get_ref(), file);
+        external::refuse(builder, file, (beside, split), &owners, &external);
         let is_apart = filter.as_ref().is_some_and(|filter| !filter.is_common());
         if let Some(refusal) = offered::owned(&rules, is_apart).filter(|_| !owners.is_empty()) {
             builder.problem(Problem::new(refusal.what).hint(refusal.hint).at(key.span()));

@@ -5,6 +5,7 @@
 
 use super::Applier;
 use crate::error::{Error, Reason, Result};
+use crate::model::schema::ColumnType;
 use crate::model::value::{Row, Value};
 use crate::plan::{Key, Shape, Write, WriteOp, Written};
 
@@ -27,6 +28,16 @@ impl Applier {
                 continue;
             }
             let mut cells = vec![None; named.table.columns.len()];
+            // Where the server would set them to now (ON UPDATE CURRENT_TIMESTAMP), nobody has changed the row.
+            for (at, column) in named.table.columns.iter().enumerate() {
+                let is_time = matches!(
+                    column.ty,
+                    ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }
+                );
+                if is_time && !column.generated {
+                    cells[at] = row.and_then(|row| row.get(at).cloned());
+                }
+            }
             cells[place] = name.first().cloned();
             writes.push(Write {
                 key: key.clone(),
