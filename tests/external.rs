@@ -279,7 +279,7 @@ async fn rows_that_match_are_paired(pair: Pair, side: Side) {
         "1 values of (email)",
         "HAVING count(*) > 1; on node a",
         "HAVING count(*) > 1; on node b",
-        "nothing was written",
+        "nothing more was written",
     ] {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
     }
