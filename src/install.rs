@@ -221,6 +221,33 @@ pub fn stamps_elsewhere(
     Some(finding.fix(fix).setting("stamps"))
 }
 
+/// The rows are to be named by another node's keys, and no unique index tells those apart: triggers and tombstones
+/// would stand for something else. `quoted` and `quote`: names in the engine's dialect.
+pub fn unnamed(
+    scope: &Scope,
+    table: &Table,
+    quoted: impl Fn(&TableId) -> String,
+    quote: impl Fn(&str) -> String,
+) -> Option<Finding> {
+    let external = table
+        .external
+        .as_ref()
+        .filter(|external| external.index.is_none())?;
+    let name = &external.column;
+    let (what, fix) = match table.column(name) {
+        Some(_) => (
+            format!("external_id {name:?} has no unique index over it alone, so it does not tell rows apart"),
+            format!("ALTER TABLE {} ADD UNIQUE ({});", quoted(&table.id), quote(name)),
+        ),
+        None => (
+            format!("external_id {name:?} is no column of it"),
+            "correct external_id in the configuration".to_owned(),
+        ),
+    };
+    let finding = Finding::blocker("E366", &scope.node, what).table(&table.id);
+    Some(finding.fix(fix))
+}
+
 /// What `teardown` leaves of a sync in a control schema that others use too.
 pub fn kept_records(sync: &str) -> String {
     format!(

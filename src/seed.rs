@@ -91,7 +91,10 @@ pub async fn start(sync: &SyncSpec, stop: &CancellationToken, live: &Live) -> Re
             let has_begun = begun.iter().any(|(link, _)| is_copy(sync, link));
             with_copies(sync, missing, unused, has_begun, stop, live).await?;
         }
-        Seed::Union => unite(missing, stop, live).await?,
+        Seed::Union => {
+            let is_first = missing.len() == sync.links.len();
+            unite(missing, is_first, stop, live).await?;
+        }
         Seed::None => {
             let merge = missing.iter().all(|start| start.link.is_merge());
             if merge && missing.len() == sync.links.len() {
@@ -186,7 +189,8 @@ async fn with_copies(
 
 /// Both ways: every position is noted before the first row is read, and no log entry is left out because a row was read.
 /// So whatever order rows, deletes and later changes arrive in, their stamps decide, and on both sides alike.
-async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Result<()> {
+/// `is_first`: no link of the sync has begun, and rows may still be paired.
+async fn unite(missing: Vec<Start>, is_first: bool, stop: &CancellationToken, live: &Live) -> Result<()> {
     let mut copies = Vec::with_capacity(missing.len());
     for mut start in missing {
         start.uniting = Some(Uniting::Sides);
@@ -199,7 +203,9 @@ async fn unite(missing: Vec<Start>, stop: &CancellationToken, live: &Live) -> Re
             None => start.begun().await?.pending().await?,
         });
     }
-    pair::before(&mut copies, stop).await?;
+    if is_first {
+        pair::before(&mut copies, stop).await?;
+    }
     for mut start in copies {
         if stop.is_cancelled() {
             return Ok(());

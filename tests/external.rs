@@ -279,7 +279,7 @@ async fn rows_that_match_are_paired(pair: Pair, side: Side) {
         "1 values of (email)",
         "HAVING count(*) > 1; on node a",
         "HAVING count(*) > 1; on node b",
-        "nothing was written",
+        "nothing more was written",
     ] {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
     }
@@ -426,8 +426,17 @@ async fn what_cannot_name_rows_is_refused(pair: Pair, side: Side) {
         without.contains("external_id \"crm_id\" has no unique index") && without.contains(fix),
         "{without}"
     );
+    // Nor is anything installed that would stand for another key.
+    let refused = shop.scene.lock.run(&["setup", "--execute"]).await;
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+    assert!(
+        refused.stderr.contains("E366") && refused.stderr.contains(fix),
+        "{}",
+        refused.stderr
+    );
     shop.on_shop(&format!("ALTER TABLE {table} ADD UNIQUE (crm_id)"))
         .await;
+    shop.scene.lock.ok(&["setup", "--execute"]).await;
     shop.on_shop(no_default).await;
     let without = told(&shop).await;
     let fix = if is_postgres {

@@ -1,6 +1,7 @@
 //! Can a column of this node name the rows as the other node knows them (`external_id`)? What only the catalog can tell.
 //!
-//! Code: E366. Refuses also foreign keys to the node's own key: what they hold names no row on the other side. Pure.
+//! Code: E366. Refuses also foreign keys to the node's own key: what they hold names no row on the other side. That a
+//! unique index is missing is told by setup (see `install::unnamed`). Pure.
 
 use super::End;
 use crate::ddl;
@@ -19,18 +20,11 @@ pub(super) fn fit(end: &End<'_>, table: &Table, passage: &Passage, findings: &mu
         findings.push(end.blocker("E366", what, fix));
     };
     let name = &external.column;
-    // A column that is not there at all was told as any mapped one.
-    if let Some(column) = table.key.first().and_then(|place| table.columns.get(*place)) {
-        if column.generated {
-            let what =
-                format!("external_id {name:?} is computed by the database, so no key can be written into it");
-            wrong(what, format!("name another column in {section}"));
-        } else if external.index.is_none() {
-            let what = format!(
-                "external_id {name:?} has no unique index over it alone, so it does not tell rows apart"
-            );
-            wrong(what, unique(end, name));
-        }
+    let column = table.key.first().and_then(|place| table.columns.get(*place));
+    if column.is_some_and(|column| column.generated) {
+        let what =
+            format!("external_id {name:?} is computed by the database, so no key can be written into it");
+        wrong(what, format!("name another column in {section}"));
     }
     matched(table, external, passage, &mut wrong, &section);
     for own in &external.own {
@@ -76,14 +70,6 @@ fn matched(
         let what = "match_on needs a primary key, by which rows without an external id are told apart";
         wrong(what.to_owned(), "add one, or take match_on out".to_owned());
     }
-}
-
-fn unique(end: &End<'_>, name: &str) -> String {
-    let table = ddl::table_name(end.id, end.engine);
-    format!(
-        "ALTER TABLE {table} ADD UNIQUE ({});",
-        ddl::quote(name, end.engine)
-    )
 }
 
 fn counted(end: &End<'_>, column: &Column) -> String {

@@ -83,6 +83,30 @@ struct Alike {
     here: Vec<Key>,
     /// Keys that the source's rows have.
     names: Vec<Key>,
+    /// There are more names than these.
+    has_more: bool,
+}
+
+impl Alike {
+    fn here(&mut self, key: Key) {
+        if self.here.len() < ALIKE_MAX {
+            self.here.push(key);
+        }
+    }
+
+    fn name(&mut self, name: Key) {
+        match self.names.len() < ALIKE_MAX {
+            true => self.names.push(name),
+            false => self.has_more = true,
+        }
+    }
+
+    /// A row has it already. Of more names than are known here no single one can be left.
+    fn taken(&mut self, name: u128) {
+        if !self.has_more {
+            self.names.retain(|known| key_hash(known) != name);
+        }
+    }
 }
 
 /// The target's own key, and the one that the other side knows.
@@ -96,6 +120,16 @@ struct Looked {
     named: u64,
     sent: u64,
     ambiguous: u64,
+}
+
+impl Looked {
+    fn judge(&mut self, alike: &Alike) {
+        match (alike.here.as_slice(), alike.names.as_slice()) {
+            (_, []) => {}
+            ([here], [name]) => self.pairs.push((here.clone(), name.clone())),
+            _ => self.ambiguous += 1,
+        }
+    }
 }
 
 /// What a union would pair: by the table's place in the sync.
@@ -270,7 +304,7 @@ async fn look(ours: &mut Snapshot, theirs: &mut Snapshot, matched: &Matched, par
             }
         }
         if let (Some(value), Some(key)) = (of_part(&row), key(&row, &matched.own.key)) {
-            push(&mut alike.entry(value).or_default().here, key);
+            alike.entry(value).or_default().here(key);
         }
         Ok(())
     })
@@ -284,7 +318,7 @@ async fn look(ours: &mut Snapshot, theirs: &mut Snapshot, matched: &Matched, par
         if let Ok((name, row)) = matched.plan.row(&row)
             && let Some(found) = of_part(&row).and_then(|value| alike.get_mut(&value))
         {
-            push(&mut found.names, name);
+            found.name(name);
         }
         Ok(())
     })
@@ -300,28 +334,19 @@ async fn look(ours: &mut Snapshot, theirs: &mut Snapshot, matched: &Matched, par
     // A key that a row has already is nobody else's.
     each(theirs, &matched.own, |row| {
         let name = key(&row, &[external]).map(|name| key_hash(&name));
-        if let Some(value) = name.and_then(|name| by_name.get(&name))
+        if let Some(name) = name
+            && let Some(value) = by_name.get(&name)
             && let Some(alike) = alike.get_mut(value)
         {
-            alike.names.retain(|known| Some(key_hash(known)) != name);
+            alike.taken(name);
         }
         Ok(())
     })
     .await?;
-    for alike in alike.into_values() {
-        match (alike.here.as_slice(), alike.names.as_slice()) {
-            (_, []) => {}
-            ([here], [name]) => looked.pairs.push((here.clone(), name.clone())),
-            _ => looked.ambiguous += 1,
-        }
+    for alike in alike.values() {
+        looked.judge(alike);
     }
     Ok(looked)
-}
-
-fn push(keys: &mut Vec<Key>, key: Key) {
-    if keys.len() < ALIKE_MAX {
-        keys.push(key);
-    }
 }
 
 async fn each(reader: &mut Snapshot, table: &Table, mut of_row: impl FnMut(Row) -> Result<()>) -> Result<()> {
@@ -440,7 +465,7 @@ fn ambiguous(link: &LinkSpec, matched: &Matched, count: u64) -> Error {
         .table(&matched.own.id)
         .why(format!(
             "{count} values of ({}) are those of more than one row of a side, so which rows belong together cannot be told; \
-             nothing was written",
+             nothing more was written",
             mapping.match_on.join(", ")
         ))
         .hint(format!(
@@ -448,4 +473,37 @@ fn ambiguous(link: &LinkSpec, matched: &Matched, count: u64) -> Error {
              the values differ"
         ))
         .reason(Reason::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: i64) -> Key {
+        vec![Value::Int(id)].into_boxed_slice()
+    }
+
+    /// So many rows of the source are alike, and so many of their names are taken: is a row of the target paired?
+    fn judged(names: i64, taken: i64) -> (usize, u64) {
+        let mut alike = Alike::default();
+        alike.here(key(-1));
+        (0..names).for_each(|name| alike.name(key(name)));
+        (0..taken).for_each(|name| alike.taken(key_hash(&key(name))));
+        let mut looked = Looked::default();
+        looked.judge(&alike);
+        (looked.pairs.len(), looked.ambiguous)
+    }
+
+    #[test]
+    fn the_one_name_that_is_left_is_the_rows() {
+        assert_eq!(judged(1, 0), (1, 0));
+        assert_eq!(judged(2, 0), (0, 1));
+        assert_eq!(judged(2, 1), (1, 0));
+        assert_eq!(judged(2, 2), (0, 0));
+        let most = i64::try_from(ALIKE_MAX).unwrap_or(i64::MAX);
+        assert_eq!(judged(most, most - 1), (1, 0));
+        // Of the names that are not kept some may be free.
+        assert_eq!(judged(most + 6, most - 1), (0, 1));
+        assert_eq!(judged(most + 6, most), (0, 1));
+    }
 }

@@ -5,7 +5,7 @@
 use super::state::State;
 use super::triggers;
 use super::versions;
-use crate::install::stamps_elsewhere;
+use crate::install::{stamps_elsewhere, unnamed};
 use crate::model::schema::{ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::mysql::Flavor;
@@ -64,7 +64,14 @@ fn storage(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
 }
 
 fn key(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    if !catalog.table.key.is_empty() || catalog.storage == "VIEW" {
+    if catalog.storage == "VIEW" {
+        return;
+    }
+    if let Some(unnamed) = unnamed(scope, &catalog.table, table, quote) {
+        findings.push(unnamed);
+        return;
+    }
+    if !catalog.table.key.is_empty() {
         return;
     }
     let candidate = catalog

@@ -87,6 +87,18 @@ pub(super) fn keyed(source: &Table, differing: &Differing<'_>, columns: &[Carrie
     let key = key
         .filter(|key| !key.is_empty())
         .ok_or_else(|| differing.failed().why("its primary key is not carried"))?;
+    for table in [source, differing.target] {
+        if let Some(external) = table
+            .external
+            .as_ref()
+            .filter(|external| external.index.is_none())
+        {
+            return Err(differing.failed().why(format!(
+                "external_id {:?} of {} has no unique index over it alone",
+                external.column, table.id
+            )));
+        }
+    }
     // Rows that are one by one side's key may be two by the other's.
     let is_keyed = |place: &usize| key.iter().any(|carried| carried.source == *place);
     let is_same = source.key.len() == key.len() && source.key.iter().all(is_keyed);

@@ -6,7 +6,7 @@
 use super::state::{State, cell, rows};
 use super::versions;
 use crate::error::Result;
-use crate::install::stamps_elsewhere;
+use crate::install::{stamps_elsewhere, unnamed};
 use crate::model::schema::{ColumnType, TableId};
 use crate::model::sync::{CatalogTable, Finding, Mode, ORIGIN_COLUMN, Scope, VERSION_COLUMN};
 use crate::postgres::catalog::TRIGGER_PREFIX;
@@ -58,7 +58,14 @@ fn kind(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
 }
 
 fn key(scope: &Scope, catalog: &CatalogTable, findings: &mut Vec<Finding>) {
-    if !catalog.table.key.is_empty() || !matches!(catalog.storage.as_str(), "r" | "p") {
+    if !matches!(catalog.storage.as_str(), "r" | "p") {
+        return;
+    }
+    if let Some(unnamed) = unnamed(scope, &catalog.table, table, quote) {
+        findings.push(unnamed);
+        return;
+    }
+    if !catalog.table.key.is_empty() {
         return;
     }
     let candidate = catalog
